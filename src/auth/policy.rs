@@ -1,0 +1,111 @@
+//! Permission as a type: a handler that takes `Allowed<P>` runs only for callers who may do `P`.
+
+use std::marker::PhantomData;
+use std::pin::Pin;
+
+use actix_web::dev::Payload;
+use actix_web::http::header;
+use actix_web::{FromRequest, HttpRequest, web};
+
+use super::domain::{Principal, Role, Scope};
+use super::service::Authority;
+use crate::http::State;
+use crate::kernel::{Code, Problem};
+
+/// Something that callers may or may not do.
+pub trait Permission: 'static {
+    /// The scope that every token needs for it.
+    const SCOPE: Option<Scope>;
+    /// The roles of people who may do it. Service accounts need the scope alone.
+    const ROLES: &'static [Role];
+}
+
+macro_rules! permissions {
+    ($($(#[$doc:meta])* $name:ident: $scope:expr, $roles:expr;)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub enum $name {}
+        impl Permission for $name {
+            const SCOPE: Option<Scope> = $scope;
+            const ROLES: &'static [Role] = $roles;
+        }
+    )*};
+}
+
+const EVERYBODY: &[Role] = &[Role::Requester, Role::Agent, Role::Admin];
+const STAFF: &[Role] = &[Role::Agent, Role::Admin];
+const ADMINS: &[Role] = &[Role::Admin];
+
+permissions! {
+    /// Have a valid token.
+    BeKnown: None, EVERYBODY;
+    /// See tickets: requesters their own, all others all.
+    ReadTickets: Some(Scope::TicketsRead), EVERYBODY;
+    /// Open and change tickets: requesters their own, all others all.
+    WriteTickets: Some(Scope::TicketsWrite), EVERYBODY;
+    /// See comments on tickets that one may see.
+    ReadComments: Some(Scope::CommentsRead), EVERYBODY;
+    /// Write comments on tickets that one may see.
+    WriteComments: Some(Scope::CommentsWrite), EVERYBODY;
+    /// See teams and who is in them.
+    ReadTeams: Some(Scope::TicketsRead), STAFF;
+    /// Set up people, teams and service accounts; redact comments.
+    Administer: Some(Scope::Admin), ADMINS;
+}
+
+/// Proof that the caller may do `P`, and who they are.
+#[derive(Debug)]
+pub struct Allowed<P> {
+    who: Principal,
+    permission: PhantomData<P>,
+}
+
+impl<P: Permission> Allowed<P> {
+    /// The caller.
+    pub fn who(&self) -> &Principal {
+        &self.who
+    }
+}
+
+impl<P: Permission> TryFrom<Principal> for Allowed<P> {
+    type Error = Problem;
+
+    fn try_from(who: Principal) -> Result<Self, Problem> {
+        if let Some(scope) = P::SCOPE {
+            who.require(scope, P::ROLES)?;
+        }
+        Ok(Self { who, permission: PhantomData })
+    }
+}
+
+impl<P: Permission> FromRequest for Allowed<P> {
+    type Error = Problem;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let authority = request.app_data::<web::Data<Authority>>().cloned();
+        let state = request.app_data::<web::Data<State>>().cloned();
+        let token = bearer(request);
+        Box::pin(async move {
+            let (Some(authority), Some(state)) = (authority, state) else {
+                return Err(Problem::internal("no authority in the app"));
+            };
+            let who = authority.authenticate(&state.db, &token?, state.clock.now(), &state.clock).await?;
+            who.try_into()
+        })
+    }
+}
+
+/// The token of the one `Authorization: Bearer` header (RFC 6750, 2.1); tokens in a body or a query are not taken.
+fn bearer(request: &HttpRequest) -> Result<String, Problem> {
+    let mut given = request.headers().get_all(header::AUTHORIZATION);
+    let (Some(value), None) = (given.next(), given.next()) else {
+        return Err(Problem::new(Code::Unauthenticated, "Send one header Authorization: Bearer TOKEN."));
+    };
+    match value.to_str().ok().and_then(|text| text.split_once(' ')) {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty() => {
+            Ok(token.trim().to_owned())
+        }
+        _ => Err(Problem::new(Code::Unauthenticated, "Send Authorization: Bearer TOKEN.")),
+    }
+}

@@ -1,0 +1,65 @@
+//! One connection of either engine, and the macro that runs a query on whichever it is.
+
+use diesel::SqliteConnection;
+use diesel_async::AsyncPgConnection;
+use diesel_async::sync_connection_wrapper::{SpawnBlocking, SyncConnectionWrapper};
+use futures_util::future::{BoxFuture, FutureExt};
+
+/// Runs SQLite's calls in place: they are short, and handing them to another thread costs more than they do.
+pub struct Inline;
+
+impl SpawnBlocking for Inline {
+    fn spawn_blocking<'a, R>(
+        &mut self,
+        task: impl FnOnce() -> R + Send + 'static,
+    ) -> BoxFuture<'a, Result<R, Box<dyn std::error::Error + Send + Sync + 'static>>>
+    where
+        R: Send + 'static,
+    {
+        futures_util::future::ready(Ok(task())).boxed()
+    }
+
+    fn get_runtime() -> Self {
+        Self
+    }
+}
+
+/// SQLite behind the same async interface as PostgreSQL.
+pub type SqliteAsync = SyncConnectionWrapper<SqliteConnection, Inline>;
+
+/// What PostgreSQL's pool hands out.
+pub type Pooled = diesel_async::pooled_connection::deadpool::Object<AsyncPgConnection>;
+
+/// A connection of either engine. Queries reach it through [`on_each!`].
+pub enum Conn {
+    /// From the pool of the primary.
+    Postgres(Box<Pooled>),
+    /// A reader's own, or the writer's.
+    Sqlite(SqliteAsync),
+}
+
+impl Conn {
+    /// Runs statements that take no parameters and give no rows.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn batch(&mut self, sql: &str) -> diesel::QueryResult<()> {
+        use diesel_async::SimpleAsyncConnection;
+        on_each!(self, |c| c.batch_execute(sql).await)
+    }
+}
+
+/// Runs one body on whichever engine `conn` is; the body is type-checked once for each, which keeps all of
+/// diesel's query builder usable on both.
+macro_rules! on_each {
+    ($conn:expr, |$c:ident| $body:expr) => {
+        match $conn {
+            $crate::db::Conn::Postgres(pooled) => {
+                let $c: &mut diesel_async::AsyncPgConnection = &mut **pooled;
+                $body
+            }
+            $crate::db::Conn::Sqlite($c) => $body,
+        }
+    };
+}
+pub(crate) use on_each;

@@ -1,0 +1,146 @@
+//! The two doors to storage, `read` and `write`, and what stands behind them on each engine.
+
+mod conn;
+pub mod fault;
+pub mod migrate;
+mod postgres;
+pub mod schema;
+mod sqlite;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use conn::Conn;
+pub(crate) use conn::on_each;
+
+use crate::kernel::Problem;
+
+/// Where the data lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DatabaseUrl {
+    /// `sqlite://PATH`: one file.
+    Sqlite(PathBuf),
+    /// `postgres://…` or `postgresql://…`.
+    Postgres(crate::kernel::secret::Secret<String>),
+}
+
+impl std::str::FromStr for DatabaseUrl {
+    type Err = &'static str;
+
+    fn from_str(url: &str) -> Result<Self, Self::Err> {
+        match url.split_once("://") {
+            Some(("sqlite", path)) if !path.is_empty() && !path.starts_with(':') => {
+                Ok(Self::Sqlite(PathBuf::from(path)))
+            }
+            Some(("postgres" | "postgresql", _)) => {
+                Ok(Self::Postgres(crate::kernel::secret::Secret::new(url.to_owned())))
+            }
+            _ => Err(
+                "should be sqlite://PATH (for example sqlite://data/skranke.db) or postgres://USER:PASSWORD@HOST/DATABASE",
+            ),
+        }
+    }
+}
+
+#[derive(Clone)]
+enum Engine {
+    Sqlite(Arc<sqlite::Sqlite>),
+    Postgres(Arc<postgres::Postgres>),
+}
+
+/// The database. Cheap to clone; all clones share the same connections.
+#[derive(Clone)]
+pub struct Db {
+    engine: Engine,
+    url: DatabaseUrl,
+}
+
+impl std::fmt::Debug for Db {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Db").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+impl Db {
+    /// Opens the database; PostgreSQL connects on first use with at most `pool_size` connections, each waited for at
+    /// most `wait`. Must be called within a tokio runtime that lives as long as the database is used.
+    ///
+    /// # Errors
+    /// When SQLite's file cannot be opened or PostgreSQL's URL not be understood.
+    pub fn open(url: &DatabaseUrl, pool_size: usize, wait: Duration) -> Result<Self, Problem> {
+        let engine = match url {
+            DatabaseUrl::Sqlite(path) => {
+                make_folder(path)?;
+                Engine::Sqlite(sqlite::Sqlite::open(path)?)
+            }
+            DatabaseUrl::Postgres(url) => {
+                Engine::Postgres(postgres::Postgres::open(url.reveal(), pool_size, wait).map_err(Problem::internal)?)
+            }
+        };
+        Ok(Self { engine, url: url.clone() })
+    }
+
+    /// Which engine this is: `sqlite` or `postgres`.
+    pub fn engine(&self) -> &'static str {
+        match self.engine {
+            Engine::Sqlite(_) => "sqlite",
+            Engine::Postgres(_) => "postgres",
+        }
+    }
+
+    /// Runs queries that change nothing.
+    ///
+    /// # Errors
+    /// What `work` gives, or `unavailable` when there is no connection to be had.
+    pub async fn read<T>(&self, work: impl AsyncFn(&mut Conn) -> Result<T, Problem>) -> Result<T, Problem> {
+        match &self.engine {
+            Engine::Sqlite(sqlite) => sqlite.read(&work).await,
+            Engine::Postgres(postgres) => postgres.read(&work).await,
+        }
+    }
+
+    /// Runs `work` in one transaction: all of it is on disk when this gives `Ok`, and none of it otherwise. `work` may
+    /// run more than once and must wait for nothing but its database.
+    ///
+    /// # Errors
+    /// What `work` gives, or `unavailable` when the database cannot commit.
+    pub async fn write<T, F>(&self, work: F) -> Result<T, Problem>
+    where
+        T: Send + 'static,
+        F: AsyncFn(&mut Conn) -> Result<T, Problem> + Send + 'static,
+    {
+        match &self.engine {
+            Engine::Sqlite(sqlite) => sqlite.write(work).await,
+            Engine::Postgres(postgres) => postgres.write(&work).await,
+        }
+    }
+
+    /// Brings the schema up to date; gives the number of migrations that were run.
+    ///
+    /// # Errors
+    /// When a migration fails or the database is away.
+    pub async fn migrate(&self) -> Result<usize, Problem> {
+        match (&self.engine, &self.url) {
+            (Engine::Postgres(postgres), _) => migrate::postgres(postgres.detached().await?).await,
+            (_, DatabaseUrl::Sqlite(path)) => migrate::sqlite(path),
+            (_, DatabaseUrl::Postgres(_)) => unreachable!("the engine is chosen by the URL"),
+        }
+    }
+
+    /// Whether a migration is missing.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn is_behind(&self) -> Result<bool, Problem> {
+        self.read(async |conn| migrate::is_behind(conn).await).await
+    }
+}
+
+fn make_folder(path: &Path) -> Result<(), Problem> {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => std::fs::create_dir_all(folder)
+            .map_err(|e| Problem::unavailable(format!("cannot make the folder {}: {e}", folder.display()))),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,166 @@
+//! The tables as diesel sees them, for both engines. `tests/api/schema.rs` holds the migrations against this.
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::kernel::sql::{Guid, Moment};
+    principals (id) {
+        id -> Guid,
+        kind -> Text,
+        name -> Text,
+        email -> Nullable<Text>,
+        role -> Nullable<Text>,
+        password_hash -> Nullable<Text>,
+        issuer -> Nullable<Text>,
+        subject -> Nullable<Text>,
+        scopes -> Nullable<Text>,
+        secret_hash -> Nullable<Text>,
+        active -> Bool,
+        anonymised_at -> Nullable<Moment>,
+        created_at -> Moment,
+        updated_at -> Moment,
+        version -> BigInt,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::kernel::sql::{Guid, Moment};
+    refresh_tokens (token_hash) {
+        token_hash -> Text,
+        family_id -> Guid,
+        principal_id -> Guid,
+        scopes -> Nullable<Text>,
+        created_at -> Moment,
+        expires_at -> Moment,
+        used_at -> Nullable<Moment>,
+        revoked_at -> Nullable<Moment>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::kernel::sql::{Guid, Moment};
+    teams (id) {
+        id -> Guid,
+        name -> Text,
+        description -> Text,
+        created_at -> Moment,
+        updated_at -> Moment,
+        version -> BigInt,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::kernel::sql::{Guid, Moment};
+    team_members (team_id, principal_id) {
+        team_id -> Guid,
+        principal_id -> Guid,
+        created_at -> Moment,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::kernel::sql::{Document, Guid, Moment};
+    tickets (number) {
+        number -> BigInt,
+        id -> Guid,
+        subject -> Text,
+        description -> Text,
+        status -> Text,
+        priority -> Text,
+        priority_rank -> Integer,
+        #[sql_name = "type"]
+        kind -> Text,
+        channel -> Text,
+        team_id -> Nullable<Guid>,
+        assignee_id -> Nullable<Guid>,
+        requester_id -> Nullable<Guid>,
+        created_by_id -> Guid,
+        external_id -> Nullable<Text>,
+        follow_up_of -> Nullable<Guid>,
+        tags -> Document,
+        custom_fields -> Document,
+        created_at -> Moment,
+        updated_at -> Moment,
+        reported_at -> Moment,
+        started_at -> Nullable<Moment>,
+        first_replied_at -> Nullable<Moment>,
+        resolved_at -> Nullable<Moment>,
+        closed_at -> Nullable<Moment>,
+        reopen_count -> Integer,
+        version -> BigInt,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    ticket_tags (tag, ticket_number) {
+        tag -> Text,
+        ticket_number -> BigInt,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::kernel::sql::{Guid, Moment};
+    comments (id) {
+        id -> Guid,
+        ticket_id -> Guid,
+        author_id -> Guid,
+        visibility -> Text,
+        body -> Text,
+        created_at -> Moment,
+        edited_at -> Nullable<Moment>,
+        redacted_at -> Nullable<Moment>,
+        version -> BigInt,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::kernel::sql::{Document, Guid, Moment};
+    events (id) {
+        id -> Guid,
+        ticket_id -> Guid,
+        at -> Moment,
+        actor_id -> Nullable<Guid>,
+        kind -> Text,
+        visibility -> Text,
+        comment_id -> Nullable<Guid>,
+        changes -> Document,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::kernel::sql::{Document, Guid, Moment};
+    idempotency_keys (principal_id, key) {
+        principal_id -> Guid,
+        key -> Text,
+        fingerprint -> Text,
+        status -> Integer,
+        headers -> Document,
+        body -> Text,
+        created_at -> Moment,
+    }
+}
+
+diesel::joinable!(comments -> principals (author_id));
+diesel::joinable!(events -> principals (actor_id));
+diesel::joinable!(team_members -> principals (principal_id));
+diesel::joinable!(team_members -> teams (team_id));
+diesel::joinable!(tickets -> teams (team_id));
+diesel::joinable!(ticket_tags -> tickets (ticket_number));
+diesel::allow_tables_to_appear_in_same_query!(
+    principals,
+    refresh_tokens,
+    teams,
+    team_members,
+    tickets,
+    ticket_tags,
+    comments,
+    events,
+    idempotency_keys,
+);

@@ -1,0 +1,154 @@
+//! SQLite: readers work in place, one writer thread commits for all that wait (group commit).
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
+
+use diesel::{Connection, SqliteConnection};
+use futures_util::FutureExt;
+use tokio::sync::oneshot;
+
+use super::conn::{Conn, SqliteAsync};
+use crate::kernel::Problem;
+
+/// How many requests one commit may carry: bounds how long the first of them waits for the last.
+const GROUP: usize = 128;
+
+/// A request's work on the writer thread, or `None` if no transaction could be begun for it; gives back what to do
+/// when the fate of the commit is known.
+type Job = Box<dyn FnOnce(Option<&mut Conn>) -> Done + Send>;
+
+struct Done {
+    /// Tells the request that waits: committed, or why not.
+    answer: Box<dyn FnOnce(Result<(), &str>)>,
+    /// False when the engine has rolled back the whole group under us.
+    group_stands: bool,
+}
+
+/// The doors to one SQLite file.
+pub struct Sqlite {
+    path: PathBuf,
+    readers: Mutex<Vec<Conn>>,
+    jobs: mpsc::Sender<Job>,
+}
+
+impl Sqlite {
+    /// Opens the file and starts its writer thread, which ends when this is dropped.
+    ///
+    /// # Errors
+    /// When the file cannot be opened.
+    pub fn open(path: &Path) -> Result<Arc<Self>, Problem> {
+        let mut writer = connect(path, false)?;
+        let (jobs, waiting) = mpsc::channel::<Job>();
+        thread::Builder::new()
+            .name("sqlite-writer".into())
+            .spawn(move || {
+                while let Ok(first) = waiting.recv() {
+                    commit_group(&mut writer, first, &waiting);
+                }
+            })
+            .map_err(Problem::internal)?;
+        Ok(Arc::new(Self { path: path.to_owned(), readers: Mutex::new(Vec::new()), jobs }))
+    }
+
+    /// Runs `work` in place on a connection of its own that cannot write.
+    pub async fn read<T>(&self, work: &impl AsyncFn(&mut Conn) -> Result<T, Problem>) -> Result<T, Problem> {
+        let free = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut conn = match free {
+            Some(conn) => conn,
+            None => connect(&self.path, true)?,
+        };
+        let result = work(&mut conn).await;
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner).push(conn);
+        result
+    }
+
+    /// Runs `work` on the writer thread within a savepoint and answers when it is on disk.
+    pub async fn write<T, F>(&self, work: F) -> Result<T, Problem>
+    where
+        T: Send + 'static,
+        F: AsyncFn(&mut Conn) -> Result<T, Problem> + Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        let job: Job = Box::new(move |conn| {
+            let (outcome, group_stands) = match conn {
+                Some(conn) => in_savepoint(conn, &work),
+                None => (Err(Problem::unavailable("no transaction")), false),
+            };
+            let answer = move |fate: Result<(), &str>| {
+                let outcome = match fate {
+                    Ok(()) => outcome,
+                    Err(why) => Err(Problem::unavailable(why.to_owned())),
+                };
+                // A caller that went away does not undo what was committed.
+                drop(answer.send(outcome));
+            };
+            Done { answer: Box::new(answer), group_stands }
+        });
+        self.jobs.send(job).map_err(|_| Problem::unavailable("the writer thread has ended"))?;
+        answered.await.map_err(|_| Problem::unavailable("the writer thread has ended"))?
+    }
+}
+
+/// Runs `first` and all that wait behind it in one transaction, then answers them all.
+fn commit_group(conn: &mut Conn, first: Job, waiting: &mpsc::Receiver<Job>) {
+    let mut fate = now(conn.batch("BEGIN IMMEDIATE")).map_err(|e| e.to_string());
+    let mut done = Vec::new();
+    let mut next = Some(first);
+    while let Some(job) = next {
+        let finished = job(fate.is_ok().then_some(&mut *conn));
+        if fate.is_ok() && !finished.group_stands {
+            fate = Err("the database rolled back the transaction".into());
+        }
+        done.push(finished);
+        next = if fate.is_ok() && done.len() < GROUP { waiting.try_recv().ok() } else { None };
+    }
+    if fate.is_ok() {
+        fate = now(conn.batch("COMMIT")).map_err(|e| e.to_string());
+    }
+    if let Err(why) = &fate {
+        tracing::error!(cause = %why, requests = done.len(), "sqlite could not commit");
+        // Nothing is open any more when the engine has rolled back by itself.
+        drop(now(conn.batch("ROLLBACK")));
+    }
+    for Done { answer, .. } in done {
+        answer(fate.as_ref().copied().map_err(String::as_str));
+    }
+}
+
+fn in_savepoint<T>(
+    conn: &mut Conn,
+    work: &impl AsyncFn(&mut Conn) -> Result<T, Problem>,
+) -> (Result<T, Problem>, bool) {
+    if let Err(error) = now(conn.batch("SAVEPOINT request")) {
+        return (Err(error.into()), false);
+    }
+    let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(conn).now_or_never()));
+    let outcome = match ran {
+        Ok(Some(outcome)) => outcome,
+        Ok(None) => Err(Problem::internal("work in a write must not wait for anything but its database")),
+        Err(_) => Err(Problem::internal("work in a write panicked")),
+    };
+    let undo = if outcome.is_ok() { "RELEASE request" } else { "ROLLBACK TO request; RELEASE request" };
+    let group_stands = now(conn.batch(undo)).is_ok();
+    (outcome, group_stands)
+}
+
+/// The result of a future that never waits: everything on SQLite is done in place.
+fn now<T>(future: impl Future<Output = diesel::QueryResult<T>>) -> diesel::QueryResult<T> {
+    future.now_or_never().unwrap_or(Err(diesel::result::Error::BrokenTransactionManager))
+}
+
+fn connect(path: &Path, read_only: bool) -> Result<Conn, Problem> {
+    let mut conn = SqliteConnection::establish(&path.to_string_lossy()).map_err(Problem::unavailable)?;
+    diesel::connection::SimpleConnection::batch_execute(
+        &mut conn,
+        // synchronous=FULL: an answered write is on disk. busy_timeout comes first, since the others may wait too.
+        "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
+         PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8000;",
+    )?;
+    if read_only {
+        diesel::connection::SimpleConnection::batch_execute(&mut conn, "PRAGMA query_only = ON")?;
+    }
+    Ok(Conn::Sqlite(SqliteAsync::new(conn)))
+}

@@ -1,0 +1,330 @@
+//! A request as a handler sees it. Reading is explicit and in order, so that authentication is judged before the body.
+
+use std::cell::RefCell;
+use std::str::FromStr;
+
+use actix_web::dev::Payload;
+use actix_web::http::header::{self, HeaderMap};
+use actix_web::{FromRequest, HttpRequest, web};
+use deserr::{Deserr, ValuePointerRef};
+use futures_util::StreamExt;
+use futures_util::future::{Ready, ready};
+use serde_json::Value;
+
+use super::idempotency::InFlight;
+use crate::db::Db;
+use crate::kernel::fault::Faults;
+use crate::kernel::{Clock, Code, FieldError, Instant, Problem};
+
+/// What every handler works with.
+#[derive(Clone)]
+pub struct State {
+    /// The database.
+    pub db: Db,
+    /// The source of time and ids.
+    pub clock: Clock,
+    /// The largest body that is read, in bytes.
+    pub body_limit_b: usize,
+    /// Requests with an `Idempotency-Key` that this instance is working on.
+    pub in_flight: InFlight,
+}
+
+/// One request.
+pub struct Call {
+    request: HttpRequest,
+    payload: RefCell<Payload>,
+    state: web::Data<State>,
+    now: Instant,
+    body: RefCell<Vec<u8>>,
+}
+
+impl FromRequest for Call {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let Some(state) = request.app_data::<web::Data<State>>().cloned() else {
+            return ready(Err(Problem::internal("no state in the app")));
+        };
+        let now = state.clock.now();
+        let payload = RefCell::new(payload.take());
+        ready(Ok(Self { request: request.clone(), payload, state, now, body: RefCell::default() }))
+    }
+}
+
+impl Call {
+    /// The instant of this call: one for all that it does.
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// The database.
+    pub fn db(&self) -> &Db {
+        &self.state.db
+    }
+
+    /// The source of ids.
+    pub fn clock(&self) -> &Clock {
+        &self.state.clock
+    }
+
+    pub(super) fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The request's headers.
+    pub fn headers(&self) -> &HeaderMap {
+        self.request.headers()
+    }
+
+    /// Method, path and query: what, together with the body, makes two requests the same.
+    pub(super) fn target(&self) -> String {
+        format!("{} {}", self.request.method(), self.request.uri())
+    }
+
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        self.body.borrow().clone()
+    }
+
+    /// The path and query of this request without its `cursor`, ready for another one.
+    pub(super) fn next_target(&self, cursor: &str) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        for (name, value) in form_urlencoded::parse(self.request.query_string().as_bytes()) {
+            if name != "cursor" {
+                query.append_pair(&name, &value);
+            }
+        }
+        query.append_pair("cursor", cursor);
+        format!("{}?{}", self.request.path(), query.finish())
+    }
+
+    /// A part of the path.
+    ///
+    /// # Errors
+    /// `not_found`, since nothing can be at a path that makes no sense.
+    pub fn path<T: FromStr>(&self, name: &str) -> Result<T, Problem> {
+        self.request.match_info().get(name).and_then(|text| text.parse().ok()).ok_or_else(Problem::not_found)
+    }
+
+    /// The query parameters.
+    ///
+    /// # Errors
+    /// `invalid_query` with every parameter that is unknown, given twice or has a value that it cannot take.
+    pub fn query<T: Deserr<Faults>>(&self) -> Result<T, Problem> {
+        let (fields, mut faults) = pairs(self.request.query_string().as_bytes());
+        match deserr::deserialize::<T, _, Faults>(Value::Object(fields)) {
+            Ok(query) if faults.is_empty() => Ok(query),
+            Ok(_) => Err(bad_query(faults)),
+            Err(Faults(more)) => {
+                faults.extend(more);
+                Err(bad_query(faults))
+            }
+        }
+    }
+
+    /// Refuses any query parameter, for operations that have none.
+    ///
+    /// # Errors
+    /// `invalid_query`.
+    pub fn no_query(&self) -> Result<(), Problem> {
+        let (fields, mut faults) = pairs(self.request.query_string().as_bytes());
+        faults.extend(fields.keys().map(|name| FieldError::new(name, "unknown_field", "is not known here")));
+        if faults.is_empty() { Ok(()) } else { Err(bad_query(faults)) }
+    }
+
+    /// The JSON body.
+    ///
+    /// # Errors
+    /// `unsupported_media_type`, `body_too_large`, `malformed_json`, or `validation_failed` with all bad fields.
+    pub async fn body<T: Deserr<Faults>>(&self) -> Result<T, Problem> {
+        self.require_media_type(&["application/json"])?;
+        self.json().await
+    }
+
+    /// The JSON merge patch (RFC 7396) in the body.
+    ///
+    /// # Errors
+    /// As [`Call::body`].
+    pub async fn patch<T: Deserr<Faults>>(&self) -> Result<T, Problem> {
+        self.require_media_type(&["application/merge-patch+json", "application/json"])?;
+        self.json().await
+    }
+
+    /// The form in the body (`application/x-www-form-urlencoded`), as OAuth 2 wants it (RFC 6749, appendix B).
+    ///
+    /// # Errors
+    /// As [`Call::body`], but never `malformed_json`.
+    pub async fn form<T: Deserr<Faults>>(&self) -> Result<T, Problem> {
+        self.require_media_type(&["application/x-www-form-urlencoded"])?;
+        self.read().await?;
+        let (fields, mut faults) = pairs(&self.body.borrow());
+        for fault in &mut faults {
+            fault.pointer.insert(0, '/');
+        }
+        match deserr::deserialize::<T, _, Faults>(Value::Object(fields)) {
+            Ok(form) if faults.is_empty() => Ok(form),
+            Ok(_) => Err(Problem::invalid(faults)),
+            Err(Faults(more)) => {
+                faults.extend(more);
+                Err(Problem::invalid(faults))
+            }
+        }
+    }
+
+    /// Judges `If-Match` (RFC 9110, 13.1.1) against the version that a resource has now.
+    ///
+    /// # Errors
+    /// `version_mismatch`.
+    pub fn require_version(&self, version: i64) -> Result<(), Problem> {
+        self.precondition()?.check(version)
+    }
+
+    /// The `If-Match` of this call, to be judged where the version is known.
+    ///
+    /// # Errors
+    /// `invalid_header` when it is not a list of entity tags.
+    pub fn precondition(&self) -> Result<IfMatch, Problem> {
+        let mut tags = Vec::new();
+        for value in self.headers().get_all(header::IF_MATCH) {
+            let text = value.to_str().unwrap_or_default().trim();
+            if text == "*" {
+                return Ok(IfMatch(None));
+            }
+            for tag in text.split(',').map(str::trim) {
+                let opaque = tag.strip_prefix("W/").unwrap_or(tag);
+                if opaque.len() < 2 || !opaque.starts_with('"') || !opaque.ends_with('"') {
+                    let detail = "If-Match takes the ETag of the resource, with its quotes, for example \"3\".";
+                    return Err(Problem::new(Code::InvalidHeader, detail));
+                }
+                tags.push(tag.to_owned());
+            }
+        }
+        Ok(IfMatch((!tags.is_empty()).then_some(tags)))
+    }
+
+    fn require_media_type(&self, accepted: &[&str]) -> Result<(), Problem> {
+        let refuse = |detail: String| Err(Problem::new(Code::UnsupportedMediaType, detail));
+        let given = self.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let mut parts = given.split(';').map(|part| part.trim().to_ascii_lowercase());
+        let media_type = parts.next().unwrap_or_default();
+        if !accepted.contains(&media_type.as_str()) {
+            return refuse(format!("Send Content-Type: {}.", accepted.join(" or ")));
+        }
+        if parts.any(|p| p.strip_prefix("charset=").is_some_and(|c| c.trim_matches('"') != "utf-8")) {
+            return refuse("Send the body in UTF-8.".into());
+        }
+        match self.headers().get(header::CONTENT_ENCODING) {
+            Some(coding) if coding != "identity" => refuse("Send the body without Content-Encoding.".into()),
+            _ => Ok(()),
+        }
+    }
+
+    async fn json<T: Deserr<Faults>>(&self) -> Result<T, Problem> {
+        self.read().await?;
+        let value: Value = serde_json::from_slice(&self.body.borrow()).map_err(|error| {
+            // serde_json's sentence names what it expected, the line and the column, and quotes nothing of the body.
+            Problem::new(Code::MalformedJson, format!("{error}."))
+        })?;
+        let mut faults = Vec::new();
+        find_nul(&value, ValuePointerRef::Origin, &mut faults);
+        match deserr::deserialize::<T, _, Faults>(value) {
+            Ok(body) if faults.is_empty() => Ok(body),
+            Ok(_) => Err(Problem::invalid(faults)),
+            Err(Faults(more)) => {
+                faults.retain(|f| !more.iter().any(|m| m.pointer == f.pointer));
+                faults.extend(more);
+                Err(Problem::invalid(faults))
+            }
+        }
+    }
+
+    async fn read(&self) -> Result<(), Problem> {
+        let limit = self.state.body_limit_b;
+        let too_large = || Problem::new(Code::BodyTooLarge, format!("The body may have at most {limit} bytes."));
+        let announced = self.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
+        if announced.is_some_and(|length| length > limit) {
+            return Err(too_large());
+        }
+        let mut payload = self.payload.replace(Payload::None);
+        let mut body = Vec::with_capacity(announced.unwrap_or(1024));
+        while let Some(chunk) = payload.next().await {
+            let chunk =
+                chunk.map_err(|_| Problem::new(Code::MalformedJson, "The body ended before it was complete."))?;
+            if body.len() + chunk.len() > limit {
+                return Err(too_large());
+            }
+            body.extend_from_slice(&chunk);
+        }
+        *self.body.borrow_mut() = body;
+        Ok(())
+    }
+}
+
+/// The condition of an `If-Match` header, if there is one.
+#[derive(Debug, Clone)]
+pub struct IfMatch(Option<Vec<String>>);
+
+impl IfMatch {
+    /// Passes when there is no condition or one of its tags is the strong tag of `version`.
+    ///
+    /// # Errors
+    /// `version_mismatch`.
+    pub fn check(&self, version: i64) -> Result<(), Problem> {
+        match &self.0 {
+            Some(tags) if !tags.contains(&super::reply::etag(version)) => {
+                let detail = format!("The resource is at version {version} now. Read it again and repeat the change.");
+                Err(Problem::new(Code::VersionMismatch, detail))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn bad_query(faults: Vec<FieldError>) -> Problem {
+    let faults: Vec<_> =
+        faults.into_iter().map(|f| FieldError { pointer: f.pointer.trim_start_matches('/').to_owned(), ..f }).collect();
+    let sentences = faults.iter().map(|f| format!("{} {}", f.pointer, f.detail));
+    let detail = format!("{}.", sentences.collect::<Vec<_>>().join("; "));
+    Problem::new(Code::InvalidQuery, detail).with_errors(faults)
+}
+
+/// The name-value pairs of a query or a form, and what is wrong with them already.
+fn pairs(text: &[u8]) -> (serde_json::Map<String, Value>, Vec<FieldError>) {
+    let mut fields = serde_json::Map::new();
+    let mut faults = Vec::new();
+    for (name, value) in form_urlencoded::parse(text) {
+        // Invalid UTF-8 is decoded to U+FFFD, which nobody means to send.
+        if value.contains(['\0', '\u{fffd}']) || name.contains(['\0', '\u{fffd}']) {
+            faults.push(FieldError::new(
+                name.replace(['\0', '\u{fffd}'], "?"),
+                "invalid",
+                "must be UTF-8 without U+0000",
+            ));
+        } else if fields.insert(name.to_string(), Value::String(value.into_owned())).is_some() {
+            faults.push(FieldError::new(name, "invalid", "is given twice; separate several values by commas"));
+        }
+    }
+    (fields, faults)
+}
+
+/// NUL is legal in JSON, but PostgreSQL stores it in no text: refuse it everywhere, keys included.
+fn find_nul(value: &Value, place: ValuePointerRef<'_>, faults: &mut Vec<FieldError>) {
+    const DETAIL: &str = "must not contain the character U+0000";
+    match value {
+        Value::String(text) if text.contains('\0') => faults.extend(Faults::at(place, "invalid", DETAIL).0),
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                find_nul(item, place.push_index(index), faults);
+            }
+        }
+        Value::Object(fields) => {
+            for (name, item) in fields {
+                if name.contains('\0') {
+                    faults.extend(Faults::at(place, "invalid", DETAIL).0);
+                }
+                find_nul(item, place.push_key(name), faults);
+            }
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,149 @@
+//! The outermost layer: request ids, the log line of each request, `HEAD`, `Accept`, and problems on the wire.
+
+use std::time::Instant as Stopwatch;
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
+use actix_web::middleware::Next;
+use actix_web::{Error, ResponseError};
+use tracing::Instrument;
+use uuid::Uuid;
+
+use super::State;
+use super::problem::render;
+use crate::kernel::{Code, Problem};
+
+/// The header that carries the request's id both ways.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Wraps every request.
+///
+/// # Errors
+/// None: what fails becomes an answer here.
+pub async fn edge(
+    mut request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let begun = Stopwatch::now();
+    let id = request_id(&request);
+    let span = tracing::info_span!("request", request_id = %id, trace_id = trace_id(&request));
+    let method = request.method().clone();
+    if method == Method::HEAD {
+        // Answered as GET; the connection leaves the body out.
+        request.head_mut().method = Method::GET;
+    }
+    let bare = request.request().clone();
+    let outcome = match acceptable(&request) {
+        Ok(()) => next.call(request).instrument(span.clone()).await.map(ServiceResponse::map_into_boxed_body),
+        Err(problem) => Err(problem.into()),
+    };
+    let _entered = span.enter();
+    let mut response = match outcome {
+        Ok(response) => match response.response().error().map(|error| speak(error, &id)) {
+            Some(mut fresh) => {
+                let (request, old) = response.into_parts();
+                keep_headers(&mut fresh, old.headers());
+                ServiceResponse::new(request, fresh)
+            }
+            None => response,
+        },
+        Err(error) => ServiceResponse::new(bare, speak(&error, &id)),
+    };
+    let headers = response.headers_mut();
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        headers.insert(REQUEST_ID, value);
+    }
+    if headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding == "identity") {
+        headers.remove(header::CONTENT_ENCODING);
+    }
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    tracing::info!(
+        method = %method,
+        route = response.request().match_pattern().unwrap_or_default(),
+        status = response.status().as_u16(),
+        duration_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
+        "answered"
+    );
+    Ok(response)
+}
+
+/// The answer for whatever went wrong; faults of ours are logged here, once.
+fn speak(error: &Error, id: &str) -> actix_web::HttpResponse {
+    let foreign;
+    let problem = match error.as_error::<Problem>() {
+        Some(problem) => problem,
+        None => {
+            foreign = translate(error.as_response_error());
+            &foreign
+        }
+    };
+    if problem.code().status() >= 500 {
+        let cause = problem.cause().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(code = problem.code().as_str(), cause, "failed");
+    }
+    render(problem, id)
+}
+
+/// Errors of the framework, by their status.
+fn translate(error: &dyn ResponseError) -> Problem {
+    match error.status_code() {
+        StatusCode::NOT_FOUND => Problem::not_found(),
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::new(Code::BodyTooLarge, "The body is too large."),
+        status if status.is_client_error() => Problem::new(Code::InvalidHeader, error.to_string()),
+        _ => Problem::internal(error.to_string()),
+    }
+}
+
+/// CORS headers that inner layers have set on an error stay.
+fn keep_headers(fresh: &mut actix_web::HttpResponse, old: &header::HeaderMap) {
+    for (name, value) in old {
+        if name.as_str().starts_with("access-control-") || *name == header::VARY {
+            fresh.headers_mut().append(name.clone(), value.clone());
+        }
+    }
+}
+
+/// The client's id if it is sane: 1 to 128 of the characters that ids and trace ids are made of.
+fn request_id(request: &ServiceRequest) -> String {
+    let given = request.headers().get(REQUEST_ID).and_then(|v| v.to_str().ok());
+    let sane = |id: &&str| {
+        (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:/+=".contains(&b))
+    };
+    match (given.filter(sane), request.app_data::<actix_web::web::Data<State>>()) {
+        (Some(id), _) => id.to_owned(),
+        (None, Some(state)) => state.clock.id::<Uuid>(state.clock.now()).to_string(),
+        (None, None) => Uuid::nil().to_string(),
+    }
+}
+
+/// The trace id of a W3C `traceparent`, so that log lines join a trace that began elsewhere.
+fn trace_id(request: &ServiceRequest) -> Option<&str> {
+    let parent = request.headers().get("traceparent")?.to_str().ok()?;
+    let id = parent.split('-').nth(1)?;
+    (id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit())).then_some(id)
+}
+
+/// The API speaks JSON alone (RFC 9110, 12.5.1).
+fn acceptable(request: &ServiceRequest) -> Result<(), Problem> {
+    let mut ranges =
+        request.headers().get_all(header::ACCEPT).filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(',')).peekable();
+    if !request.path().starts_with("/v1/") || ranges.peek().is_none() {
+        return Ok(());
+    }
+    let fits = ranges.any(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let fits = matches!(
+            parts.next(),
+            Some("*/*" | "application/*" | "application/json" | "application/problem+json" | "")
+        );
+        let refused = parts.any(|p| p.strip_prefix("q=").is_some_and(|q| q.parse::<f32>().is_ok_and(|q| q <= 0.0)));
+        fits && !refused
+    });
+    if fits {
+        Ok(())
+    } else {
+        Err(Problem::new(Code::NotAcceptable, "Answers are application/json; send Accept: application/json."))
+    }
+}

@@ -1,0 +1,192 @@
+//! `Idempotency-Key`: a request that is sent twice is carried out once. The stored answer is part of the same
+//! transaction as the effect, so one is never there without the other.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+
+use super::{Answer, Call, Reply};
+use crate::db::schema::idempotency_keys;
+use crate::db::{Conn, on_each};
+use crate::kernel::sql::Json;
+use crate::kernel::{Code, Instant, PrincipalId, Problem};
+
+/// How long an answer is kept, in seconds.
+pub const KEPT_S: i64 = 24 * 3600;
+
+/// The keys that this instance is working on.
+#[derive(Debug, Clone, Default)]
+pub struct InFlight(Arc<Mutex<HashSet<(PrincipalId, String)>>>);
+
+struct Ticket {
+    all: InFlight,
+    key: (PrincipalId, String),
+}
+
+impl InFlight {
+    fn enter(&self, key: (PrincipalId, String)) -> Result<Ticket, Problem> {
+        if self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone()) {
+            Ok(Ticket { all: self.clone(), key })
+        } else {
+            Err(in_progress())
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.all.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+    }
+}
+
+fn in_progress() -> Problem {
+    Problem::new(Code::IdempotencyInProgress, "Wait for the first request, or send this one again in a moment.")
+}
+
+#[derive(Queryable, Selectable, Insertable)]
+#[diesel(table_name = idempotency_keys)]
+struct Row {
+    principal_id: PrincipalId,
+    key: String,
+    fingerprint: String,
+    status: i32,
+    headers: Json,
+    body: String,
+    created_at: Instant,
+}
+
+impl Call {
+    /// Runs `work`, which creates something for `who`, in one transaction. With an `Idempotency-Key` the answer is
+    /// kept in that transaction for 24 hours, and the same request again gets it without a second effect.
+    ///
+    /// # Errors
+    /// What `work` gives; `idempotency_key_reused`, `idempotency_in_progress`, or `invalid_header` for a key that is
+    /// not 1 to 255 visible ASCII characters.
+    pub async fn create<F>(&self, who: PrincipalId, work: F) -> Answer
+    where
+        F: AsyncFn(&mut Conn) -> Answer + Send + 'static,
+    {
+        let Some(key) = self.idempotency_key()? else {
+            return self.db().write(work).await;
+        };
+        let fingerprint = self.fingerprint();
+        let now = self.now();
+        let _ticket = self.state().in_flight.enter((who, key.clone()))?;
+        self.db()
+            .write(async move |tx| {
+                lock(tx, who, &key).await?;
+                if let Some(row) = find(tx, who, &key).await? {
+                    if row.created_at.plus_s(KEPT_S) > now {
+                        return replay(row, &fingerprint);
+                    }
+                    forget(tx, who, &key).await?;
+                }
+                let reply = work(tx).await?;
+                remember(tx, &reply, who, &key, &fingerprint, now).await?;
+                Ok(reply)
+            })
+            .await
+    }
+
+    fn idempotency_key(&self) -> Result<Option<String>, Problem> {
+        let mut keys = self.headers().get_all("idempotency-key");
+        match (keys.next(), keys.next()) {
+            (None, _) => Ok(None),
+            (Some(key), None) => match key.to_str() {
+                Ok(key) if (1..=255).contains(&key.len()) => Ok(Some(key.to_owned())),
+                _ => Err(Problem::new(Code::InvalidHeader, "Idempotency-Key takes 1 to 255 visible ASCII characters.")),
+            },
+            (Some(_), Some(_)) => Err(Problem::new(Code::InvalidHeader, "Send one Idempotency-Key.")),
+        }
+    }
+
+    fn fingerprint(&self) -> String {
+        let mut hash = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+        hash.update(self.target().as_bytes());
+        hash.update(b"\n");
+        hash.update(&self.bytes());
+        URL_SAFE_NO_PAD.encode(hash.finish())
+    }
+}
+
+fn replay(row: Row, fingerprint: &str) -> Answer {
+    if row.fingerprint != fingerprint {
+        let detail = "Use a new key for a new request; this one was used with another path or body.";
+        return Err(Problem::new(Code::IdempotencyKeyReused, detail));
+    }
+    let mut reply =
+        Reply { status: u16::try_from(row.status).map_err(Problem::internal)?, headers: Vec::new(), body: row.body };
+    for name in ["etag", "location"] {
+        if let Some(value) = row.headers.0.get(name).and_then(|v| v.as_str()) {
+            reply = reply.header(name, value.to_owned());
+        }
+    }
+    Ok(reply.header("idempotent-replayed", "true".into()))
+}
+
+/// On PostgreSQL another instance may be at work on the key; SQLite's writer takes one request after the other.
+async fn lock(tx: &mut Conn, who: PrincipalId, key: &str) -> Result<(), Problem> {
+    #[derive(QueryableByName)]
+    struct Locked {
+        #[diesel(sql_type = diesel::sql_types::Bool)]
+        locked: bool,
+    }
+    let Conn::Postgres(conn) = tx else { return Ok(()) };
+    let rows: Vec<Locked> = diesel::sql_query("SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0)) AS locked")
+        .bind::<diesel::sql_types::Text, _>(format!("idempotency {who} {key}"))
+        .load(&mut ***conn)
+        .await?;
+    if rows.iter().all(|row| row.locked) { Ok(()) } else { Err(in_progress()) }
+}
+
+async fn find(tx: &mut Conn, who: PrincipalId, key: &str) -> Result<Option<Row>, Problem> {
+    let row = on_each!(tx, |c| idempotency_keys::table.find((who, key)).select(Row::as_select()).first(c).await);
+    Ok(row.optional()?)
+}
+
+async fn forget(tx: &mut Conn, who: PrincipalId, key: &str) -> Result<(), Problem> {
+    on_each!(tx, |c| diesel::delete(idempotency_keys::table.find((who, key))).execute(c).await)?;
+    Ok(())
+}
+
+async fn remember(
+    tx: &mut Conn,
+    reply: &Reply,
+    who: PrincipalId,
+    key: &str,
+    fingerprint: &str,
+    now: Instant,
+) -> Result<(), Problem> {
+    let headers = reply.headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone().into())).collect();
+    let row = Row {
+        principal_id: who,
+        key: key.to_owned(),
+        fingerprint: fingerprint.to_owned(),
+        status: i32::from(reply.status),
+        headers: Json(serde_json::Value::Object(headers)),
+        body: reply.body.clone(),
+        created_at: now,
+    };
+    match on_each!(tx, |c| diesel::insert_into(idempotency_keys::table).values(&row).execute(c).await) {
+        // Committed by another instance since our snapshot was taken: the next attempt sees it.
+        Err(error)
+            if crate::db::fault::is_duplicate(&error, "idempotency_keys_pkey", "idempotency_keys.principal_id") =>
+        {
+            Err(Problem::transient(error))
+        }
+        other => Ok(other.map(drop)?),
+    }
+}
+
+/// Forgets answers that are older than 24 hours.
+///
+/// # Errors
+/// When the database is away.
+pub async fn sweep(tx: &mut Conn, now: Instant) -> Result<usize, Problem> {
+    let old = idempotency_keys::table.filter(idempotency_keys::created_at.le(now.plus_s(-KEPT_S)));
+    Ok(on_each!(tx, |c| diesel::delete(old).execute(c).await)?)
+}

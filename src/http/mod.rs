@@ -1,0 +1,15 @@
+//! The common part of every endpoint: reading a call, conventions of lists, versions and idempotency, and answers.
+
+pub mod call;
+pub mod edge;
+pub mod idempotency;
+pub mod page;
+pub mod problem;
+pub mod reply;
+
+pub use call::{Call, State};
+pub use page::{Cursor, Limit, Page};
+pub use reply::Reply;
+
+/// What a handler gives.
+pub type Answer = Result<Reply, crate::kernel::Problem>;

@@ -1,0 +1,121 @@
+//! Lists: a limit, an opaque keyset cursor, and the next page's address.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use utoipa::ToSchema;
+
+use super::{Answer, Call, Reply};
+use crate::kernel::fault::{self, Faults};
+use crate::kernel::{Code, Problem};
+
+/// How many items a page has: 1 to 200, 50 unless told.
+#[derive(Debug, Clone, Copy)]
+pub struct Limit(i64);
+
+impl Default for Limit {
+    fn default() -> Self {
+        Self(50)
+    }
+}
+
+impl Limit {
+    /// The number of rows to ask for: one more than the page holds, which tells whether there is a next one.
+    pub fn and_one(self) -> i64 {
+        self.0 + 1
+    }
+}
+
+impl Deserr<Faults> for Limit {
+    fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Faults> {
+        match fault::string(value, location)?.parse() {
+            Ok(limit @ 1..=200) => Ok(Self(limit)),
+            _ => Err(Faults::at(location, "invalid", "must be a whole number from 1 to 200")),
+        }
+    }
+}
+
+/// Where a page ends: opaque to clients, bound to the list and order that made it.
+#[derive(Debug, Clone)]
+pub struct Cursor(String);
+
+crate::kernel::fault::deserr_from_str!(Cursor);
+
+impl std::str::FromStr for Cursor {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Sealed<K> {
+    /// The list and its order.
+    l: String,
+    /// The key of the last item.
+    k: K,
+}
+
+impl Cursor {
+    /// The cursor behind an item with `key` in `list`.
+    fn seal<K: Serialize>(list: &str, key: K) -> Result<String, Problem> {
+        let sealed = serde_json::to_vec(&Sealed { l: list.to_owned(), k: key }).map_err(Problem::internal)?;
+        Ok(URL_SAFE_NO_PAD.encode(sealed))
+    }
+
+    /// The key of the last item of the page before.
+    ///
+    /// # Errors
+    /// `invalid_cursor` when it was not made by `list`.
+    pub fn open<K: DeserializeOwned>(&self, list: &str) -> Result<K, Problem> {
+        let sealed =
+            URL_SAFE_NO_PAD.decode(&self.0).ok().and_then(|json| serde_json::from_slice::<Sealed<K>>(&json).ok());
+        match sealed {
+            Some(sealed) if sealed.l == list => Ok(sealed.k),
+            _ => Err(Problem::new(
+                Code::InvalidCursor,
+                "Use the `next_cursor` of this list in this order, or start again without one.",
+            )),
+        }
+    }
+}
+
+/// One page of a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Page<T> {
+    /// The items of this page.
+    pub items: Vec<T>,
+    /// Give it as `cursor` to get the next page; null on the last one.
+    pub next_cursor: Option<String>,
+}
+
+impl<T: Serialize> Page<T> {
+    /// A page of `rows`, of which there is one more than the page holds if there is a next page. `list` names the list
+    /// and its order; `key` tells the place of an item in it.
+    ///
+    /// # Errors
+    /// When an item cannot be written as JSON.
+    pub fn reply<R, K: Serialize>(
+        call: &Call,
+        limit: Limit,
+        list: &str,
+        mut rows: Vec<R>,
+        key: impl Fn(&R) -> K,
+        item: impl FnMut(R) -> T,
+    ) -> Answer {
+        let size = usize::try_from(limit.0).unwrap_or(usize::MAX);
+        let next_cursor = if rows.len() > size {
+            rows.truncate(size);
+            rows.last().map(|row| Cursor::seal(list, key(row))).transpose()?
+        } else {
+            None
+        };
+        let link = next_cursor.as_deref().map(|cursor| format!("<{}>; rel=\"next\"", call.next_target(cursor)));
+        let reply = Reply::ok(&Self { items: rows.into_iter().map(item).collect(), next_cursor })?;
+        Ok(match link {
+            Some(link) => reply.header("link", link),
+            None => reply,
+        })
+    }
+}

@@ -1,0 +1,90 @@
+//! Problems on the wire: `application/problem+json` (RFC 9457).
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, ContentEncoding, HeaderValue};
+use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::kernel::{Code, FieldError, Problem};
+
+/// What every answer with a status of 400 or more looks like.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub struct ProblemBody<'a> {
+    /// An address that identifies the code; its fragment leads into the documentation.
+    #[serde(rename = "type")]
+    #[schema(examples("/docs#validation_failed"))]
+    kind: String,
+    /// The constant sentence of the code.
+    title: &'static str,
+    /// The HTTP status.
+    status: u16,
+    /// What happened here and what to do about it, for a developer to read.
+    detail: &'a str,
+    /// A word of the closed table of codes: what programs should decide by.
+    code: &'static str,
+    /// The request's id, which leads to its log line.
+    #[schema(examples("019a2f4e-7c1b-7d3e-8f00-1234567890ab"))]
+    request_id: &'a str,
+    /// Every bad field.
+    #[serde(skip_serializing_if = "<[FieldError]>::is_empty")]
+    #[schema(required = false)]
+    errors: &'a [FieldError],
+    /// Further members, by code: `legal` with `illegal_transition`, `existing` with `duplicate_external_id`.
+    #[serde(flatten)]
+    #[schema(ignore)]
+    members: &'a serde_json::Map<String, serde_json::Value>,
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        StatusCode::from_u16(self.code().status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// An empty answer: `edge` fills it in, since only there the request's id is known.
+    fn error_response(&self) -> HttpResponse {
+        HttpResponse::new(self.status_code())
+    }
+}
+
+/// The answer for `problem` in the request `request_id`.
+pub fn render(problem: &Problem, request_id: &str) -> HttpResponse {
+    let code = problem.code();
+    let mut response = HttpResponseBuilder::new(problem.status_code());
+    response.insert_header((header::CACHE_CONTROL, "no-store")).insert_header(ContentEncoding::Identity);
+    if let Some(challenge) = challenge(problem) {
+        response.insert_header((header::WWW_AUTHENTICATE, challenge));
+    }
+    if code == Code::Unavailable {
+        response.insert_header((header::RETRY_AFTER, "1"));
+    }
+    if let Some(allow) = problem.members().get("allow").and_then(|v| v.as_str()) {
+        response.insert_header((header::ALLOW, allow));
+    }
+    response.content_type("application/problem+json").json(ProblemBody {
+        kind: format!("/docs#{}", code.as_str()),
+        title: code.title(),
+        status: code.status(),
+        detail: problem.detail(),
+        code: code.as_str(),
+        request_id,
+        errors: problem.errors(),
+        members: problem.members(),
+    })
+}
+
+/// RFC 6750, 3: what a bearer token lacks. Without a token, no error is named.
+fn challenge(problem: &Problem) -> Option<HeaderValue> {
+    let member = |name| problem.members().get(name).and_then(|v| v.as_str());
+    let error = match problem.code() {
+        Code::Unauthenticated | Code::TokenExpired => {
+            member("error").map(|e| format!(", error=\"{e}\"")).unwrap_or_default()
+        }
+        Code::InsufficientScope => {
+            format!(", error=\"insufficient_scope\", scope=\"{}\"", member("scope").unwrap_or_default())
+        }
+        _ => return None,
+    };
+    HeaderValue::from_str(&format!("Bearer realm=\"skranke\"{error}")).ok()
+}

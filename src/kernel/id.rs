@@ -1,0 +1,71 @@
+//! Ids that cannot be mixed up: one type for each kind of thing, all UUIDv7 (RFC 9562), so that order by
+//! id is order by creation.
+
+use diesel::deserialize::FromSqlRow;
+use diesel::expression::AsExpression;
+use uuid::Uuid;
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident;)*) => {$(
+        $(#[$doc])*
+        #[derive(
+            Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, AsExpression, FromSqlRow,
+            serde::Serialize, serde::Deserialize,
+        )]
+        #[serde(transparent)]
+        #[diesel(sql_type = crate::kernel::sql::Guid)]
+        pub struct $name(pub Uuid);
+
+        impl From<Uuid> for $name {
+            fn from(id: Uuid) -> Self {
+                Self(id)
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = &'static str;
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                // Only the hyphenated form: an id has one spelling.
+                match Uuid::try_parse(text) {
+                    Ok(id) if text.len() == 36 => Ok(Self(id)),
+                    _ => Err("must be a UUID such as 019a2f4e-7c1b-7d3e-8f00-1234567890ab"),
+                }
+            }
+        }
+
+        $crate::kernel::fault::deserr_from_str!($name);
+        $crate::kernel::sql::guid!($name);
+
+        impl utoipa::PartialSchema for $name {
+            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+                use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, SchemaFormat, Type};
+                ObjectBuilder::new()
+                    .schema_type(Type::String)
+                    .format(Some(SchemaFormat::KnownFormat(KnownFormat::Uuid)))
+                    .examples([serde_json::json!("019a2f4e-7c1b-7d3e-8f00-1234567890ab")])
+                    .build()
+                    .into()
+            }
+        }
+        impl utoipa::ToSchema for $name {}
+    )*};
+}
+
+ids! {
+    /// A ticket.
+    TicketId;
+    /// Somebody or something that can hold a token: a person or a service account.
+    PrincipalId;
+    /// A team: a queue of tickets and its members.
+    TeamId;
+    /// A comment on a ticket.
+    CommentId;
+    /// An entry of the audit trail.
+    EventId;
+}

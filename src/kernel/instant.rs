@@ -1,0 +1,117 @@
+//! Points in time, in UTC, to the microsecond: what both databases store without loss.
+
+use std::fmt;
+use std::str::FromStr;
+
+use diesel::deserialize::FromSqlRow;
+use diesel::expression::AsExpression;
+use jiff::Timestamp;
+
+/// A point in time in UTC, truncated to microseconds on entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, AsExpression, FromSqlRow)]
+#[diesel(sql_type = crate::kernel::sql::Moment)]
+pub struct Instant(i64);
+
+impl Instant {
+    /// 1970-01-01T00:00:00Z, the earliest instant that clients may give.
+    pub const EPOCH: Instant = Instant(0);
+    /// 9999-12-31T00:00:00Z; later years have no RFC 3339 form.
+    const LATEST_US: i64 = 253_402_214_400_000_000;
+
+    /// The instant `us` microseconds after 1970, kept within the years that RFC 3339 can write.
+    pub fn from_micros(us: i64) -> Self {
+        Self(us.clamp(-Self::LATEST_US / 4, Self::LATEST_US))
+    }
+
+    /// Microseconds since 1970.
+    pub fn micros(self) -> i64 {
+        self.0
+    }
+
+    /// Whole seconds since 1970, as JWT's NumericDate wants them (RFC 7519).
+    pub fn seconds(self) -> i64 {
+        self.0.div_euclid(1_000_000)
+    }
+
+    /// This instant moved by `s` seconds; saturates.
+    pub fn plus_s(self, s: i64) -> Self {
+        Self::from_micros(self.0.saturating_add(s.saturating_mul(1_000_000)))
+    }
+}
+
+impl From<Timestamp> for Instant {
+    fn from(t: Timestamp) -> Self {
+        Self::from_micros(t.as_microsecond())
+    }
+}
+
+impl fmt::Display for Instant {
+    /// RFC 3339 with `Z`, as few fractional digits as the value needs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match Timestamp::from_microsecond(self.0) {
+            Ok(t) => t.fmt(f),
+            Err(_) => Err(fmt::Error),
+        }
+    }
+}
+
+impl FromStr for Instant {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const EXPECTED: &str = "must be an RFC 3339 time such as 2026-03-01T09:30:00Z, from 1970 on";
+        // jiff also takes the bracketed zones of RFC 9557; the API promises RFC 3339 alone.
+        if text.len() > 40 || !text.is_ascii() || text.contains('[') || !text.contains([':']) {
+            return Err(EXPECTED);
+        }
+        let instant: Self = text.parse::<Timestamp>().map_err(|_| EXPECTED)?.into();
+        if instant < Self::EPOCH { Err(EXPECTED) } else { Ok(instant) }
+    }
+}
+
+impl serde::Serialize for Instant {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+crate::kernel::fault::deserr_from_str!(Instant);
+
+impl utoipa::PartialSchema for Instant {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+        use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, SchemaFormat, Type};
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
+            .description(Some("RFC 3339, in UTC with `Z`, to the microsecond."))
+            .examples([serde_json::json!("2026-03-01T09:30:00Z")])
+            .build()
+            .into()
+    }
+}
+impl utoipa::ToSchema for Instant {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn only_rfc_3339_is_read() {
+        for bad in
+            ["", "now", "2026-03-01", "2026-03-01T09:30", "1969-12-31T23:59:59Z", "2026-13-01T00:00:00Z", "12345"]
+        {
+            assert!(bad.parse::<Instant>().is_err(), "{bad}");
+        }
+        let instant: Instant = "2026-03-01T10:30:00.1234567+01:00".parse().expect("an offset is fine");
+        assert_eq!(instant.to_string(), "2026-03-01T09:30:00.123456Z");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(us in 0i64..Instant::LATEST_US) {
+            let instant = Instant::from_micros(us);
+            prop_assert_eq!(instant.to_string().parse::<Instant>(), Ok(instant));
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! The three states of a field in a JSON merge patch (RFC 7396).
+
+use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
+
+use super::fault::Faults;
+
+/// A patched field: not mentioned, set to null, or set to a value.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum Patch<T> {
+    /// Not mentioned: stays as it is.
+    #[default]
+    Absent,
+    /// `null`: is emptied.
+    Null,
+    /// Is replaced.
+    Value(T),
+}
+
+impl<T> Patch<T> {
+    /// What the field is after the patch, where null empties it.
+    pub fn or(self, old: Option<T>) -> Option<T> {
+        match self {
+            Patch::Absent => old,
+            Patch::Null => None,
+            Patch::Value(new) => Some(new),
+        }
+    }
+
+    /// Whether the field is mentioned at all.
+    pub fn is_present(&self) -> bool {
+        !matches!(self, Patch::Absent)
+    }
+}
+
+impl<T: Deserr<Faults>> Deserr<Faults> for Patch<T> {
+    fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Faults> {
+        match value {
+            Value::Null => Ok(Patch::Null),
+            value => T::deserialize_from_value(value, location).map(Patch::Value),
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! The one type of error, and the closed table of its codes (RFC 9457).
+
+use std::error::Error as StdError;
+use std::fmt;
+
+macro_rules! codes {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $status:literal $code:literal $title:literal;)+) => {
+        /// Every code that an answer of this API can carry.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Code { $($(#[doc = $doc])+ $variant,)+ }
+
+        impl Code {
+            /// The whole table, in the order of the documentation.
+            pub const ALL: &'static [Code] = &[$(Code::$variant,)+];
+
+            /// The HTTP status (RFC 9110).
+            pub const fn status(self) -> u16 {
+                match self { $(Code::$variant => $status,)+ }
+            }
+
+            /// The word in the member `code`.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Code::$variant => $code,)+ }
+            }
+
+            /// The constant sentence in the member `title`.
+            pub const fn title(self) -> &'static str {
+                match self { $(Code::$variant => $title,)+ }
+            }
+
+            /// When it comes and what to do about it.
+            pub const fn doc(self) -> &'static str {
+                match self { $(Code::$variant => concat!($($doc,)+).trim_ascii(),)+ }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The body is not JSON; `detail` names the line and column.
+    MalformedJson = 400 "malformed_json" "The body is not valid JSON.";
+    /// A query parameter is unknown, given twice, or has a value that it cannot take.
+    InvalidQuery = 400 "invalid_query" "A query parameter is not valid.";
+    /// The cursor was not made by this list with these filters and this order. Start again without one.
+    InvalidCursor = 400 "invalid_cursor" "The cursor is not valid.";
+    /// A header has a value that it cannot take.
+    InvalidHeader = 400 "invalid_header" "A request header is not valid.";
+    /// No token, or one that cannot be trusted, or wrong credentials.
+    Unauthenticated = 401 "unauthenticated" "Authentication is required.";
+    /// The token was good but has expired. Get a new one.
+    TokenExpired = 401 "token_expired" "The token has expired.";
+    /// The caller's role does not allow this.
+    Forbidden = 403 "forbidden" "This is not allowed.";
+    /// The token lacks the scope that this needs; `detail` names it.
+    InsufficientScope = 403 "insufficient_scope" "The token lacks a scope.";
+    /// There is no such thing, or none that the caller may know of.
+    NotFound = 404 "not_found" "Not found.";
+    /// The path exists, but not with this method; see the header `Allow`.
+    MethodNotAllowed = 405 "method_not_allowed" "The method is not allowed here.";
+    /// The answer cannot be given in any media type that `Accept` allows.
+    NotAcceptable = 406 "not_acceptable" "No acceptable media type.";
+    /// The ticket's life-cycle has no such step; `legal` lists the ones it has.
+    IllegalTransition = 409 "illegal_transition" "The status cannot change this way.";
+    /// The ticket is closed for good. Open a new one with `follow_up_of`.
+    TicketClosed = 409 "ticket_closed" "The ticket is closed.";
+    /// The caller has made a ticket with this `external_id` before; `existing` names it.
+    DuplicateExternalId = 409 "duplicate_external_id" "The external id is taken.";
+    /// A request with the same `Idempotency-Key` is still running. Try again shortly.
+    IdempotencyInProgress = 409 "idempotency_in_progress" "The first request is still running.";
+    /// The change collides with something that exists; `detail` says with what.
+    Conflict = 409 "conflict" "The change conflicts with what is there.";
+    /// The resource has changed since it was read. Read it again and repeat the change.
+    VersionMismatch = 412 "version_mismatch" "The resource has another version.";
+    /// The body is larger than the limit that `detail` names.
+    BodyTooLarge = 413 "body_too_large" "The body is too large.";
+    /// The body's media type is not one that this takes; `detail` lists those.
+    UnsupportedMediaType = 415 "unsupported_media_type" "The media type is not supported.";
+    /// Well-formed, but fields are wrong: `errors` lists every one with its place.
+    ValidationFailed = 422 "validation_failed" "Some fields are not valid.";
+    /// The `Idempotency-Key` was used for another request within the last 24 hours. Use a new one.
+    IdempotencyKeyReused = 422 "idempotency_key_reused" "The idempotency key was used for another request.";
+    /// Our fault; the request id leads to the cause in the log.
+    Internal = 500 "internal_error" "Something went wrong on our side.";
+    /// The database is away or busy. Try again after `Retry-After` seconds.
+    Unavailable = 503 "unavailable" "The service is not available right now.";
+}
+
+/// One bad field of a request.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+pub struct FieldError {
+    /// Where: a JSON pointer (RFC 6901) into the body, or the name of a query parameter or header.
+    #[schema(examples("/subject"))]
+    pub pointer: String,
+    /// What kind of fault: `required`, `wrong_type`, `unknown_field`, `too_short`, `too_long`, `too_many`, `invalid`, `not_found`.
+    #[schema(examples("too_long"))]
+    pub code: &'static str,
+    /// What it should be.
+    #[schema(examples("must have at most 255 characters"))]
+    pub detail: String,
+}
+
+impl FieldError {
+    /// A fault at `pointer`.
+    pub fn new(pointer: impl Into<String>, code: &'static str, detail: impl Into<String>) -> Self {
+        Self { pointer: pointer.into(), code, detail: detail.into() }
+    }
+}
+
+/// Why a request was not carried out. Everything that can fail in this crate ends here.
+#[derive(Debug)]
+pub struct Problem(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    code: Code,
+    detail: String,
+    errors: Vec<FieldError>,
+    members: serde_json::Map<String, serde_json::Value>,
+    cause: Option<Box<dyn StdError + Send + Sync>>,
+    transient: bool,
+}
+
+impl Problem {
+    /// A problem of `code`; `detail` is for the caller's developer and says what to do.
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self(Box::new(Inner {
+            code,
+            detail: detail.into(),
+            errors: Vec::new(),
+            members: serde_json::Map::new(),
+            cause: None,
+            transient: false,
+        }))
+    }
+
+    /// There is no such thing, or none that the caller may know of: the same answer for both.
+    pub fn not_found() -> Self {
+        Self::new(Code::NotFound, "There is nothing here that this token may see.")
+    }
+
+    /// One or more fields are wrong.
+    pub fn invalid(errors: Vec<FieldError>) -> Self {
+        let places = errors.iter().map(|e| if e.pointer.is_empty() { "the body" } else { e.pointer.as_str() });
+        let detail = format!("Not valid: {}.", places.collect::<Vec<_>>().join(", "));
+        Self::new(Code::ValidationFailed, detail).with_errors(errors)
+    }
+
+    /// One field is wrong.
+    pub fn field(pointer: &str, code: &'static str, detail: impl Into<String>) -> Self {
+        Self::invalid(vec![FieldError::new(pointer, code, detail)])
+    }
+
+    /// Our fault: `cause` goes to the log, never to the caller.
+    pub fn internal(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self::new(Code::Internal, "The fault is logged under the request id.").because(cause)
+    }
+
+    /// The database cannot serve right now: `cause` goes to the log.
+    pub fn unavailable(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self::new(Code::Unavailable, "Nothing was changed. Try again in a moment.").because(cause)
+    }
+
+    /// A clash of transactions that goes away when the work is done again from the start.
+    pub fn transient(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        let mut problem = Self::unavailable(cause);
+        problem.0.transient = true;
+        problem
+    }
+
+    /// With the list of bad fields.
+    #[must_use]
+    pub fn with_errors(mut self, errors: Vec<FieldError>) -> Self {
+        self.0.errors = errors;
+        self
+    }
+
+    /// With one more member in the answer (RFC 9457, 3.2).
+    #[must_use]
+    pub fn with(mut self, member: &str, value: impl Into<serde_json::Value>) -> Self {
+        self.0.members.insert(member.to_owned(), value.into());
+        self
+    }
+
+    /// With the cause for the log.
+    #[must_use]
+    pub fn because(mut self, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.0.cause = Some(cause.into());
+        self
+    }
+
+    /// The code.
+    pub fn code(&self) -> Code {
+        self.0.code
+    }
+
+    /// The sentence for the caller's developer.
+    pub fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
+    /// The bad fields.
+    pub fn errors(&self) -> &[FieldError] {
+        &self.0.errors
+    }
+
+    /// The further members of the answer.
+    pub fn members(&self) -> &serde_json::Map<String, serde_json::Value> {
+        &self.0.members
+    }
+
+    /// What the log should say of it.
+    pub fn cause(&self) -> Option<&(dyn StdError + Send + Sync)> {
+        self.0.cause.as_deref()
+    }
+
+    /// Whether doing the same again from the start may well succeed.
+    pub fn is_transient(&self) -> bool {
+        self.0.transient
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.0.code.as_str(), self.0.detail)?;
+        match &self.0.cause {
+            Some(cause) => write!(f, " ({cause})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl StdError for Problem {}

@@ -1,0 +1,127 @@
+//! Text that people write, checked once where it enters.
+
+use std::fmt;
+
+use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
+
+use super::fault::{self, Faults};
+
+/// One line of text: `MIN` to `MAX` characters (Unicode scalar values), no control characters, not blank.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Line<const MAX: usize>(String);
+
+impl<const MAX: usize> Line<MAX> {
+    /// Takes `text` if it is a proper line.
+    ///
+    /// # Errors
+    /// The code and the sentence for the field that holds it.
+    pub fn parse(text: String) -> Result<Self, (&'static str, String)> {
+        if text.trim().is_empty() {
+            return Err(("too_short", "must not be blank".into()));
+        }
+        if text.chars().count() > MAX {
+            return Err(("too_long", format!("must have at most {MAX} characters")));
+        }
+        if text.chars().any(char::is_control) {
+            return Err(("invalid", "must be one line without control characters".into()));
+        }
+        Ok(Self(text))
+    }
+
+    /// The text itself.
+    pub fn into_inner(self) -> String {
+        self.0
+    }
+
+    /// The text itself, borrowed.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Text of any number of lines: at most `MAX` bytes of UTF-8, without NUL (which PostgreSQL cannot store).
+#[derive(Clone, PartialEq, Eq)]
+pub struct Prose<const MIN: usize, const MAX: usize>(String);
+
+impl<const MIN: usize, const MAX: usize> Prose<MIN, MAX> {
+    /// Takes `text` if it is storable.
+    ///
+    /// # Errors
+    /// The code and the sentence for the field that holds it.
+    pub fn parse(text: String) -> Result<Self, (&'static str, String)> {
+        if MIN > 0 && text.trim().is_empty() {
+            return Err(("too_short", "must not be blank".into()));
+        }
+        if text.len() > MAX {
+            return Err(("too_long", format!("must have at most {MAX} bytes of UTF-8")));
+        }
+        if text.contains('\0') {
+            return Err(("invalid", "must not contain the character U+0000".into()));
+        }
+        Ok(Self(text))
+    }
+
+    /// The text itself.
+    pub fn into_inner(self) -> String {
+        self.0
+    }
+}
+
+/// An email address, in lower case: an address has one owner, however it is typed.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Email(String);
+
+impl Email {
+    /// Takes `text` if it looks like an address: one `@` with something on both sides, no spaces, at most
+    /// 254 characters (RFC 5321, 4.5.3.1.3). Whether it can be reached is not ours to know.
+    ///
+    /// # Errors
+    /// The code and the sentence for the field that holds it.
+    pub fn parse(text: String) -> Result<Self, (&'static str, String)> {
+        let fine = text.split_once('@').is_some_and(|(user, host)| {
+            !user.is_empty()
+                && !host.is_empty()
+                && !host.contains('@')
+                && !host.starts_with('.')
+                && !host.ends_with('.')
+        }) && !text.chars().any(|c| c.is_whitespace() || c.is_control())
+            && text.chars().count() <= 254;
+        if fine {
+            Ok(Self(text.to_lowercase()))
+        } else {
+            Err(("invalid", "must be an email address such as ada@example.org".into()))
+        }
+    }
+
+    /// The address, in lower case.
+    pub fn into_inner(self) -> String {
+        self.0
+    }
+
+    /// The address, in lower case, borrowed.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+macro_rules! read_by_parse {
+    ([$($generics:tt)*] $name:ty) => {
+        impl<$($generics)*> Deserr<Faults> for $name {
+            fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Faults> {
+                let text = fault::string(value, location)?;
+                Self::parse(text).map_err(|(code, detail)| Faults::at(location, code, detail))
+            }
+        }
+
+        /// Personal text stays out of logs: only its length is shown.
+        impl<$($generics)*> fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "<{} bytes>", self.0.len())
+            }
+        }
+    };
+}
+
+read_by_parse!([const MAX: usize] Line<MAX>);
+read_by_parse!([const MIN: usize, const MAX: usize] Prose<MIN, MAX>);
+read_by_parse!([] Email);

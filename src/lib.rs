@@ -1,0 +1,10 @@
+//! Skranke: a headless helpdesk. One place where problems are reported, registered, handled and solved, spoken to
+//! over a JSON HTTP API.
+//!
+//! The rooms import only leftwards:
+//! `kernel → db → http → auth → audit → people → tickets → comments → app`.
+
+pub mod auth;
+pub mod db;
+pub mod http;
+pub mod kernel;
