@@ -42,24 +42,31 @@ words! {
 #[deserr(error = Faults)]
 pub struct TokenForm {
     /// How to get the token.
+    #[deserr(default)]
     #[schema(value_type = GrantType, required = true, nullable = false)]
     grant_type: Option<String>,
     /// What the token is to be used for at most: scopes separated by spaces. Without it, all that can be granted.
+    #[deserr(default)]
     #[schema(nullable = false, examples("tickets:read tickets:write"))]
     scope: Option<String>,
     /// With `client_credentials`, unless sent by HTTP Basic: the id of the service account.
+    #[deserr(default)]
     #[schema(nullable = false, examples("019a2f4e-7c1b-7d3e-8f00-1234567890ab"))]
     client_id: Option<String>,
     /// With `client_credentials`, unless sent by HTTP Basic: its secret.
+    #[deserr(default)]
     #[schema(nullable = false, format = Password)]
     client_secret: Option<String>,
     /// With `password`: the email address.
+    #[deserr(default)]
     #[schema(nullable = false, examples("ada@example.org"))]
     username: Option<String>,
     /// With `password`: the password.
+    #[deserr(default)]
     #[schema(nullable = false, format = Password)]
     password: Option<String>,
     /// With `refresh_token`: the one of the answer before. It is good for one use.
+    #[deserr(default)]
     #[schema(nullable = false, format = Password)]
     refresh_token: Option<String>,
 }
