@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use conn::Conn;
+pub use conn::{Conn, boxed};
 pub(crate) use conn::on_each;
 
 use crate::kernel::Problem;
