@@ -1,5 +1,9 @@
 //! Who calls and what they may: roles, scopes and principals. Pure.
 
+use diesel::deserialize::FromSqlRow;
+use diesel::expression::AsExpression;
+use uuid::Uuid;
+
 use crate::kernel::words::words;
 use crate::kernel::{Code, PrincipalId, Problem};
 
@@ -35,6 +39,19 @@ words! {
     }
 }
 
+/// All refresh tokens that descend from one login.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, AsExpression, FromSqlRow)]
+#[diesel(sql_type = crate::kernel::sql::Guid)]
+pub struct FamilyId(pub Uuid);
+
+impl From<Uuid> for FamilyId {
+    fn from(id: Uuid) -> Self {
+        Self(id)
+    }
+}
+
+crate::kernel::sql::guid!(FamilyId);
+
 /// A set of scopes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Scopes(u8);
@@ -48,6 +65,11 @@ impl Scopes {
     /// Whether `scope` is one of them.
     pub fn contains(self, scope: Scope) -> bool {
         self.0 & Self::bit(scope) != 0
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
     }
 
     /// What both have.

@@ -1,14 +1,35 @@
-//! From a token to a principal.
+//! From a token to a principal, and from a principal to a token.
 
-use jsonwebtoken::Algorithm;
+use jsonwebtoken::{Algorithm, Header};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use uuid::Uuid;
 
-use super::domain::{Kind, Principal, Scopes};
+use super::domain::{Kind, Principal, Role, Scopes};
+use super::issuers::{Issuer, IssuerConfig, Issuers};
 use super::keys::Keys;
+use super::mapping::Outsider;
+use super::password::Passwords;
 use super::store::{self, KnownRow};
-use super::token::{self, Claims, Expected, LONGEST_B, untrusted};
-use crate::db::Db;
+use super::token::{self, Expected, LONGEST_B, untrusted};
+use crate::db::{Conn, Db};
 use crate::kernel::{Clock, Instant, PrincipalId, Problem};
+
+/// How long our own tokens are good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lifetimes {
+    /// Access tokens, in seconds.
+    pub access_s: i64,
+    /// Refresh tokens, in seconds, from their last use.
+    pub refresh_s: i64,
+}
+
+impl Default for Lifetimes {
+    /// A quarter of an hour, and 30 days.
+    fn default() -> Self {
+        Self { access_s: 900, refresh_s: 30 * 24 * 3600 }
+    }
+}
 
 /// Who is trusted to say who somebody is.
 #[derive(Debug)]
@@ -19,44 +40,206 @@ pub struct Authority {
     pub issuer: String,
     /// `aud` of every token that is meant for us.
     pub audience: String,
+    /// How long our own tokens are good for.
+    pub lifetimes: Lifetimes,
+    /// Whose tokens are good here besides ours.
+    pub issuers: Issuers,
+    /// Where passwords are hashed and verified.
+    pub passwords: Passwords,
 }
 
 impl Authority {
+    /// An authority that trusts its own `keys` and the issuers in `outside`.
+    ///
+    /// # Errors
+    /// The key of an outside issuer that is wrong, and what it should be.
+    pub fn new(
+        keys: Keys,
+        issuer: String,
+        audience: String,
+        lifetimes: Lifetimes,
+        outside: &[IssuerConfig],
+    ) -> Result<Self, String> {
+        let issuers = Issuers::new(outside, &issuer)?;
+        Ok(Self { keys, issuer, audience, lifetimes, issuers, passwords: Passwords::default() })
+    }
+
     /// The active principal that `token` speaks for. Looked up at each request, so that somebody who was deactivated is
     /// refused at once.
     ///
     /// # Errors
-    /// `unauthenticated` or `token_expired`.
+    /// `unauthenticated` or `token_expired`; `unavailable` while an outside issuer's keys cannot be fetched.
     pub async fn authenticate(&self, db: &Db, token: &str, now: Instant, clock: &Clock) -> Result<Principal, Problem> {
-        let _ = clock;
         if token.len() > LONGEST_B {
             return Err(untrusted("too long"));
         }
         let header = jsonwebtoken::decode_header(token).map_err(|_| untrusted("not a token"))?;
-        let Some(kid) = header.kid else { return Err(untrusted("no kid")) };
-        let key = self.keys.verifier(&kid).ok_or_else(|| untrusted("unknown kid"))?;
+        if header.crit.is_some() {
+            return Err(untrusted("crit"));
+        }
+        // Not verified yet: it only chooses whose keys must have signed it, and `check` holds it against that issuer.
+        let Named { iss } =
+            jsonwebtoken::dangerous::insecure_decode_claims(token).map_err(|_| untrusted("not a token"))?;
+        if iss == self.issuer {
+            return self.insider(db, token, &header, now).await;
+        }
+        let issuer = self.issuers.find(&iss).ok_or_else(|| untrusted("issuer"))?;
+        self.outsider(db, issuer, token, &header, now, clock).await
+    }
+
+    /// Whom one of our own tokens speaks for.
+    async fn insider(&self, db: &Db, token: &str, header: &Header, now: Instant) -> Result<Principal, Problem> {
+        let kid = header.kid.as_deref().ok_or_else(|| untrusted("no kid"))?;
+        let key = self.keys.verifier(kid).ok_or_else(|| untrusted("unknown kid"))?;
         let expected = Expected { algorithms: &[Algorithm::EdDSA], issuer: &self.issuer, audience: &self.audience };
         let claims = token::check(token, key, &expected, now)?;
         let id = claims.get("sub").and_then(Value::as_str).and_then(|sub| sub.parse::<PrincipalId>().ok());
         let Some(id) = id else { return Err(untrusted("sub")) };
+        let narrowed = match claims.get("scope") {
+            None => None,
+            Some(Value::String(scope)) => Some(Scopes::known_in(scope)),
+            Some(_) => return Err(untrusted("scope")),
+        };
         let known = db.read(async |conn| store::by_id(conn, id).await).await?;
-        principal(known.ok_or_else(|| untrusted("unknown sub"))?, &claims)
+        principal(known.ok_or_else(|| untrusted("unknown sub"))?, narrowed)
+    }
+
+    /// Whom a token of an outside issuer speaks for.
+    async fn outsider(
+        &self,
+        db: &Db,
+        issuer: &Issuer,
+        token: &str,
+        header: &Header,
+        now: Instant,
+        clock: &Clock,
+    ) -> Result<Principal, Problem> {
+        let key = issuer.key(header.kid.as_deref(), header.alg, now).await?;
+        let audience = issuer.audience.as_deref().unwrap_or(&self.audience);
+        let expected = Expected { algorithms: &issuer.algorithms, issuer: &issuer.name, audience };
+        let claims = token::check(token, &key, &expected, now)?;
+        let who = issuer.mapping.read(&claims).ok_or_else(|| untrusted("sub"))?;
+        let scopes = who.scopes;
+        principal(recognise(db, issuer, who, now, clock).await?, scopes)
+    }
+
+    /// An access token for `sub`, good for `ttl_s` seconds, for no more than `narrowed` if that is given.
+    ///
+    /// # Errors
+    /// When the claims cannot be written as JSON.
+    pub fn mint(
+        &self,
+        sub: PrincipalId,
+        narrowed: Option<Scopes>,
+        ttl_s: i64,
+        now: Instant,
+        clock: &Clock,
+    ) -> Result<String, Problem> {
+        self.keys.sign(&AccessClaims {
+            iss: &self.issuer,
+            aud: &self.audience,
+            sub,
+            iat: now.seconds(),
+            nbf: now.seconds(),
+            exp: now.seconds().saturating_add(ttl_s),
+            jti: clock.id(now),
+            scope: narrowed.map(|scopes| scopes.to_string()),
+        })
+    }
+}
+
+/// The one claim that is looked at before the signature is.
+#[derive(Deserialize)]
+struct Named {
+    iss: String,
+}
+
+/// The claims of our own access tokens (RFC 9068, 2.2).
+#[derive(Serialize)]
+struct AccessClaims<'a> {
+    iss: &'a str,
+    aud: &'a str,
+    sub: PrincipalId,
+    iat: i64,
+    nbf: i64,
+    exp: i64,
+    jti: Uuid,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<String>,
+}
+
+/// All that a principal may do at most.
+pub(super) fn most(known: &KnownRow) -> Scopes {
+    match known.role {
+        Some(role) => role.scopes(),
+        None => Scopes::known_in(known.scopes.as_deref().unwrap_or_default()),
     }
 }
 
 /// What the database knows, narrowed by what the token says.
-fn principal(known: KnownRow, claims: &Claims) -> Result<Principal, Problem> {
+fn principal(known: KnownRow, narrowed: Option<Scopes>) -> Result<Principal, Problem> {
     if !known.active {
         return Err(untrusted("not active"));
     }
-    let (kind, most) = match known.role {
-        Some(role) => (Kind::Person(role), role.scopes()),
-        None => (Kind::ServiceAccount, Scopes::known_in(known.scopes.as_deref().unwrap_or_default())),
-    };
-    let scopes = match claims.get("scope") {
-        None => most,
-        Some(Value::String(scope)) => most.and(Scopes::known_in(scope)),
-        Some(_) => return Err(untrusted("scope")),
-    };
+    let scopes = narrowed.map_or(most(&known), |narrowed| most(&known).and(narrowed));
+    let kind = known.role.map_or(Kind::ServiceAccount, Kind::Person);
     Ok(Principal { id: known.id, name: known.name, email: known.email, kind, scopes })
+}
+
+/// The person behind a verified outside token: made on first sight, and mended when the issuer says something else
+/// than it did before. Writes only if there is something to write.
+async fn recognise(db: &Db, issuer: &Issuer, who: Outsider, now: Instant, clock: &Clock) -> Result<KnownRow, Problem> {
+    let seen = db
+        .read(async |conn| match store::by_subject(conn, &issuer.name, &who.subject).await? {
+            Some(known) => Ok((known == described(conn, known.clone(), &who).await?).then_some(known)),
+            None => Ok(None),
+        })
+        .await?;
+    if let Some(known) = seen {
+        return Ok(known);
+    }
+    let (issuer, default_role, id) = (issuer.name.clone(), issuer.mapping.default_role, clock.id(now));
+    db.write(async move |tx| match store::by_subject(tx, &issuer, &who.subject).await? {
+        Some(known) => {
+            let described = described(tx, known.clone(), &who).await?;
+            if described != known {
+                store::describe(tx, &described, now).await?;
+            }
+            Ok(described)
+        }
+        None => {
+            let known = described(tx, stranger(id, default_role, &who), &who).await?;
+            store::add_outsider(tx, &known, &issuer, &who.subject, now).await?;
+            Ok(known)
+        }
+    })
+    .await
+}
+
+/// Somebody of whom nothing is known but that they exist.
+fn stranger(id: PrincipalId, role: Role, who: &Outsider) -> KnownRow {
+    KnownRow { id, name: who.subject.clone(), email: None, role: Some(role), scopes: None, active: true }
+}
+
+/// `known` as the issuer describes them now. Whoever is not active stays as they are: an anonymised person must not get
+/// their name back.
+async fn described(conn: &mut Conn, mut known: KnownRow, who: &Outsider) -> Result<KnownRow, Problem> {
+    if !known.active {
+        return Ok(known);
+    }
+    if let Some(role) = who.role {
+        known.role = Some(role);
+    }
+    if let Some(name) = &who.name {
+        known.name.clone_from(name);
+    }
+    // An address that somebody else has here is left out, and the two stay two: if an address in a token were enough to
+    // become the person who has it, each outside issuer could take over each account.
+    if let Some(email) = &who.email
+        && known.email.as_ref() != Some(email)
+        && store::by_email(conn, email).await?.is_none()
+    {
+        known.email = Some(email.clone());
+    }
+    Ok(known)
 }

@@ -3,13 +3,14 @@
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 
-use super::domain::Role;
-use crate::db::schema::principals;
+use super::domain::{FamilyId, Role};
+use crate::db::fault::is_duplicate;
+use crate::db::schema::{principals, refresh_tokens};
 use crate::db::{Conn, on_each};
-use crate::kernel::{PrincipalId, Problem};
+use crate::kernel::{Instant, PrincipalId, Problem};
 
 /// As much of a principal as a request needs.
-#[derive(Debug, Queryable, Selectable)]
+#[derive(Debug, Clone, PartialEq, Queryable, Selectable)]
 #[diesel(table_name = principals)]
 pub struct KnownRow {
     /// Its id.
@@ -33,4 +34,171 @@ pub struct KnownRow {
 pub async fn by_id(conn: &mut Conn, id: PrincipalId) -> Result<Option<KnownRow>, Problem> {
     let row = on_each!(conn, |c| principals::table.find(id).select(KnownRow::as_select()).first(c).await);
     Ok(row.optional()?)
+}
+
+/// The person whom `issuer` calls `subject`.
+///
+/// # Errors
+/// When the database is away.
+pub async fn by_subject(conn: &mut Conn, issuer: &str, subject: &str) -> Result<Option<KnownRow>, Problem> {
+    let person = principals::table.filter(principals::issuer.eq(issuer)).filter(principals::subject.eq(subject));
+    let row = on_each!(conn, |c| person.select(KnownRow::as_select()).first(c).await);
+    Ok(row.optional()?)
+}
+
+/// The person with the address `email`, and the hash of their password if they have one.
+///
+/// # Errors
+/// When the database is away.
+pub async fn by_email(conn: &mut Conn, email: &str) -> Result<Option<(KnownRow, Option<String>)>, Problem> {
+    let person = principals::table.filter(principals::email.eq(email));
+    let row = on_each!(conn, |c| person.select((KnownRow::as_select(), principals::password_hash)).first(c).await);
+    Ok(row.optional()?)
+}
+
+/// The service account `id`, and the fingerprint of its secret.
+///
+/// # Errors
+/// When the database is away.
+pub async fn account(conn: &mut Conn, id: PrincipalId) -> Result<Option<(KnownRow, Option<String>)>, Problem> {
+    let account = principals::table.find(id).filter(principals::role.is_null());
+    let row = on_each!(conn, |c| account.select((KnownRow::as_select(), principals::secret_hash)).first(c).await);
+    Ok(row.optional()?)
+}
+
+/// Adds the person `known`, whom `issuer` calls `subject`.
+///
+/// # Errors
+/// When the database is away; transient when another request has just made this person or taken the address.
+pub async fn add_outsider(
+    tx: &mut Conn,
+    known: &KnownRow,
+    issuer: &str,
+    subject: &str,
+    now: Instant,
+) -> Result<(), Problem> {
+    let row = (
+        principals::id.eq(known.id),
+        principals::kind.eq("person"),
+        principals::name.eq(&known.name),
+        principals::email.eq(&known.email),
+        principals::role.eq(known.role),
+        principals::issuer.eq(issuer),
+        principals::subject.eq(subject),
+        principals::active.eq(known.active),
+        principals::created_at.eq(now),
+        principals::updated_at.eq(now),
+        principals::version.eq(1),
+    );
+    match on_each!(tx, |c| diesel::insert_into(principals::table).values(row).execute(c).await) {
+        // Committed by another request since our snapshot was taken: the next attempt sees it.
+        Err(error) if is_taken(&error) => Err(Problem::transient(error)),
+        other => Ok(other.map(drop)?),
+    }
+}
+
+/// Gives the person `known.id` the role, name and address of `known`.
+///
+/// # Errors
+/// When the database is away; transient when another request has just taken the address.
+pub async fn describe(tx: &mut Conn, known: &KnownRow, now: Instant) -> Result<(), Problem> {
+    let change = (
+        principals::name.eq(&known.name),
+        principals::email.eq(&known.email),
+        principals::role.eq(known.role),
+        principals::updated_at.eq(now),
+        principals::version.eq(principals::version + 1),
+    );
+    match on_each!(tx, |c| diesel::update(principals::table.find(known.id)).set(change).execute(c).await) {
+        Err(error) if is_taken(&error) => Err(Problem::transient(error)),
+        other => Ok(other.map(drop)?),
+    }
+}
+
+fn is_taken(error: &diesel::result::Error) -> bool {
+    is_duplicate(error, "principals_subject_key", "principals.issuer, principals.subject")
+        || is_duplicate(error, "principals_email_key", "principals.email")
+}
+
+/// A refresh token as it is stored.
+#[derive(Debug, Clone, Queryable, Selectable, Insertable)]
+#[diesel(table_name = refresh_tokens)]
+pub struct RefreshRow {
+    /// Its fingerprint.
+    pub token_hash: String,
+    /// All that descend from one login.
+    pub family_id: FamilyId,
+    /// Whose it is.
+    pub principal_id: PrincipalId,
+    /// What it was narrowed to, if it was.
+    pub scopes: Option<String>,
+    /// When it was given.
+    pub created_at: Instant,
+    /// Until when it can be used.
+    pub expires_at: Instant,
+    /// When it was used.
+    pub used_at: Option<Instant>,
+    /// When its family was revoked.
+    pub revoked_at: Option<Instant>,
+}
+
+/// The refresh token with this fingerprint.
+///
+/// # Errors
+/// When the database is away.
+pub async fn refresh_token(conn: &mut Conn, token_hash: &str) -> Result<Option<RefreshRow>, Problem> {
+    let token = refresh_tokens::table.find(token_hash);
+    let row = on_each!(conn, |c| token.select(RefreshRow::as_select()).first(c).await);
+    Ok(row.optional()?)
+}
+
+/// Adds a refresh token.
+///
+/// # Errors
+/// When the database is away.
+pub async fn add_refresh_token(tx: &mut Conn, row: &RefreshRow) -> Result<(), Problem> {
+    on_each!(tx, |c| diesel::insert_into(refresh_tokens::table).values(row).execute(c).await)?;
+    Ok(())
+}
+
+/// Notes that a refresh token was used.
+///
+/// # Errors
+/// When the database is away.
+pub async fn use_refresh_token(tx: &mut Conn, token_hash: &str, now: Instant) -> Result<(), Problem> {
+    let token = refresh_tokens::table.find(token_hash);
+    on_each!(tx, |c| diesel::update(token).set(refresh_tokens::used_at.eq(now)).execute(c).await)?;
+    Ok(())
+}
+
+/// Revokes all refresh tokens of one family.
+///
+/// # Errors
+/// When the database is away.
+pub async fn revoke_family(tx: &mut Conn, family: FamilyId, now: Instant) -> Result<(), Problem> {
+    let family =
+        refresh_tokens::table.filter(refresh_tokens::family_id.eq(family)).filter(refresh_tokens::revoked_at.is_null());
+    on_each!(tx, |c| diesel::update(family).set(refresh_tokens::revoked_at.eq(now)).execute(c).await)?;
+    Ok(())
+}
+
+/// Revokes all refresh tokens of one person.
+///
+/// # Errors
+/// When the database is away.
+pub async fn revoke_all(tx: &mut Conn, principal: PrincipalId, now: Instant) -> Result<(), Problem> {
+    let theirs = refresh_tokens::table
+        .filter(refresh_tokens::principal_id.eq(principal))
+        .filter(refresh_tokens::revoked_at.is_null());
+    on_each!(tx, |c| diesel::update(theirs).set(refresh_tokens::revoked_at.eq(now)).execute(c).await)?;
+    Ok(())
+}
+
+/// Forgets refresh tokens that have expired.
+///
+/// # Errors
+/// When the database is away.
+pub async fn forget_expired(tx: &mut Conn, now: Instant) -> Result<usize, Problem> {
+    let expired = refresh_tokens::table.filter(refresh_tokens::expires_at.le(now));
+    Ok(on_each!(tx, |c| diesel::delete(expired).execute(c).await)?)
 }

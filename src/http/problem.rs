@@ -78,9 +78,14 @@ pub fn render(problem: &Problem, request_id: &str) -> HttpResponse {
 fn challenge(problem: &Problem) -> Option<HeaderValue> {
     let member = |name| problem.members().get(name).and_then(|v| v.as_str());
     let error = match problem.code() {
-        Code::Unauthenticated | Code::TokenExpired => {
-            member("error").map(|e| format!(", error=\"{e}\"")).unwrap_or_default()
-        }
+        Code::Unauthenticated | Code::TokenExpired => match member("error") {
+            // What the token endpoint says of credentials, not of a bearer token (RFC 6749, 5.2).
+            Some("invalid_client") => {
+                return Some(HeaderValue::from_static("Basic realm=\"skranke\", charset=\"UTF-8\""));
+            }
+            Some("invalid_grant") | None => String::new(),
+            Some(error) => format!(", error=\"{error}\""),
+        },
         Code::InsufficientScope => {
             format!(", error=\"insufficient_scope\", scope=\"{}\"", member("scope").unwrap_or_default())
         }

@@ -75,13 +75,13 @@ impl Responder for Reply {
         let unchanged = request.method() == Method::GET && tag.is_some_and(|tag| none_match(request, tag));
         let status = if unchanged { 304 } else { self.status };
         let mut response = HttpResponseBuilder::new(StatusCode::from_u16(status).unwrap_or(StatusCode::OK));
+        // What a token may see is nobody else's to keep, unless the answer says otherwise.
+        response.insert_header((header::CACHE_CONTROL, "private, no-cache"));
         for (name, value) in &self.headers {
             if let Ok(value) = HeaderValue::from_str(value) {
                 response.insert_header((HeaderName::from_static(name), value));
             }
         }
-        // What a token may see is nobody else's to keep.
-        response.insert_header((header::CACHE_CONTROL, "private, no-cache"));
         if status == 304 || status == 204 {
             return response.finish();
         }

@@ -1,0 +1,218 @@
+//! The three ways to a token of ours (RFC 6749): by a service account's secret, by a person's password, and by a
+//! refresh token, which is good for one use.
+
+use super::credential;
+use super::domain::Scopes;
+use super::service::{Authority, most};
+use super::store::{self, KnownRow, RefreshRow};
+use crate::db::{Conn, Db};
+use crate::kernel::secret::Secret;
+use crate::kernel::text::Email;
+use crate::kernel::{Clock, Code, Instant, PrincipalId, Problem};
+
+/// What somebody shows to get a token.
+#[derive(Debug, Clone)]
+pub enum Grant {
+    /// The id and the secret of a service account.
+    ClientCredentials {
+        /// The id.
+        id: String,
+        /// The secret.
+        secret: Secret<String>,
+    },
+    /// The email address and the password of a person.
+    Password {
+        /// The email address.
+        username: String,
+        /// The password.
+        password: Secret<String>,
+    },
+    /// A refresh token.
+    RefreshToken(Secret<String>),
+}
+
+/// What they get.
+#[derive(Debug, Clone)]
+pub struct Granted {
+    /// The access token.
+    pub access_token: Secret<String>,
+    /// For how many seconds it is good.
+    pub expires_in_s: i64,
+    /// What it may be used for.
+    pub scopes: Scopes,
+    /// What to get the next one with.
+    pub refresh_token: Option<Secret<String>>,
+}
+
+/// The one answer for all credentials that are not good, whatever is wrong with them. `error` is RFC 6749's word.
+pub fn refused(error: &'static str) -> Problem {
+    const DETAIL: &str = "These credentials are not valid.";
+    Problem::new(Code::Unauthenticated, DETAIL).with("error", error).with("error_description", DETAIL)
+}
+
+/// A scope that is not known, or more than there is to give.
+pub fn invalid_scope(detail: impl Into<String>) -> Problem {
+    Problem::field("/scope", "invalid", detail)
+        .with("error", "invalid_scope")
+        .with("error_description", "The scope is not known, or is more than can be granted.")
+}
+
+impl Authority {
+    /// A token for whoever shows a good `grant`, for no more than `wanted` if that is given.
+    ///
+    /// # Errors
+    /// `unauthenticated` for bad credentials, `validation_failed` for a scope that is too wide.
+    pub async fn grant(
+        &self,
+        db: &Db,
+        grant: Grant,
+        wanted: Option<Scopes>,
+        now: Instant,
+        clock: &Clock,
+    ) -> Result<Granted, Problem> {
+        match grant {
+            Grant::ClientCredentials { id, secret } => {
+                let account = known_account(db, &id, &secret).await?;
+                let narrowed = narrow(most(&account), wanted)?;
+                self.granted(&account, narrowed, None, now, clock)
+            }
+            Grant::Password { username, password } => {
+                let person = self.known_person(db, username, password).await?;
+                let narrowed = narrow(most(&person), wanted)?;
+                let refresh_token = self.log_in(db, person.id, narrowed, now, clock).await?;
+                self.granted(&person, narrowed, Some(refresh_token), now, clock)
+            }
+            Grant::RefreshToken(token) => {
+                let (person, narrowed, next) = self.refresh(db, &token, wanted, now).await?;
+                self.granted(&person, narrowed, Some(next), now, clock)
+            }
+        }
+    }
+
+    fn granted(
+        &self,
+        known: &KnownRow,
+        narrowed: Option<Scopes>,
+        refresh_token: Option<Secret<String>>,
+        now: Instant,
+        clock: &Clock,
+    ) -> Result<Granted, Problem> {
+        let expires_in_s = self.lifetimes.access_s;
+        let access_token = Secret::new(self.mint(known.id, narrowed, expires_in_s, now, clock)?);
+        let scopes = narrowed.map_or(most(known), |narrowed| most(known).and(narrowed));
+        Ok(Granted { access_token, expires_in_s, scopes, refresh_token })
+    }
+
+    /// The active person with this address and password. Takes as long when there is none.
+    async fn known_person(&self, db: &Db, username: String, password: Secret<String>) -> Result<KnownRow, Problem> {
+        let found = match Email::parse(username) {
+            Ok(email) => db.read(async |conn| store::by_email(conn, email.as_str()).await).await?,
+            Err(_) => None,
+        };
+        let (person, hash) = found.unzip();
+        let right = self.passwords.verify(password, hash.flatten()).await?;
+        person.filter(|person| right && person.active).ok_or_else(|| refused("invalid_grant"))
+    }
+
+    /// Begins a family of refresh tokens.
+    async fn log_in(
+        &self,
+        db: &Db,
+        principal_id: PrincipalId,
+        narrowed: Option<Scopes>,
+        now: Instant,
+        clock: &Clock,
+    ) -> Result<Secret<String>, Problem> {
+        let token = credential::generate("skr_")?;
+        let row = RefreshRow {
+            token_hash: credential::fingerprint(token.reveal()),
+            family_id: clock.id(now),
+            principal_id,
+            scopes: narrowed.map(|scopes| scopes.to_string()),
+            created_at: now,
+            expires_at: now.plus_s(self.lifetimes.refresh_s),
+            used_at: None,
+            revoked_at: None,
+        };
+        db.write(async move |tx| store::add_refresh_token(tx, &row).await).await?;
+        Ok(token)
+    }
+
+    /// Takes a refresh token and gives the next one, for as much as the first of its family was for.
+    async fn refresh(
+        &self,
+        db: &Db,
+        token: &Secret<String>,
+        wanted: Option<Scopes>,
+        now: Instant,
+    ) -> Result<(KnownRow, Option<Scopes>, Secret<String>), Problem> {
+        let next = credential::generate("skr_")?;
+        let (used, fresh) = (credential::fingerprint(token.reveal()), credential::fingerprint(next.reveal()));
+        let expires_at = now.plus_s(self.lifetimes.refresh_s);
+        let rotated = db
+            .write(async move |tx| {
+                let Some((row, person)) = redeem(tx, &used, now).await? else { return Ok(None) };
+                let family = row.scopes.as_deref().map(Scopes::known_in);
+                let most = family.map_or(most(&person), |scopes| scopes.and(most(&person)));
+                let narrowed = narrow(most, wanted)?.or(family);
+                let next = RefreshRow { token_hash: fresh.clone(), created_at: now, expires_at, used_at: None, ..row };
+                store::add_refresh_token(tx, &next).await?;
+                Ok(Some((person, narrowed)))
+            })
+            .await?;
+        // What was revoked stays revoked: only now, after the commit, does it become an error.
+        let (person, narrowed) = rotated.ok_or_else(|| refused("invalid_grant"))?;
+        Ok((person, narrowed, next))
+    }
+}
+
+/// Uses up a refresh token. Nothing if it is not good; if it was good once, its whole family is revoked, since two
+/// parties hold it and one of them has stolen it (RFC 9700, 4.14.2).
+async fn redeem(tx: &mut Conn, token_hash: &str, now: Instant) -> Result<Option<(RefreshRow, KnownRow)>, Problem> {
+    let Some(row) = store::refresh_token(tx, token_hash).await? else { return Ok(None) };
+    let person = store::by_id(tx, row.principal_id).await?.filter(|person| person.active);
+    let (Some(person), None, None) = (person, row.used_at, row.revoked_at) else {
+        store::revoke_family(tx, row.family_id, now).await?;
+        return Ok(None);
+    };
+    if row.expires_at <= now {
+        return Ok(None);
+    }
+    store::use_refresh_token(tx, token_hash, now).await?;
+    Ok(Some((row, person)))
+}
+
+/// The active service account with this id and secret.
+async fn known_account(db: &Db, id: &str, secret: &Secret<String>) -> Result<KnownRow, Problem> {
+    let found = match id.parse() {
+        Ok(id) => db.read(async |conn| store::account(conn, id).await).await?,
+        Err(_) => None,
+    };
+    let (account, hash) = found.unzip();
+    let right = credential::matches(secret.reveal(), &hash.flatten().unwrap_or_default());
+    account.filter(|account| right && account.active).ok_or_else(|| refused("invalid_client"))
+}
+
+/// What is wanted, if it can be given.
+fn narrow(most: Scopes, wanted: Option<Scopes>) -> Result<Option<Scopes>, Problem> {
+    match wanted {
+        Some(wanted) if !wanted.are_within(most) => Err(invalid_scope(format!("must be within: {most}"))),
+        wanted => Ok(wanted),
+    }
+}
+
+/// Ends all logins of `principal`: none of their refresh tokens is good any more.
+///
+/// # Errors
+/// When the database is away.
+pub async fn log_out(tx: &mut Conn, principal: PrincipalId, now: Instant) -> Result<(), Problem> {
+    store::revoke_all(tx, principal, now).await
+}
+
+/// Forgets refresh tokens that have expired; gives how many.
+///
+/// # Errors
+/// When the database is away.
+pub async fn sweep(tx: &mut Conn, now: Instant) -> Result<usize, Problem> {
+    store::forget_expired(tx, now).await
+}
