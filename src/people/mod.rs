@@ -1,2 +1,0 @@
-//! stub until merge
-pub mod service;
