@@ -8,3 +8,4 @@ pub mod auth;
 pub mod db;
 pub mod http;
 pub mod kernel;
+pub mod people;

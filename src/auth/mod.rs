@@ -3,6 +3,7 @@
 pub mod credential;
 pub mod domain;
 pub mod keys;
+pub mod password;
 pub mod policy;
 pub mod service;
 pub mod store;

@@ -15,5 +15,5 @@ pub mod words;
 pub use clock::Clock;
 pub use id::{CommentId, EventId, PrincipalId, TeamId, TicketId};
 pub use instant::Instant;
-pub use patch::Patch;
+pub use patch::{Patch, Set};
 pub use problem::{Code, FieldError, Problem};
