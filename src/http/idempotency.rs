@@ -85,7 +85,7 @@ impl Call {
                     forget(tx, who, &key).await?;
                 }
                 let reply = work(tx).await?;
-                let fingerprint = fingerprints.iter().next().cloned().unwrap_or_default();
+                let fingerprint = <[String]>::first(&fingerprints).cloned().unwrap_or_default();
                 remember(tx, seal(&reply, who, &key, fingerprint, now, &sealer)?).await?;
                 Ok(reply)
             })
