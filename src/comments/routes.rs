@@ -7,11 +7,12 @@ use super::policy::{Sight, may_write};
 use super::wire::{CommentBody, CommentPatch, NewComment};
 use super::{service, store};
 use crate::auth::policy::{Administer, Allowed, ReadComments, WriteComments};
+use crate::http::query::PageQuery;
 use crate::http::{Answer, Call, Page, Reply};
 use crate::kernel::{CommentId, Problem};
 use crate::tickets;
 use crate::tickets::policy::ReachesTickets;
-use crate::tickets::wire::{PageQuery, TicketRef};
+use crate::tickets::wire::TicketRef;
 
 /// Registers the endpoints of this room.
 pub fn routes(config: &mut ServiceConfig<'_>) {

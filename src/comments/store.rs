@@ -58,7 +58,8 @@ pub async fn find(conn: &mut Conn, ticket: &Ticket, sight: Sight, id: CommentId)
             .await
             .optional()
     })?;
-    row.filter(|row| sight.internal_too() || row.comment.visibility == Visibility::Public).ok_or_else(Problem::not_found)
+    row.filter(|row| sight.internal_too() || row.comment.visibility == Visibility::Public)
+        .ok_or_else(Problem::not_found)
 }
 
 /// A page of the comments on `ticket`, oldest first.

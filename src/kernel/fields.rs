@@ -172,6 +172,9 @@ mod tests {
         let mut value = json!({ "a": 1e16, "b": -0.0, "c": 1.5, "d": 1e19 });
         canonical(&mut value);
         assert_eq!(value.to_string(), r#"{"a":10000000000000000,"b":0,"c":1.5,"d":10000000000000000000}"#);
-        assert_eq!(Fields::from_stored(json!({ "a": { "b": null }, "c": null })).without_nulls().to_json(), json!({ "a": {} }));
+        assert_eq!(
+            Fields::from_stored(json!({ "a": { "b": null }, "c": null })).without_nulls().to_json(),
+            json!({ "a": {} })
+        );
     }
 }

@@ -4,11 +4,12 @@ use actix_web::{get, patch, post};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::policy::{ReachesTickets, may_change, may_open};
-use super::wire::{NewTicket, PageQuery, Sort, TicketBody, TicketPatch, TicketQuery, TicketRef};
+use super::wire::{NewTicket, Sort, TicketBody, TicketPatch, TicketQuery, TicketRef};
 use super::{service, store};
 use crate::audit;
 use crate::audit::wire::EventBody;
 use crate::auth::policy::{Allowed, ReadTickets, WriteTickets};
+use crate::http::query::PageQuery;
 use crate::http::{Answer, Call, Page, Reply};
 use crate::kernel::EventId;
 

@@ -236,15 +236,8 @@ async fn record(
         return Ok(());
     }
     let kind = if before.is_some() { EventKind::TicketUpdated } else { EventKind::TicketCreated };
-    let event = Event {
-        ticket_id: after.id,
-        at: now,
-        actor,
-        kind,
-        visibility: Visibility::Public,
-        comment_id: None,
-        changes,
-    };
+    let event =
+        Event { ticket_id: after.id, at: now, actor, kind, visibility: Visibility::Public, comment_id: None, changes };
     crate::audit::store::add(tx, event, clock).await
 }
 

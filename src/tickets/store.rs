@@ -260,7 +260,9 @@ pub async fn list(
                 match $filter {
                     Some((ids, false)) => list = list.filter($column.eq_any(ids)),
                     Some((ids, true)) if ids.is_empty() => list = list.filter($column.is_null()),
-                    Some((ids, true)) => list = list.filter($column.is_null().or($column.eq_any(ids).assume_not_null())),
+                    Some((ids, true)) => {
+                        list = list.filter($column.is_null().or($column.eq_any(ids).assume_not_null()))
+                    }
                     None => {}
                 }
             };
@@ -344,7 +346,9 @@ fn split<Id: Copy>(choices: &[WhoRef<Id>], me: Option<Id>) -> Result<(Vec<Id>, b
             (WhoRef::Nobody, _) => nobody = true,
             (WhoRef::Me, None) => {
                 let fault = FieldError::new("team_id", "invalid", "must be a team's id or `none`; nobody is a team");
-                return Err(Problem::new(Code::InvalidQuery, "team_id must be a team's id or `none`.").with_errors(vec![fault]));
+                return Err(
+                    Problem::new(Code::InvalidQuery, "team_id must be a team's id or `none`.").with_errors(vec![fault])
+                );
             }
         }
     }
@@ -397,7 +401,8 @@ pub async fn insert(tx: &mut Conn, ticket: &Ticket) -> Result<i64, Problem> {
 /// A transient problem when another request takes the same external id right now.
 pub async fn update(tx: &mut Conn, before: &Ticket, after: &Ticket) -> Result<(), Problem> {
     let row = Stored::from(after);
-    on_each!(tx, |c| diesel::update(tickets::table.find(after.number)).set(&row).execute(c).await).map_err(external_id_taken)?;
+    on_each!(tx, |c| diesel::update(tickets::table.find(after.number)).set(&row).execute(c).await)
+        .map_err(external_id_taken)?;
     if before.tags != after.tags {
         let old = ticket_tags::table.filter(ticket_tags::ticket_number.eq(after.number));
         on_each!(tx, |c| diesel::delete(old).execute(c).await)?;
@@ -426,7 +431,11 @@ fn external_id_taken(error: diesel::result::Error) -> Problem {
 ///
 /// # Errors
 /// When the database is away.
-pub async fn by_external_id(tx: &mut Conn, creator: PrincipalId, external_id: &str) -> Result<Option<(TicketId, i64)>, Problem> {
+pub async fn by_external_id(
+    tx: &mut Conn,
+    creator: PrincipalId,
+    external_id: &str,
+) -> Result<Option<(TicketId, i64)>, Problem> {
     let found = on_each!(tx, |c| {
         tickets::table
             .filter(tickets::created_by_id.eq(creator).and(tickets::external_id.eq(external_id)))

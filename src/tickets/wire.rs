@@ -7,6 +7,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::domain::{Channel, Priority, Status, TicketType};
 use super::store::TicketRow;
 use crate::audit::wire::{Named, NamedPrincipal, NamedTeam};
+use crate::http::query::Csv;
 use crate::http::{Cursor, Limit};
 use crate::kernel::fault::{self, Faults};
 use crate::kernel::fields::Fields;
@@ -42,7 +43,9 @@ impl Deserr<Faults> for TicketRef {
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Faults> {
         match value {
             Value::Integer(number) => Ok(Self::Number(i64::try_from(number).unwrap_or(i64::MAX))),
-            value => fault::string(value, location)?.parse().map_err(|detail: &str| Faults::at(location, "invalid", detail)),
+            value => {
+                fault::string(value, location)?.parse().map_err(|detail: &str| Faults::at(location, "invalid", detail))
+            }
         }
     }
 }
@@ -361,22 +364,6 @@ words! {
     }
 }
 
-/// One or more values, separated by commas.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Csv<T>(pub Vec<T>);
-
-impl<T: std::str::FromStr<Err = &'static str>> Deserr<Faults> for Csv<T> {
-    fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Faults> {
-        let text = fault::string(value, location)?;
-        let values: Result<Vec<T>, _> = text.split(',').map(str::parse).collect();
-        match values {
-            Ok(values) if values.len() <= 100 => Ok(Self(values)),
-            Ok(_) => Err(Faults::at(location, "too_many", "must have at most 100 values")),
-            Err(detail) => Err(Faults::at(location, "invalid", detail)),
-        }
-    }
-}
-
 /// A tag to filter by.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TagName(pub String);
@@ -473,21 +460,6 @@ pub struct TicketQuery {
     #[deserr(default)]
     #[param(value_type = Option<Sort>, inline)]
     pub sort: Option<Sort>,
-    /// How many items a page has.
-    #[deserr(default)]
-    #[param(value_type = Option<i64>, minimum = 1, maximum = 200, default = 50)]
-    pub limit: Limit,
-    /// The `next_cursor` of the page before.
-    #[deserr(default)]
-    #[param(value_type = Option<String>)]
-    pub cursor: Option<Cursor>,
-}
-
-/// The parameters of a list that has no filters.
-#[derive(Debug, Clone, Deserr, IntoParams)]
-#[deserr(error = Faults, deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct PageQuery {
     /// How many items a page has.
     #[deserr(default)]
     #[param(value_type = Option<i64>, minimum = 1, maximum = 200, default = 50)]
