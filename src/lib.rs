@@ -4,7 +4,11 @@
 //! The rooms import only leftwards:
 //! `kernel → db → http → auth → audit → people → tickets → comments → app`.
 
+pub mod audit;
 pub mod auth;
+pub mod comments;
 pub mod db;
 pub mod http;
 pub mod kernel;
+pub mod people;
+pub mod tickets;

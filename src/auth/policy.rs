@@ -7,26 +7,29 @@ use actix_web::dev::Payload;
 use actix_web::http::header;
 use actix_web::{FromRequest, HttpRequest, web};
 
-use super::domain::{Principal, Role, Scope};
+use super::domain::{Kind, Principal, Role, Scope};
 use super::service::Authority;
 use crate::http::State;
 use crate::kernel::{Code, Problem};
 
 /// Something that callers may or may not do.
 pub trait Permission: 'static {
-    /// The scope that every token needs for it.
+    /// The scope that a token needs for it.
     const SCOPE: Option<Scope>;
+    /// The scope that a service account needs for it.
+    const ACCOUNT_SCOPE: Option<Scope> = Self::SCOPE;
     /// The roles of people who may do it. Service accounts need the scope alone.
     const ROLES: &'static [Role];
 }
 
 macro_rules! permissions {
-    ($($(#[$doc:meta])* $name:ident: $scope:expr, $roles:expr;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident: $scope:expr, $roles:expr $(, accounts $account_scope:expr)?;)*) => {$(
         $(#[$doc])*
         #[derive(Debug)]
         pub enum $name {}
         impl Permission for $name {
             const SCOPE: Option<Scope> = $scope;
+            $(const ACCOUNT_SCOPE: Option<Scope> = $account_scope;)?
             const ROLES: &'static [Role] = $roles;
         }
     )*};
@@ -47,6 +50,8 @@ permissions! {
     ReadComments: Some(Scope::CommentsRead), EVERYBODY;
     /// Write comments on tickets that one may see.
     WriteComments: Some(Scope::CommentsWrite), EVERYBODY;
+    /// See people: agents and admins do, and service accounts that set people up.
+    ReadPeople: Some(Scope::TicketsRead), STAFF, accounts Some(Scope::Admin);
     /// See teams and who is in them.
     ReadTeams: Some(Scope::TicketsRead), STAFF;
     /// Set up people, teams and service accounts; redact comments.
@@ -71,7 +76,11 @@ impl<P: Permission> TryFrom<Principal> for Allowed<P> {
     type Error = Problem;
 
     fn try_from(who: Principal) -> Result<Self, Problem> {
-        if let Some(scope) = P::SCOPE {
+        let scope = match who.kind {
+            Kind::Person(_) => P::SCOPE,
+            Kind::ServiceAccount => P::ACCOUNT_SCOPE,
+        };
+        if let Some(scope) = scope {
             who.require(scope, P::ROLES)?;
         }
         Ok(Self { who, permission: PhantomData })

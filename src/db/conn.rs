@@ -63,3 +63,12 @@ macro_rules! on_each {
     };
 }
 pub(crate) use on_each;
+
+/// Boxes `query` for the engine of `conn`, so that filters can be added one by one.
+pub fn boxed<'a, C, Q>(_conn: &C, query: Q) -> Q::Output
+where
+    C: diesel_async::AsyncConnectionCore,
+    Q: diesel::query_dsl::methods::BoxedDsl<'a, C::Backend>,
+{
+    query.internal_into_boxed()
+}

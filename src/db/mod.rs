@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use conn::Conn;
 pub(crate) use conn::on_each;
+pub use conn::{Conn, boxed};
 
 use crate::kernel::Problem;
 

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::{self, HeaderMap};
@@ -12,6 +13,7 @@ use futures_util::future::{Ready, ready};
 use serde_json::Value;
 
 use super::idempotency::InFlight;
+use super::seal::Sealer;
 use crate::db::Db;
 use crate::kernel::fault::Faults;
 use crate::kernel::{Clock, Code, FieldError, Instant, Problem};
@@ -27,6 +29,8 @@ pub struct State {
     pub body_limit_b: usize,
     /// Requests with an `Idempotency-Key` that this instance is working on.
     pub in_flight: InFlight,
+    /// Seals the answers that are kept for an `Idempotency-Key`.
+    pub sealer: Arc<Sealer>,
 }
 
 /// One request.

@@ -4,6 +4,7 @@ use std::time::Instant as Stopwatch;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::error::InternalError;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
@@ -21,7 +22,7 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Wraps every request.
 ///
 /// # Errors
-/// None: what fails becomes an answer here.
+/// None that has no answer: what fails becomes one here.
 pub async fn edge(
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -34,10 +35,9 @@ pub async fn edge(
         // Answered as GET; the connection leaves the body out.
         request.head_mut().method = Method::GET;
     }
-    let bare = request.request().clone();
     let outcome = match acceptable(&request) {
         Ok(()) => next.call(request).instrument(span.clone()).await.map(ServiceResponse::map_into_boxed_body),
-        Err(problem) => Err(problem.into()),
+        Err(problem) => Ok(request.into_response(speak(&problem.into(), &id))),
     };
     let _entered = span.enter();
     let mut response = match outcome {
@@ -49,7 +49,15 @@ pub async fn edge(
             }
             None => response,
         },
-        Err(error) => ServiceResponse::new(bare, speak(&error, &id)),
+        // From a layer within, not from a handler. The request is gone: whoever keeps a clone of it while it is routed
+        // makes actix panic.
+        Err(error) => {
+            let mut answer = speak(&error, &id);
+            if let Ok(value) = HeaderValue::from_str(&id) {
+                answer.headers_mut().insert(REQUEST_ID, value);
+            }
+            return Err(InternalError::from_response(error, answer).into());
+        }
     };
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&id) {

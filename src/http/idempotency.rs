@@ -1,15 +1,13 @@
 //! `Idempotency-Key`: a request that is sent twice is carried out once. The stored answer is part of the same
-//! transaction as the effect, so one is never there without the other.
+//! transaction as the effect, so one is never there without the other. It is sealed: an answer may show a secret.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 
-use super::{Answer, Call, Reply};
+use super::{Answer, Call, Reply, Sealer};
 use crate::db::schema::idempotency_keys;
 use crate::db::{Conn, on_each};
 use crate::kernel::sql::Json;
@@ -64,8 +62,8 @@ impl Call {
     /// kept in that transaction for 24 hours, and the same request again gets it without a second effect.
     ///
     /// # Errors
-    /// What `work` gives; `idempotency_key_reused`, `idempotency_in_progress`, or `invalid_header` for a key that is
-    /// not 1 to 255 visible ASCII characters.
+    /// What `work` gives; `idempotency_key_reused`, `idempotency_in_progress`, `conflict` when the answer can no longer
+    /// be opened, or `invalid_header` for a key that is not 1 to 255 visible ASCII characters.
     pub async fn create<F>(&self, who: PrincipalId, work: F) -> Answer
     where
         F: AsyncFn(&mut Conn) -> Answer + Send + 'static,
@@ -73,7 +71,8 @@ impl Call {
         let Some(key) = self.idempotency_key()? else {
             return self.db().write(work).await;
         };
-        let fingerprint = self.fingerprint();
+        let sealer = self.state().sealer.clone();
+        let fingerprints = sealer.fingerprints(&[self.target().as_bytes(), b"\n", &self.bytes()].concat());
         let now = self.now();
         let _ticket = self.state().in_flight.enter((who, key.clone()))?;
         self.db()
@@ -81,12 +80,13 @@ impl Call {
                 lock(tx, who, &key).await?;
                 if let Some(row) = find(tx, who, &key).await? {
                     if row.created_at.plus_s(KEPT_S) > now {
-                        return replay(row, &fingerprint);
+                        return replay(row, &fingerprints, &sealer);
                     }
                     forget(tx, who, &key).await?;
                 }
                 let reply = work(tx).await?;
-                remember(tx, &reply, who, &key, &fingerprint, now).await?;
+                let fingerprint = <[String]>::first(&fingerprints).cloned().unwrap_or_default();
+                remember(tx, seal(&reply, who, &key, fingerprint, now, &sealer)?).await?;
                 Ok(reply)
             })
             .await
@@ -103,23 +103,24 @@ impl Call {
             (Some(_), Some(_)) => Err(Problem::new(Code::InvalidHeader, "Send one Idempotency-Key.")),
         }
     }
-
-    fn fingerprint(&self) -> String {
-        let mut hash = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
-        hash.update(self.target().as_bytes());
-        hash.update(b"\n");
-        hash.update(&self.bytes());
-        URL_SAFE_NO_PAD.encode(hash.finish())
-    }
 }
 
-fn replay(row: Row, fingerprint: &str) -> Answer {
-    if row.fingerprint != fingerprint {
+/// Whose a sealed answer is.
+fn owner(who: PrincipalId, key: &str) -> String {
+    format!("{who} {key}")
+}
+
+fn replay(row: Row, fingerprints: &[String], sealer: &Sealer) -> Answer {
+    let Some(body) = sealer.open(&owner(row.principal_id, &row.key), &row.body) else {
+        let detail = "The request was carried out, but the key that sealed its answer is gone. Read what it made.";
+        return Err(Problem::new(Code::Conflict, detail));
+    };
+    if !fingerprints.contains(&row.fingerprint) {
         let detail = "Use a new key for a new request; this one was used with another path or body.";
         return Err(Problem::new(Code::IdempotencyKeyReused, detail));
     }
-    let mut reply =
-        Reply { status: u16::try_from(row.status).map_err(Problem::internal)?, headers: Vec::new(), body: row.body };
+    let status = u16::try_from(row.status).map_err(Problem::internal)?;
+    let mut reply = Reply { status, headers: Vec::new(), body };
     for name in ["etag", "location"] {
         if let Some(value) = row.headers.0.get(name).and_then(|v| v.as_str()) {
             reply = reply.header(name, value.to_owned());
@@ -153,24 +154,27 @@ async fn forget(tx: &mut Conn, who: PrincipalId, key: &str) -> Result<(), Proble
     Ok(())
 }
 
-async fn remember(
-    tx: &mut Conn,
+fn seal(
     reply: &Reply,
     who: PrincipalId,
     key: &str,
-    fingerprint: &str,
+    fingerprint: String,
     now: Instant,
-) -> Result<(), Problem> {
+    sealer: &Sealer,
+) -> Result<Row, Problem> {
     let headers = reply.headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone().into())).collect();
-    let row = Row {
+    Ok(Row {
         principal_id: who,
         key: key.to_owned(),
-        fingerprint: fingerprint.to_owned(),
+        fingerprint,
         status: i32::from(reply.status),
         headers: Json(serde_json::Value::Object(headers)),
-        body: reply.body.clone(),
+        body: sealer.seal(&owner(who, key), &reply.body)?,
         created_at: now,
-    };
+    })
+}
+
+async fn remember(tx: &mut Conn, row: Row) -> Result<(), Problem> {
     match on_each!(tx, |c| diesel::insert_into(idempotency_keys::table).values(&row).execute(c).await) {
         // Committed by another instance since our snapshot was taken: the next attempt sees it.
         Err(error)

@@ -5,11 +5,15 @@ pub mod edge;
 pub mod idempotency;
 pub mod page;
 pub mod problem;
+pub mod query;
 pub mod reply;
+pub mod seal;
 
 pub use call::{Call, State};
 pub use page::{Cursor, Limit, Page};
+pub use query::{Csv, Flag, PageQuery};
 pub use reply::Reply;
+pub use seal::Sealer;
 
 /// What a handler gives.
 pub type Answer = Result<Reply, crate::kernel::Problem>;

@@ -3,6 +3,7 @@
 
 pub mod clock;
 pub mod fault;
+pub mod fields;
 pub mod id;
 pub mod instant;
 pub mod patch;
@@ -15,5 +16,5 @@ pub mod words;
 pub use clock::Clock;
 pub use id::{CommentId, EventId, PrincipalId, TeamId, TicketId};
 pub use instant::Instant;
-pub use patch::Patch;
+pub use patch::{Patch, Set};
 pub use problem::{Code, FieldError, Problem};

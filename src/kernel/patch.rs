@@ -40,3 +40,19 @@ impl<T: Deserr<Faults>> Deserr<Faults> for Patch<T> {
         }
     }
 }
+
+/// A patched field that cannot be emptied: not mentioned, or set to a value; null is a wrong type.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Set<T>(pub Option<T>);
+
+impl<T> Default for Set<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T: Deserr<Faults>> Deserr<Faults> for Set<T> {
+    fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Faults> {
+        T::deserialize_from_value(value, location).map(|value| Self(Some(value)))
+    }
+}

@@ -1,0 +1,69 @@
+//! Events and the changes in them. Pure.
+
+use serde_json::Value;
+
+use crate::kernel::words::words;
+use crate::kernel::{CommentId, Instant, PrincipalId, TicketId};
+
+words! {
+    /// Who may see a comment, and the events about it.
+    pub enum Visibility {
+        /// Everybody who may see the ticket.
+        Public = "public",
+        /// Agents, admins, and service accounts with the scope `internal:read`.
+        Internal = "internal",
+    }
+}
+
+words! {
+    /// What happened.
+    pub enum EventKind {
+        /// The ticket was opened; the changes hold its first values.
+        TicketCreated = "ticket.created",
+        /// Fields of the ticket changed.
+        TicketUpdated = "ticket.updated",
+        /// A comment was added.
+        CommentAdded = "comment.added",
+        /// A comment's text was edited by its author.
+        CommentEdited = "comment.edited",
+        /// A comment's text was removed for good by an admin.
+        CommentRedacted = "comment.redacted",
+    }
+}
+
+/// One field, before and after.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    /// The field's name in the API.
+    pub field: &'static str,
+    /// Its value before; null when there was none.
+    pub before: Value,
+    /// Its value after; null when it was emptied.
+    pub after: Value,
+}
+
+impl Change {
+    /// The change of `field`, or nothing when it stayed the same.
+    pub fn of(field: &'static str, before: Value, after: Value) -> Option<Self> {
+        (before != after).then_some(Self { field, before, after })
+    }
+}
+
+/// Something that happened to a ticket.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// Whose ticket it is an event of.
+    pub ticket_id: TicketId,
+    /// When.
+    pub at: Instant,
+    /// Who did it; nobody when the service did it by itself.
+    pub actor: Option<PrincipalId>,
+    /// What.
+    pub kind: EventKind,
+    /// Who may see it.
+    pub visibility: Visibility,
+    /// The comment that it is about.
+    pub comment_id: Option<CommentId>,
+    /// Every field that changed.
+    pub changes: Vec<Change>,
+}

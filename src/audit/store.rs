@@ -1,0 +1,121 @@
+//! Queries of the audit trail.
+
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use serde_json::json;
+
+use super::domain::{Change, Event, EventKind, Visibility};
+use crate::db::schema::{events, principals};
+use crate::db::{Conn, boxed, on_each};
+use crate::http::Limit;
+use crate::kernel::sql::Json;
+use crate::kernel::{Clock, CommentId, EventId, Instant, PrincipalId, Problem, TicketId};
+
+#[derive(Insertable)]
+#[diesel(table_name = events)]
+struct NewRow {
+    id: EventId,
+    ticket_id: TicketId,
+    at: Instant,
+    actor_id: Option<PrincipalId>,
+    kind: EventKind,
+    visibility: Visibility,
+    comment_id: Option<CommentId>,
+    changes: Json,
+}
+
+/// An event as it is read, with the name of who did it.
+#[derive(Debug, Queryable)]
+pub struct EventRow {
+    /// The event's id.
+    pub id: EventId,
+    /// When.
+    pub at: Instant,
+    /// Who, by id.
+    pub actor_id: Option<PrincipalId>,
+    /// Who, by name.
+    pub actor_name: Option<String>,
+    /// What.
+    pub kind: EventKind,
+    /// Who may see it.
+    pub visibility: Visibility,
+    /// The comment that it is about.
+    pub comment_id: Option<CommentId>,
+    /// `[{"field", "before", "after"}]`.
+    pub changes: Json,
+}
+
+/// Adds `event` to the trail.
+///
+/// # Errors
+/// When the database is away.
+pub async fn add(tx: &mut Conn, event: Event, clock: &Clock) -> Result<(), Problem> {
+    let row = NewRow {
+        id: clock.id(event.at),
+        ticket_id: event.ticket_id,
+        at: event.at,
+        actor_id: event.actor,
+        kind: event.kind,
+        visibility: event.visibility,
+        comment_id: event.comment_id,
+        changes: Json(changes_json(&event.changes)),
+    };
+    on_each!(tx, |c| diesel::insert_into(events::table).values(&row).execute(c).await)?;
+    Ok(())
+}
+
+/// A page of the trail of `ticket`, oldest first. The caller has proved access to the ticket.
+///
+/// # Errors
+/// When the database is away.
+pub async fn list(
+    conn: &mut Conn,
+    ticket: TicketId,
+    internal_too: bool,
+    after: Option<EventId>,
+    limit: Limit,
+) -> Result<Vec<EventRow>, Problem> {
+    let rows = on_each!(conn, |c| {
+        let mut query = boxed(
+            c,
+            events::table.left_join(principals::table).filter(events::ticket_id.eq(ticket)).select((
+                events::id,
+                events::at,
+                events::actor_id,
+                principals::name.nullable(),
+                events::kind,
+                events::visibility,
+                events::comment_id,
+                events::changes,
+            )),
+        );
+        if !internal_too {
+            query = query.filter(events::visibility.eq(Visibility::Public));
+        }
+        if let Some(after) = after {
+            query = query.filter(events::id.gt(after));
+        }
+        query.order(events::id.asc()).limit(limit.and_one()).load(c).await
+    })?;
+    Ok(rows)
+}
+
+/// Takes the text of `comment` out of the trail: the one change that the trail knows, for redaction.
+///
+/// # Errors
+/// When the database is away.
+pub async fn scrub(tx: &mut Conn, comment: CommentId) -> Result<(), Problem> {
+    let emptied = Json(json!([{ "field": "body", "before": null, "after": null }]));
+    on_each!(tx, |c| {
+        diesel::update(events::table)
+            .filter(events::comment_id.eq(comment).and(events::kind.eq(EventKind::CommentEdited)))
+            .set(events::changes.eq(&emptied))
+            .execute(c)
+            .await
+    })?;
+    Ok(())
+}
+
+fn changes_json(changes: &[Change]) -> serde_json::Value {
+    changes.iter().map(|c| json!({ "field": c.field, "before": c.before, "after": c.after })).collect()
+}

@@ -1,0 +1,86 @@
+//! Events as clients see them.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::domain::{EventKind, Visibility};
+use super::store::EventRow;
+use crate::kernel::{CommentId, EventId, Instant, PrincipalId, TeamId};
+
+/// Somebody or something, by id and name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Named<Id> {
+    /// The id.
+    pub id: Id,
+    /// The name as it is now.
+    #[schema(examples("Ada Lovelace"))]
+    pub name: String,
+}
+
+/// A person or a service account, by id and name.
+pub type NamedPrincipal = Named<PrincipalId>;
+/// A team, by id and name.
+pub type NamedTeam = Named<TeamId>;
+
+impl<Id> Named<Id> {
+    /// Both parts, or nothing when there is no id.
+    pub fn of(id: Option<Id>, name: Option<String>) -> Option<Self> {
+        id.map(|id| Self { id, name: name.unwrap_or_default() })
+    }
+}
+
+/// An entry of a ticket's audit trail.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({
+    "id": "019a2f4e-7c1b-7d3e-8f00-000000000001", "at": "2026-03-02T09:12:00Z", "type": "ticket.updated",
+    "visibility": "public", "actor": { "id": "019a2f4e-7c1b-7d3e-8f00-1234567890ab", "name": "Ada Lovelace" },
+    "comment_id": null, "changes": [{ "field": "status", "before": "new", "after": "open" }],
+}))]
+pub struct EventBody {
+    /// The event's id; later events have larger ids.
+    pub id: EventId,
+    /// When it happened.
+    pub at: Instant,
+    /// What happened.
+    #[serde(rename = "type")]
+    pub kind: EventKind,
+    /// Who may see it.
+    pub visibility: Visibility,
+    /// Who did it; null when the service did it by itself.
+    #[schema(required)]
+    pub actor: Option<NamedPrincipal>,
+    /// The comment that it is about.
+    #[schema(required)]
+    pub comment_id: Option<CommentId>,
+    /// Every field that changed.
+    #[schema(value_type = Vec<ChangeBody>)]
+    pub changes: serde_json::Value,
+}
+
+/// One field, before and after.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ChangeBody {
+    /// The field's name.
+    #[schema(examples("status"))]
+    pub field: String,
+    /// Its value before; null when there was none.
+    #[schema(value_type = Value, nullable)]
+    pub before: serde_json::Value,
+    /// Its value after; null when it was emptied.
+    #[schema(value_type = Value, nullable)]
+    pub after: serde_json::Value,
+}
+
+impl From<EventRow> for EventBody {
+    fn from(row: EventRow) -> Self {
+        Self {
+            id: row.id,
+            at: row.at,
+            kind: row.kind,
+            visibility: row.visibility,
+            actor: Named::of(row.actor_id, row.actor_name),
+            comment_id: row.comment_id,
+            changes: row.changes.0,
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The endpoints of comments.
+
+use actix_web::{delete, get, patch, post};
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use super::policy::{Sight, may_write};
+use super::wire::{CommentBody, CommentPatch, NewComment};
+use super::{service, store};
+use crate::auth::policy::{Administer, Allowed, ReadComments, WriteComments};
+use crate::http::query::PageQuery;
+use crate::http::{Answer, Call, Page, Reply};
+use crate::kernel::{CommentId, Problem};
+use crate::tickets;
+use crate::tickets::policy::ReachesTickets;
+use crate::tickets::wire::TicketRef;
+
+/// Registers the endpoints of this room.
+pub fn routes(config: &mut ServiceConfig<'_>) {
+    config
+        .service(list_comments)
+        .service(create_comment)
+        .service(get_comment)
+        .service(update_comment)
+        .service(redact_comment);
+}
+
+/// List a ticket's comments.
+///
+/// Oldest first. Internal comments are there only for those who may see them.
+#[utoipa::path(
+    operation_id = "list_comments", tag = "comments", security(("bearer" = ["comments:read"])),
+    params(("id" = String, Path, description = "The ticket's id or number.", example = "4711"), PageQuery),
+    responses((status = 200, description = "A page of comments.", body = Page<CommentBody>,
+        headers(("Link" = String, description = "`rel=\"next\"`: the address of the next page."))))
+)]
+#[get("/v1/tickets/{id}/comments")]
+async fn list_comments(who: Allowed<ReadComments>, call: Call) -> Answer {
+    let which: TicketRef = call.path("id")?;
+    let query: PageQuery = call.query()?;
+    let after: Option<CommentId> = query.cursor.as_ref().map(|cursor| cursor.open("comments")).transpose()?;
+    let rows = call
+        .db()
+        .read(async |conn| {
+            let ticket = tickets::store::find(conn, &who.reach(), which).await?;
+            store::list(conn, &ticket, Sight::of(who.who()), after, query.limit).await
+        })
+        .await?;
+    Page::reply(&call, query.limit, "comments", rows, |row| row.comment.id, CommentBody::from)
+}
+
+/// Add a comment.
+///
+/// An agent's public comment starts the work on a new ticket and is its first reply; the requester's public comment
+/// brings a ticket back that waits for them or is resolved. Internal comments change nothing that a requester can see.
+#[utoipa::path(
+    operation_id = "create_comment", tag = "comments", security(("bearer" = ["comments:write"])),
+    params(("id" = String, Path, description = "The ticket's id or number.", example = "4711")),
+    request_body = NewComment, extensions(("x-problems" = json!(["ticket_closed"]))),
+    responses((status = 201, description = "The comment.", body = CommentBody,
+        headers(("ETag" = String, description = "The comment's version."), ("Location" = String, description = "Where the comment is."))))
+)]
+#[post("/v1/tickets/{id}/comments")]
+async fn create_comment(who: Allowed<WriteComments>, call: Call) -> Answer {
+    call.no_query()?;
+    let which: TicketRef = call.path("id")?;
+    let new: NewComment = call.body().await?;
+    let (reach, principal, now, clock) = (who.reach(), who.who().clone(), call.now(), call.clock().clone());
+    call.db().read(async |conn| tickets::store::find(conn, &reach, which).await).await?;
+    may_write(who.who(), new.visibility)?;
+    call.create(who.who().id, async move |tx| {
+        let row = service::add(tx, &principal, &reach, which, new.clone(), now, &clock).await?;
+        let comment = CommentBody::from(row);
+        Reply::created(&comment, comment.version, format!("/v1/tickets/{}/comments/{}", comment.ticket_id, comment.id))
+    })
+    .await
+}
+
+/// Read a comment.
+#[utoipa::path(
+    operation_id = "get_comment", tag = "comments", security(("bearer" = ["comments:read"])),
+    params(("id" = String, Path, description = "The ticket's id or number.", example = "4711"),
+        ("comment_id" = CommentId, Path, description = "The comment's id.")),
+    responses((status = 200, description = "The comment.", body = CommentBody, headers(("ETag" = String, description = "The comment's version."))))
+)]
+#[get("/v1/tickets/{id}/comments/{comment_id}")]
+async fn get_comment(who: Allowed<ReadComments>, call: Call) -> Answer {
+    call.no_query()?;
+    let (which, id) = place(&call)?;
+    let row = call
+        .db()
+        .read(async |conn| {
+            let ticket = tickets::store::find(conn, &who.reach(), which).await?;
+            store::find(conn, &ticket, Sight::of(who.who()), id).await
+        })
+        .await?;
+    let comment = CommentBody::from(row);
+    Reply::resource(&comment, comment.version)
+}
+
+/// Edit one's own comment.
+///
+/// The audit trail keeps the text before and after.
+#[utoipa::path(
+    operation_id = "update_comment", tag = "comments", security(("bearer" = ["comments:write"])),
+    params(("id" = String, Path, description = "The ticket's id or number.", example = "4711"),
+        ("comment_id" = CommentId, Path, description = "The comment's id.")),
+    request_body(content((CommentPatch = "application/merge-patch+json"), (CommentPatch = "application/json"))),
+    extensions(("x-problems" = json!(["ticket_closed", "conflict"]))),
+    responses((status = 200, description = "The comment as it is now.", body = CommentBody, headers(("ETag" = String, description = "The comment's version."))))
+)]
+#[patch("/v1/tickets/{id}/comments/{comment_id}")]
+async fn update_comment(who: Allowed<WriteComments>, call: Call) -> Answer {
+    call.no_query()?;
+    let place = place(&call)?;
+    let condition = call.precondition()?;
+    let patch: CommentPatch = call.patch().await?;
+    let (reach, principal, now, clock) = (who.reach(), who.who().clone(), call.now(), call.clock().clone());
+    let edit = async move |tx: &mut crate::db::Conn| {
+        service::edit(tx, &principal, &reach, place, &condition, patch.clone(), now, &clock).await
+    };
+    let comment = CommentBody::from(call.db().write(edit).await?);
+    Reply::resource(&comment, comment.version)
+}
+
+/// Redact a comment.
+///
+/// Removes its text for good, from the audit trail too; the comment itself stays, empty. Also on a closed ticket.
+#[utoipa::path(
+    operation_id = "redact_comment", tag = "comments", security(("bearer" = ["admin"])),
+    params(("id" = String, Path, description = "The ticket's id or number.", example = "4711"),
+        ("comment_id" = CommentId, Path, description = "The comment's id.")),
+    responses((status = 204, description = "Its text is gone."))
+)]
+#[delete("/v1/tickets/{id}/comments/{comment_id}")]
+async fn redact_comment(who: Allowed<Administer>, call: Call) -> Answer {
+    call.no_query()?;
+    let place = place(&call)?;
+    let condition = call.precondition()?;
+    let (reach, principal, now, clock) = (who.reach(), who.who().clone(), call.now(), call.clock().clone());
+    let redact = async move |tx: &mut crate::db::Conn| {
+        service::redact(tx, &principal, &reach, place, &condition, now, &clock).await
+    };
+    call.db().write(redact).await?;
+    Ok(Reply::no_content())
+}
+
+fn place(call: &Call) -> Result<(TicketRef, CommentId), Problem> {
+    Ok((call.path("id")?, call.path("comment_id")?))
+}

@@ -1,0 +1,144 @@
+//! The use cases of comments: one function each, run within one transaction.
+
+use serde_json::json;
+
+use super::policy::Sight;
+use super::store::{self, Comment, CommentRow};
+use super::wire::{CommentPatch, NewComment};
+use crate::audit::domain::{Change, Event, EventKind, Visibility};
+use crate::auth::domain::Principal;
+use crate::db::Conn;
+use crate::http::call::IfMatch;
+use crate::kernel::{Clock, Code, CommentId, Instant, Problem};
+use crate::tickets;
+use crate::tickets::domain::{Speaker, Ticket};
+use crate::tickets::policy::Reach;
+use crate::tickets::wire::TicketRef;
+
+/// Adds a comment. A public one is a change of the ticket that everybody sees; an internal one leaves no trace on it.
+///
+/// # Errors
+/// `not_found` or `ticket_closed`.
+pub async fn add(
+    tx: &mut Conn,
+    who: &Principal,
+    reach: &Reach,
+    which: TicketRef,
+    new: NewComment,
+    now: Instant,
+    clock: &Clock,
+) -> Result<CommentRow, Problem> {
+    let ticket = tickets::store::find(tx, reach, which).await?;
+    ticket.require_not_closed()?;
+    let comment = Comment {
+        id: clock.id(now),
+        ticket_id: ticket.id,
+        author_id: who.id,
+        visibility: new.visibility,
+        body: new.body.into_inner(),
+        created_at: now,
+        edited_at: None,
+        redacted_at: None,
+        version: 1,
+    };
+    store::insert(tx, &comment).await?;
+    record(tx, who, &comment, EventKind::CommentAdded, vec![], now, clock).await?;
+    if comment.visibility == Visibility::Public {
+        let mut heard = ticket.clone();
+        heard.hear(speaker(who, &ticket), now)?;
+        tickets::service::save_commented(tx, &ticket, heard, who.id, now, clock).await?;
+    }
+    Ok(CommentRow { comment, author: who.name.clone() })
+}
+
+/// Gives one's own comment a new text.
+///
+/// # Errors
+/// `not_found`, `version_mismatch`, `forbidden` for somebody else's comment, `ticket_closed`, or `conflict` for a
+/// redacted one.
+pub async fn edit(
+    tx: &mut Conn,
+    who: &Principal,
+    reach: &Reach,
+    place: (TicketRef, CommentId),
+    condition: &IfMatch,
+    patch: CommentPatch,
+    now: Instant,
+    clock: &Clock,
+) -> Result<CommentRow, Problem> {
+    let ticket = tickets::store::find(tx, reach, place.0).await?;
+    let CommentRow { comment, author } = store::find(tx, &ticket, Sight::of(who), place.1).await?;
+    condition.check(comment.version)?;
+    if comment.author_id != who.id {
+        return Err(Problem::new(Code::Forbidden, "Only its author may edit a comment."));
+    }
+    ticket.require_not_closed()?;
+    if comment.redacted_at.is_some() {
+        return Err(Problem::new(Code::Conflict, "A redacted comment stays empty. Add a new one."));
+    }
+    let body = patch.body.into_inner();
+    let Some(change) = Change::of("body", json!(comment.body), json!(body)) else {
+        return Ok(CommentRow { comment, author });
+    };
+    let edited = Comment { body, edited_at: Some(now), version: comment.version + 1, ..comment };
+    store::update(tx, &edited).await?;
+    record(tx, who, &edited, EventKind::CommentEdited, vec![change], now, clock).await?;
+    Ok(CommentRow { comment: edited, author })
+}
+
+/// Removes a comment's text for good, from the audit trail too; also on a closed ticket. A second time changes nothing.
+///
+/// # Errors
+/// `not_found` or `version_mismatch`.
+pub async fn redact(
+    tx: &mut Conn,
+    who: &Principal,
+    reach: &Reach,
+    place: (TicketRef, CommentId),
+    condition: &IfMatch,
+    now: Instant,
+    clock: &Clock,
+) -> Result<(), Problem> {
+    let ticket = tickets::store::find(tx, reach, place.0).await?;
+    // An admin redacts what they may not read, too: the token's scope is that of administration.
+    let CommentRow { comment, .. } = store::find(tx, &ticket, Sight::of_admins(), place.1).await?;
+    condition.check(comment.version)?;
+    if comment.redacted_at.is_some() {
+        return Ok(());
+    }
+    let redacted = Comment { body: String::new(), redacted_at: Some(now), version: comment.version + 1, ..comment };
+    store::update(tx, &redacted).await?;
+    crate::audit::store::scrub(tx, redacted.id).await?;
+    record(tx, who, &redacted, EventKind::CommentRedacted, vec![], now, clock).await
+}
+
+fn speaker(who: &Principal, ticket: &Ticket) -> Speaker {
+    if ticket.requester_id == Some(who.id) {
+        Speaker::Requester
+    } else if who.is_staff() {
+        Speaker::Agent
+    } else {
+        Speaker::Other
+    }
+}
+
+async fn record(
+    tx: &mut Conn,
+    who: &Principal,
+    comment: &Comment,
+    kind: EventKind,
+    changes: Vec<Change>,
+    now: Instant,
+    clock: &Clock,
+) -> Result<(), Problem> {
+    let event = Event {
+        ticket_id: comment.ticket_id,
+        at: now,
+        actor: Some(who.id),
+        kind,
+        visibility: comment.visibility,
+        comment_id: Some(comment.id),
+        changes,
+    };
+    crate::audit::store::add(tx, event, clock).await
+}

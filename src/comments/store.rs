@@ -1,0 +1,111 @@
+//! Queries for comments. A comment is found only on a ticket that was found, and only within a [`Sight`].
+
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+
+use super::policy::Sight;
+use crate::audit::domain::Visibility;
+use crate::db::schema::{comments, principals};
+use crate::db::{Conn, boxed, on_each};
+use crate::http::Limit;
+use crate::kernel::{CommentId, Instant, PrincipalId, Problem, TicketId};
+use crate::tickets::domain::Ticket;
+
+/// A comment as it is stored.
+#[derive(Debug, Clone, PartialEq, Queryable, Selectable, Insertable, AsChangeset)]
+#[diesel(table_name = comments, treat_none_as_null = true)]
+pub struct Comment {
+    /// The id.
+    pub id: CommentId,
+    /// The ticket that it is on.
+    pub ticket_id: TicketId,
+    /// Who wrote it.
+    pub author_id: PrincipalId,
+    /// Who may see it.
+    pub visibility: Visibility,
+    /// The text; empty once redacted.
+    pub body: String,
+    /// When it was written.
+    pub created_at: Instant,
+    /// When its author last edited it.
+    pub edited_at: Option<Instant>,
+    /// When its text was removed.
+    pub redacted_at: Option<Instant>,
+    /// Grows by one with each change.
+    pub version: i64,
+}
+
+/// A comment with its author's name.
+#[derive(Debug, Queryable)]
+pub struct CommentRow {
+    /// The comment.
+    pub comment: Comment,
+    /// The author's name.
+    pub author: String,
+}
+
+/// The comment `id` on `ticket`.
+///
+/// # Errors
+/// `not_found`, the same for a comment that does not exist and for one out of sight.
+pub async fn find(conn: &mut Conn, ticket: &Ticket, sight: Sight, id: CommentId) -> Result<CommentRow, Problem> {
+    let row: Option<CommentRow> = on_each!(conn, |c| {
+        comments::table
+            .inner_join(principals::table)
+            .filter(comments::id.eq(id).and(comments::ticket_id.eq(ticket.id)))
+            .select((Comment::as_select(), principals::name))
+            .first(c)
+            .await
+            .optional()
+    })?;
+    row.filter(|row| sight.internal_too() || row.comment.visibility == Visibility::Public)
+        .ok_or_else(Problem::not_found)
+}
+
+/// A page of the comments on `ticket`, oldest first.
+///
+/// # Errors
+/// When the database is away.
+pub async fn list(
+    conn: &mut Conn,
+    ticket: &Ticket,
+    sight: Sight,
+    after: Option<CommentId>,
+    limit: Limit,
+) -> Result<Vec<CommentRow>, Problem> {
+    let rows = on_each!(conn, |c| {
+        let mut query = boxed(
+            c,
+            comments::table
+                .inner_join(principals::table)
+                .filter(comments::ticket_id.eq(ticket.id))
+                .select((Comment::as_select(), principals::name)),
+        );
+        if !sight.internal_too() {
+            query = query.filter(comments::visibility.eq(Visibility::Public));
+        }
+        if let Some(after) = after {
+            query = query.filter(comments::id.gt(after));
+        }
+        query.order(comments::id.asc()).limit(limit.and_one()).load(c).await
+    })?;
+    Ok(rows)
+}
+
+/// Stores a new comment.
+///
+/// # Errors
+/// When the database is away.
+pub async fn insert(tx: &mut Conn, comment: &Comment) -> Result<(), Problem> {
+    on_each!(tx, |c| diesel::insert_into(comments::table).values(comment).execute(c).await)?;
+    Ok(())
+}
+
+/// Stores a changed comment.
+///
+/// # Errors
+/// When the database is away.
+pub async fn update(tx: &mut Conn, comment: &Comment) -> Result<(), Problem> {
+    on_each!(tx, |c| diesel::update(comments::table.find(comment.id)).set(comment).execute(c).await)?;
+    Ok(())
+}

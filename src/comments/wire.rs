@@ -1,0 +1,87 @@
+//! Comments as clients write and see them.
+
+use deserr::Deserr;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::store::CommentRow;
+use crate::audit::domain::Visibility;
+use crate::audit::wire::{Named, NamedPrincipal};
+use crate::kernel::fault::Faults;
+use crate::kernel::text::Prose;
+use crate::kernel::{CommentId, Instant, TicketId};
+
+/// A comment to be added.
+#[derive(Debug, Clone, Deserr, ToSchema)]
+#[deserr(error = Faults, deny_unknown_fields)]
+#[schema(example = json!({ "body": "Somebody is on the way.", "visibility": "public" }))]
+pub struct NewComment {
+    /// The text: at most 64 KiB of UTF-8.
+    #[schema(value_type = String, min_length = 1, max_length = 65536)]
+    pub body: Prose<1, 65536>,
+    /// Who may see it. There is no default, so that nothing is published by mistake.
+    pub visibility: Visibility,
+}
+
+/// A new text for one's own comment.
+#[derive(Debug, Clone, Deserr, ToSchema)]
+#[deserr(error = Faults, deny_unknown_fields)]
+#[schema(example = json!({ "body": "Somebody is on the way, with a new printer." }))]
+pub struct CommentPatch {
+    /// The text: at most 64 KiB of UTF-8.
+    #[schema(value_type = String, min_length = 1, max_length = 65536)]
+    pub body: Prose<1, 65536>,
+}
+
+/// A comment.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Comment, example = json!({
+    "id": "019a2f4e-7c1b-7d3e-8f00-00000000000d",
+    "ticket_id": "019a2f4e-7c1b-7d3e-8f00-1234567890ab",
+    "author": { "id": "019a2f4e-7c1b-7d3e-8f00-00000000000b", "name": "Grace Hopper" },
+    "visibility": "public",
+    "body": "Somebody is on the way.",
+    "created_at": "2026-03-02T09:13:30Z",
+    "edited_at": null,
+    "redacted_at": null,
+    "version": 1,
+}))]
+pub struct CommentBody {
+    /// The comment's id; later comments have larger ids.
+    pub id: CommentId,
+    /// The ticket's id.
+    pub ticket_id: TicketId,
+    /// Who wrote it: a person or a service account.
+    pub author: NamedPrincipal,
+    /// Who may see it.
+    pub visibility: Visibility,
+    /// The text; empty once redacted.
+    pub body: String,
+    /// When it was written.
+    pub created_at: Instant,
+    /// When its author last edited it.
+    #[schema(required)]
+    pub edited_at: Option<Instant>,
+    /// When an admin removed its text for good.
+    #[schema(required)]
+    pub redacted_at: Option<Instant>,
+    /// Grows by one with each change; its `ETag`.
+    #[schema(minimum = 1)]
+    pub version: i64,
+}
+
+impl From<CommentRow> for CommentBody {
+    fn from(CommentRow { comment, author }: CommentRow) -> Self {
+        Self {
+            id: comment.id,
+            ticket_id: comment.ticket_id,
+            author: Named { id: comment.author_id, name: author },
+            visibility: comment.visibility,
+            body: comment.body,
+            created_at: comment.created_at,
+            edited_at: comment.edited_at,
+            redacted_at: comment.redacted_at,
+            version: comment.version,
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Keeps stored answers from whoever reads the database: an answer may show a secret that is nowhere else in clear.
+
+use std::fmt;
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
+use aws_lc_rs::{hkdf, hmac};
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+
+use crate::kernel::Problem;
+
+/// The keys for stored answers: the first seals, all open, so that the keys they come from can rotate.
+pub struct Sealer(Vec<SealKeys>);
+
+struct SealKeys {
+    body: RandomizedNonceKey,
+    fingerprint: hmac::Key,
+}
+
+impl fmt::Debug for Sealer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sealer").field("keys", &self.0.len()).finish()
+    }
+}
+
+impl Sealer {
+    /// A sealer whose keys are derived (HKDF-SHA256, RFC 5869) from `seeds`, the first of which seals.
+    ///
+    /// # Errors
+    /// When there is no seed.
+    pub fn new<'a>(seeds: impl IntoIterator<Item = &'a [u8]>) -> Result<Self, Problem> {
+        let keys = seeds.into_iter().map(SealKeys::derive).collect::<Result<Vec<_>, _>>()?;
+        if keys.is_empty() { Err(Problem::internal("no seed to seal with")) } else { Ok(Self(keys)) }
+    }
+
+    /// `text`, sealed: to be opened by the same `owner` alone.
+    ///
+    /// # Errors
+    /// When the system has no randomness.
+    pub fn seal(&self, owner: &str, text: &str) -> Result<String, Problem> {
+        let Some(keys) = self.0.first() else { return Err(Problem::internal("no key to seal with")) };
+        let mut sealed = text.as_bytes().to_vec();
+        let nonce = keys
+            .body
+            .seal_in_place_append_tag(Aad::from(owner.as_bytes()), &mut sealed)
+            .map_err(|_| Problem::internal("cannot seal"))?;
+        let mut all = nonce.as_ref().to_vec();
+        all.append(&mut sealed);
+        Ok(STANDARD_NO_PAD.encode(all))
+    }
+
+    /// What was sealed for `owner`, or nothing when none of the keys opens it.
+    pub fn open(&self, owner: &str, sealed: &str) -> Option<String> {
+        let all = STANDARD_NO_PAD.decode(sealed).ok()?;
+        let (nonce, sealed) = all.split_at_checked(NONCE_LEN)?;
+        self.0.iter().find_map(|keys| {
+            let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+            let mut text = sealed.to_vec();
+            let text = keys.body.open_in_place(nonce, Aad::from(owner.as_bytes()), &mut text).ok()?;
+            String::from_utf8(text.to_vec()).ok()
+        })
+    }
+
+    /// The fingerprints of `request`, one by each key, the sealing one's first. They are keyed, since a plain hash of a
+    /// request with a password in it would let the password be guessed.
+    pub fn fingerprints(&self, request: &[u8]) -> Vec<String> {
+        self.0.iter().map(|keys| URL_SAFE_NO_PAD.encode(hmac::sign(&keys.fingerprint, request))).collect()
+    }
+}
+
+impl SealKeys {
+    fn derive(seed: &[u8]) -> Result<Self, Problem> {
+        let all = hkdf::Salt::none(hkdf::HKDF_SHA256).extract(seed);
+        let key = |info: &[u8]| {
+            let mut key = [0u8; 32];
+            all.expand(&[info], hkdf::HKDF_SHA256).and_then(|okm| okm.fill(&mut key)).map(|()| key)
+        };
+        let keys = || {
+            let body = RandomizedNonceKey::new(&AES_256_GCM, &key(b"skranke idempotency v1")?)?;
+            let fingerprint = hmac::Key::new(hmac::HMAC_SHA256, &key(b"skranke idempotency v1 fingerprint")?);
+            Ok(Self { body, fingerprint })
+        };
+        keys().map_err(|_: aws_lc_rs::error::Unspecified| Problem::internal("cannot derive a key"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn sealer(seeds: &[&'static [u8]]) -> Sealer {
+        Sealer::new(seeds.iter().copied()).expect("there is a seed")
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_sealed_opens_for_its_owner_alone(text: String, owner: String) {
+            let sealer = sealer(&[b"one"]);
+            let sealed = sealer.seal(&owner, &text).expect("randomness");
+            prop_assert_eq!(sealer.open(&owner, &sealed), Some(text));
+            prop_assert_eq!(sealer.open(&format!("{owner}!"), &sealed), None);
+        }
+
+        #[test]
+        fn nonsense_never_opens(sealed: String) {
+            prop_assert_eq!(sealer(&[b"one"]).open("me", &sealed), None);
+        }
+    }
+
+    #[test]
+    fn keys_rotate() {
+        let (old, both, new) = (sealer(&[b"old"]), sealer(&[b"new", b"old"]), sealer(&[b"new"]));
+        let sealed = old.seal("me", "secret").expect("randomness");
+        assert!(!sealed.contains("secret"));
+        assert_eq!(both.open("me", &sealed).as_deref(), Some("secret"));
+        assert_eq!(new.open("me", &sealed), None);
+        assert!(both.fingerprints(b"request").contains(&old.fingerprints(b"request")[0]));
+        assert!(!new.fingerprints(b"request").contains(&old.fingerprints(b"request")[0]));
+        assert!(Sealer::new([]).is_err());
+    }
+}

@@ -1,0 +1,237 @@
+//! The use cases of people.
+
+use crate::auth::domain::Role;
+use crate::auth::password::Passwords;
+use crate::db::{Conn, Db};
+use crate::http::call::IfMatch;
+use crate::kernel::secret::Secret;
+use crate::kernel::text::Email;
+use crate::kernel::{Clock, Code, Instant, Patch, PrincipalId, Problem};
+use crate::people::domain::{Name, NewPerson, PASSWORD_NEEDS_EMAIL, Person, PersonChange};
+use crate::people::policy::{MayChange, MaySee};
+use crate::people::store::users as store;
+use crate::people::wire::{NewUser, UserPatch, UserQuery};
+
+/// At most one page and one of the people that `query` asks for, after the person `after`.
+///
+/// # Errors
+/// When the database is away.
+pub async fn list_people(
+    conn: &mut Conn,
+    query: &UserQuery,
+    after: Option<PrincipalId>,
+) -> Result<Vec<Person>, Problem> {
+    let UserQuery { role, email, active, limit, cursor: _ } = query;
+    let filter = store::Filter {
+        roles: role.as_ref().map(|any| any.0.clone()),
+        email: email.as_ref().map(|email| email.as_str().to_owned()),
+        active: active.map(|flag| flag.0),
+        after,
+    };
+    store::list(conn, &filter, limit.and_one()).await
+}
+
+/// A person whom the caller may see.
+///
+/// # Errors
+/// `not_found`.
+pub async fn read_person(conn: &mut Conn, may: MaySee) -> Result<Person, Problem> {
+    store::find(conn, may.id()).await
+}
+
+/// Makes ready what a client wants to make: hashes the password, which must not happen within a transaction.
+///
+/// # Errors
+/// `validation_failed` for a password without an email address; `unavailable` when too many passwords are hashed.
+pub async fn admit(new: NewUser, passwords: &Passwords) -> Result<NewPerson, Problem> {
+    let NewUser { name, email, role, password } = new;
+    let password_hash = match password {
+        Some(_) if email.is_none() => return Err(Problem::field("/password", "invalid", PASSWORD_NEEDS_EMAIL)),
+        Some(password) => Some(Secret::new(passwords.hash(&password).await?)),
+        None => None,
+    };
+    Ok(NewPerson { name, email, role, password_hash })
+}
+
+/// Makes a person.
+///
+/// # Errors
+/// `conflict` when somebody has the email address.
+pub async fn create_person(tx: &mut Conn, new: NewPerson, now: Instant, clock: &Clock) -> Result<Person, Problem> {
+    let person = new.into_person(clock.id(now), now);
+    store::insert(tx, &person).await?;
+    Ok(person)
+}
+
+/// Changes a person. Whoever is deactivated, or gets another role or password, must log in again.
+///
+/// # Errors
+/// `not_found`, `version_mismatch`; `forbidden` and `insufficient_scope` for what the caller may not change;
+/// `validation_failed` when the current password is missing or wrong; `conflict` when the email address is taken, the
+/// person was anonymised, or no admin would be left.
+pub async fn change_person(
+    db: &Db,
+    passwords: &Passwords,
+    may: MayChange,
+    patch: UserPatch,
+    condition: IfMatch,
+    now: Instant,
+) -> Result<Person, Problem> {
+    let UserPatch { name, email, role, active, password, current_password } = patch;
+    if email.is_present() || role.0.is_some() || active.0.is_some() {
+        may.require_everything()?;
+    }
+    // What the write below relies on, and what the hashing must not be spent for in vain.
+    let seen = db.read(async |conn| store::find(conn, may.id()).await).await?;
+    if password.is_present() {
+        may.require_password()?;
+        if may.is_own() {
+            prove(&seen, current_password.0.map(|claimed| claimed.0), passwords).await?;
+        }
+    }
+    let password_hash = match password {
+        Patch::Absent => Patch::Absent,
+        Patch::Null => Patch::Null,
+        Patch::Value(password) => Patch::Value(Secret::new(passwords.hash(&password).await?)),
+    };
+    let proven = (may.is_own() && password_hash.is_present()).then_some(seen.password_hash);
+    let change = PersonChange { name: name.0, email, role: role.0, active: active.0, password_hash };
+    db.write(async move |tx| {
+        let before = store::find(tx, may.id()).await?;
+        condition.check(before.version)?;
+        before.require_known()?;
+        if proven.as_ref().is_some_and(|proven| *proven != before.password_hash) {
+            return Err(Problem::new(Code::Conflict, "The password was changed meanwhile. Send the one it is now."));
+        }
+        match before.changed(change.clone(), now)? {
+            Some(after) => become_of(tx, &before, after).await,
+            None => Ok(before),
+        }
+    })
+    .await
+}
+
+/// Passes when the caller, who is `person`, may set their own password here and knows the one so far.
+async fn prove(person: &Person, claimed: Option<Secret<String>>, passwords: &Passwords) -> Result<(), Problem> {
+    const PLACE: &str = "/current_password";
+    if let Some(issuer) = &person.issuer {
+        return Err(Problem::new(Code::Forbidden, format!("You log in at {issuer}. Only an admin may change that.")));
+    }
+    let Some(stored) = &person.password_hash else { return Ok(()) };
+    let Some(claimed) = claimed else {
+        return Err(Problem::field(PLACE, "required", "is required to change your own password"));
+    };
+    if passwords.verify(claimed, Some(stored.reveal().clone())).await? {
+        Ok(())
+    } else {
+        Err(Problem::field(PLACE, "invalid", "is not your password"))
+    }
+}
+
+/// Removes all that tells who a person was. Tickets keep its id. A second time changes nothing.
+///
+/// # Errors
+/// `not_found`, `version_mismatch`, or `conflict` when no admin would be left.
+pub async fn anonymise(tx: &mut Conn, id: PrincipalId, condition: &IfMatch, now: Instant) -> Result<(), Problem> {
+    let before = store::find(tx, id).await?;
+    condition.check(before.version)?;
+    if before.anonymised_at.is_some() {
+        return Ok(());
+    }
+    let after = before.anonymised(now);
+    store::leave_teams(tx, id).await?;
+    become_of(tx, &before, after).await.map(drop)
+}
+
+/// Stores what has become of `before`, and what follows from it.
+async fn become_of(tx: &mut Conn, before: &Person, after: Person) -> Result<Person, Problem> {
+    if before.is_active_admin() && !after.is_active_admin() && !store::is_other_admin(tx, before.id).await? {
+        let detail = "This is the last active admin. Make another person an admin first.";
+        return Err(Problem::new(Code::Conflict, detail));
+    }
+    store::update(tx, &after).await?;
+    if after.must_log_in_again(before) {
+        store::forget_refresh_tokens(tx, after.id).await?;
+    }
+    if after.role == Role::Requester && before.role != Role::Requester {
+        store::leave_teams(tx, after.id).await?;
+    }
+    Ok(after)
+}
+
+/// The person with the address `email`, who is made as `name` when unknown.
+///
+/// # Errors
+/// `conflict` when the person has another role than `role`, or was deactivated.
+pub async fn find_or_create_person(
+    tx: &mut Conn,
+    email: &Email,
+    name: &str,
+    role: Role,
+    now: Instant,
+    clock: &Clock,
+) -> Result<PrincipalId, Problem> {
+    match store::by_email(tx, email.as_str()).await? {
+        Some(person) if person.role != role => {
+            let detail = format!("The person with this email address exists already, with the role {}.", person.role);
+            Err(Problem::new(Code::Conflict, detail))
+        }
+        Some(person) if !person.active => {
+            Err(Problem::new(Code::Conflict, "The person with this email address was deactivated."))
+        }
+        Some(person) => Ok(person.id),
+        None => create_by_email(tx, email, name, role, now, clock).await,
+    }
+}
+
+/// The person with the address `email`, whatever its role; a requester called `name` is made when there is none.
+///
+/// # Errors
+/// `validation_failed` at `/requester/email` when the person was deactivated.
+pub async fn find_or_create_requester(
+    tx: &mut Conn,
+    email: &Email,
+    name: &str,
+    now: Instant,
+    clock: &Clock,
+) -> Result<PrincipalId, Problem> {
+    match store::by_email(tx, email.as_str()).await? {
+        Some(person) if person.active => Ok(person.id),
+        Some(_) => Err(Problem::field("/requester/email", "invalid", "belongs to a person who was deactivated")),
+        None => create_by_email(tx, email, name, Role::Requester, now, clock).await,
+    }
+}
+
+async fn create_by_email(
+    tx: &mut Conn,
+    email: &Email,
+    name: &str,
+    role: Role,
+    now: Instant,
+    clock: &Clock,
+) -> Result<PrincipalId, Problem> {
+    let name = Name::parse(name.to_owned()).map_err(|(code, detail)| Problem::field("/name", code, detail))?;
+    let new = NewPerson { name, email: Some(email.clone()), role, password_hash: None };
+    match create_person(tx, new, now, clock).await {
+        Ok(person) => Ok(person.id),
+        // Made by another instance since our snapshot was taken: the next attempt finds it.
+        Err(problem) if problem.code() == Code::Conflict => Err(Problem::transient(problem)),
+        Err(problem) => Err(problem),
+    }
+}
+
+/// Makes an admin who logs in with a password.
+///
+/// # Errors
+/// `conflict` when somebody has the email address.
+pub async fn create_admin(
+    tx: &mut Conn,
+    email: Email,
+    name: Name,
+    password_hash: Secret<String>,
+    now: Instant,
+    clock: &Clock,
+) -> Result<PrincipalId, Problem> {
+    let new = NewPerson { name, email: Some(email), role: Role::Admin, password_hash: Some(password_hash) };
+    create_person(tx, new, now, clock).await.map(|person| person.id)
+}

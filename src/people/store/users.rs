@@ -1,0 +1,201 @@
+//! Queries of people.
+
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+
+use super::PERSON;
+use crate::auth::domain::Role;
+use crate::db::fault::is_duplicate;
+use crate::db::schema::{principals, refresh_tokens, team_members};
+use crate::db::{Conn, boxed, on_each};
+use crate::kernel::secret::Secret;
+use crate::kernel::{Code, Instant, PrincipalId, Problem};
+use crate::people::domain::Person;
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = principals)]
+struct Row {
+    id: PrincipalId,
+    name: String,
+    email: Option<String>,
+    #[diesel(select_expression = principals::role.assume_not_null())]
+    role: Role,
+    active: bool,
+    password_hash: Option<String>,
+    issuer: Option<String>,
+    subject: Option<String>,
+    anonymised_at: Option<Instant>,
+    created_at: Instant,
+    updated_at: Instant,
+    version: i64,
+}
+
+impl From<Row> for Person {
+    fn from(row: Row) -> Self {
+        Self {
+            id: row.id,
+            name: row.name,
+            email: row.email,
+            role: row.role,
+            active: row.active,
+            password_hash: row.password_hash.map(Secret::new),
+            issuer: row.issuer,
+            subject: row.subject,
+            anonymised_at: row.anonymised_at,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+            version: row.version,
+        }
+    }
+}
+
+/// Which people a list shows.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// With one of these roles.
+    pub roles: Option<Vec<Role>>,
+    /// With this address.
+    pub email: Option<String>,
+    /// Who may act, or who may not.
+    pub active: Option<bool>,
+    /// Made after this one.
+    pub after: Option<PrincipalId>,
+}
+
+/// The person `id`; a service account is none.
+///
+/// # Errors
+/// `not_found`, or when the database is away.
+pub async fn find(conn: &mut Conn, id: PrincipalId) -> Result<Person, Problem> {
+    let query = principals::table.find(id).filter(principals::kind.eq(PERSON));
+    let row = on_each!(conn, |c| query.select(Row::as_select()).first(c).await).optional()?;
+    row.map(Person::from).ok_or_else(Problem::not_found)
+}
+
+/// The person with the address `email`, which is in lower case.
+///
+/// # Errors
+/// When the database is away.
+pub async fn by_email(conn: &mut Conn, email: &str) -> Result<Option<Person>, Problem> {
+    let query = principals::table.filter(principals::email.eq(email)).filter(principals::kind.eq(PERSON));
+    let row = on_each!(conn, |c| query.select(Row::as_select()).first(c).await).optional()?;
+    Ok(row.map(Person::from))
+}
+
+/// At most `count` people of `filter`, the oldest first.
+///
+/// # Errors
+/// When the database is away.
+pub async fn list(conn: &mut Conn, filter: &Filter, count: i64) -> Result<Vec<Person>, Problem> {
+    let Filter { roles, email, active, after } = filter;
+    let rows: Vec<Row> = on_each!(conn, |c| {
+        let mut query = boxed(c, principals::table.filter(principals::kind.eq(PERSON)).select(Row::as_select()));
+        if let Some(roles) = roles {
+            query = query.filter(principals::role.eq_any(roles));
+        }
+        if let Some(email) = email {
+            query = query.filter(principals::email.eq(email));
+        }
+        if let Some(active) = active {
+            query = query.filter(principals::active.eq(active));
+        }
+        if let Some(after) = after {
+            query = query.filter(principals::id.gt(after));
+        }
+        query.order(principals::id).limit(count).load(c).await
+    })?;
+    Ok(rows.into_iter().map(Person::from).collect())
+}
+
+/// Whether there is an active admin besides `id`. On PostgreSQL their rows are locked, so that two admins cannot
+/// dismiss each other at once: the later one starts again and sees the first one's change.
+///
+/// # Errors
+/// When the database is away.
+pub async fn is_other_admin(tx: &mut Conn, id: PrincipalId) -> Result<bool, Problem> {
+    use diesel::QueryDsl;
+    let admins = principals::table
+        .filter(principals::kind.eq(PERSON))
+        .filter(principals::role.eq(Role::Admin))
+        .filter(principals::active.eq(true))
+        .order(principals::id)
+        .select(principals::id);
+    let all: Vec<PrincipalId> = match tx {
+        Conn::Postgres(pooled) => admins.for_update().load(&mut ***pooled).await?,
+        Conn::Sqlite(conn) => admins.load(conn).await?,
+    };
+    Ok(all.iter().any(|admin| *admin != id))
+}
+
+/// Adds `person`.
+///
+/// # Errors
+/// `conflict` when somebody has the address, or when the database is away.
+pub async fn insert(tx: &mut Conn, person: &Person) -> Result<(), Problem> {
+    let row = (
+        principals::id.eq(person.id),
+        principals::kind.eq(PERSON),
+        principals::name.eq(&person.name),
+        principals::email.eq(&person.email),
+        principals::role.eq(person.role),
+        principals::password_hash.eq(person.password_hash.as_ref().map(Secret::reveal)),
+        principals::issuer.eq(&person.issuer),
+        principals::subject.eq(&person.subject),
+        principals::active.eq(person.active),
+        principals::anonymised_at.eq(person.anonymised_at),
+        principals::created_at.eq(person.created_at),
+        principals::updated_at.eq(person.updated_at),
+        principals::version.eq(person.version),
+    );
+    let done = on_each!(tx, |c| diesel::insert_into(principals::table).values(row).execute(c).await);
+    done.map(drop).map_err(taken)
+}
+
+/// Stores all that can change of `person`.
+///
+/// # Errors
+/// `conflict` when somebody else has the address, or when the database is away.
+pub async fn update(tx: &mut Conn, person: &Person) -> Result<(), Problem> {
+    let change = (
+        principals::name.eq(&person.name),
+        principals::email.eq(&person.email),
+        principals::role.eq(person.role),
+        principals::password_hash.eq(person.password_hash.as_ref().map(Secret::reveal)),
+        principals::issuer.eq(&person.issuer),
+        principals::subject.eq(&person.subject),
+        principals::active.eq(person.active),
+        principals::anonymised_at.eq(person.anonymised_at),
+        principals::updated_at.eq(person.updated_at),
+        principals::version.eq(person.version),
+    );
+    let done = on_each!(tx, |c| diesel::update(principals::table.find(person.id)).set(change).execute(c).await);
+    done.map(drop).map_err(taken)
+}
+
+fn taken(error: diesel::result::Error) -> Problem {
+    if is_duplicate(&error, "principals_email_key", "principals.email") {
+        Problem::new(Code::Conflict, "Somebody with this email address exists already.")
+    } else {
+        error.into()
+    }
+}
+
+/// Forgets the refresh tokens of `id`: whoever has one must log in again.
+///
+/// # Errors
+/// When the database is away.
+pub async fn forget_refresh_tokens(tx: &mut Conn, id: PrincipalId) -> Result<(), Problem> {
+    let own = refresh_tokens::table.filter(refresh_tokens::principal_id.eq(id));
+    on_each!(tx, |c| diesel::delete(own).execute(c).await)?;
+    Ok(())
+}
+
+/// Takes `id` out of all teams.
+///
+/// # Errors
+/// When the database is away.
+pub async fn leave_teams(tx: &mut Conn, id: PrincipalId) -> Result<(), Problem> {
+    let own = team_members::table.filter(team_members::principal_id.eq(id));
+    on_each!(tx, |c| diesel::delete(own).execute(c).await)?;
+    Ok(())
+}

@@ -1,0 +1,151 @@
+//! People as clients write and see them.
+
+use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
+use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
+
+use crate::auth::domain::Role;
+use crate::auth::password::Password;
+use crate::http::{Csv, Cursor, Flag, Limit};
+use crate::kernel::fault::{self, Faults};
+use crate::kernel::secret::Secret;
+use crate::kernel::text::Email;
+use crate::kernel::{Instant, Patch, PrincipalId, Set};
+use crate::people::domain::{Name, Person};
+
+/// A person to be made.
+#[derive(Debug, Deserr, ToSchema)]
+#[deserr(error = Faults, deny_unknown_fields)]
+#[schema(example = json!({ "name": "Grace Hopper", "email": "grace@example.org", "role": "agent", "password": "a moth in relay 70" }))]
+pub struct NewUser {
+    /// What the person is called.
+    #[schema(value_type = String, min_length = 1, max_length = 200)]
+    pub name: Name,
+    /// The email address, which nobody else has; kept in lower case.
+    #[deserr(default)]
+    #[schema(value_type = Option<String>, format = "email", max_length = 254)]
+    pub email: Option<Email>,
+    /// What the person is at the counter.
+    pub role: Role,
+    /// For people who log in here, by `POST /v1/auth/token`; needs an email address. Never shown again.
+    #[deserr(default)]
+    #[schema(value_type = Option<Password>, write_only)]
+    pub password: Option<Password>,
+}
+
+/// A JSON merge patch (RFC 7396) of a person: what is not mentioned stays, null empties.
+#[derive(Debug, Deserr, ToSchema)]
+#[deserr(error = Faults, deny_unknown_fields)]
+#[schema(example = json!({ "role": "admin", "email": "grace.hopper@example.org" }))]
+pub struct UserPatch {
+    /// What the person is called.
+    #[deserr(default)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 200, nullable = false)]
+    pub name: Set<Name>,
+    /// The email address, which nobody else has; kept in lower case. Admins only.
+    #[deserr(default)]
+    #[schema(value_type = Option<String>, format = "email", max_length = 254)]
+    pub email: Patch<Email>,
+    /// What the person is at the counter. Admins only.
+    #[deserr(default)]
+    #[schema(value_type = Option<Role>, nullable = false)]
+    pub role: Set<Role>,
+    /// False refuses the person from now on, whatever tokens it has. Admins only.
+    #[deserr(default)]
+    #[schema(value_type = Option<bool>, nullable = false)]
+    pub active: Set<bool>,
+    /// Another password; null removes it, and the person cannot log in here any more.
+    #[deserr(default)]
+    #[schema(value_type = Option<Password>, write_only)]
+    pub password: Patch<Password>,
+    /// The password so far: needed to change your own, if you have one.
+    #[deserr(default)]
+    #[schema(value_type = Option<String>, format = Password, write_only, nullable = false)]
+    pub current_password: Set<Claimed>,
+}
+
+/// A password as somebody claims it to be: any text.
+#[derive(Debug, Clone)]
+pub struct Claimed(pub Secret<String>);
+
+impl Deserr<Faults> for Claimed {
+    fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Faults> {
+        fault::string(value, location).map(|text| Self(Secret::new(text)))
+    }
+}
+
+/// A person.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = User, example = json!({
+    "id": "019a2f4e-7c1b-7d3e-8f00-1234567890ab", "name": "Grace Hopper", "email": "grace@example.org", "role": "agent",
+    "active": true, "issuer": null, "has_password": true, "created_at": "2026-03-01T09:30:00Z",
+    "updated_at": "2026-03-01T09:30:00Z", "version": 1,
+}))]
+pub struct UserBody {
+    /// The person's id.
+    pub id: PrincipalId,
+    /// What the person is called; `Anonymised` when all that tells who it was is gone.
+    pub name: String,
+    /// The email address, in lower case.
+    #[schema(required)]
+    pub email: Option<String>,
+    /// What the person is at the counter.
+    pub role: Role,
+    /// Whether the person may use this service.
+    pub active: bool,
+    /// The outside issuer whose tokens the person comes with; null for people of this service.
+    #[schema(required)]
+    pub issuer: Option<String>,
+    /// Whether the person can log in here.
+    pub has_password: bool,
+    /// When the person was made.
+    pub created_at: Instant,
+    /// When the person was last changed.
+    pub updated_at: Instant,
+    /// Grows by one with each change; the `ETag`.
+    pub version: i64,
+}
+
+impl From<Person> for UserBody {
+    fn from(person: Person) -> Self {
+        Self {
+            id: person.id,
+            name: person.name,
+            email: person.email,
+            role: person.role,
+            active: person.active,
+            issuer: person.issuer,
+            has_password: person.password_hash.is_some(),
+            created_at: person.created_at,
+            updated_at: person.updated_at,
+            version: person.version,
+        }
+    }
+}
+
+/// The filters of a list of people.
+#[derive(Debug, Clone, Deserr, IntoParams)]
+#[deserr(error = Faults, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct UserQuery {
+    /// One or more roles, separated by commas.
+    #[deserr(default)]
+    #[param(value_type = Option<String>, example = "agent,admin")]
+    pub role: Option<Csv<Role>>,
+    /// Exactly this address, in any case.
+    #[deserr(default)]
+    #[param(value_type = Option<String>, example = "grace@example.org")]
+    pub email: Option<Email>,
+    /// Only people who may use this service, or only those who may not.
+    #[deserr(default)]
+    #[param(value_type = Option<bool>)]
+    pub active: Option<Flag>,
+    /// How many items a page has.
+    #[deserr(default)]
+    #[param(value_type = Option<i64>, minimum = 1, maximum = 200, default = 50)]
+    pub limit: Limit,
+    /// The `next_cursor` of the page before.
+    #[deserr(default)]
+    #[param(value_type = Option<String>)]
+    pub cursor: Option<Cursor>,
+}

@@ -1,0 +1,415 @@
+//! A ticket and the rules of its life. Pure: the clock comes in as a value.
+
+use serde_json::{Value, json};
+
+use crate::audit::domain::Change;
+use crate::kernel::fields::Fields;
+use crate::kernel::words::words;
+use crate::kernel::{Code, Instant, PrincipalId, Problem, TeamId, TicketId};
+
+words! {
+    /// Where a ticket stands in its life.
+    pub enum Status {
+        /// Reported; nobody has begun to work on it.
+        New = "new",
+        /// Being worked on.
+        Open = "open",
+        /// Waiting for the requester.
+        WaitingRequester = "waiting_requester",
+        /// Waiting for somebody else.
+        WaitingThirdParty = "waiting_third_party",
+        /// Solved; the requester may still reopen it.
+        Resolved = "resolved",
+        /// Over: no edit and no comment any more.
+        Closed = "closed",
+    }
+}
+
+words! {
+    /// How urgent a ticket is.
+    pub enum Priority {
+        /// Can wait.
+        Low = "low",
+        /// The usual.
+        Normal = "normal",
+        /// Before the usual.
+        High = "high",
+        /// At once.
+        Urgent = "urgent",
+    }
+}
+
+words! {
+    /// What kind of thing was reported (ITIL).
+    pub enum TicketType {
+        /// Something that worked does not.
+        Incident = "incident",
+        /// Something is wanted.
+        ServiceRequest = "service_request",
+        /// Something is asked.
+        Question = "question",
+        /// The cause behind incidents.
+        Problem = "problem",
+    }
+}
+
+words! {
+    /// How it was reported.
+    pub enum Channel {
+        /// Through this API.
+        Api = "api",
+        /// On a web page.
+        Web = "web",
+        /// By email.
+        Email = "email",
+        /// By telephone.
+        Phone = "phone",
+        /// In a chat.
+        Chat = "chat",
+        /// At a counter.
+        Counter = "counter",
+        /// By a monitoring tool.
+        Monitoring = "monitoring",
+    }
+}
+
+impl Priority {
+    /// The place in the order from low to urgent, from 1; the database has the same in `priority_rank`.
+    pub fn rank(self) -> i32 {
+        match self {
+            Priority::Low => 1,
+            Priority::Normal => 2,
+            Priority::High => 3,
+            Priority::Urgent => 4,
+        }
+    }
+}
+
+impl Status {
+    /// The legal next steps.
+    pub const fn next(self) -> &'static [Status] {
+        use Status::{Closed, New, Open, Resolved, WaitingRequester, WaitingThirdParty};
+        match self {
+            New => &[Open, Resolved],
+            Open => &[WaitingRequester, WaitingThirdParty, Resolved],
+            WaitingRequester => &[Open, WaitingThirdParty, Resolved],
+            WaitingThirdParty => &[Open, WaitingRequester, Resolved],
+            Resolved => &[Open, Closed],
+            Closed => &[],
+        }
+    }
+}
+
+/// A ticket.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ticket {
+    /// The id.
+    pub id: TicketId,
+    /// The number for humans; only grows.
+    pub number: i64,
+    /// One line that says what it is about.
+    pub subject: String,
+    /// All there is to say.
+    pub description: String,
+    /// Where it stands.
+    pub status: Status,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// What kind of thing it is.
+    pub kind: TicketType,
+    /// How it was reported.
+    pub channel: Channel,
+    /// Whose queue it is in.
+    pub team_id: Option<TeamId>,
+    /// Who works on it.
+    pub assignee_id: Option<PrincipalId>,
+    /// Who has the problem.
+    pub requester_id: Option<PrincipalId>,
+    /// Who typed it in.
+    pub created_by_id: PrincipalId,
+    /// The name that its creator's system has for it.
+    pub external_id: Option<String>,
+    /// The ticket that it follows up.
+    pub follow_up_of: Option<TicketId>,
+    /// Labels, each once.
+    pub tags: Vec<String>,
+    /// Free fields.
+    pub custom_fields: Fields,
+    /// When it was typed in.
+    pub created_at: Instant,
+    /// When anything that everybody may see changed last.
+    pub updated_at: Instant,
+    /// The clock's zero.
+    pub reported_at: Instant,
+    /// When somebody began to work on it. Never moves once set.
+    pub started_at: Option<Instant>,
+    /// When an agent first answered in public.
+    pub first_replied_at: Option<Instant>,
+    /// When it was solved last; nothing while it is not.
+    pub resolved_at: Option<Instant>,
+    /// When it was closed.
+    pub closed_at: Option<Instant>,
+    /// How often it came back after it was solved.
+    pub reopen_count: i32,
+    /// Grows by one with each change that everybody may see.
+    pub version: i64,
+}
+
+/// Who speaks in a comment, as far as the life-cycle cares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speaker {
+    /// The person who has the problem, whatever else they are.
+    Requester,
+    /// An agent or admin who is not the requester.
+    Agent,
+    /// Anybody else: a service account, say.
+    Other,
+}
+
+impl Ticket {
+    /// Passes unless the ticket is closed for good.
+    ///
+    /// # Errors
+    /// `ticket_closed`.
+    pub fn require_not_closed(&self) -> Result<(), Problem> {
+        if self.status == Status::Closed {
+            let detail = "A closed ticket takes no changes and no comments. Open a new one with `follow_up_of`.";
+            return Err(Problem::new(Code::TicketClosed, detail));
+        }
+        Ok(())
+    }
+
+    /// Takes a step of its life at `now`. A step to where it stands already is none.
+    ///
+    /// # Errors
+    /// `illegal_transition`, with the legal steps.
+    pub fn step(&mut self, to: Status, now: Instant) -> Result<(), Problem> {
+        let from = self.status;
+        if from == to {
+            return Ok(());
+        }
+        if !from.next().contains(&to) {
+            let legal: Vec<_> = from.next().iter().map(|s| s.as_str()).collect();
+            let detail = format!("A ticket that is {from} can become: {}.", legal.join(", "));
+            return Err(Problem::new(Code::IllegalTransition, detail).with("legal", legal));
+        }
+        match to {
+            Status::Open if from == Status::Resolved => {
+                self.resolved_at = None;
+                self.reopen_count += 1;
+            }
+            Status::Resolved => self.resolved_at = Some(now),
+            Status::Closed => self.closed_at = Some(now),
+            _ => {}
+        }
+        if from == Status::New {
+            self.started_at = self.started_at.or(Some(now));
+        }
+        self.status = to;
+        Ok(())
+    }
+
+    /// What a public comment does to the ticket: an agent's first one is the first reply and starts the work, the
+    /// requester's one brings it back.
+    ///
+    /// # Errors
+    /// None from a state in which comments are taken.
+    pub fn hear(&mut self, speaker: Speaker, now: Instant) -> Result<(), Problem> {
+        match (speaker, self.status) {
+            (Speaker::Agent, status) => {
+                self.first_replied_at = self.first_replied_at.or(Some(now));
+                if status == Status::New { self.step(Status::Open, now) } else { Ok(()) }
+            }
+            (Speaker::Requester, Status::WaitingRequester | Status::Resolved) => self.step(Status::Open, now),
+            _ => Ok(()),
+        }
+    }
+
+    /// Every field that differs between `before` and this ticket, but for `updated_at` and `version`, which differ at
+    /// each change. From nothing, every field that has a value.
+    pub fn changes_since(&self, before: Option<&Ticket>) -> Vec<Change> {
+        let after = self.audited();
+        let before = before.map(Ticket::audited);
+        let fields = after.into_iter().enumerate();
+        fields
+            .filter_map(|(i, (field, after))| {
+                let before = before.as_ref().map_or(Value::Null, |b| b[i].1.clone());
+                Change::of(field, before, after)
+            })
+            .collect()
+    }
+
+    fn audited(&self) -> Vec<(&'static str, Value)> {
+        // Taken apart whole, so that a new field does not compile until it is decided whether it is audited.
+        let Ticket {
+            id: _,
+            number: _,
+            subject,
+            description,
+            status,
+            priority,
+            kind,
+            channel,
+            team_id,
+            assignee_id,
+            requester_id,
+            created_by_id: _,
+            external_id,
+            follow_up_of,
+            tags,
+            custom_fields,
+            created_at: _,
+            updated_at: _,
+            reported_at,
+            started_at,
+            first_replied_at,
+            resolved_at,
+            closed_at,
+            reopen_count,
+            version: _,
+        } = self;
+        vec![
+            ("subject", json!(subject)),
+            ("description", json!(description)),
+            ("status", json!(status)),
+            ("priority", json!(priority)),
+            ("type", json!(kind)),
+            ("channel", json!(channel)),
+            ("team_id", json!(team_id)),
+            ("assignee_id", json!(assignee_id)),
+            ("requester_id", json!(requester_id)),
+            ("external_id", json!(external_id)),
+            ("follow_up_of", json!(follow_up_of)),
+            ("tags", json!(tags)),
+            ("custom_fields", custom_fields.to_json()),
+            ("reported_at", json!(reported_at)),
+            ("started_at", json!(started_at)),
+            ("first_replied_at", json!(first_replied_at)),
+            ("resolved_at", json!(resolved_at)),
+            ("closed_at", json!(closed_at)),
+            ("reopen_count", json!(reopen_count)),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    fn ticket() -> Ticket {
+        Ticket {
+            id: TicketId(Uuid::nil()),
+            number: 1,
+            subject: "s".into(),
+            description: String::new(),
+            status: Status::New,
+            priority: Priority::Normal,
+            kind: TicketType::Incident,
+            channel: Channel::Api,
+            team_id: None,
+            assignee_id: None,
+            requester_id: None,
+            created_by_id: PrincipalId(Uuid::nil()),
+            external_id: None,
+            follow_up_of: None,
+            tags: vec![],
+            custom_fields: Fields::default(),
+            created_at: Instant::EPOCH,
+            updated_at: Instant::EPOCH,
+            reported_at: Instant::EPOCH,
+            started_at: None,
+            first_replied_at: None,
+            resolved_at: None,
+            closed_at: None,
+            reopen_count: 0,
+            version: 1,
+        }
+    }
+
+    #[derive(Debug, Clone)]
+    enum Act {
+        Step(Status),
+        Hear(Speaker),
+    }
+
+    fn any_act() -> impl Strategy<Value = Act> {
+        prop_oneof![
+            prop::sample::select(Status::ALL).prop_map(Act::Step),
+            prop_oneof![Just(Speaker::Requester), Just(Speaker::Agent), Just(Speaker::Other)].prop_map(Act::Hear),
+        ]
+    }
+
+    /// The table of the life-cycle, written out once more by hand.
+    fn legal(from: Status, to: Status) -> bool {
+        use Status::{Closed, New, Open, Resolved, WaitingRequester, WaitingThirdParty};
+        matches!(
+            (from, to),
+            (New, Open | Resolved)
+                | (Open | WaitingRequester | WaitingThirdParty, Resolved)
+                | (Open, WaitingRequester | WaitingThirdParty)
+                | (WaitingRequester, Open | WaitingThirdParty)
+                | (WaitingThirdParty, Open | WaitingRequester)
+                | (Resolved, Open | Closed)
+        )
+    }
+
+    #[test]
+    fn the_steps_are_those_of_the_table_and_a_refusal_changes_nothing() {
+        for from in Status::ALL {
+            for to in Status::ALL {
+                let mut ticket = Ticket { status: *from, ..ticket() };
+                let before = ticket.clone();
+                match ticket.step(*to, Instant::from_micros(5)) {
+                    Ok(()) => assert!(from == to || legal(*from, *to), "{from} to {to}"),
+                    Err(problem) => {
+                        assert!(from != to && !legal(*from, *to), "{from} to {to}");
+                        assert_eq!(problem.code(), Code::IllegalTransition);
+                        assert_eq!(ticket, before);
+                    }
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn its_times_always_agree_with_its_status(acts in prop::collection::vec(any_act(), 0..40)) {
+            let mut ticket = ticket();
+            let mut reopened = 0;
+            for (second, act) in acts.into_iter().enumerate() {
+                let now = Instant::EPOCH.plus_s(i64::try_from(second).unwrap_or(0) + 1);
+                let before = ticket.clone();
+                let closed = ticket.status == Status::Closed;
+                let outcome = match act {
+                    Act::Step(to) => ticket.step(to, now),
+                    // Comments are refused on closed tickets before they are heard.
+                    Act::Hear(_) if closed => Ok(()),
+                    Act::Hear(speaker) => ticket.hear(speaker, now),
+                };
+                if outcome.is_err() {
+                    prop_assert_eq!(&ticket, &before);
+                }
+                reopened += i32::from(before.status == Status::Resolved && ticket.status == Status::Open);
+                prop_assert_eq!(ticket.started_at.is_none(), ticket.status == Status::New);
+                prop_assert!(before.started_at.is_none() || ticket.started_at == before.started_at);
+                prop_assert!(before.first_replied_at.is_none() || ticket.first_replied_at == before.first_replied_at);
+                prop_assert_eq!(ticket.resolved_at.is_some(), matches!(ticket.status, Status::Resolved | Status::Closed));
+                prop_assert_eq!(ticket.closed_at.is_some(), ticket.status == Status::Closed);
+                prop_assert_eq!(ticket.reopen_count, reopened);
+                prop_assert!(ticket.status == before.status || legal(before.status, ticket.status));
+                let changed: Vec<_> = ticket.changes_since(Some(&before)).iter().map(|c| c.field).collect();
+                prop_assert_eq!(changed.contains(&"status"), ticket.status != before.status);
+            }
+        }
+    }
+
+    #[test]
+    fn solving_a_new_ticket_starts_it_at_the_same_instant() {
+        let mut ticket = ticket();
+        let now = Instant::from_micros(7);
+        ticket.step(Status::Resolved, now).expect("legal");
+        assert_eq!((ticket.started_at, ticket.resolved_at), (Some(now), Some(now)));
+    }
+}

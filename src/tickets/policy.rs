@@ -1,0 +1,101 @@
+//! Which tickets a caller may reach, and which fields they may write.
+
+use crate::auth::domain::Principal;
+use crate::auth::policy::{Allowed, ReadComments, ReadTickets, WriteComments, WriteTickets};
+use crate::kernel::{Code, PrincipalId, Problem};
+
+use super::domain::Status;
+use super::wire::{NewTicket, TicketPatch};
+
+/// The tickets that a caller may know of. Queries for tickets take one, and only a permission gives one: nobody reads a
+/// ticket without having passed the check.
+#[derive(Debug, Clone, Copy)]
+pub struct Reach(Option<PrincipalId>);
+
+impl Reach {
+    fn of(who: &Principal) -> Self {
+        Self(who.is_requester().then_some(who.id))
+    }
+
+    /// The requester whose tickets alone may be seen; nobody when all may.
+    pub(super) fn only_of(&self) -> Option<PrincipalId> {
+        self.0
+    }
+}
+
+/// A permission that reaches tickets.
+pub trait ReachesTickets {
+    /// The tickets that the caller may know of.
+    fn reach(&self) -> Reach;
+}
+
+macro_rules! reaches_tickets {
+    ($($permission:ty),*) => {$(
+        impl ReachesTickets for Allowed<$permission> {
+            fn reach(&self) -> Reach {
+                Reach::of(self.who())
+            }
+        }
+    )*};
+}
+reaches_tickets!(ReadTickets, WriteTickets, ReadComments, WriteComments, crate::auth::policy::Administer);
+
+/// Requesters report for themselves, and leave the sorting to those behind the counter.
+///
+/// # Errors
+/// `forbidden`, naming the fields.
+pub fn may_open(who: &Principal, new: &NewTicket) -> Result<(), Problem> {
+    if !who.is_requester() {
+        return Ok(());
+    }
+    let somebody_else = new.requester.is_some() || new.requester_id.is_some_and(|id| id != who.id);
+    refuse(&[
+        ("requester", somebody_else),
+        ("team_id", new.team_id.is_some()),
+        ("assignee_id", new.assignee_id.is_some()),
+        ("reported_at", new.reported_at.is_some()),
+    ])
+}
+
+/// Requesters may mend what they wrote, say that it is solved, and reopen it.
+///
+/// # Errors
+/// `forbidden`, naming the fields.
+pub fn may_change(who: &Principal, patch: &TicketPatch) -> Result<(), Problem> {
+    if !who.is_requester() {
+        return Ok(());
+    }
+    let TicketPatch {
+        subject: _,
+        description: _,
+        custom_fields: _,
+        status,
+        priority,
+        kind,
+        channel,
+        team_id,
+        assignee_id,
+        requester_id,
+        tags,
+        external_id,
+    } = patch;
+    refuse(&[
+        ("status", !matches!(status.0, None | Some(Status::Open | Status::Resolved))),
+        ("priority", priority.0.is_some()),
+        ("type", kind.0.is_some()),
+        ("channel", channel.0.is_some()),
+        ("team_id", team_id.is_present()),
+        ("assignee_id", assignee_id.is_present()),
+        ("requester_id", requester_id.is_present()),
+        ("tags", tags.is_present()),
+        ("external_id", external_id.is_present()),
+    ])
+}
+
+fn refuse(fields: &[(&str, bool)]) -> Result<(), Problem> {
+    let refused: Vec<_> = fields.iter().filter(|(_, used)| *used).map(|(name, _)| *name).collect();
+    if refused.is_empty() {
+        return Ok(());
+    }
+    Err(Problem::new(Code::Forbidden, format!("A requester may not set: {}.", refused.join(", "))))
+}

@@ -1,0 +1,132 @@
+//! The endpoints of tickets and of their audit trail.
+
+use actix_web::{get, patch, post};
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use super::policy::{ReachesTickets, may_change, may_open};
+use super::wire::{NewTicket, Sort, TicketBody, TicketPatch, TicketQuery, TicketRef};
+use super::{service, store};
+use crate::audit;
+use crate::audit::wire::EventBody;
+use crate::auth::policy::{Allowed, ReadTickets, WriteTickets};
+use crate::http::query::PageQuery;
+use crate::http::{Answer, Call, Page, Reply};
+use crate::kernel::EventId;
+
+/// Registers the endpoints of this room.
+pub fn routes(config: &mut ServiceConfig<'_>) {
+    config.service(list_tickets).service(create_ticket).service(get_ticket).service(update_ticket).service(list_events);
+}
+
+/// List tickets.
+///
+/// Requesters get their own tickets, all others get all. Filters narrow: several of them must all hold. A cursor goes on
+/// behind the last item of the page before, however many tickets have come in since.
+#[utoipa::path(
+    operation_id = "list_tickets", tag = "tickets", security(("bearer" = ["tickets:read"])), params(TicketQuery),
+    responses((status = 200, description = "A page of tickets.", body = Page<TicketBody>,
+        headers(("Link" = String, description = "`rel=\"next\"`: the address of the next page."))))
+)]
+#[get("/v1/tickets")]
+async fn list_tickets(who: Allowed<ReadTickets>, call: Call) -> Answer {
+    let query: TicketQuery = call.query()?;
+    let sort = query.sort.unwrap_or(Sort::CreatedDesc);
+    let list = format!("tickets {sort}");
+    let after = query.cursor.as_ref().map(|cursor| cursor.open(&list)).transpose()?;
+    let rows = call.db().read(async |conn| store::list(conn, &who.reach(), &query, who.who().id, after).await).await?;
+    Page::reply(&call, query.limit, &list, rows, |row| store::key(sort, &row.ticket), TicketBody::from)
+}
+
+/// Open a ticket.
+///
+/// A requester reports for themself. Agents and service accounts may report on somebody's behalf, by `requester_id` or by
+/// `requester`, which finds or makes that person. Send an `Idempotency-Key` so that a retry never opens a second ticket.
+#[utoipa::path(
+    operation_id = "create_ticket", tag = "tickets", security(("bearer" = ["tickets:write"])), request_body = NewTicket,
+    extensions(("x-problems" = json!(["duplicate_external_id"]))),
+    responses((status = 201, description = "The ticket.", body = TicketBody,
+        headers(("ETag" = String, description = "The ticket's version."), ("Location" = String, description = "Where the ticket is."))))
+)]
+#[post("/v1/tickets")]
+async fn create_ticket(who: Allowed<WriteTickets>, call: Call) -> Answer {
+    call.no_query()?;
+    let new: NewTicket = call.body().await?;
+    may_open(who.who(), &new)?;
+    let (reach, principal, now, clock) = (who.reach(), who.who().clone(), call.now(), call.clock().clone());
+    call.create(who.who().id, async move |tx| {
+        let ticket = TicketBody::from(service::open(tx, &principal, &reach, new.clone(), now, &clock).await?);
+        Reply::created(&ticket, ticket.version, format!("/v1/tickets/{}", ticket.id))
+    })
+    .await
+}
+
+/// Read a ticket.
+///
+/// Somebody else's ticket and one that does not exist get the same answer from a requester's token: 404.
+#[utoipa::path(
+    operation_id = "get_ticket", tag = "tickets", security(("bearer" = ["tickets:read"])),
+    params(("id" = String, Path, description = "The ticket's id or number.", example = "4711")),
+    responses((status = 200, description = "The ticket.", body = TicketBody, headers(("ETag" = String, description = "The ticket's version."))))
+)]
+#[get("/v1/tickets/{id}")]
+async fn get_ticket(who: Allowed<ReadTickets>, call: Call) -> Answer {
+    call.no_query()?;
+    let which: TicketRef = call.path("id")?;
+    let row = call.db().read(async |conn| store::find_named(conn, &who.reach(), which).await).await?;
+    let ticket = TicketBody::from(row);
+    Reply::resource(&ticket, ticket.version)
+}
+
+/// Change a ticket.
+///
+/// A JSON merge patch: what is not mentioned stays, null empties, `custom_fields` are merged deeply. A patch that changes
+/// nothing leaves the version as it is. An illegal step of the life-cycle is refused with the legal ones.
+#[utoipa::path(
+    operation_id = "update_ticket", tag = "tickets", security(("bearer" = ["tickets:write"])),
+    params(("id" = String, Path, description = "The ticket's id or number.", example = "4711")),
+    request_body(content((TicketPatch = "application/merge-patch+json"), (TicketPatch = "application/json"))),
+    extensions(("x-problems" = json!(["illegal_transition", "ticket_closed", "duplicate_external_id"]))),
+    responses((status = 200, description = "The ticket as it is now.", body = TicketBody, headers(("ETag" = String, description = "The ticket's version."))))
+)]
+#[patch("/v1/tickets/{id}")]
+async fn update_ticket(who: Allowed<WriteTickets>, call: Call) -> Answer {
+    call.no_query()?;
+    let which: TicketRef = call.path("id")?;
+    let condition = call.precondition()?;
+    let patch: TicketPatch = call.patch().await?;
+    let (reach, principal, now, clock) = (who.reach(), who.who().clone(), call.now(), call.clock().clone());
+    // What may not be seen is not found, whatever the patch asks for.
+    call.db().read(async |conn| store::find(conn, &reach, which).await).await?;
+    may_change(who.who(), &patch)?;
+    let change = async move |tx: &mut crate::db::Conn| {
+        service::change(tx, &principal, &reach, which, &condition, patch.clone(), now, &clock).await
+    };
+    let ticket = TicketBody::from(call.db().write(change).await?);
+    Reply::resource(&ticket, ticket.version)
+}
+
+/// Read a ticket's audit trail.
+///
+/// Every change, who made it, when, before and after; oldest first. Events about internal comments are shown only to
+/// those who may see internal comments.
+#[utoipa::path(
+    operation_id = "list_ticket_events", tag = "tickets", security(("bearer" = ["tickets:read"])),
+    params(("id" = String, Path, description = "The ticket's id or number.", example = "4711"), PageQuery),
+    responses((status = 200, description = "A page of events.", body = Page<EventBody>,
+        headers(("Link" = String, description = "`rel=\"next\"`: the address of the next page."))))
+)]
+#[get("/v1/tickets/{id}/events")]
+async fn list_events(who: Allowed<ReadTickets>, call: Call) -> Answer {
+    let which: TicketRef = call.path("id")?;
+    let query: PageQuery = call.query()?;
+    let after: Option<EventId> = query.cursor.as_ref().map(|cursor| cursor.open("events")).transpose()?;
+    let internal = who.who().sees_internal();
+    let rows = call
+        .db()
+        .read(async |conn| {
+            let ticket = store::find(conn, &who.reach(), which).await?;
+            audit::store::list(conn, ticket.id, internal, after, query.limit).await
+        })
+        .await?;
+    Page::reply(&call, query.limit, "events", rows, |row| row.id, EventBody::from)
+}

@@ -1,0 +1,310 @@
+//! The use cases of tickets: one function each, run within one transaction.
+
+use super::domain::{Channel, Priority, Status, Ticket, TicketType};
+use super::policy::Reach;
+use super::store::{self, TicketRow};
+use super::wire::{NewTicket, TicketPatch, TicketRef};
+use crate::audit::domain::{Event, EventKind, Visibility};
+use crate::auth::domain::{Principal, Role};
+use crate::db::{Conn, Db};
+use crate::http::call::IfMatch;
+use crate::kernel::fields::{Fields, LARGEST_B};
+use crate::kernel::{Clock, Code, FieldError, Instant, Patch, PrincipalId, Problem, TeamId};
+use crate::people;
+
+/// How many tickets one transaction closes.
+const CLOSE_AT_ONCE: i64 = 200;
+
+/// Opens a ticket for `who`.
+///
+/// # Errors
+/// `duplicate_external_id`, or `validation_failed` for references that lead nowhere.
+pub async fn open(
+    tx: &mut Conn,
+    who: &Principal,
+    reach: &Reach,
+    new: NewTicket,
+    now: Instant,
+    clock: &Clock,
+) -> Result<TicketRow, Problem> {
+    let external_id = new.external_id.map(|line| line.into_inner());
+    require_free(tx, who.id, external_id.as_deref(), None).await?;
+
+    let mut faults = Vec::new();
+    if new.requester.is_some() && new.requester_id.is_some() {
+        faults.push(FieldError::new("/requester", "invalid", "cannot be given together with requester_id"));
+    }
+    if new.reported_at.is_some_and(|at| at > now) {
+        faults.push(FieldError::new("/reported_at", "invalid", "must not be in the future"));
+    }
+    faults.extend(check_team(tx, new.team_id).await?);
+    faults.extend(check_assignee(tx, new.assignee_id).await?);
+    faults.extend(check_requester(tx, new.requester_id).await?);
+    let follow_up_of = match new.follow_up_of {
+        None => None,
+        Some(which) => match store::find(tx, reach, which).await {
+            Ok(ticket) => Some(ticket.id),
+            Err(problem) if problem.code() == Code::NotFound => {
+                faults.push(FieldError::new("/follow_up_of", "not_found", "there is no such ticket"));
+                None
+            }
+            Err(problem) => return Err(problem),
+        },
+    };
+    if !faults.is_empty() {
+        return Err(Problem::invalid(faults));
+    }
+
+    let requester_id = match (new.requester_id, new.requester) {
+        (Some(id), _) => Some(id),
+        (None, Some(person)) => {
+            Some(people::service::find_or_create_requester(tx, &person.email, person.name.as_str(), now, clock).await?)
+        }
+        // A person who says nothing reports for themself.
+        (None, None) => who.role().map(|_| who.id),
+    };
+    let mut ticket = Ticket {
+        id: clock.id(now),
+        number: 0,
+        subject: new.subject.into_inner(),
+        description: new.description.map(|text| text.into_inner()).unwrap_or_default(),
+        status: Status::New,
+        priority: new.priority.unwrap_or(Priority::Normal),
+        kind: new.kind.unwrap_or(TicketType::Incident),
+        channel: new.channel.unwrap_or(Channel::Api),
+        team_id: new.team_id,
+        assignee_id: new.assignee_id,
+        requester_id,
+        created_by_id: who.id,
+        external_id,
+        follow_up_of,
+        tags: new.tags.unwrap_or_default().0,
+        custom_fields: new.custom_fields.unwrap_or_default().without_nulls(),
+        created_at: now,
+        updated_at: now,
+        reported_at: new.reported_at.unwrap_or(now),
+        started_at: None,
+        first_replied_at: None,
+        resolved_at: None,
+        closed_at: None,
+        reopen_count: 0,
+        version: 1,
+    };
+    ticket.number = store::insert(tx, &ticket).await?;
+    record(tx, None, &ticket, Some(who.id), now, clock).await?;
+    store::find_named(tx, reach, TicketRef::Number(ticket.number)).await
+}
+
+/// Changes a ticket as `patch` says.
+///
+/// # Errors
+/// `not_found`, `version_mismatch`, `ticket_closed`, `illegal_transition`, `duplicate_external_id`, or
+/// `validation_failed`.
+pub async fn change(
+    tx: &mut Conn,
+    who: &Principal,
+    reach: &Reach,
+    which: TicketRef,
+    condition: &IfMatch,
+    patch: TicketPatch,
+    now: Instant,
+    clock: &Clock,
+) -> Result<TicketRow, Problem> {
+    let before = store::find(tx, reach, which).await?;
+    condition.check(before.version)?;
+    before.require_not_closed()?;
+
+    let TicketPatch {
+        subject,
+        description,
+        status,
+        priority,
+        kind,
+        channel,
+        team_id,
+        assignee_id,
+        requester_id,
+        tags,
+        custom_fields,
+        external_id,
+    } = patch;
+    let mut after = before.clone();
+    after.subject = subject.0.map_or(after.subject, |line| line.into_inner());
+    after.description = description.0.map_or(after.description, |text| text.into_inner());
+    after.priority = priority.0.unwrap_or(after.priority);
+    after.kind = kind.0.unwrap_or(after.kind);
+    after.channel = channel.0.unwrap_or(after.channel);
+    after.team_id = team_id.or(after.team_id);
+    after.assignee_id = assignee_id.or(after.assignee_id);
+    after.requester_id = requester_id.or(after.requester_id);
+    after.external_id = match external_id {
+        Patch::Absent => after.external_id,
+        Patch::Null => None,
+        Patch::Value(line) => Some(line.into_inner()),
+    };
+    after.tags = match tags {
+        Patch::Absent => after.tags,
+        Patch::Null => Vec::new(),
+        Patch::Value(tags) => tags.0,
+    };
+    after.custom_fields = match custom_fields {
+        Patch::Absent => after.custom_fields,
+        Patch::Null => Fields::default(),
+        Patch::Value(patch) => after.custom_fields.merged(&patch),
+    };
+    if let Some(to) = status.0 {
+        after.step(to, now)?;
+    }
+
+    let mut faults = Vec::new();
+    if after.team_id != before.team_id {
+        faults.extend(check_team(tx, after.team_id).await?);
+    }
+    if after.assignee_id != before.assignee_id {
+        faults.extend(check_assignee(tx, after.assignee_id).await?);
+    }
+    if after.requester_id != before.requester_id {
+        faults.extend(check_requester(tx, after.requester_id).await?);
+    }
+    if !after.custom_fields.fit() {
+        let detail = format!("must have at most {LARGEST_B} bytes of JSON after merging");
+        faults.push(FieldError::new("/custom_fields", "too_long", detail));
+    }
+    if !faults.is_empty() {
+        return Err(Problem::invalid(faults));
+    }
+    if after.external_id != before.external_id {
+        require_free(tx, before.created_by_id, after.external_id.as_deref(), Some(before.number)).await?;
+    }
+    save(tx, &before, after, Some(who.id), now, clock).await?;
+    store::find_named(tx, reach, TicketRef::Number(before.number)).await
+}
+
+/// Stores `after` over `before` with its event, if anything differs; a change grows the version.
+///
+/// # Errors
+/// When the database is away.
+pub async fn save(
+    tx: &mut Conn,
+    before: &Ticket,
+    mut after: Ticket,
+    actor: Option<PrincipalId>,
+    now: Instant,
+    clock: &Clock,
+) -> Result<(), Problem> {
+    if after == *before {
+        return Ok(());
+    }
+    touch(&mut after, now);
+    store::update(tx, before, &after).await?;
+    record(tx, Some(before), &after, actor, now, clock).await
+}
+
+/// As [`save`], for what everybody sees but no field of the ticket tells: a public comment.
+///
+/// # Errors
+/// When the database is away.
+pub async fn save_commented(
+    tx: &mut Conn,
+    before: &Ticket,
+    mut after: Ticket,
+    actor: PrincipalId,
+    now: Instant,
+    clock: &Clock,
+) -> Result<(), Problem> {
+    touch(&mut after, now);
+    store::update(tx, before, &after).await?;
+    record(tx, Some(before), &after, Some(actor), now, clock).await
+}
+
+fn touch(ticket: &mut Ticket, now: Instant) {
+    // Never back, also when an instance's clock is.
+    ticket.updated_at = ticket.updated_at.max(now);
+    ticket.version += 1;
+}
+
+async fn record(
+    tx: &mut Conn,
+    before: Option<&Ticket>,
+    after: &Ticket,
+    actor: Option<PrincipalId>,
+    now: Instant,
+    clock: &Clock,
+) -> Result<(), Problem> {
+    let changes = after.changes_since(before);
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let kind = if before.is_some() { EventKind::TicketUpdated } else { EventKind::TicketCreated };
+    let event =
+        Event { ticket_id: after.id, at: now, actor, kind, visibility: Visibility::Public, comment_id: None, changes };
+    crate::audit::store::add(tx, event, clock).await
+}
+
+/// Closes the tickets that have been resolved for `after_s` seconds; several instances may do so at once. Returns how
+/// many this one closed.
+///
+/// # Errors
+/// When the database is away.
+pub async fn close_resolved(db: &Db, after_s: i64, now: Instant, clock: &Clock) -> Result<usize, Problem> {
+    let mut closed = 0;
+    loop {
+        let clock = clock.clone();
+        let batch = db
+            .write(async move |tx| {
+                let due = store::resolved_until(tx, now.plus_s(-after_s), CLOSE_AT_ONCE).await?;
+                for before in &due {
+                    let mut after = before.clone();
+                    after.step(Status::Closed, now)?;
+                    save(tx, before, after, None, now, &clock).await?;
+                }
+                Ok(due.len())
+            })
+            .await?;
+        closed += batch;
+        if i64::try_from(batch).unwrap_or(0) < CLOSE_AT_ONCE {
+            return Ok(closed);
+        }
+    }
+}
+
+async fn require_free(
+    tx: &mut Conn,
+    creator: PrincipalId,
+    external_id: Option<&str>,
+    except: Option<i64>,
+) -> Result<(), Problem> {
+    let Some(external_id) = external_id else { return Ok(()) };
+    match store::by_external_id(tx, creator, external_id).await? {
+        Some((id, number)) if Some(number) != except => {
+            let detail = format!("This account has used it for ticket {number}.");
+            let existing = serde_json::json!({ "id": id, "number": number });
+            Err(Problem::new(Code::DuplicateExternalId, detail).with("existing", existing))
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn check_team(tx: &mut Conn, id: Option<TeamId>) -> Result<Option<FieldError>, Problem> {
+    let Some(id) = id else { return Ok(None) };
+    let found = store::team_exists(tx, id).await?;
+    Ok((!found).then(|| FieldError::new("/team_id", "not_found", "there is no such team")))
+}
+
+async fn check_assignee(tx: &mut Conn, id: Option<PrincipalId>) -> Result<Option<FieldError>, Problem> {
+    let Some(id) = id else { return Ok(None) };
+    Ok(match store::person(tx, id).await? {
+        None => Some(FieldError::new("/assignee_id", "not_found", "there is no such person")),
+        Some((Role::Agent | Role::Admin, true)) => None,
+        Some(_) => Some(FieldError::new("/assignee_id", "invalid", "must be an active agent or admin")),
+    })
+}
+
+async fn check_requester(tx: &mut Conn, id: Option<PrincipalId>) -> Result<Option<FieldError>, Problem> {
+    let Some(id) = id else { return Ok(None) };
+    Ok(match store::person(tx, id).await? {
+        None => Some(FieldError::new("/requester_id", "not_found", "there is no such person")),
+        Some((_, true)) => None,
+        Some((_, false)) => Some(FieldError::new("/requester_id", "invalid", "must be an active person")),
+    })
+}

@@ -1,0 +1,484 @@
+//! Queries for tickets. A ticket is found only within a [`Reach`].
+
+use diesel::dsl::sql;
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Bool, Integer};
+use diesel_async::RunQueryDsl;
+
+use super::domain::{Channel, Priority, Status, Ticket, TicketType};
+use super::policy::Reach;
+use super::wire::{Sort, TicketQuery, TicketRef, WhoRef};
+use crate::auth::domain::Role;
+use crate::db::schema::{principals, teams, ticket_tags, tickets};
+use crate::db::{Conn, boxed, fault, on_each};
+use crate::kernel::fields::Fields;
+use crate::kernel::sql::{Json, Moment};
+use crate::kernel::{Code, FieldError, Instant, PrincipalId, Problem, TeamId, TicketId};
+
+diesel::alias! {
+    const REQUESTERS: Alias<Requesters> = principals as requesters;
+    const ASSIGNEES: Alias<Assignees> = principals as assignees;
+    const CREATORS: Alias<Creators> = principals as creators;
+}
+
+#[derive(Debug, Queryable, Selectable, AsChangeset)]
+#[diesel(table_name = tickets, primary_key(number), treat_none_as_null = true)]
+struct Stored {
+    number: i64,
+    id: TicketId,
+    subject: String,
+    description: String,
+    status: Status,
+    priority: Priority,
+    kind: TicketType,
+    channel: Channel,
+    team_id: Option<TeamId>,
+    assignee_id: Option<PrincipalId>,
+    requester_id: Option<PrincipalId>,
+    created_by_id: PrincipalId,
+    external_id: Option<String>,
+    follow_up_of: Option<TicketId>,
+    tags: Json,
+    custom_fields: Json,
+    created_at: Instant,
+    updated_at: Instant,
+    reported_at: Instant,
+    started_at: Option<Instant>,
+    first_replied_at: Option<Instant>,
+    resolved_at: Option<Instant>,
+    closed_at: Option<Instant>,
+    reopen_count: i32,
+    version: i64,
+}
+
+impl From<Stored> for Ticket {
+    fn from(row: Stored) -> Self {
+        Ticket {
+            id: row.id,
+            number: row.number,
+            subject: row.subject,
+            description: row.description,
+            status: row.status,
+            priority: row.priority,
+            kind: row.kind,
+            channel: row.channel,
+            team_id: row.team_id,
+            assignee_id: row.assignee_id,
+            requester_id: row.requester_id,
+            created_by_id: row.created_by_id,
+            external_id: row.external_id,
+            follow_up_of: row.follow_up_of,
+            tags: serde_json::from_value(row.tags.0).unwrap_or_default(),
+            custom_fields: Fields::from_stored(row.custom_fields.0),
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+            reported_at: row.reported_at,
+            started_at: row.started_at,
+            first_replied_at: row.first_replied_at,
+            resolved_at: row.resolved_at,
+            closed_at: row.closed_at,
+            reopen_count: row.reopen_count,
+            version: row.version,
+        }
+    }
+}
+
+impl From<&Ticket> for Stored {
+    fn from(ticket: &Ticket) -> Self {
+        Stored {
+            number: ticket.number,
+            id: ticket.id,
+            subject: ticket.subject.clone(),
+            description: ticket.description.clone(),
+            status: ticket.status,
+            priority: ticket.priority,
+            kind: ticket.kind,
+            channel: ticket.channel,
+            team_id: ticket.team_id,
+            assignee_id: ticket.assignee_id,
+            requester_id: ticket.requester_id,
+            created_by_id: ticket.created_by_id,
+            external_id: ticket.external_id.clone(),
+            follow_up_of: ticket.follow_up_of,
+            tags: Json(serde_json::json!(ticket.tags)),
+            custom_fields: Json(ticket.custom_fields.to_json()),
+            created_at: ticket.created_at,
+            updated_at: ticket.updated_at,
+            reported_at: ticket.reported_at,
+            started_at: ticket.started_at,
+            first_replied_at: ticket.first_replied_at,
+            resolved_at: ticket.resolved_at,
+            closed_at: ticket.closed_at,
+            reopen_count: ticket.reopen_count,
+            version: ticket.version,
+        }
+    }
+}
+
+/// A ticket with the names that its ids stand for.
+#[derive(Debug)]
+pub struct TicketRow {
+    /// The ticket.
+    pub ticket: Ticket,
+    /// The team's name.
+    pub team: Option<String>,
+    /// The requester's name.
+    pub requester: Option<String>,
+    /// The assignee's name.
+    pub assignee: Option<String>,
+    /// The creator's name.
+    pub created_by: String,
+}
+
+type Joined = (Stored, Option<String>, Option<String>, Option<String>, String);
+
+impl From<Joined> for TicketRow {
+    fn from((stored, team, requester, assignee, created_by): Joined) -> Self {
+        Self { ticket: stored.into(), team, requester, assignee, created_by }
+    }
+}
+
+/// Tickets with their names: one statement, however many rows.
+macro_rules! with_names {
+    () => {
+        tickets::table
+            .left_join(teams::table)
+            .left_join(REQUESTERS.on(tickets::requester_id.eq(REQUESTERS.field(principals::id).nullable())))
+            .left_join(ASSIGNEES.on(tickets::assignee_id.eq(ASSIGNEES.field(principals::id).nullable())))
+            .inner_join(CREATORS.on(tickets::created_by_id.eq(CREATORS.field(principals::id))))
+            .select((
+                Stored::as_select(),
+                teams::name.nullable(),
+                REQUESTERS.field(principals::name).nullable(),
+                ASSIGNEES.field(principals::name).nullable(),
+                CREATORS.field(principals::name),
+            ))
+    };
+}
+
+/// The ticket `which`, if it is within `reach`.
+///
+/// # Errors
+/// `not_found`, the same for a ticket that does not exist and for one out of reach.
+pub async fn find(conn: &mut Conn, reach: &Reach, which: TicketRef) -> Result<Ticket, Problem> {
+    let stored: Option<Stored> = on_each!(conn, |c| {
+        let query = boxed(c, tickets::table.select(Stored::as_select()));
+        let query = match which {
+            TicketRef::Id(id) => query.filter(tickets::id.eq(id)),
+            TicketRef::Number(number) => query.filter(tickets::number.eq(number)),
+        };
+        query.first(c).await.optional()
+    })?;
+    within(stored.map(Ticket::from), reach, |ticket| ticket)
+}
+
+/// The ticket `which` with its names, if it is within `reach`.
+///
+/// # Errors
+/// `not_found`, the same for a ticket that does not exist and for one out of reach.
+pub async fn find_named(conn: &mut Conn, reach: &Reach, which: TicketRef) -> Result<TicketRow, Problem> {
+    let row: Option<Joined> = on_each!(conn, |c| {
+        let query = boxed(c, with_names!());
+        let query = match which {
+            TicketRef::Id(id) => query.filter(tickets::id.eq(id)),
+            TicketRef::Number(number) => query.filter(tickets::number.eq(number)),
+        };
+        query.first(c).await.optional()
+    })?;
+    within(row.map(TicketRow::from), reach, |row| &row.ticket)
+}
+
+fn within<T>(found: Option<T>, reach: &Reach, ticket: impl Fn(&T) -> &Ticket) -> Result<T, Problem> {
+    found
+        .filter(|found| reach.only_of().is_none_or(|own| ticket(found).requester_id == Some(own)))
+        .ok_or_else(Problem::not_found)
+}
+
+/// The key of a ticket in a list of this order: a value and the number, which makes it unique.
+pub fn key(sort: Sort, ticket: &Ticket) -> (i64, i64) {
+    let value = match sort {
+        Sort::Created | Sort::CreatedDesc => ticket.created_at.micros(),
+        Sort::Updated | Sort::UpdatedDesc => ticket.updated_at.micros(),
+        Sort::Priority | Sort::PriorityDesc => ticket.priority.rank().into(),
+    };
+    (value, ticket.number)
+}
+
+/// A page of the tickets within `reach` that pass the filters of `query`, from behind the key `after`. `me` is the caller.
+///
+/// # Errors
+/// `invalid_query` when a filter makes no sense.
+pub async fn list(
+    conn: &mut Conn,
+    reach: &Reach,
+    query: &TicketQuery,
+    me: PrincipalId,
+    after: Option<(i64, i64)>,
+) -> Result<Vec<TicketRow>, Problem> {
+    // Taken apart whole, so that a new filter does not compile until it filters.
+    let TicketQuery {
+        status,
+        priority,
+        kind,
+        channel,
+        team_id,
+        assignee_id,
+        requester_id,
+        tag,
+        external_id,
+        created_after,
+        created_before,
+        updated_after,
+        updated_before,
+        sort,
+        limit,
+        cursor: _,
+    } = query;
+    let sort = sort.unwrap_or(Sort::CreatedDesc);
+    let team = team_id.as_ref().map(|teams| split(&teams.0, None)).transpose()?;
+    let assignee = assignee_id.as_ref().map(|who| split(&who.0, Some(me))).transpose()?;
+    let requester = requester_id.as_ref().map(|who| split(&who.0, Some(me))).transpose()?;
+    let rows: Vec<Joined> = on_each!(conn, |c| {
+        let mut list = boxed(c, with_names!());
+        if let Some(own) = reach.only_of() {
+            list = list.filter(tickets::requester_id.eq(own));
+        }
+        if let Some(any) = status {
+            list = list.filter(tickets::status.eq_any(any.0.clone()));
+        }
+        if let Some(any) = priority {
+            list = list.filter(tickets::priority.eq_any(any.0.clone()));
+        }
+        if let Some(any) = kind {
+            list = list.filter(tickets::kind.eq_any(any.0.clone()));
+        }
+        if let Some(any) = channel {
+            list = list.filter(tickets::channel.eq_any(any.0.clone()));
+        }
+        macro_rules! any_or_none {
+            ($filter:expr, $column:expr) => {
+                match $filter {
+                    Some((ids, false)) => list = list.filter($column.eq_any(ids)),
+                    Some((ids, true)) if ids.is_empty() => list = list.filter($column.is_null()),
+                    Some((ids, true)) => {
+                        list = list.filter($column.is_null().or($column.eq_any(ids).assume_not_null()))
+                    }
+                    None => {}
+                }
+            };
+        }
+        any_or_none!(team.clone(), tickets::team_id);
+        any_or_none!(assignee.clone(), tickets::assignee_id);
+        any_or_none!(requester.clone(), tickets::requester_id);
+        if let Some(any) = tag {
+            let names: Vec<String> = any.0.iter().map(|tag| tag.0.clone()).collect();
+            let tagged = ticket_tags::table.filter(ticket_tags::tag.eq_any(names)).select(ticket_tags::ticket_number);
+            list = list.filter(tickets::number.eq_any(tagged));
+        }
+        if let Some(id) = external_id {
+            list = list.filter(tickets::external_id.eq(id.0.clone()));
+        }
+        if let Some(at) = created_after {
+            list = list.filter(tickets::created_at.gt(*at));
+        }
+        if let Some(at) = created_before {
+            list = list.filter(tickets::created_at.lt(*at));
+        }
+        if let Some(at) = updated_after {
+            list = list.filter(tickets::updated_at.gt(*at));
+        }
+        if let Some(at) = updated_before {
+            list = list.filter(tickets::updated_at.lt(*at));
+        }
+        macro_rules! behind {
+            ($column:literal, $relation:literal, $type:ty, $value:expr) => {
+                if let Some((value, number)) = after {
+                    list = list.filter(
+                        sql::<Bool>(concat!("(", $column, ", tickets.number) ", $relation, " ("))
+                            .bind::<$type, _>($value(value))
+                            .sql(", ")
+                            .bind::<BigInt, _>(number)
+                            .sql(")"),
+                    );
+                }
+            };
+        }
+        let rank = |value: i64| i32::try_from(value).unwrap_or(0);
+        match sort {
+            Sort::Created => {
+                behind!("tickets.created_at", ">", Moment, Instant::from_micros);
+                list = list.order((tickets::created_at.asc(), tickets::number.asc()));
+            }
+            Sort::CreatedDesc => {
+                behind!("tickets.created_at", "<", Moment, Instant::from_micros);
+                list = list.order((tickets::created_at.desc(), tickets::number.desc()));
+            }
+            Sort::Updated => {
+                behind!("tickets.updated_at", ">", Moment, Instant::from_micros);
+                list = list.order((tickets::updated_at.asc(), tickets::number.asc()));
+            }
+            Sort::UpdatedDesc => {
+                behind!("tickets.updated_at", "<", Moment, Instant::from_micros);
+                list = list.order((tickets::updated_at.desc(), tickets::number.desc()));
+            }
+            Sort::Priority => {
+                behind!("tickets.priority_rank", ">", Integer, rank);
+                list = list.order((tickets::priority_rank.asc(), tickets::number.asc()));
+            }
+            Sort::PriorityDesc => {
+                behind!("tickets.priority_rank", "<", Integer, rank);
+                list = list.order((tickets::priority_rank.desc(), tickets::number.desc()));
+            }
+        }
+        list.limit(limit.and_one()).load(c).await
+    })?;
+    Ok(rows.into_iter().map(TicketRow::from).collect())
+}
+
+/// The ids to look for, and whether `none` is one of the choices.
+fn split<Id: Copy>(choices: &[WhoRef<Id>], me: Option<Id>) -> Result<(Vec<Id>, bool), Problem> {
+    let mut ids = Vec::new();
+    let mut nobody = false;
+    for choice in choices {
+        match (choice, me) {
+            (WhoRef::Id(id), _) => ids.push(*id),
+            (WhoRef::Me, Some(me)) => ids.push(me),
+            (WhoRef::Nobody, _) => nobody = true,
+            (WhoRef::Me, None) => {
+                let fault = FieldError::new("team_id", "invalid", "must be a team's id or `none`; nobody is a team");
+                return Err(
+                    Problem::new(Code::InvalidQuery, "team_id must be a team's id or `none`.").with_errors(vec![fault])
+                );
+            }
+        }
+    }
+    Ok((ids, nobody))
+}
+
+/// Stores a new ticket, all but its number, which the database gives; returns that number.
+///
+/// # Errors
+/// A transient problem when another request takes the same external id right now.
+pub async fn insert(tx: &mut Conn, ticket: &Ticket) -> Result<i64, Problem> {
+    let row = Stored::from(ticket);
+    let values = (
+        tickets::id.eq(row.id),
+        tickets::subject.eq(row.subject),
+        tickets::description.eq(row.description),
+        tickets::status.eq(row.status),
+        tickets::priority.eq(row.priority),
+        tickets::kind.eq(row.kind),
+        tickets::channel.eq(row.channel),
+        tickets::team_id.eq(row.team_id),
+        tickets::assignee_id.eq(row.assignee_id),
+        tickets::requester_id.eq(row.requester_id),
+        tickets::created_by_id.eq(row.created_by_id),
+        tickets::external_id.eq(row.external_id),
+        tickets::follow_up_of.eq(row.follow_up_of),
+        tickets::tags.eq(row.tags),
+        tickets::custom_fields.eq(row.custom_fields),
+        tickets::created_at.eq(row.created_at),
+        tickets::updated_at.eq(row.updated_at),
+        tickets::reported_at.eq(row.reported_at),
+        tickets::started_at.eq(row.started_at),
+        tickets::first_replied_at.eq(row.first_replied_at),
+        tickets::resolved_at.eq(row.resolved_at),
+        tickets::closed_at.eq(row.closed_at),
+        tickets::reopen_count.eq(row.reopen_count),
+        tickets::version.eq(row.version),
+    );
+    let number: i64 = on_each!(tx, |c| {
+        diesel::insert_into(tickets::table).values(values).returning(tickets::number).get_result(c).await
+    })
+    .map_err(external_id_taken)?;
+    add_tags(tx, number, &ticket.tags).await?;
+    Ok(number)
+}
+
+/// Stores `after` over `before`.
+///
+/// # Errors
+/// A transient problem when another request takes the same external id right now.
+pub async fn update(tx: &mut Conn, before: &Ticket, after: &Ticket) -> Result<(), Problem> {
+    let row = Stored::from(after);
+    on_each!(tx, |c| diesel::update(tickets::table.find(after.number)).set(&row).execute(c).await)
+        .map_err(external_id_taken)?;
+    if before.tags != after.tags {
+        let old = ticket_tags::table.filter(ticket_tags::ticket_number.eq(after.number));
+        on_each!(tx, |c| diesel::delete(old).execute(c).await)?;
+        add_tags(tx, after.number, &after.tags).await?;
+    }
+    Ok(())
+}
+
+async fn add_tags(tx: &mut Conn, number: i64, tags: &[String]) -> Result<(), Problem> {
+    for tag in tags {
+        let values = (ticket_tags::tag.eq(tag), ticket_tags::ticket_number.eq(number));
+        on_each!(tx, |c| diesel::insert_into(ticket_tags::table).values(values).execute(c).await)?;
+    }
+    Ok(())
+}
+
+/// Two requests raced for one external id: the next attempt finds the winner.
+fn external_id_taken(error: diesel::result::Error) -> Problem {
+    if fault::is_duplicate(&error, "tickets_external_id_key", "tickets.created_by_id, tickets.external_id") {
+        return Problem::transient(error);
+    }
+    error.into()
+}
+
+/// The ticket that `creator` has made with this external id.
+///
+/// # Errors
+/// When the database is away.
+pub async fn by_external_id(
+    tx: &mut Conn,
+    creator: PrincipalId,
+    external_id: &str,
+) -> Result<Option<(TicketId, i64)>, Problem> {
+    let found = on_each!(tx, |c| {
+        tickets::table
+            .filter(tickets::created_by_id.eq(creator).and(tickets::external_id.eq(external_id)))
+            .select((tickets::id, tickets::number))
+            .first(c)
+            .await
+    });
+    Ok(found.optional()?)
+}
+
+/// Role and activity of a person.
+///
+/// # Errors
+/// When the database is away.
+pub async fn person(tx: &mut Conn, id: PrincipalId) -> Result<Option<(Role, bool)>, Problem> {
+    let found: Option<(Option<Role>, bool)> = on_each!(tx, |c| {
+        principals::table.find(id).select((principals::role, principals::active)).first(c).await.optional()
+    })?;
+    Ok(found.and_then(|(role, active)| Some((role?, active))))
+}
+
+/// Whether there is such a team.
+///
+/// # Errors
+/// When the database is away.
+pub async fn team_exists(tx: &mut Conn, id: TeamId) -> Result<bool, Problem> {
+    let found: Option<TeamId> = on_each!(tx, |c| teams::table.find(id).select(teams::id).first(c).await.optional())?;
+    Ok(found.is_some())
+}
+
+/// Tickets that were resolved at `before` or earlier and are still so: at most `most`, the oldest first.
+///
+/// # Errors
+/// When the database is away.
+pub async fn resolved_until(tx: &mut Conn, before: Instant, most: i64) -> Result<Vec<Ticket>, Problem> {
+    let rows: Vec<Stored> = on_each!(tx, |c| {
+        tickets::table
+            .filter(tickets::status.eq(Status::Resolved).and(tickets::resolved_at.le(before)))
+            .order(tickets::resolved_at)
+            .limit(most)
+            .select(Stored::as_select())
+            .load(c)
+            .await
+    })?;
+    Ok(rows.into_iter().map(Ticket::from).collect())
+}

@@ -1,0 +1,471 @@
+//! Tickets as clients write and see them.
+
+use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
+use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
+
+use super::domain::{Channel, Priority, Status, TicketType};
+use super::store::TicketRow;
+use crate::audit::wire::{Named, NamedPrincipal, NamedTeam};
+use crate::http::query::Csv;
+use crate::http::{Cursor, Limit};
+use crate::kernel::fault::{self, Faults};
+use crate::kernel::fields::Fields;
+use crate::kernel::text::{Email, Line, Prose};
+use crate::kernel::words::words;
+use crate::kernel::{Instant, Patch, PrincipalId, Set, TeamId, TicketId};
+
+/// How many tags a ticket may have.
+const MOST_TAGS: usize = 20;
+
+/// A ticket by its id or its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TicketRef {
+    /// The UUID.
+    Id(TicketId),
+    /// The number for humans.
+    Number(i64),
+}
+
+impl std::str::FromStr for TicketRef {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const EXPECTED: &str = "must be a ticket's id or number";
+        if text.bytes().all(|b| b.is_ascii_digit()) {
+            return text.parse().map(Self::Number).map_err(|_| EXPECTED);
+        }
+        text.parse().map(Self::Id).map_err(|_| EXPECTED)
+    }
+}
+
+impl Deserr<Faults> for TicketRef {
+    fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Faults> {
+        match value {
+            Value::Integer(number) => Ok(Self::Number(i64::try_from(number).unwrap_or(i64::MAX))),
+            value => {
+                fault::string(value, location)?.parse().map_err(|detail: &str| Faults::at(location, "invalid", detail))
+            }
+        }
+    }
+}
+
+/// A person by email address, who is made when unknown.
+#[derive(Debug, Clone, Deserr, ToSchema)]
+#[deserr(error = Faults, deny_unknown_fields)]
+pub struct RequesterByEmail {
+    /// The email address that tells people apart.
+    #[schema(value_type = String, format = "email", max_length = 254)]
+    pub email: Email,
+    /// The name; used only when the person is made.
+    #[schema(value_type = String, min_length = 1, max_length = 200)]
+    pub name: Line<200>,
+}
+
+/// Labels, each once, in the order given.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Tags(pub Vec<String>);
+
+impl Deserr<Faults> for Tags {
+    fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Faults> {
+        let given = Vec::<Tag>::deserialize_from_value(value, location)?;
+        let mut tags: Vec<String> = Vec::with_capacity(given.len().min(MOST_TAGS));
+        for Tag(tag) in given {
+            if !tags.contains(&tag) {
+                tags.push(tag);
+            }
+            if tags.len() > MOST_TAGS {
+                return Err(Faults::at(location, "too_many", format!("must have at most {MOST_TAGS} tags")));
+            }
+        }
+        Ok(Self(tags))
+    }
+}
+
+struct Tag(String);
+
+impl Deserr<Faults> for Tag {
+    fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Faults> {
+        let tag = Line::<64>::deserialize_from_value(value, location)?.into_inner();
+        if tag.contains(',') {
+            // The list's filter separates tags by commas.
+            return Err(Faults::at(location, "invalid", "must not contain a comma"));
+        }
+        Ok(Self(tag))
+    }
+}
+
+/// A ticket to be opened.
+#[derive(Debug, Clone, Deserr, ToSchema)]
+#[deserr(error = Faults, deny_unknown_fields)]
+#[schema(example = json!({
+    "subject": "The printer on the second floor is on fire",
+    "description": "Smoke since 9:10. I have pulled the plug.",
+    "priority": "urgent",
+    "channel": "phone",
+    "requester": { "email": "ada@example.org", "name": "Ada Lovelace" },
+    "tags": ["printer"],
+    "custom_fields": { "floor": 2 },
+    "external_id": "alert-4711",
+}))]
+pub struct NewTicket {
+    /// One line that says what it is about.
+    #[schema(value_type = String, min_length = 1, max_length = 255)]
+    pub subject: Line<255>,
+    /// All there is to say: at most 64 KiB of UTF-8.
+    #[deserr(default)]
+    #[schema(value_type = Option<String>, max_length = 65536, nullable = false, default = "")]
+    pub description: Option<Prose<0, 65536>>,
+    /// How urgent it is; `normal` unless said.
+    #[deserr(default)]
+    #[schema(value_type = Option<Priority>, nullable = false)]
+    pub priority: Option<Priority>,
+    /// What kind of thing it is; `incident` unless said.
+    #[deserr(default, rename = "type")]
+    #[schema(rename = "type", value_type = Option<TicketType>, nullable = false)]
+    pub kind: Option<TicketType>,
+    /// How it was reported; `api` unless said.
+    #[deserr(default)]
+    #[schema(value_type = Option<Channel>, nullable = false)]
+    pub channel: Option<Channel>,
+    /// The queue that it goes into. Not for requesters.
+    #[deserr(default)]
+    pub team_id: Option<TeamId>,
+    /// Who works on it: an active agent or admin. Not for requesters.
+    #[deserr(default)]
+    pub assignee_id: Option<PrincipalId>,
+    /// Who has the problem, by id. The caller, if it is a person, unless said otherwise; a ticket that a service account
+    /// opens without a requester has none.
+    #[deserr(default)]
+    pub requester_id: Option<PrincipalId>,
+    /// Who has the problem, by email address: found, or made. Instead of `requester_id`.
+    #[deserr(default)]
+    pub requester: Option<RequesterByEmail>,
+    /// Labels: at most 20, each of 1–64 characters without a comma.
+    #[deserr(default)]
+    #[schema(value_type = Option<Vec<String>>, max_items = 20, nullable = false)]
+    pub tags: Option<Tags>,
+    /// Free fields: an object of at most 16 KiB of JSON.
+    #[deserr(default)]
+    #[schema(value_type = Option<Object>, nullable = false)]
+    pub custom_fields: Option<Fields>,
+    /// The name that the caller's system has for it; unique among the tickets of one account.
+    #[deserr(default)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
+    pub external_id: Option<Line<255>>,
+    /// When it was reported, if that was earlier than now. Not for requesters.
+    #[deserr(default)]
+    pub reported_at: Option<Instant>,
+    /// The ticket that this one follows up, by id or number.
+    #[deserr(default)]
+    #[schema(value_type = Option<String>)]
+    pub follow_up_of: Option<TicketRef>,
+}
+
+/// A JSON merge patch (RFC 7396) of a ticket: what is not mentioned stays, null empties.
+#[derive(Debug, Clone, Deserr, ToSchema)]
+#[deserr(error = Faults, deny_unknown_fields)]
+#[schema(example = json!({ "status": "resolved", "assignee_id": null, "custom_fields": { "floor": 3 } }))]
+pub struct TicketPatch {
+    /// One line that says what it is about.
+    #[deserr(default)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 255, nullable = false)]
+    pub subject: Set<Line<255>>,
+    /// All there is to say: at most 64 KiB of UTF-8.
+    #[deserr(default)]
+    #[schema(value_type = Option<String>, max_length = 65536, nullable = false)]
+    pub description: Set<Prose<0, 65536>>,
+    /// The next step of its life. Requesters may set `resolved` and, to reopen, `open`.
+    #[deserr(default)]
+    #[schema(value_type = Option<Status>, nullable = false)]
+    pub status: Set<Status>,
+    /// How urgent it is. Not for requesters.
+    #[deserr(default)]
+    #[schema(value_type = Option<Priority>, nullable = false)]
+    pub priority: Set<Priority>,
+    /// What kind of thing it is. Not for requesters.
+    #[deserr(default, rename = "type")]
+    #[schema(rename = "type", value_type = Option<TicketType>, nullable = false)]
+    pub kind: Set<TicketType>,
+    /// How it was reported. Not for requesters.
+    #[deserr(default)]
+    #[schema(value_type = Option<Channel>, nullable = false)]
+    pub channel: Set<Channel>,
+    /// The queue that it is in. Not for requesters.
+    #[deserr(default)]
+    #[schema(value_type = Option<TeamId>)]
+    pub team_id: Patch<TeamId>,
+    /// Who works on it: an active agent or admin. Does not start the work. Not for requesters.
+    #[deserr(default)]
+    #[schema(value_type = Option<PrincipalId>)]
+    pub assignee_id: Patch<PrincipalId>,
+    /// Who has the problem. Not for requesters.
+    #[deserr(default)]
+    #[schema(value_type = Option<PrincipalId>)]
+    pub requester_id: Patch<PrincipalId>,
+    /// All labels; null for none. Not for requesters.
+    #[deserr(default)]
+    #[schema(value_type = Option<Vec<String>>, max_items = 20)]
+    pub tags: Patch<Tags>,
+    /// Free fields, merged deeply; null empties them all.
+    #[deserr(default)]
+    #[schema(value_type = Option<Object>)]
+    pub custom_fields: Patch<Fields>,
+    /// The name that the creator's system has for it. Not for requesters.
+    #[deserr(default)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
+    pub external_id: Patch<Line<255>>,
+}
+
+/// A ticket.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Ticket, example = json!({
+    "id": "019a2f4e-7c1b-7d3e-8f00-1234567890ab",
+    "number": 4711,
+    "subject": "The printer on the second floor is on fire",
+    "description": "Smoke since 9:10. I have pulled the plug.",
+    "status": "open",
+    "priority": "urgent",
+    "type": "incident",
+    "channel": "phone",
+    "requester": { "id": "019a2f4e-7c1b-7d3e-8f00-00000000000a", "name": "Ada Lovelace" },
+    "assignee": { "id": "019a2f4e-7c1b-7d3e-8f00-00000000000b", "name": "Grace Hopper" },
+    "team": { "id": "019a2f4e-7c1b-7d3e-8f00-00000000000c", "name": "Facilities" },
+    "created_by": { "id": "019a2f4e-7c1b-7d3e-8f00-00000000000b", "name": "Grace Hopper" },
+    "external_id": null,
+    "follow_up_of": null,
+    "tags": ["printer"],
+    "custom_fields": { "floor": 2 },
+    "created_at": "2026-03-02T09:12:00Z",
+    "updated_at": "2026-03-02T09:13:30Z",
+    "reported_at": "2026-03-02T09:10:00Z",
+    "started_at": "2026-03-02T09:13:30Z",
+    "first_replied_at": null,
+    "resolved_at": null,
+    "closed_at": null,
+    "reopen_count": 0,
+    "version": 2,
+}))]
+pub struct TicketBody {
+    /// The id.
+    pub id: TicketId,
+    /// The number for humans; only grows, gaps are allowed.
+    #[schema(minimum = 1)]
+    pub number: i64,
+    /// One line that says what it is about.
+    pub subject: String,
+    /// All there is to say.
+    pub description: String,
+    /// Where it stands in its life.
+    pub status: Status,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// What kind of thing it is.
+    #[serde(rename = "type")]
+    pub kind: TicketType,
+    /// How it was reported.
+    pub channel: Channel,
+    /// Who has the problem.
+    #[schema(required)]
+    pub requester: Option<NamedPrincipal>,
+    /// Who works on it.
+    #[schema(required)]
+    pub assignee: Option<NamedPrincipal>,
+    /// Whose queue it is in.
+    #[schema(required)]
+    pub team: Option<NamedTeam>,
+    /// Who typed it in: a person or a service account.
+    pub created_by: NamedPrincipal,
+    /// The name that its creator's system has for it.
+    #[schema(required)]
+    pub external_id: Option<String>,
+    /// The ticket that it follows up.
+    #[schema(required)]
+    pub follow_up_of: Option<TicketId>,
+    /// Labels.
+    pub tags: Vec<String>,
+    /// Free fields.
+    #[schema(value_type = Object)]
+    pub custom_fields: serde_json::Value,
+    /// When it was typed in.
+    pub created_at: Instant,
+    /// When anything that every reader of the ticket may see changed last.
+    pub updated_at: Instant,
+    /// When it was reported: the zero of all its clocks.
+    pub reported_at: Instant,
+    /// When somebody began to work on it. Never moves once set.
+    #[schema(required)]
+    pub started_at: Option<Instant>,
+    /// When an agent other than the requester first answered in public.
+    #[schema(required)]
+    pub first_replied_at: Option<Instant>,
+    /// When it was solved last; null again while reopened.
+    #[schema(required)]
+    pub resolved_at: Option<Instant>,
+    /// When it was closed.
+    #[schema(required)]
+    pub closed_at: Option<Instant>,
+    /// How often it came back after it was solved.
+    #[schema(minimum = 0)]
+    pub reopen_count: i32,
+    /// Grows by one with each change; its `ETag`.
+    #[schema(minimum = 1)]
+    pub version: i64,
+}
+
+impl From<TicketRow> for TicketBody {
+    fn from(row: TicketRow) -> Self {
+        let TicketRow { ticket, team, requester, assignee, created_by } = row;
+        Self {
+            id: ticket.id,
+            number: ticket.number,
+            subject: ticket.subject,
+            description: ticket.description,
+            status: ticket.status,
+            priority: ticket.priority,
+            kind: ticket.kind,
+            channel: ticket.channel,
+            requester: Named::of(ticket.requester_id, requester),
+            assignee: Named::of(ticket.assignee_id, assignee),
+            team: Named::of(ticket.team_id, team),
+            created_by: Named { id: ticket.created_by_id, name: created_by },
+            external_id: ticket.external_id,
+            follow_up_of: ticket.follow_up_of,
+            tags: ticket.tags,
+            custom_fields: ticket.custom_fields.to_json(),
+            created_at: ticket.created_at,
+            updated_at: ticket.updated_at,
+            reported_at: ticket.reported_at,
+            started_at: ticket.started_at,
+            first_replied_at: ticket.first_replied_at,
+            resolved_at: ticket.resolved_at,
+            closed_at: ticket.closed_at,
+            reopen_count: ticket.reopen_count,
+            version: ticket.version,
+        }
+    }
+}
+
+words! {
+    /// The order of a list of tickets; `-` for descending.
+    pub enum Sort {
+        /// Oldest first.
+        Created = "created_at",
+        /// Newest first.
+        CreatedDesc = "-created_at",
+        /// Longest untouched first.
+        Updated = "updated_at",
+        /// Last touched first.
+        UpdatedDesc = "-updated_at",
+        /// Least urgent first.
+        Priority = "priority",
+        /// Most urgent first.
+        PriorityDesc = "-priority",
+    }
+}
+
+/// A tag to filter by.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TagName(pub String);
+
+impl std::str::FromStr for TagName {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.is_empty() { Err("must not be empty") } else { Ok(Self(text.to_owned())) }
+    }
+}
+
+fault::deserr_from_str!(TagName);
+
+/// A person to filter by: an id, the caller, or nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhoRef<Id> {
+    /// The caller.
+    Me,
+    /// Nobody.
+    Nobody,
+    /// This one.
+    Id(Id),
+}
+
+impl<Id: std::str::FromStr> std::str::FromStr for WhoRef<Id> {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "me" => Ok(Self::Me),
+            "none" => Ok(Self::Nobody),
+            id => id.parse().map(Self::Id).map_err(|_| "must be an id, `none`, or `me` where a person is meant"),
+        }
+    }
+}
+
+/// The filters and the order of a list of tickets.
+#[derive(Debug, Clone, Deserr, IntoParams)]
+#[deserr(error = Faults, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct TicketQuery {
+    /// One or more statuses, separated by commas.
+    #[deserr(default)]
+    #[param(value_type = Option<String>, example = "new,open")]
+    pub status: Option<Csv<Status>>,
+    /// One or more priorities, separated by commas.
+    #[deserr(default)]
+    #[param(value_type = Option<String>, example = "high,urgent")]
+    pub priority: Option<Csv<Priority>>,
+    /// One or more types, separated by commas.
+    #[deserr(default, rename = "type")]
+    #[param(rename = "type", value_type = Option<String>, example = "incident")]
+    pub kind: Option<Csv<TicketType>>,
+    /// One or more channels, separated by commas.
+    #[deserr(default)]
+    #[param(value_type = Option<String>, example = "email,phone")]
+    pub channel: Option<Csv<Channel>>,
+    /// One or more teams, separated by commas; `none` for tickets in no queue.
+    #[deserr(default)]
+    #[param(value_type = Option<String>)]
+    pub team_id: Option<Csv<WhoRef<TeamId>>>,
+    /// One or more assignees, separated by commas; `me`, and `none` for tickets that nobody has.
+    #[deserr(default)]
+    #[param(value_type = Option<String>, example = "me")]
+    pub assignee_id: Option<Csv<WhoRef<PrincipalId>>>,
+    /// One or more requesters, separated by commas; `me`, and `none` for tickets without one.
+    #[deserr(default)]
+    #[param(value_type = Option<String>)]
+    pub requester_id: Option<Csv<WhoRef<PrincipalId>>>,
+    /// One or more tags, separated by commas: tickets that have any of them.
+    #[deserr(default)]
+    #[param(value_type = Option<String>, example = "printer")]
+    pub tag: Option<Csv<TagName>>,
+    /// The name that the creator's system has for it.
+    #[deserr(default)]
+    #[param(value_type = Option<String>, example = "alert-4711")]
+    pub external_id: Option<TagName>,
+    /// Only tickets created after this instant.
+    #[deserr(default)]
+    #[param(value_type = Option<String>, format = DateTime)]
+    pub created_after: Option<Instant>,
+    /// Only tickets created before this instant.
+    #[deserr(default)]
+    #[param(value_type = Option<String>, format = DateTime)]
+    pub created_before: Option<Instant>,
+    /// Only tickets updated after this instant.
+    #[deserr(default)]
+    #[param(value_type = Option<String>, format = DateTime)]
+    pub updated_after: Option<Instant>,
+    /// Only tickets updated before this instant.
+    #[deserr(default)]
+    #[param(value_type = Option<String>, format = DateTime)]
+    pub updated_before: Option<Instant>,
+    /// The order; newest first unless said.
+    #[deserr(default)]
+    #[param(value_type = Option<Sort>, inline)]
+    pub sort: Option<Sort>,
+    /// How many items a page has.
+    #[deserr(default)]
+    #[param(value_type = Option<i64>, minimum = 1, maximum = 200, default = 50)]
+    pub limit: Limit,
+    /// The `next_cursor` of the page before.
+    #[deserr(default)]
+    #[param(value_type = Option<String>)]
+    pub cursor: Option<Cursor>,
+}
