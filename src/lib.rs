@@ -4,6 +4,7 @@
 //! The rooms import only leftwards:
 //! `kernel → db → http → auth → audit → people → tickets → comments → app`.
 
+pub mod app;
 pub mod audit;
 pub mod auth;
 pub mod comments;

@@ -1,1 +1,5 @@
-fn main() {}
+//! The `skranke` binary: see `skranke --help`.
+
+fn main() -> std::process::ExitCode {
+    skranke::app::cli::run()
+}

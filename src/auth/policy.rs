@@ -6,11 +6,12 @@ use std::pin::Pin;
 use actix_web::dev::Payload;
 use actix_web::http::header;
 use actix_web::{FromRequest, HttpRequest, web};
+use uuid::Uuid;
 
 use super::domain::{Kind, Principal, Role, Scope};
 use super::service::Authority;
-use crate::http::State;
-use crate::kernel::{Code, Problem};
+use crate::http::{Call, State};
+use crate::kernel::{Clock, Code, Instant, Problem};
 
 /// Something that callers may or may not do.
 pub trait Permission: 'static {
@@ -69,6 +70,29 @@ impl<P: Permission> Allowed<P> {
     /// The caller.
     pub fn who(&self) -> &Principal {
         &self.who
+    }
+
+    /// What this caller does in this call.
+    pub fn act(&self, call: &Call) -> Act {
+        Act { who: self.who.clone(), now: call.now(), clock: call.clock().clone() }
+    }
+}
+
+/// Who does something, when, and where new ids come from: what a use case needs to know of its caller.
+#[derive(Debug, Clone)]
+pub struct Act {
+    /// Who.
+    pub who: Principal,
+    /// When: one instant for all that the act changes.
+    pub now: Instant,
+    /// Where new ids come from.
+    pub clock: Clock,
+}
+
+impl Act {
+    /// A new id.
+    pub fn id<T: From<Uuid>>(&self) -> T {
+        self.clock.id(self.now)
     }
 }
 

@@ -64,11 +64,11 @@ async fn create_comment(who: Allowed<WriteComments>, call: Call) -> Answer {
     call.no_query()?;
     let which: TicketRef = call.path("id")?;
     let new: NewComment = call.body().await?;
-    let (reach, principal, now, clock) = (who.reach(), who.who().clone(), call.now(), call.clock().clone());
+    let (reach, act) = (who.reach(), who.act(&call));
     call.db().read(async |conn| tickets::store::find(conn, &reach, which).await).await?;
     may_write(who.who(), new.visibility)?;
     call.create(who.who().id, async move |tx| {
-        let row = service::add(tx, &principal, &reach, which, new.clone(), now, &clock).await?;
+        let row = service::add(tx, &act, &reach, which, new.clone()).await?;
         let comment = CommentBody::from(row);
         Reply::created(&comment, comment.version, format!("/v1/tickets/{}/comments/{}", comment.ticket_id, comment.id))
     })
@@ -114,10 +114,9 @@ async fn update_comment(who: Allowed<WriteComments>, call: Call) -> Answer {
     let place = place(&call)?;
     let condition = call.precondition()?;
     let patch: CommentPatch = call.patch().await?;
-    let (reach, principal, now, clock) = (who.reach(), who.who().clone(), call.now(), call.clock().clone());
-    let edit = async move |tx: &mut crate::db::Conn| {
-        service::edit(tx, &principal, &reach, place, &condition, patch.clone(), now, &clock).await
-    };
+    let (reach, act) = (who.reach(), who.act(&call));
+    let edit =
+        async move |tx: &mut crate::db::Conn| service::edit(tx, &act, &reach, place, &condition, patch.clone()).await;
     let comment = CommentBody::from(call.db().write(edit).await?);
     Reply::resource(&comment, comment.version)
 }
@@ -136,10 +135,8 @@ async fn redact_comment(who: Allowed<Administer>, call: Call) -> Answer {
     call.no_query()?;
     let place = place(&call)?;
     let condition = call.precondition()?;
-    let (reach, principal, now, clock) = (who.reach(), who.who().clone(), call.now(), call.clock().clone());
-    let redact = async move |tx: &mut crate::db::Conn| {
-        service::redact(tx, &principal, &reach, place, &condition, now, &clock).await
-    };
+    let (reach, act) = (who.reach(), who.act(&call));
+    let redact = async move |tx: &mut crate::db::Conn| service::redact(tx, &act, &reach, place, &condition).await;
     call.db().write(redact).await?;
     Ok(Reply::no_content())
 }

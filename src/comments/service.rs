@@ -7,9 +7,10 @@ use super::store::{self, Comment, CommentRow};
 use super::wire::{CommentPatch, NewComment};
 use crate::audit::domain::{Change, Event, EventKind, Visibility};
 use crate::auth::domain::Principal;
+use crate::auth::policy::Act;
 use crate::db::Conn;
 use crate::http::call::IfMatch;
-use crate::kernel::{Clock, Code, CommentId, Instant, Problem};
+use crate::kernel::{Code, CommentId, Problem};
 use crate::tickets;
 use crate::tickets::domain::{Speaker, Ticket};
 use crate::tickets::policy::Reach;
@@ -21,34 +22,32 @@ use crate::tickets::wire::TicketRef;
 /// `not_found` or `ticket_closed`.
 pub async fn add(
     tx: &mut Conn,
-    who: &Principal,
+    act: &Act,
     reach: &Reach,
     which: TicketRef,
     new: NewComment,
-    now: Instant,
-    clock: &Clock,
 ) -> Result<CommentRow, Problem> {
     let ticket = tickets::store::find(tx, reach, which).await?;
     ticket.require_not_closed()?;
     let comment = Comment {
-        id: clock.id(now),
+        id: act.id(),
         ticket_id: ticket.id,
-        author_id: who.id,
+        author_id: act.who.id,
         visibility: new.visibility,
         body: new.body.into_inner(),
-        created_at: now,
+        created_at: act.now,
         edited_at: None,
         redacted_at: None,
         version: 1,
     };
     store::insert(tx, &comment).await?;
-    record(tx, who, &comment, EventKind::CommentAdded, vec![], now, clock).await?;
+    record(tx, act, &comment, EventKind::CommentAdded, vec![]).await?;
     if comment.visibility == Visibility::Public {
         let mut heard = ticket.clone();
-        heard.hear(speaker(who, &ticket), now)?;
-        tickets::service::save_commented(tx, &ticket, heard, who.id, now, clock).await?;
+        heard.hear(speaker(&act.who, &ticket), act.now)?;
+        tickets::service::save_commented(tx, &ticket, heard, act).await?;
     }
-    Ok(CommentRow { comment, author: who.name.clone() })
+    Ok(CommentRow { comment, author: act.who.name.clone() })
 }
 
 /// Gives one's own comment a new text.
@@ -58,18 +57,16 @@ pub async fn add(
 /// redacted one.
 pub async fn edit(
     tx: &mut Conn,
-    who: &Principal,
+    act: &Act,
     reach: &Reach,
     place: (TicketRef, CommentId),
     condition: &IfMatch,
     patch: CommentPatch,
-    now: Instant,
-    clock: &Clock,
 ) -> Result<CommentRow, Problem> {
     let ticket = tickets::store::find(tx, reach, place.0).await?;
-    let CommentRow { comment, author } = store::find(tx, &ticket, Sight::of(who), place.1).await?;
+    let CommentRow { comment, author } = store::find(tx, &ticket, Sight::of(&act.who), place.1).await?;
     condition.check(comment.version)?;
-    if comment.author_id != who.id {
+    if comment.author_id != act.who.id {
         return Err(Problem::new(Code::Forbidden, "Only its author may edit a comment."));
     }
     ticket.require_not_closed()?;
@@ -80,9 +77,9 @@ pub async fn edit(
     let Some(change) = Change::of("body", json!(comment.body), json!(body)) else {
         return Ok(CommentRow { comment, author });
     };
-    let edited = Comment { body, edited_at: Some(now), version: comment.version + 1, ..comment };
+    let edited = Comment { body, edited_at: Some(act.now), version: comment.version + 1, ..comment };
     store::update(tx, &edited).await?;
-    record(tx, who, &edited, EventKind::CommentEdited, vec![change], now, clock).await?;
+    record(tx, act, &edited, EventKind::CommentEdited, vec![change]).await?;
     Ok(CommentRow { comment: edited, author })
 }
 
@@ -92,12 +89,10 @@ pub async fn edit(
 /// `not_found` or `version_mismatch`.
 pub async fn redact(
     tx: &mut Conn,
-    who: &Principal,
+    act: &Act,
     reach: &Reach,
     place: (TicketRef, CommentId),
     condition: &IfMatch,
-    now: Instant,
-    clock: &Clock,
 ) -> Result<(), Problem> {
     let ticket = tickets::store::find(tx, reach, place.0).await?;
     // An admin redacts what they may not read, too: the token's scope is that of administration.
@@ -106,10 +101,10 @@ pub async fn redact(
     if comment.redacted_at.is_some() {
         return Ok(());
     }
-    let redacted = Comment { body: String::new(), redacted_at: Some(now), version: comment.version + 1, ..comment };
+    let redacted = Comment { body: String::new(), redacted_at: Some(act.now), version: comment.version + 1, ..comment };
     store::update(tx, &redacted).await?;
     crate::audit::store::scrub(tx, redacted.id).await?;
-    record(tx, who, &redacted, EventKind::CommentRedacted, vec![], now, clock).await
+    record(tx, act, &redacted, EventKind::CommentRedacted, vec![]).await
 }
 
 fn speaker(who: &Principal, ticket: &Ticket) -> Speaker {
@@ -124,21 +119,19 @@ fn speaker(who: &Principal, ticket: &Ticket) -> Speaker {
 
 async fn record(
     tx: &mut Conn,
-    who: &Principal,
+    act: &Act,
     comment: &Comment,
     kind: EventKind,
     changes: Vec<Change>,
-    now: Instant,
-    clock: &Clock,
 ) -> Result<(), Problem> {
     let event = Event {
         ticket_id: comment.ticket_id,
-        at: now,
-        actor: Some(who.id),
+        at: act.now,
+        actor: Some(act.who.id),
         kind,
         visibility: comment.visibility,
         comment_id: Some(comment.id),
         changes,
     };
-    crate::audit::store::add(tx, event, clock).await
+    crate::audit::store::add(tx, event, &act.clock).await
 }

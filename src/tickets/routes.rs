@@ -52,9 +52,9 @@ async fn create_ticket(who: Allowed<WriteTickets>, call: Call) -> Answer {
     call.no_query()?;
     let new: NewTicket = call.body().await?;
     may_open(who.who(), &new)?;
-    let (reach, principal, now, clock) = (who.reach(), who.who().clone(), call.now(), call.clock().clone());
+    let (reach, act) = (who.reach(), who.act(&call));
     call.create(who.who().id, async move |tx| {
-        let ticket = TicketBody::from(service::open(tx, &principal, &reach, new.clone(), now, &clock).await?);
+        let ticket = TicketBody::from(service::open(tx, &act, &reach, new.clone()).await?);
         Reply::created(&ticket, ticket.version, format!("/v1/tickets/{}", ticket.id))
     })
     .await
@@ -94,13 +94,12 @@ async fn update_ticket(who: Allowed<WriteTickets>, call: Call) -> Answer {
     let which: TicketRef = call.path("id")?;
     let condition = call.precondition()?;
     let patch: TicketPatch = call.patch().await?;
-    let (reach, principal, now, clock) = (who.reach(), who.who().clone(), call.now(), call.clock().clone());
+    let (reach, act) = (who.reach(), who.act(&call));
     // What may not be seen is not found, whatever the patch asks for.
     call.db().read(async |conn| store::find(conn, &reach, which).await).await?;
     may_change(who.who(), &patch)?;
-    let change = async move |tx: &mut crate::db::Conn| {
-        service::change(tx, &principal, &reach, which, &condition, patch.clone(), now, &clock).await
-    };
+    let change =
+        async move |tx: &mut crate::db::Conn| service::change(tx, &act, &reach, which, &condition, patch.clone()).await;
     let ticket = TicketBody::from(call.db().write(change).await?);
     Reply::resource(&ticket, ticket.version)
 }

@@ -5,7 +5,8 @@ use super::policy::Reach;
 use super::store::{self, TicketRow};
 use super::wire::{NewTicket, TicketPatch, TicketRef};
 use crate::audit::domain::{Event, EventKind, Visibility};
-use crate::auth::domain::{Principal, Role};
+use crate::auth::domain::Role;
+use crate::auth::policy::Act;
 use crate::db::{Conn, Db};
 use crate::http::call::IfMatch;
 use crate::kernel::fields::{Fields, LARGEST_B};
@@ -19,14 +20,8 @@ const CLOSE_AT_ONCE: i64 = 200;
 ///
 /// # Errors
 /// `duplicate_external_id`, or `validation_failed` for references that lead nowhere.
-pub async fn open(
-    tx: &mut Conn,
-    who: &Principal,
-    reach: &Reach,
-    new: NewTicket,
-    now: Instant,
-    clock: &Clock,
-) -> Result<TicketRow, Problem> {
+pub async fn open(tx: &mut Conn, act: &Act, reach: &Reach, new: NewTicket) -> Result<TicketRow, Problem> {
+    let (who, now) = (&act.who, act.now);
     let external_id = new.external_id.map(|line| line.into_inner());
     require_free(tx, who.id, external_id.as_deref(), None).await?;
 
@@ -57,14 +52,14 @@ pub async fn open(
 
     let requester_id = match (new.requester_id, new.requester) {
         (Some(id), _) => Some(id),
-        (None, Some(person)) => {
-            Some(people::service::find_or_create_requester(tx, &person.email, person.name.as_str(), now, clock).await?)
-        }
+        (None, Some(person)) => Some(
+            people::service::find_or_create_requester(tx, &person.email, person.name.as_str(), now, &act.clock).await?,
+        ),
         // A person who says nothing reports for themself.
         (None, None) => who.role().map(|_| who.id),
     };
     let mut ticket = Ticket {
-        id: clock.id(now),
+        id: act.id(),
         number: 0,
         subject: new.subject.into_inner(),
         description: new.description.map(|text| text.into_inner()).unwrap_or_default(),
@@ -91,7 +86,7 @@ pub async fn open(
         version: 1,
     };
     ticket.number = store::insert(tx, &ticket).await?;
-    record(tx, None, &ticket, Some(who.id), now, clock).await?;
+    record(tx, None, &ticket, Some(who.id), now, &act.clock).await?;
     store::find_named(tx, reach, TicketRef::Number(ticket.number)).await
 }
 
@@ -102,13 +97,11 @@ pub async fn open(
 /// `validation_failed`.
 pub async fn change(
     tx: &mut Conn,
-    who: &Principal,
+    act: &Act,
     reach: &Reach,
     which: TicketRef,
     condition: &IfMatch,
     patch: TicketPatch,
-    now: Instant,
-    clock: &Clock,
 ) -> Result<TicketRow, Problem> {
     let before = store::find(tx, reach, which).await?;
     condition.check(before.version)?;
@@ -153,7 +146,7 @@ pub async fn change(
         Patch::Value(patch) => after.custom_fields.merged(&patch),
     };
     if let Some(to) = status.0 {
-        after.step(to, now)?;
+        after.step(to, act.now)?;
     }
 
     let mut faults = Vec::new();
@@ -176,7 +169,7 @@ pub async fn change(
     if after.external_id != before.external_id {
         require_free(tx, before.created_by_id, after.external_id.as_deref(), Some(before.number)).await?;
     }
-    save(tx, &before, after, Some(who.id), now, clock).await?;
+    save(tx, &before, after, Some(act.who.id), act.now, &act.clock).await?;
     store::find_named(tx, reach, TicketRef::Number(before.number)).await
 }
 
@@ -204,17 +197,10 @@ pub async fn save(
 ///
 /// # Errors
 /// When the database is away.
-pub async fn save_commented(
-    tx: &mut Conn,
-    before: &Ticket,
-    mut after: Ticket,
-    actor: PrincipalId,
-    now: Instant,
-    clock: &Clock,
-) -> Result<(), Problem> {
-    touch(&mut after, now);
+pub async fn save_commented(tx: &mut Conn, before: &Ticket, mut after: Ticket, act: &Act) -> Result<(), Problem> {
+    touch(&mut after, act.now);
     store::update(tx, before, &after).await?;
-    record(tx, Some(before), &after, Some(actor), now, clock).await
+    record(tx, Some(before), &after, Some(act.who.id), act.now, &act.clock).await
 }
 
 fn touch(ticket: &mut Ticket, now: Instant) {

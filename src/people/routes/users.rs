@@ -3,7 +3,7 @@
 use actix_web::{delete, get, patch, post, web};
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use crate::auth::password::Passwords;
+use crate::auth::service::Authority;
 use crate::auth::policy::{Administer, Allowed, BeKnown, ReadPeople};
 use crate::http::{Answer, Call, Page, Reply};
 use crate::kernel::PrincipalId;
@@ -48,9 +48,9 @@ async fn list_users(_who: Allowed<ReadPeople>, call: Call) -> Answer {
         ("Location" = String, description = "Where the person is."))))
 )]
 #[post("/v1/users")]
-async fn create_user(who: Allowed<Administer>, call: Call, passwords: web::Data<Passwords>) -> Answer {
+async fn create_user(who: Allowed<Administer>, call: Call, authority: web::Data<Authority>) -> Answer {
     call.no_query()?;
-    let new = service::admit(call.body::<NewUser>().await?, &passwords).await?;
+    let new = service::admit(call.body::<NewUser>().await?, &authority.passwords).await?;
     let (now, clock) = (call.now(), call.clock().clone());
     call.create(who.who().id, async move |tx| {
         let user = UserBody::from(service::create_person(tx, new.clone(), now, &clock).await?);
@@ -92,12 +92,12 @@ async fn get_user(who: Allowed<BeKnown>, call: Call) -> Answer {
         headers(("ETag" = String, description = "The person's version."))))
 )]
 #[patch("/v1/users/{id}")]
-async fn update_user(who: Allowed<BeKnown>, call: Call, passwords: web::Data<Passwords>) -> Answer {
+async fn update_user(who: Allowed<BeKnown>, call: Call, authority: web::Data<Authority>) -> Answer {
     let may = MayChange::of(who.who(), call.path("id")?)?;
     call.no_query()?;
     let condition = call.precondition()?;
     let patch: UserPatch = call.patch().await?;
-    let person = service::change_person(call.db(), &passwords, may, patch, condition, call.now()).await?;
+    let person = service::change_person(call.db(), &authority.passwords, may, patch, condition, call.now()).await?;
     let user = UserBody::from(person);
     Reply::resource(&user, user.version)
 }

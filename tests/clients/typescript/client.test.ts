@@ -22,8 +22,7 @@ const password = setting("SKRANKE_CLIENT_PASSWORD");
 // A word that no other run has used, so that this test can run twice against one server.
 const run = randomUUID();
 
-// A list of values in a query is separated by commas.
-const api = createClient<paths>({ baseUrl, querySerializer: { array: { style: "form", explode: false } } });
+const api = createClient<paths>({ baseUrl });
 
 let accessToken = "";
 const withToken: Middleware = {
@@ -139,7 +138,7 @@ test("a day at the counter", async (day) => {
       const page = good(
         await api.GET("/v1/tickets", {
           params: {
-            query: { tag: [tag], status: ["new", "open"], sort: "created_at", limit: 1, ...(cursor ? { cursor } : {}) },
+            query: { tag, status: "new,open", sort: "created_at", limit: 1, ...(cursor ? { cursor } : {}) },
           },
         }),
       );

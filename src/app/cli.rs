@@ -1,0 +1,305 @@
+//! The command line.
+
+use std::io::{IsTerminal, Read};
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use super::config::{self, Config, LogFormat};
+use super::{document, janitor, server};
+use crate::auth::domain::{Role, Scopes};
+use crate::auth::password::{Password, Passwords};
+use crate::auth::service::Authority;
+use crate::db::{Db, DatabaseUrl};
+use crate::http::State;
+use crate::http::seal::Sealer;
+use crate::kernel::secret::Secret;
+use crate::kernel::text::{Email, Line};
+use crate::kernel::{Clock, Problem};
+use crate::people;
+
+/// How long a token of `skranke token` is good unless told, in seconds: a day.
+const TOKEN_TTL_S: i64 = 86_400;
+
+/// A headless helpdesk: tickets over a JSON HTTP API.
+#[derive(Debug, Parser)]
+#[command(name = "skranke", version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the API (what happens without a command)
+    Serve,
+    /// Bring the database's schema up to date
+    Migrate,
+    /// Print the OpenAPI document
+    Openapi,
+    /// Print a token, and nothing else; the person or account is made if missing
+    Token(TokenArgs),
+    /// Set up people who administer
+    #[command(subcommand)]
+    Admin(AdminCommand),
+    /// Ask the server at SKRANKE_LISTEN whether it can serve; for health checks of containers
+    Health,
+}
+
+#[derive(Debug, Args)]
+struct TokenArgs {
+    /// The person's role: requester, agent or admin
+    #[arg(long, required_unless_present = "service_account", value_parser = parse_role)]
+    role: Option<Role>,
+    /// The person's email address
+    #[arg(long, required_unless_present = "service_account", value_parser = parse_email)]
+    email: Option<Email>,
+    /// The person's name, if it is made
+    #[arg(long, required_unless_present = "service_account", value_parser = parse_name)]
+    name: Option<Line<200>>,
+    /// The name of a service account, instead of a person
+    #[arg(long, requires = "scopes", conflicts_with_all = ["role", "email", "name"], value_parser = parse_name)]
+    service_account: Option<Line<200>>,
+    /// What the token may be used for, separated by spaces; for a person everything that the role allows unless said
+    #[arg(long, value_parser = parse_scopes)]
+    scopes: Option<Scopes>,
+    /// How long it is good, in seconds
+    #[arg(long, default_value_t = TOKEN_TTL_S, value_parser = clap::value_parser!(i64).range(1..=315_360_000))]
+    ttl_s: i64,
+}
+
+#[derive(Debug, Subcommand)]
+enum AdminCommand {
+    /// Make an admin with a password
+    Create {
+        /// The email address, which is the user name
+        #[arg(long, value_parser = parse_email)]
+        email: Email,
+        /// The name
+        #[arg(long, value_parser = parse_name)]
+        name: Line<200>,
+        /// Read the password from standard input instead of asking for it
+        #[arg(long)]
+        password_stdin: bool,
+    },
+}
+
+fn parse_role(text: &str) -> Result<Role, &'static str> {
+    text.parse()
+}
+
+fn parse_scopes(text: &str) -> Result<Scopes, String> {
+    Scopes::parse(text)
+}
+
+fn parse_email(text: &str) -> Result<Email, String> {
+    Email::parse(text.to_owned()).map_err(|(_, detail)| detail)
+}
+
+fn parse_name(text: &str) -> Result<Line<200>, String> {
+    Line::parse(text.to_owned()).map_err(|(_, detail)| detail)
+}
+
+/// Why a command failed, and with which exit code.
+enum Failure {
+    /// 2: a setting is wrong.
+    Settings(Vec<String>),
+    /// 1: anything else.
+    Other(String),
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        let cause = problem.cause().map(|c| format!(" ({c})")).unwrap_or_default();
+        Self::Other(format!("{}{cause}", problem.detail()))
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::Other(error.to_string())
+    }
+}
+
+/// Runs the command line and gives the exit code: 0, 1 for a failure, 2 for wrong settings or arguments.
+#[must_use]
+pub fn run() -> std::process::ExitCode {
+    let parsed = Arguments::command().after_long_help(config::table()).try_get_matches().and_then(|m| Arguments::from_arg_matches(&m));
+    let line = match parsed {
+        Ok(line) => line,
+        Err(error) => error.exit(),
+    };
+    match dispatch(line.command.unwrap_or(Command::Serve)) {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(Failure::Settings(faults)) => {
+            for fault in faults {
+                eprintln!("skranke: {fault}");
+            }
+            std::process::ExitCode::from(2)
+        }
+        Err(Failure::Other(sentence)) => {
+            eprintln!("skranke: {sentence}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<(), Failure> {
+    if let Command::Openapi = command {
+        print!("{}", document::generate()?);
+        return Ok(());
+    }
+    let config = Config::load(std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))))
+        .map_err(Failure::Settings)?;
+    start_log(&config);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(async {
+        match command {
+            Command::Serve => serve(config).await,
+            Command::Migrate => migrate(&config).await,
+            Command::Token(args) => token(&config, args).await,
+            Command::Admin(AdminCommand::Create { email, name, password_stdin }) => {
+                create_admin(&config, email, name, password_stdin).await
+            }
+            Command::Health => health(&config).await,
+            Command::Openapi => unreachable!("answered above"),
+        }
+    })
+}
+
+fn start_log(config: &Config) {
+    let filter = EnvFilter::try_new(&config.log).unwrap_or_default();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    match config.log_format {
+        LogFormat::Pretty => log.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => log.json().flatten_event(true).with_current_span(true).with_span_list(false).init(),
+    }
+}
+
+/// The database, ready: migrated if the settings say so.
+async fn database(config: &Config) -> Result<Db, Failure> {
+    let db = config.open_database()?;
+    if config.migrate_on_start {
+        db.migrate().await?;
+    }
+    Ok(db)
+}
+
+fn authority(config: &Config) -> Result<Authority, Failure> {
+    let keys = config.keys().map_err(|fault| Failure::Settings(vec![fault]))?;
+    Authority::new(keys, config.issuer.clone(), config.audience.clone(), config.lifetimes, &config.issuers)
+        .map_err(|fault| Failure::Settings(vec![fault]))
+}
+
+async fn serve(config: Config) -> Result<(), Failure> {
+    let authority = authority(&config)?;
+    let db = database(&config).await?;
+    let clock = Clock::system();
+    let listener = TcpListener::bind(config.listen)
+        .map_err(|e| Failure::Other(format!("cannot listen on {}: {e}; choose another address with SKRANKE_LISTEN", config.listen)))?;
+    let address = listener.local_addr()?;
+    janitor::start(db.clone(), config.close_after_s, clock.clone())?;
+    let state = State {
+        sealer: Arc::new(Sealer::new(authority.keys.all().iter().map(|key| key.seed()))?),
+        db,
+        clock,
+        body_limit_b: config.body_limit_b,
+        in_flight: Default::default(),
+    };
+    let settings = server::Settings {
+        state,
+        authority: Arc::new(authority),
+        cors_origins: config.cors_origins.clone(),
+        workers: config.workers,
+        shutdown_s: config.shutdown_s,
+        signals: true,
+    };
+    let server = server::build(settings, listener)?;
+    greet(&config, address);
+    tracing::info!(listen = %address, version = env!("CARGO_PKG_VERSION"), "ready");
+    server.await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// What a newcomer wants to know first.
+fn greet(config: &Config, address: std::net::SocketAddr) {
+    let this = std::env::args().next().unwrap_or_else(|| "skranke".into());
+    let data = match &config.database {
+        DatabaseUrl::Sqlite(path) => path.display().to_string(),
+        DatabaseUrl::Postgres(_) => "PostgreSQL".into(),
+    };
+    println!("Skranke {} listens on http://{address}", env!("CARGO_PKG_VERSION"));
+    println!("  data   {data}");
+    println!("  docs   http://{address}/docs/");
+    println!("  token  {this} token --role admin --email you@example.org --name \"Your Name\"");
+}
+
+async fn migrate(config: &Config) -> Result<(), Failure> {
+    let done = config.open_database()?.migrate().await?;
+    println!("{done} migrations were run; the schema is up to date.");
+    Ok(())
+}
+
+async fn token(config: &Config, args: TokenArgs) -> Result<(), Failure> {
+    let authority = authority(config)?;
+    let db = database(config).await?;
+    let clock = Clock::system();
+    let now = clock.now();
+    let ids = clock.clone();
+    let TokenArgs { role, email, name, service_account, scopes, ttl_s } = args;
+    let (id, narrowed) = match (service_account, role, email, name) {
+        (Some(name), ..) => {
+            let scopes = scopes.unwrap_or_default();
+            let make = async move |tx: &mut crate::db::Conn| {
+                people::service::find_or_create_account(tx, &name, scopes, now, &ids).await
+            };
+            (db.write(make).await?, None)
+        }
+        (None, Some(role), Some(email), Some(name)) => {
+            let make = async move |tx: &mut crate::db::Conn| {
+                people::service::find_or_create_person(tx, &email, name.as_str(), role, now, &ids).await
+            };
+            if scopes.is_some_and(|scopes| !scopes.are_within(role.scopes())) {
+                return Err(Failure::Other(format!("a person who is {role} may have at most: {}", role.scopes())));
+            }
+            (db.write(make).await?, scopes)
+        }
+        _ => return Err(Failure::Other("give --role, --email and --name, or --service-account and --scopes".into())),
+    };
+    println!("{}", authority.mint(id, narrowed, ttl_s, now, &clock)?);
+    Ok(())
+}
+
+async fn create_admin(config: &Config, email: Email, name: Line<200>, password_stdin: bool) -> Result<(), Failure> {
+    let text = if password_stdin || !std::io::stdin().is_terminal() {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text)?;
+        text.trim_end_matches(['\r', '\n']).to_owned()
+    } else {
+        rpassword::prompt_password("Password: ")?
+    };
+    let password = Password::parse(text).map_err(|(_, detail)| Failure::Other(format!("the password {detail}")))?;
+    let hash = Secret::new(Passwords::default().hash(&password).await?);
+    let db = database(config).await?;
+    let clock = Clock::system();
+    let now = clock.now();
+    let shown = email.as_str().to_owned();
+    db.write(async move |tx| {
+        people::service::create_admin(tx, email.clone(), name.clone(), hash.clone(), now, &clock).await
+    })
+    .await?;
+    println!("{shown} can log in now.");
+    Ok(())
+}
+
+async fn health(config: &Config) -> Result<(), Failure> {
+    let mut address = config.listen;
+    if address.ip().is_unspecified() {
+        address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+    }
+    let answer = reqwest::get(format!("http://{address}/health/ready")).await.map_err(|e| Failure::Other(e.to_string()))?;
+    if answer.status().is_success() { Ok(()) } else { Err(Failure::Other(format!("not ready: {}", answer.status()))) }
+}

@@ -1,0 +1,405 @@
+//! Settings: one table of keys, read from the environment and an optional TOML file, all checked at start.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use crate::auth::issuers::{IssuerConfig, Issuers};
+use crate::auth::keys::{Key, Keys};
+use crate::auth::service::Lifetimes;
+use crate::db::{Db, DatabaseUrl};
+use crate::kernel::Problem;
+use crate::kernel::secret::Secret;
+
+/// A key of the table.
+#[derive(Debug)]
+pub struct Setting {
+    /// The environment variable. In the TOML file it is written in lower case and without `SKRANKE_`.
+    pub key: &'static str,
+    /// What holds when it is not set.
+    pub default: &'static str,
+    /// What it does.
+    pub doc: &'static str,
+}
+
+macro_rules! settings {
+    ($($key:literal = $default:literal, $doc:literal;)*) => {
+        /// Every key there is.
+        pub const SETTINGS: &[Setting] = &[$(Setting { key: $key, default: $default, doc: $doc },)*];
+    };
+}
+
+settings! {
+    "DATABASE_URL" = "sqlite://data/skranke.db", "Where the data lies: `sqlite://PATH` or `postgres://USER:PASSWORD@HOST/DATABASE`. With PostgreSQL, `?sslmode=require` demands TLS and verifies the certificate.";
+    "SKRANKE_LISTEN" = "127.0.0.1:8080", "The address and port to listen on.";
+    "SKRANKE_MIGRATE_ON_START" = "", "`true` or `false`: whether to bring the schema up to date at start. Unset: `true` on SQLite, `false` on PostgreSQL, where `skranke migrate` does it.";
+    "SKRANKE_SIGNING_KEY" = "", "The Ed25519 private key that signs tokens, as PKCS #8 PEM. Required on PostgreSQL; on SQLite one is made beside the database.";
+    "SKRANKE_SIGNING_KEY_FILE" = "", "The same, as the path of a file that holds it.";
+    "SKRANKE_PREVIOUS_SIGNING_KEY" = "", "A second key whose tokens are still accepted, while keys rotate.";
+    "SKRANKE_PREVIOUS_SIGNING_KEY_FILE" = "", "The same, as the path of a file that holds it.";
+    "SKRANKE_ISSUER" = "skranke", "`iss` of our own tokens.";
+    "SKRANKE_AUDIENCE" = "skranke", "`aud` of every token that is meant for this service.";
+    "SKRANKE_ACCESS_TOKEN_TTL_S" = "900", "How long an access token of `POST /v1/auth/token` is good, in seconds (60 to 86400).";
+    "SKRANKE_REFRESH_TOKEN_TTL_S" = "2592000", "How long a refresh token is good, in seconds (60 to 31536000).";
+    "SKRANKE_ISSUERS" = "", "Outside issuers whose tokens are accepted, as a JSON array; in the TOML file as `[[issuers]]` tables.";
+    "SKRANKE_CORS_ORIGINS" = "", "Origins whose pages may call the API from a browser, separated by commas; none unless set.";
+    "SKRANKE_CLOSE_AFTER_S" = "604800", "How long a ticket stays resolved before it is closed, in seconds (0 to 31536000).";
+    "SKRANKE_BODY_LIMIT_B" = "524288", "The largest request body, in bytes (1024 to 16777216).";
+    "SKRANKE_DATABASE_POOL_SIZE" = "16", "How many connections to PostgreSQL are kept at most (1 to 1000).";
+    "SKRANKE_DATABASE_WAIT_S" = "5", "How long a request waits for one of them, in seconds (1 to 60).";
+    "SKRANKE_WORKERS" = "0", "How many threads answer requests (0 to 256); 0 for one a core.";
+    "SKRANKE_SHUTDOWN_S" = "30", "How long running requests may take to finish after SIGTERM, in seconds (0 to 600).";
+    "SKRANKE_LOG" = "info", "What is logged: `error`, `warn`, `info`, `debug`, `trace`, or directives such as `skranke=debug,info`.";
+    "SKRANKE_LOG_FORMAT" = "auto", "`pretty`, `json`, or `auto`: pretty on a terminal, JSON otherwise.";
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Pretty,
+    /// For machines.
+    Json,
+}
+
+/// All settings, checked.
+#[derive(Debug)]
+pub struct Config {
+    /// Where the data lies.
+    pub database: DatabaseUrl,
+    /// The address to listen on.
+    pub listen: SocketAddr,
+    /// Whether to migrate at start.
+    pub migrate_on_start: bool,
+    /// Our keys, if they are given; on SQLite they may lie beside the database.
+    pub keys: GivenKeys,
+    /// `iss` of our own tokens.
+    pub issuer: String,
+    /// `aud` of tokens for us.
+    pub audience: String,
+    /// How long tokens are good.
+    pub lifetimes: Lifetimes,
+    /// Outside issuers.
+    pub issuers: Vec<IssuerConfig>,
+    /// Origins that may call from a browser.
+    pub cors_origins: Vec<String>,
+    /// How long a ticket stays resolved, in seconds.
+    pub close_after_s: i64,
+    /// The largest request body, in bytes.
+    pub body_limit_b: usize,
+    /// PostgreSQL's pool size.
+    pub pool_size: usize,
+    /// How long a request waits for a connection, in seconds.
+    pub pool_wait_s: u64,
+    /// Worker threads; 0 for one a core.
+    pub workers: usize,
+    /// How long shutting down may take, in seconds.
+    pub shutdown_s: u64,
+    /// The log filter.
+    pub log: String,
+    /// The log format.
+    pub log_format: LogFormat,
+}
+
+/// The signing keys that the settings name.
+#[derive(Debug, Default)]
+pub struct GivenKeys {
+    signing: Option<Secret<String>>,
+    previous: Option<Secret<String>>,
+}
+
+impl Config {
+    /// Reads and checks the environment and the file that `SKRANKE_CONFIG` names.
+    ///
+    /// # Errors
+    /// Every key that is wrong, with what it should be.
+    pub fn load(environment: impl IntoIterator<Item = (String, String)>) -> Result<Self, Vec<String>> {
+        let mut reader = Reader::default();
+        let environment: BTreeMap<String, String> = environment.into_iter().collect();
+        if let Some(path) = environment.get("SKRANKE_CONFIG") {
+            reader.read_file(Path::new(path));
+        }
+        reader.read_environment(&environment);
+        reader.finish()
+    }
+
+    /// Our keys: those given, or on SQLite the one beside the database, which is made if it is missing.
+    ///
+    /// # Errors
+    /// A sentence that says what is missing or wrong.
+    pub fn keys(&self) -> Result<Keys, String> {
+        let read = |name: &str, pem: &Secret<String>| Key::from_pem(pem.reveal()).map_err(|e| format!("{name} {e}"));
+        let signer = match (&self.keys.signing, &self.database) {
+            (Some(pem), _) => read("SKRANKE_SIGNING_KEY", pem)?,
+            (None, DatabaseUrl::Sqlite(path)) => {
+                if let Some(folder) = path.parent() {
+                    std::fs::create_dir_all(folder).map_err(|e| format!("cannot make the folder {}: {e}", folder.display()))?;
+                }
+                Key::beside_database(&path.with_extension("key"))?
+            }
+            (None, DatabaseUrl::Postgres(_)) => {
+                return Err("SKRANKE_SIGNING_KEY or SKRANKE_SIGNING_KEY_FILE is required on PostgreSQL, since several \
+                            instances share it: make one with `openssl genpkey -algorithm ed25519 -out skranke.key`"
+                    .into());
+            }
+        };
+        let previous = self.keys.previous.as_ref().map(|pem| read("SKRANKE_PREVIOUS_SIGNING_KEY", pem)).transpose()?;
+        Ok(Keys::new(signer, previous))
+    }
+
+    /// Opens the database.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn open_database(&self) -> Result<Db, Problem> {
+        Db::open(&self.database, self.pool_size, std::time::Duration::from_secs(self.pool_wait_s))
+    }
+}
+
+/// The table as text, for `--help`.
+pub fn table() -> String {
+    let mut text = String::from("Settings (environment, or the TOML file that SKRANKE_CONFIG names):\n");
+    for Setting { key, default, doc } in SETTINGS {
+        let default = if default.is_empty() { String::new() } else { format!(" [default: {default}]") };
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "  {key}{default}\n      {doc}");
+    }
+    text
+}
+
+#[derive(Default)]
+struct Reader {
+    values: BTreeMap<&'static str, String>,
+    issuers: Vec<IssuerConfig>,
+    faults: Vec<String>,
+}
+
+impl Reader {
+    fn read_environment(&mut self, environment: &BTreeMap<String, String>) {
+        for (key, value) in environment {
+            match SETTINGS.iter().find(|setting| setting.key == key) {
+                Some(setting) => drop(self.values.insert(setting.key, value.clone())),
+                None if key == "SKRANKE_CONFIG" || key.starts_with("SKRANKE_TEST_") => {}
+                None if key.starts_with("SKRANKE_") => self.faults.push(format!("{key} is no setting; see skranke --help")),
+                None => {}
+            }
+        }
+    }
+
+    fn read_file(&mut self, path: &Path) {
+        let table = match std::fs::read_to_string(path).map_err(|e| e.to_string()).and_then(|text| {
+            text.parse::<toml::Table>().map_err(|e| e.to_string())
+        }) {
+            Ok(table) => table,
+            Err(error) => return self.faults.push(format!("SKRANKE_CONFIG: {}: {error}", path.display())),
+        };
+        for (name, value) in table {
+            if name == "issuers" {
+                match value.try_into() {
+                    Ok(issuers) => self.issuers = issuers,
+                    Err(error) => self.faults.push(format!("{}: issuers: {error}", path.display())),
+                }
+                continue;
+            }
+            let setting = SETTINGS.iter().find(|s| s.key.trim_start_matches("SKRANKE_").eq_ignore_ascii_case(&name) && s.key != "SKRANKE_ISSUERS");
+            let text = match value {
+                toml::Value::String(text) => Some(text),
+                toml::Value::Integer(number) => Some(number.to_string()),
+                toml::Value::Boolean(flag) => Some(flag.to_string()),
+                toml::Value::Array(items) => items
+                    .iter()
+                    .map(|item| item.as_str().map(str::to_owned))
+                    .collect::<Option<Vec<_>>>()
+                    .map(|items| items.join(",")),
+                _ => None,
+            };
+            match (setting, text) {
+                (Some(setting), Some(text)) => drop(self.values.insert(setting.key, text)),
+                (Some(_), None) => self.faults.push(format!("{}: {name} should be a string, a number or a boolean", path.display())),
+                (None, _) => self.faults.push(format!("{}: {name} is no setting; see skranke --help", path.display())),
+            }
+        }
+    }
+
+    fn text(&self, key: &'static str) -> String {
+        let default = || SETTINGS.iter().find(|s| s.key == key).map(|s| s.default.to_owned()).unwrap_or_default();
+        self.values.get(key).cloned().unwrap_or_else(default)
+    }
+
+    fn given(&self, key: &'static str) -> Option<String> {
+        self.values.get(key).filter(|text| !text.is_empty()).cloned()
+    }
+
+    /// The value as `T`, or `instead` with a fault noted that names the key and what it should be, never the value.
+    fn read<T>(&mut self, key: &'static str, instead: T, read: impl Fn(&str) -> Option<T>, expected: &str) -> T {
+        read(self.text(key).trim()).unwrap_or_else(|| {
+            self.faults.push(format!("{key} {expected}"));
+            instead
+        })
+    }
+
+    fn number<T: FromStr + PartialOrd + Copy + std::fmt::Display>(&mut self, key: &'static str, least: T, most: T) -> T {
+        let within = |text: &str| text.parse().ok().filter(|n| (least..=most).contains(n));
+        self.read(key, least, within, &format!("should be a whole number from {least} to {most}"))
+    }
+
+    fn secret(&mut self, key: &'static str, file_key: &'static str) -> Option<Secret<String>> {
+        match (self.given(key), self.given(file_key)) {
+            (Some(_), Some(_)) => {
+                self.faults.push(format!("{key} and {file_key} are both set; set one of them"));
+                None
+            }
+            (Some(text), None) => Some(Secret::new(text)),
+            (None, Some(path)) => match std::fs::read_to_string(&path) {
+                Ok(text) => Some(Secret::new(text)),
+                Err(error) => {
+                    self.faults.push(format!("{file_key} should name a file that can be read: {error}"));
+                    None
+                }
+            },
+            (None, None) => None,
+        }
+    }
+
+    fn finish(mut self) -> Result<Config, Vec<String>> {
+        let database = match self.text("DATABASE_URL").parse::<DatabaseUrl>() {
+            Ok(url) => url,
+            Err(expected) => {
+                self.faults.push(format!("DATABASE_URL {expected}"));
+                DatabaseUrl::Sqlite(PathBuf::new())
+            }
+        };
+        let on_sqlite = matches!(database, DatabaseUrl::Sqlite(_));
+        let keys = GivenKeys {
+            signing: self.secret("SKRANKE_SIGNING_KEY", "SKRANKE_SIGNING_KEY_FILE"),
+            previous: self.secret("SKRANKE_PREVIOUS_SIGNING_KEY", "SKRANKE_PREVIOUS_SIGNING_KEY_FILE"),
+        };
+        if let Some(json) = self.given("SKRANKE_ISSUERS") {
+            match serde_json::from_str(&json) {
+                Ok(issuers) => self.issuers = issuers,
+                Err(error) => self.faults.push(format!("SKRANKE_ISSUERS should be a JSON array of issuers: {error}")),
+            }
+        }
+        let audience = self.read("SKRANKE_AUDIENCE", String::new(), not_empty, "should not be empty");
+        let issuers = std::mem::take(&mut self.issuers);
+        let issuer = self.read("SKRANKE_ISSUER", String::new(), not_empty, "should not be empty");
+        if let Err(fault) = Issuers::new(&issuers, &issuer) {
+            self.faults.push(format!("SKRANKE_ISSUERS: {fault}"));
+        }
+        let config = Config {
+            listen: self.read(
+                "SKRANKE_LISTEN",
+                SocketAddr::from(([127, 0, 0, 1], 0)),
+                |text| text.to_socket_addrs().ok()?.next(),
+                "should be ADDRESS:PORT, for example 127.0.0.1:8080",
+            ),
+            migrate_on_start: self.read(
+                "SKRANKE_MIGRATE_ON_START",
+                on_sqlite,
+                |text| if text.is_empty() { Some(on_sqlite) } else { text.parse().ok() },
+                "should be true or false",
+            ),
+            issuer,
+            lifetimes: Lifetimes {
+                access_s: self.number("SKRANKE_ACCESS_TOKEN_TTL_S", 60, 86_400),
+                refresh_s: self.number("SKRANKE_REFRESH_TOKEN_TTL_S", 60, 31_536_000),
+            },
+            cors_origins: self.read("SKRANKE_CORS_ORIGINS", vec![], origins, "should be origins such as https://desk.example.org, separated by commas"),
+            close_after_s: self.number("SKRANKE_CLOSE_AFTER_S", 0, 31_536_000),
+            body_limit_b: self.number("SKRANKE_BODY_LIMIT_B", 1024, 16 << 20),
+            pool_size: self.number("SKRANKE_DATABASE_POOL_SIZE", 1, 1000),
+            pool_wait_s: self.number("SKRANKE_DATABASE_WAIT_S", 1, 60),
+            workers: self.number("SKRANKE_WORKERS", 0, 256),
+            shutdown_s: self.number("SKRANKE_SHUTDOWN_S", 0, 600),
+            log: self.read(
+                "SKRANKE_LOG",
+                String::new(),
+                |text| tracing_subscriber::EnvFilter::try_new(text).ok().map(|_| text.to_owned()),
+                "should be error, warn, info, debug, trace, or directives such as skranke=debug,info",
+            ),
+            log_format: self.read("SKRANKE_LOG_FORMAT", LogFormat::Json, log_format, "should be pretty, json or auto"),
+            database,
+            keys,
+            audience,
+            issuers,
+        };
+        if self.faults.is_empty()
+            && let Some(fault) = config.keys.signing.iter().chain(&config.keys.previous).find_map(|pem| Key::from_pem(pem.reveal()).err())
+        {
+            self.faults.push(format!("the signing key {fault}"));
+        }
+        if self.faults.is_empty() { Ok(config) } else { Err(self.faults) }
+    }
+}
+
+fn not_empty(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+fn log_format(text: &str) -> Option<LogFormat> {
+    match text {
+        "pretty" => Some(LogFormat::Pretty),
+        "json" => Some(LogFormat::Json),
+        "auto" if std::io::IsTerminal::is_terminal(&std::io::stderr()) => Some(LogFormat::Pretty),
+        "auto" => Some(LogFormat::Json),
+        _ => None,
+    }
+}
+
+fn origins(text: &str) -> Option<Vec<String>> {
+    let origins = text.split(',').map(str::trim).filter(|origin| !origin.is_empty());
+    origins
+        .map(|origin| {
+            let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"))?;
+            (!host.is_empty() && !host.contains(['/', '*', ' '])).then(|| origin.to_owned())
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(environment: &[(&str, &str)]) -> Result<Config, Vec<String>> {
+        Config::load(environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())))
+    }
+
+    #[test]
+    fn nothing_needs_to_be_set() {
+        let config = load(&[]).expect("defaults are fine");
+        assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
+        assert!(config.migrate_on_start && config.cors_origins.is_empty());
+    }
+
+    #[test]
+    fn each_wrong_key_is_named_with_what_it_should_be_and_no_secret_is_shown() {
+        for setting in SETTINGS.iter().filter(|s| !s.key.ends_with("_FILE")) {
+            // Whatever is a fine value for one of these is for no other.
+            if matches!(setting.key, "SKRANKE_ISSUER" | "SKRANKE_AUDIENCE") {
+                continue;
+            }
+            let faults = load(&[(setting.key, "hunter2 = ==")]).err().unwrap_or_default();
+            assert!(faults.iter().any(|f| f.contains(setting.key) || f.contains("signing key")), "{}: {faults:?}", setting.key);
+            assert!(!faults.concat().contains("hunter2"), "{faults:?}");
+        }
+        let faults = load(&[("SKRANKE_LISTEN", "nowhere"), ("SKRANKE_TYPO", "1"), ("DATABASE_URL", "mysql://x")]).err();
+        assert_eq!(faults.map(|f| f.len()), Some(3));
+    }
+
+    #[test]
+    fn the_file_is_read_and_the_environment_wins() {
+        let folder = std::env::temp_dir().join(format!("skranke-config-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let path = folder.join("skranke.toml");
+        std::fs::write(&path, "listen = \"127.0.0.1:1\"\nclose_after_s = 5\ncors_origins = [\"https://a.example\"]\n").expect("a file");
+        let path = path.to_string_lossy().into_owned();
+        let config = load(&[("SKRANKE_CONFIG", &path), ("SKRANKE_LISTEN", "127.0.0.1:2")]).expect("fine");
+        assert_eq!((config.listen.port(), config.close_after_s), (2, 5));
+        assert_eq!(config.cors_origins, ["https://a.example"]);
+        std::fs::write(&path, "lisen = 1\n").expect("a file");
+        assert!(load(&[("SKRANKE_CONFIG", &path)]).err().unwrap_or_default().concat().contains("lisen"));
+        std::fs::remove_dir_all(folder).expect("gone");
+    }
+}

@@ -1,0 +1,206 @@
+//! The OpenAPI document: generated from the handlers, completed here with what all operations share.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use actix_web::dev::ResourceDef;
+use actix_web::http::Method;
+use actix_web::{App, get};
+use serde_json::{Value, json};
+use utoipa::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa_actix_web::AppExt;
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use super::server;
+use crate::http::problem::ProblemBody;
+use crate::kernel::{Code, Problem};
+
+/// The document as it is checked in and served. Made by `skranke openapi`.
+pub const CHECKED_IN: &str = include_str!("../../openapi/skranke.v1.json");
+
+/// Registers the document's own endpoint.
+pub fn routes(config: &mut ServiceConfig<'_>) {
+    config.service(get_document);
+}
+
+/// Read this document.
+#[utoipa::path(operation_id = "get_openapi_document", tag = "operation",
+    responses((status = 200, description = "The OpenAPI document.", body = Object)))]
+#[get("/openapi.json")]
+async fn get_document() -> actix_web::HttpResponse {
+    actix_web::HttpResponse::Ok().content_type("application/json").body(CHECKED_IN)
+}
+
+/// The pages at `/docs/`.
+pub fn swagger_config() -> utoipa_swagger_ui::Config<'static> {
+    utoipa_swagger_ui::Config::new(["/openapi.json"]).try_it_out_enabled(true).persist_authorization(true).deep_linking(true)
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Skranke", description = "", license(name = "Apache-2.0 OR MIT", identifier = "Apache-2.0 OR MIT")),
+    components(schemas(ProblemBody<'static>)),
+    tags(
+        (name = "auth", description = "Tokens, keys, and who a token is."),
+        (name = "users", description = "People: requesters, agents and admins."),
+        (name = "teams", description = "Queues of tickets, and who is in them."),
+        (name = "service accounts", description = "Scripts and monitors."),
+        (name = "tickets", description = "Problems and requests, and what became of them."),
+        (name = "comments", description = "Messages on a ticket, public or internal."),
+        (name = "operation", description = "The service itself."),
+    )
+)]
+struct Base;
+
+/// The document, as it follows from the code.
+///
+/// # Errors
+/// When it cannot be written as JSON.
+pub fn generate() -> Result<String, Problem> {
+    let (_, mut api) = App::new().into_utoipa_app().openapi(Base::openapi()).configure(server::routes).split_for_parts();
+    if let Some(components) = api.components.as_mut() {
+        let bearer = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .bearer_format("JWT")
+            .description(Some("A token of `POST /v1/auth/token`, of `skranke token`, or of a configured outside issuer."))
+            .build();
+        components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+    }
+    let mut document = serde_json::to_value(&api).map_err(Problem::internal)?;
+    document["info"]["description"] = description().into();
+    if let Some(paths) = document["paths"].as_object_mut() {
+        for (path, operations) in paths {
+            for (method, operation) in operations.as_object_mut().into_iter().flatten() {
+                complete(path, method, operation);
+            }
+        }
+    }
+    let mut text = serde_json::to_string_pretty(&document).map_err(Problem::internal)?;
+    text.push('\n');
+    Ok(text)
+}
+
+fn description() -> String {
+    let mut text = String::from(
+        "A headless helpdesk: problems are reported, registered, handled and solved over this API.\n\n\
+         **Conventions.** JSON in and out. Times are RFC 3339 in UTC with `Z`; durations are whole seconds in fields named \
+         `*_s`. Lists have `items` and `next_cursor`, take `limit` and `cursor`, and send a `Link` to the next page. Single \
+         resources send an `ETag`; writes honour `If-Match` (412), reads `If-None-Match` (304). Every POST that creates \
+         takes an `Idempotency-Key`: the same request with the same key within 24 hours gets the first answer again, with \
+         `Idempotent-Replayed: true`, and has no second effect. `PATCH` is a JSON merge patch (RFC 7396). Unknown fields and \
+         unknown query parameters are errors. `X-Request-Id` is taken or made, and returned.\n\n\
+         **Errors** are `application/problem+json` (RFC 9457). Programs decide by `code`, which is one of:\n\n\
+         | status | code | when |\n|---|---|---|\n",
+    );
+    for code in Code::ALL {
+        text.push_str(&format!("| {} | `{}` | {} |\n", code.status(), code.as_str(), code.doc()));
+    }
+    text
+}
+
+/// Adds the headers and error answers that follow from what kind of operation it is, so that no handler repeats them.
+fn complete(path: &str, method: &str, operation: &mut Value) {
+    let secured = operation["security"].as_array().is_some_and(|s| s.iter().any(|s| !s.as_object().is_some_and(|s| s.is_empty())));
+    let creates = method == "post" && operation["responses"].get("201").is_some();
+    let writes = matches!(method, "patch" | "put" | "delete");
+    let has_body = operation.get("requestBody").is_some();
+    let in_v1 = path.starts_with("/v1/");
+
+    let mut codes: BTreeSet<&str> = ["internal_error"].into();
+    if in_v1 {
+        codes.extend(["invalid_query", "not_acceptable", "unavailable"]);
+    }
+    if secured {
+        codes.extend(["unauthenticated", "token_expired"]);
+        if operation["security"].as_array().is_some_and(|s| s.iter().any(|s| s["bearer"].as_array().is_some_and(|s| !s.is_empty()))) {
+            codes.extend(["forbidden", "insufficient_scope"]);
+        }
+    }
+    if path.contains('{') {
+        codes.insert("not_found");
+    }
+    if operation["parameters"].as_array().is_some_and(|all| all.iter().any(|p| p["name"] == "cursor")) {
+        codes.insert("invalid_cursor");
+    }
+    if has_body {
+        codes.extend(["body_too_large", "unsupported_media_type", "validation_failed"]);
+        if operation["requestBody"]["content"].as_object().is_some_and(|c| c.keys().any(|k| k.contains("json"))) {
+            codes.insert("malformed_json");
+        }
+    }
+    let mut headers = Vec::new();
+    if creates && secured {
+        codes.extend(["idempotency_in_progress", "idempotency_key_reused", "invalid_header"]);
+        headers.push(("Idempotency-Key", "A key of your choice, 1 to 255 visible ASCII characters: the same request with the same key is carried out once."));
+    }
+    if writes && secured {
+        codes.extend(["version_mismatch", "invalid_header"]);
+        headers.push(("If-Match", "The `ETag` that the resource must still have."));
+    }
+    if operation["responses"]["200"]["headers"].get("ETag").is_some() && method == "get" {
+        headers.push(("If-None-Match", "An `ETag` that is known already: 304 if the resource still has it."));
+        operation["responses"]["304"] = json!({ "description": "Still the same." });
+    }
+    let own = operation.get("x-problems").cloned().unwrap_or_default();
+    let own: Vec<&str> = own.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    codes.extend(own);
+    if let Some(operation) = operation.as_object_mut() {
+        operation.remove("x-problems");
+    }
+
+    for (name, description) in headers {
+        let parameter = json!({ "name": name, "in": "header", "description": description, "required": false, "schema": { "type": "string" } });
+        match operation["parameters"].as_array_mut() {
+            Some(parameters) => parameters.push(parameter),
+            None => operation["parameters"] = json!([parameter]),
+        }
+    }
+    let mut by_status: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
+    for code in Code::ALL.iter().filter(|code| codes.contains(code.as_str())) {
+        by_status.entry(code.status()).or_default().push(*code);
+    }
+    for (status, codes) in by_status {
+        operation["responses"][status.to_string()] = answer(status, &codes);
+    }
+}
+
+/// The description of an error answer: its codes, and an example of the first.
+fn answer(status: u16, codes: &[Code]) -> Value {
+    let description: Vec<_> = codes.iter().map(|code| format!("`{}`: {}", code.as_str(), code.doc())).collect();
+    let example = json!({
+        "type": format!("/docs#{}", codes[0].as_str()),
+        "title": codes[0].title(),
+        "status": status,
+        "detail": codes[0].doc(),
+        "code": codes[0].as_str(),
+        "request_id": "019a2f4e-7c1b-7d3e-8f00-1234567890ab",
+    });
+    let mut answer = json!({
+        "description": description.join("\n\n"),
+        "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" }, "example": example } },
+    });
+    let header = |text: &str| json!({ "description": text, "schema": { "type": "string" } });
+    match status {
+        401 => answer["headers"] = json!({ "WWW-Authenticate": header("What a token needs (RFC 6750).") }),
+        503 => answer["headers"] = json!({ "Retry-After": header("Seconds to wait.") }),
+        _ => {}
+    }
+    answer
+}
+
+/// Every path of the document with its methods, for telling 405 from 404.
+pub fn methods() -> Vec<(ResourceDef, Vec<Method>)> {
+    let document: Value = serde_json::from_str(CHECKED_IN).unwrap_or_default();
+    let paths = document["paths"].as_object().cloned().unwrap_or_default();
+    paths
+        .iter()
+        .map(|(path, operations)| {
+            let names = operations.as_object().into_iter().flatten().map(|(name, _)| name.to_ascii_uppercase());
+            let mut methods: Vec<Method> = names.filter_map(|name| name.parse().ok()).collect();
+            if methods.contains(&Method::GET) {
+                methods.push(Method::HEAD);
+            }
+            (ResourceDef::new(path.as_str()), methods)
+        })
+        .collect()
+}

@@ -1,0 +1,45 @@
+//! What the service does by itself: closing resolved tickets, and forgetting what has expired. Several instances may do
+//! so at once.
+
+use std::time::Duration;
+
+use crate::db::Db;
+use crate::http::idempotency;
+use crate::kernel::{Clock, Problem};
+use crate::{auth, tickets};
+
+/// How often, in seconds.
+const EVERY_S: u64 = 30;
+
+/// One round. Returns how many tickets were closed.
+///
+/// # Errors
+/// When the database is away: the next round does what was left.
+pub async fn round(db: &Db, close_after_s: i64, clock: &Clock) -> Result<usize, Problem> {
+    let now = clock.now();
+    let closed = tickets::service::close_resolved(db, close_after_s, now, clock).await?;
+    db.write(async move |tx| idempotency::sweep(tx, now).await).await?;
+    db.write(async move |tx| auth::grants::sweep(tx, now).await).await?;
+    Ok(closed)
+}
+
+/// Runs rounds until the process ends, on a thread of its own.
+///
+/// # Errors
+/// When the thread cannot be started.
+pub fn start(db: Db, close_after_s: i64, clock: Clock) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name("janitor".into()).spawn(move || {
+        runtime.block_on(async {
+            loop {
+                tokio::time::sleep(Duration::from_secs(EVERY_S)).await;
+                match round(&db, close_after_s, &clock).await {
+                    Ok(0) => {}
+                    Ok(closed) => tracing::info!(closed, "closed resolved tickets"),
+                    Err(problem) => tracing::warn!(cause = %problem, "the round will be made up for"),
+                }
+            }
+        });
+    })?;
+    Ok(())
+}

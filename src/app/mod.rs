@@ -1,0 +1,8 @@
+//! The whole service: settings, wiring, the command line, the document, and what runs by itself.
+
+pub mod cli;
+pub mod config;
+pub mod document;
+pub mod health;
+pub mod janitor;
+pub mod server;

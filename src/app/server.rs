@@ -1,0 +1,115 @@
+//! The server: every room's endpoints behind the common layers, on a listener that is passed in.
+
+use std::net::TcpListener;
+use std::sync::{Arc, OnceLock};
+
+use actix_cors::Cors;
+use actix_web::dev::{ResourceDef, Server};
+use actix_web::http::{Method, header};
+use actix_web::middleware::{Compress, from_fn};
+use actix_web::{App, HttpRequest, HttpServer, web};
+use utoipa_actix_web::AppExt;
+use utoipa_actix_web::service_config::ServiceConfig;
+use utoipa_swagger_ui::SwaggerUi;
+
+use super::{document, health};
+use crate::auth::service::Authority;
+use crate::http::edge::{REQUEST_ID, edge};
+use crate::http::{Answer, State};
+use crate::kernel::{Code, Problem};
+
+/// What the server needs to know, all of it values.
+#[derive(Clone)]
+pub struct Settings {
+    /// What every handler works with.
+    pub state: State,
+    /// Who is trusted to say who somebody is.
+    pub authority: Arc<Authority>,
+    /// Origins that may call from a browser.
+    pub cors_origins: Vec<String>,
+    /// Worker threads; 0 for one a core.
+    pub workers: usize,
+    /// How long shutting down may take, in seconds.
+    pub shutdown_s: u64,
+    /// Whether SIGINT and SIGTERM shut the server down.
+    pub signals: bool,
+}
+
+/// Every endpoint that is in the document.
+pub fn routes(config: &mut ServiceConfig<'_>) {
+    config
+        .configure(crate::auth::routes::routes)
+        .configure(crate::people::routes::routes)
+        .configure(crate::tickets::routes::routes)
+        .configure(crate::comments::routes::routes)
+        .configure(health::routes)
+        .configure(document::routes);
+}
+
+/// A server on `listener`, ready to be awaited.
+///
+/// # Errors
+/// When the listener cannot be used.
+pub fn build(settings: Settings, listener: TcpListener) -> std::io::Result<Server> {
+    let Settings { state, authority, cors_origins, workers, shutdown_s, signals } = settings;
+    let state = web::Data::new(state);
+    let authority = web::Data::from(authority);
+    let mut server = HttpServer::new(move || {
+        App::new()
+            .wrap(Compress::default())
+            .wrap(cors(&cors_origins))
+            .wrap(from_fn(edge))
+            .app_data(state.clone())
+            .app_data(authority.clone())
+            .into_utoipa_app()
+            .configure(routes)
+            .split_for_parts()
+            .0
+            .service(web::redirect("/docs", "/docs/"))
+            .service(SwaggerUi::new("/docs/{_:.*}").config(document::swagger_config()))
+            .default_service(web::to(elsewhere))
+    })
+    .shutdown_timeout(shutdown_s);
+    if workers > 0 {
+        server = server.workers(workers);
+    }
+    if !signals {
+        server = server.disable_signals();
+    }
+    Ok(server.listen(listener)?.run())
+}
+
+/// No origins unless configured: browsers then keep other pages' scripts away.
+fn cors(origins: &[String]) -> Cors {
+    let cors = Cors::default()
+        .allowed_methods([Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
+        .allowed_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            header::ACCEPT,
+            header::IF_MATCH,
+            header::IF_NONE_MATCH,
+            header::HeaderName::from_static("idempotency-key"),
+            header::HeaderName::from_static("traceparent"),
+            REQUEST_ID,
+        ])
+        .expose_headers([header::ETAG, header::LOCATION, header::LINK, header::RETRY_AFTER, header::WWW_AUTHENTICATE, REQUEST_ID])
+        .expose_headers(["idempotent-replayed"])
+        .max_age(3600)
+        .block_on_origin_mismatch(false);
+    origins.iter().fold(cors, |cors, origin| cors.allowed_origin(origin))
+}
+
+/// What no endpoint takes: 405 with `Allow` where another method would do, 404 elsewhere.
+async fn elsewhere(request: HttpRequest) -> Answer {
+    static KNOWN: OnceLock<Vec<(ResourceDef, Vec<Method>)>> = OnceLock::new();
+    let known = KNOWN.get_or_init(document::methods);
+    let allowed = known.iter().find(|(path, _)| path.is_match(request.path())).map(|(_, methods)| methods);
+    match allowed {
+        Some(methods) if !methods.contains(request.method()) => {
+            let allow = methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
+            Err(Problem::new(Code::MethodNotAllowed, format!("This path takes {allow}.")).with("allow", allow))
+        }
+        _ => Err(Problem::not_found()),
+    }
+}

@@ -1,0 +1,478 @@
+//! A desk to test at: server, database, clock and people.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use skranke::app::server;
+use skranke::auth::domain::{Role, Scopes};
+use skranke::auth::issuers::IssuerConfig;
+use skranke::auth::keys::{Key, Keys};
+use skranke::auth::service::{Authority, Lifetimes};
+use skranke::db::{DatabaseUrl, Db};
+use skranke::http::State;
+use skranke::http::seal::Sealer;
+use skranke::kernel::text::{Email, Line};
+use skranke::kernel::{Clock, Instant};
+use skranke::people;
+
+/// Which database a test runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    Sqlite,
+    Postgres,
+}
+
+/// Declares a test that runs on both engines, each time at a desk of its own.
+#[macro_export]
+macro_rules! on_both {
+    ($($(#[doc = $doc:literal])* async fn $name:ident($desk:ident) $body:block)+) => {$(
+        mod $name {
+            #[allow(unused_imports)]
+            use super::*;
+
+            async fn body($desk: &$crate::support::Desk) $body
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn sqlite() {
+                let desk = $crate::support::Desk::open($crate::support::Engine::Sqlite).await;
+                body(&desk).await;
+                desk.close().await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn postgres() {
+                let desk = $crate::support::Desk::open($crate::support::Engine::Postgres).await;
+                body(&desk).await;
+                desk.close().await;
+            }
+        }
+    )+};
+}
+
+/// A clock that moves when a test says so. It starts on Monday, 2 March 2026, at 9:00 UTC.
+#[derive(Debug, Clone)]
+pub struct TestClock(Arc<AtomicI64>);
+
+impl TestClock {
+    fn new() -> Self {
+        let start: Instant = "2026-03-02T09:00:00Z".parse().unwrap();
+        Self(Arc::new(AtomicI64::new(start.micros())))
+    }
+
+    pub fn now(&self) -> Instant {
+        Instant::from_micros(self.0.load(Ordering::SeqCst))
+    }
+
+    /// Lets `s` seconds pass.
+    pub fn pass_s(&self, s: i64) {
+        self.0.fetch_add(s * 1_000_000, Ordering::SeqCst);
+    }
+
+    pub fn clock(&self) -> Clock {
+        let source = self.clone();
+        Clock::new(move || source.now())
+    }
+}
+
+/// A database of one test.
+pub struct Store {
+    pub engine: Engine,
+    pub url: DatabaseUrl,
+    folder: Option<tempfile::TempDir>,
+    name: String,
+}
+
+impl Store {
+    pub async fn make(engine: Engine) -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let name = format!("skranke_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::SeqCst));
+        match engine {
+            Engine::Sqlite => {
+                let folder = tempfile::tempdir().unwrap();
+                let path = folder.path().join("skranke.db");
+                Self { engine, url: DatabaseUrl::Sqlite(path), folder: Some(folder), name }
+            }
+            Engine::Postgres => {
+                admin(&format!("CREATE DATABASE {name}")).await;
+                let url = format!("{}/{name}", postgres_url().rsplit_once('/').unwrap().0);
+                Self { engine, url: url.parse().unwrap(), folder: None, name }
+            }
+        }
+    }
+
+    /// The URL as an environment variable has it.
+    pub fn url_text(&self) -> String {
+        match &self.url {
+            DatabaseUrl::Sqlite(path) => format!("sqlite://{}", path.display()),
+            DatabaseUrl::Postgres(url) => url.reveal().clone(),
+        }
+    }
+
+    pub async fn drop(self) {
+        match self.folder {
+            Some(folder) => folder.close().unwrap(),
+            None => admin(&format!("DROP DATABASE {} WITH (FORCE)", self.name)).await,
+        }
+    }
+}
+
+/// The server that `tests/run.sh` starts. A run without it fails: PostgreSQL is never skipped.
+fn postgres_url() -> String {
+    std::env::var("SKRANKE_TEST_POSTGRES").expect("SKRANKE_TEST_POSTGRES is not set: run the tests by tests/run.sh, which starts PostgreSQL")
+}
+
+async fn admin(sql: &str) {
+    let (client, connection) = tokio_postgres::connect(&postgres_url(), tokio_postgres::NoTls).await.unwrap();
+    let driver = tokio::spawn(connection);
+    client.batch_execute(sql).await.unwrap();
+    drop(client);
+    driver.await.unwrap().unwrap();
+}
+
+/// A running server with all that a test needs of it.
+pub struct Desk {
+    pub url: String,
+    pub db: Db,
+    pub clock: TestClock,
+    pub ids: Clock,
+    pub authority: Arc<Authority>,
+    pub store: Store,
+    pub settings: server::Settings,
+    http: reqwest::Client,
+    handles: Vec<actix_web::dev::ServerHandle>,
+    count: AtomicU64,
+}
+
+/// Somebody with a token.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    pub id: String,
+    pub name: String,
+    pub token: String,
+}
+
+impl Desk {
+    pub async fn open(engine: Engine) -> Self {
+        Self::open_with(engine, Vec::new(), |settings| settings).await
+    }
+
+    /// A desk that trusts outside issuers, or has other settings.
+    pub async fn open_with(engine: Engine, issuers: Vec<IssuerConfig>, adapt: impl FnOnce(server::Settings) -> server::Settings) -> Self {
+        let store = Store::make(engine).await;
+        let db = Db::open(&store.url, 8, Duration::from_secs(5)).unwrap();
+        db.migrate().await.unwrap();
+        let clock = TestClock::new();
+        let ids = clock.clock();
+        let key = Key::from_pem(Key::generate_pem().unwrap().reveal()).unwrap();
+        let sealer = Arc::new(Sealer::new([key.seed()]).unwrap());
+        let lifetimes = Lifetimes { access_s: 900, refresh_s: 3600 };
+        let authority = Authority::new(Keys::new(key, None), "skranke".into(), "skranke".into(), lifetimes, &issuers);
+        let authority = Arc::new(authority.unwrap());
+        let state = State { db: db.clone(), clock: ids.clone(), body_limit_b: 512 * 1024, in_flight: Default::default(), sealer };
+        let settings = adapt(server::Settings {
+            state,
+            authority: authority.clone(),
+            cors_origins: vec![],
+            workers: 2,
+            shutdown_s: 5,
+            signals: false,
+        });
+        let mut desk = Self {
+            url: String::new(),
+            db,
+            clock,
+            ids,
+            authority,
+            store,
+            settings,
+            http: reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap(),
+            handles: vec![],
+            count: AtomicU64::new(0),
+        };
+        desk.url = desk.another_instance();
+        desk
+    }
+
+    /// One more server on the same database; gives its address.
+    pub fn another_instance(&mut self) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        // Another process would know nothing of the requests that this one is working on.
+        let mut settings = self.settings.clone();
+        settings.state.in_flight = Default::default();
+        let server = server::build(settings, listener).unwrap();
+        self.handles.push(server.handle());
+        tokio::spawn(server);
+        url
+    }
+
+    pub async fn close(self) {
+        for handle in &self.handles {
+            handle.stop(false).await;
+        }
+        self.store.drop().await;
+    }
+
+    fn next(&self) -> u64 {
+        self.count.fetch_add(1, Ordering::SeqCst)
+    }
+
+    /// A new person with a token that is good for a year.
+    pub async fn person(&self, role: Role) -> Caller {
+        let name = format!("{role} {}", self.next());
+        let email = Email::parse(format!("{}@example.org", name.replace(' ', "."))).unwrap();
+        let (ids, now, named) = (self.ids.clone(), self.clock.now(), name.clone());
+        let make = async move |tx: &mut skranke::db::Conn| {
+            people::service::find_or_create_person(tx, &email, &named, role, now, &ids).await
+        };
+        let id = self.db.write(make).await.unwrap();
+        let token = self.authority.mint(id, None, 365 * 86_400, self.clock.now(), &self.ids).unwrap();
+        Caller { id: id.to_string(), name, token }
+    }
+
+    pub async fn requester(&self) -> Caller {
+        self.person(Role::Requester).await
+    }
+
+    pub async fn agent(&self) -> Caller {
+        self.person(Role::Agent).await
+    }
+
+    pub async fn admin(&self) -> Caller {
+        self.person(Role::Admin).await
+    }
+
+    /// A new service account with these scopes, and a token of a year.
+    pub async fn account(&self, scopes: &str) -> Caller {
+        let name = format!("script {}", self.next());
+        let scopes = Scopes::parse(scopes).unwrap();
+        let (ids, now, named) = (self.ids.clone(), self.clock.now(), name.clone());
+        let make = async move |tx: &mut skranke::db::Conn| {
+            people::service::find_or_create_account(tx, &Line::parse(named.clone()).unwrap(), scopes, now, &ids).await
+        };
+        let id = self.db.write(make).await.unwrap();
+        let token = self.authority.mint(id, None, 365 * 86_400, self.clock.now(), &self.ids).unwrap();
+        Caller { id: id.to_string(), name, token }
+    }
+
+    /// The same person with a token for these scopes only.
+    pub fn narrowed(&self, caller: &Caller, scopes: &str) -> Caller {
+        let scopes = Scopes::parse(scopes).unwrap();
+        let id = caller.id.parse().unwrap();
+        let token = self.authority.mint(id, Some(scopes), 3600, self.clock.now(), &self.ids).unwrap();
+        Caller { token, ..caller.clone() }
+    }
+
+    /// A ticket opened by `who` with `fields` over the least that is needed.
+    pub async fn ticket(&self, who: &Caller, fields: Value) -> Value {
+        let mut body = json!({ "subject": "The printer is on fire" });
+        for (name, value) in fields.as_object().unwrap() {
+            body[name] = value.clone();
+        }
+        self.post("/v1/tickets").by(who).json(&body).expect(201).await.body
+    }
+
+    pub async fn patch_ticket(&self, who: &Caller, ticket: &Value, patch: Value) -> Value {
+        let path = format!("/v1/tickets/{}", ticket["id"].as_str().unwrap());
+        self.patch(&path).by(who).json(&patch).expect(200).await.body
+    }
+
+    pub async fn read_ticket(&self, who: &Caller, ticket: &Value) -> Value {
+        let path = format!("/v1/tickets/{}", ticket["id"].as_str().unwrap());
+        self.get(&path).by(who).expect(200).await.body
+    }
+
+    /// Every item of a list, over all its pages.
+    pub async fn all(&self, who: &Caller, path: &str) -> Vec<Value> {
+        let mut items = Vec::new();
+        let mut cursor: Option<String> = None;
+        loop {
+            let joint = if path.contains('?') { '&' } else { '?' };
+            let target = cursor.as_ref().map_or(path.to_owned(), |cursor| format!("{path}{joint}cursor={cursor}"));
+            let page = self.get(&target).by(who).expect(200).await;
+            items.extend(page.body["items"].as_array().unwrap().iter().cloned());
+            match page.body["next_cursor"].as_str() {
+                Some(next) => {
+                    assert!(page.header("link").unwrap().contains("rel=\"next\""));
+                    cursor = Some(next.to_owned());
+                }
+                None => return items,
+            }
+        }
+    }
+
+    pub fn ask(&self, method: Method, path: &str) -> Ask {
+        self.ask_at(&self.url, method, path)
+    }
+
+    pub fn ask_at(&self, url: &str, method: Method, path: &str) -> Ask {
+        Ask(self.http.request(method, format!("{url}{path}")))
+    }
+
+    pub fn get(&self, path: &str) -> Ask {
+        self.ask(Method::GET, path)
+    }
+
+    pub fn post(&self, path: &str) -> Ask {
+        self.ask(Method::POST, path)
+    }
+
+    pub fn put(&self, path: &str) -> Ask {
+        self.ask(Method::PUT, path)
+    }
+
+    pub fn patch(&self, path: &str) -> Ask {
+        self.ask(Method::PATCH, path)
+    }
+
+    pub fn delete(&self, path: &str) -> Ask {
+        self.ask(Method::DELETE, path)
+    }
+}
+
+/// A request in the making.
+pub struct Ask(reqwest::RequestBuilder);
+
+impl Ask {
+    pub fn by(self, caller: &Caller) -> Self {
+        self.token(&caller.token)
+    }
+
+    pub fn token(self, token: &str) -> Self {
+        self.header("authorization", &format!("Bearer {token}"))
+    }
+
+    pub fn header(self, name: &str, value: &str) -> Self {
+        Self(self.0.header(name, value))
+    }
+
+    pub fn json(self, body: &Value) -> Self {
+        self.raw("application/json", body.to_string())
+    }
+
+    pub fn raw(self, content_type: &str, body: impl Into<reqwest::Body>) -> Self {
+        Self(self.0.header("content-type", content_type).body(body))
+    }
+
+    pub async fn send(self) -> Answer {
+        let response = self.0.send().await.unwrap();
+        let status = response.status();
+        let headers = response.headers().clone();
+        let bytes = response.bytes().await.unwrap().to_vec();
+        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        let answer = Answer { status, headers, bytes, body };
+        assert_ne!(answer.status, 500, "nothing is a 500: {}", answer.text());
+        if answer.status.as_u16() >= 400 && !answer.bytes.is_empty() {
+            assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{}", answer.text());
+            assert_eq!(answer.body["status"], status.as_u16());
+            assert_eq!(answer.body["request_id"].as_str(), answer.header("x-request-id"));
+        }
+        answer
+    }
+
+    /// The answer, which must have this status.
+    pub async fn expect(self, status: u16) -> Answer {
+        let answer = self.send().await;
+        assert_eq!(answer.status, status, "{}", answer.text());
+        answer
+    }
+
+    /// The problem, which must have this status and code.
+    pub async fn refused(self, status: u16, code: &str) -> Answer {
+        let answer = self.expect(status).await;
+        assert_eq!(answer.body["code"], code, "{}", answer.text());
+        answer
+    }
+}
+
+/// An answer, read whole.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: reqwest::header::HeaderMap,
+    pub bytes: Vec<u8>,
+    pub body: Value,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+
+    /// The places of the bad fields, sorted.
+    pub fn pointers(&self) -> Vec<&str> {
+        let mut pointers: Vec<_> =
+            self.body["errors"].as_array().unwrap().iter().map(|e| e["pointer"].as_str().unwrap()).collect();
+        pointers.sort_unstable();
+        pointers
+    }
+}
+
+/// A transaction of the test's own that keeps all others from writing.
+pub enum Hold {
+    Sqlite(diesel::SqliteConnection),
+    Postgres(tokio_postgres::Client),
+}
+
+impl Hold {
+    pub async fn release(self) {
+        match self {
+            Hold::Sqlite(mut conn) => diesel::connection::SimpleConnection::batch_execute(&mut conn, "ROLLBACK").unwrap(),
+            Hold::Postgres(client) => client.batch_execute("ROLLBACK").await.unwrap(),
+        }
+    }
+}
+
+impl Store {
+    /// Opens a transaction that keeps all others from writing tickets.
+    pub async fn hold(&self) -> Hold {
+        match &self.url {
+            DatabaseUrl::Sqlite(path) => {
+                let mut conn = <diesel::SqliteConnection as diesel::Connection>::establish(path.to_str().unwrap()).unwrap();
+                diesel::connection::SimpleConnection::batch_execute(&mut conn, "BEGIN IMMEDIATE").unwrap();
+                Hold::Sqlite(conn)
+            }
+            DatabaseUrl::Postgres(url) => {
+                let (client, connection) = tokio_postgres::connect(url.reveal(), tokio_postgres::NoTls).await.unwrap();
+                tokio::spawn(connection);
+                client.batch_execute("BEGIN; LOCK TABLE tickets IN EXCLUSIVE MODE").await.unwrap();
+                Hold::Postgres(client)
+            }
+        }
+    }
+
+    /// Runs statements of the test's own.
+    pub async fn run(&self, sql: &str) {
+        match &self.url {
+            DatabaseUrl::Sqlite(path) => {
+                let mut conn = <diesel::SqliteConnection as diesel::Connection>::establish(path.to_str().unwrap()).unwrap();
+                diesel::connection::SimpleConnection::batch_execute(&mut conn, "PRAGMA busy_timeout = 5000").unwrap();
+                diesel::connection::SimpleConnection::batch_execute(&mut conn, sql).unwrap();
+            }
+            DatabaseUrl::Postgres(url) => {
+                let (client, connection) = tokio_postgres::connect(url.reveal(), tokio_postgres::NoTls).await.unwrap();
+                let driver = tokio::spawn(connection);
+                client.batch_execute(sql).await.unwrap();
+                drop(client);
+                driver.await.unwrap().unwrap();
+            }
+        }
+    }
+
+    /// Ends all connections to this PostgreSQL database and refuses new ones, or takes them again.
+    pub async fn refuse_connections(&self, refuse: bool) {
+        let name = &self.name;
+        admin(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS {}", !refuse)).await;
+        if refuse {
+            admin(&format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")).await;
+        }
+    }
+}

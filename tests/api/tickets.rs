@@ -1,0 +1,412 @@
+//! Tickets: opening, reading, changing, listing, and their life.
+
+use serde_json::{Value, json};
+use skranke::tickets::service::close_resolved;
+
+use crate::on_both;
+use crate::support::Desk;
+
+fn ids(items: &[Value]) -> Vec<i64> {
+    items.iter().map(|item| item["number"].as_i64().unwrap()).collect()
+}
+
+on_both! {
+    async fn a_requester_reports_and_gets_what_was_promised(desk) {
+        let ada = desk.requester().await;
+        let answer = desk.post("/v1/tickets").by(&ada).json(&json!({
+            "subject": "The printer is on fire", "description": "Smoke.\nFlames.", "priority": "urgent", "type": "incident",
+            "channel": "phone", "tags": ["printer", "fire", "printer"], "custom_fields": { "floor": 2, "gone": null },
+            "external_id": "x-1",
+        })).expect(201).await;
+        let ticket = &answer.body;
+        assert_eq!(answer.header("location"), Some(format!("/v1/tickets/{}", ticket["id"].as_str().unwrap()).as_str()));
+        assert_eq!(answer.header("etag"), Some("\"1\""));
+        let me = json!({ "id": ada.id, "name": ada.name });
+        assert_eq!(*ticket, json!({
+            "id": ticket["id"], "number": 1, "subject": "The printer is on fire", "description": "Smoke.\nFlames.",
+            "status": "new", "priority": "urgent", "type": "incident", "channel": "phone", "requester": me, "assignee": null,
+            "team": null, "created_by": me, "external_id": "x-1", "follow_up_of": null, "tags": ["printer", "fire"],
+            "custom_fields": { "floor": 2 }, "created_at": "2026-03-02T09:00:00Z", "updated_at": "2026-03-02T09:00:00Z",
+            "reported_at": "2026-03-02T09:00:00Z", "started_at": null, "first_replied_at": null, "resolved_at": null,
+            "closed_at": null, "reopen_count": 0, "version": 1,
+        }));
+        for which in [ticket["id"].as_str().unwrap(), "1"] {
+            let read = desk.get(&format!("/v1/tickets/{which}")).by(&ada).expect(200).await;
+            assert_eq!(read.body, *ticket);
+        }
+        assert_eq!(desk.ticket(&ada, json!({})).await["number"], 2);
+    }
+
+    async fn the_least_that_is_needed_is_a_subject(desk) {
+        let script = desk.account("tickets:write").await;
+        let ticket = desk.ticket(&script, json!({})).await;
+        assert_eq!((&ticket["priority"], &ticket["type"], &ticket["channel"]), (&json!("normal"), &json!("incident"), &json!("api")));
+        assert_eq!((&ticket["requester"], &ticket["created_by"]["name"]), (&Value::Null, &json!(script.name)));
+        assert_eq!((&ticket["tags"], &ticket["custom_fields"], &ticket["description"]), (&json!([]), &json!({}), &json!("")));
+    }
+
+    async fn somebody_may_report_on_somebody_elses_behalf(desk) {
+        let (agent, ada) = (desk.agent().await, desk.requester().await);
+        let script = desk.account("tickets:write tickets:read").await;
+        let by_id = desk.ticket(&agent, json!({ "requester_id": ada.id })).await;
+        assert_eq!((&by_id["requester"]["id"], &by_id["created_by"]["id"]), (&json!(ada.id), &json!(agent.id)));
+        let new = desk.ticket(&script, json!({ "requester": { "email": "Grace@Example.org", "name": "Grace" } })).await;
+        assert_eq!(new["requester"]["name"], "Grace");
+        // The same address is the same person, whatever the case and the name.
+        let again = desk.ticket(&agent, json!({ "requester": { "email": "grace@example.org", "name": "Other" } })).await;
+        assert_eq!(again["requester"], new["requester"]);
+        let own = desk.ticket(&agent, json!({})).await;
+        assert_eq!(own["requester"]["id"], json!(agent.id));
+
+        let both = json!({ "subject": "s", "requester_id": ada.id, "requester": { "email": "a@b", "name": "A" } });
+        assert_eq!(desk.post("/v1/tickets").by(&agent).json(&both).refused(422, "validation_failed").await.pointers(), ["/requester"]);
+        for body in [
+            json!({ "subject": "s", "requester_id": agent.id }),
+            json!({ "subject": "s", "requester": { "email": "a@b", "name": "A" } }),
+            json!({ "subject": "s", "assignee_id": agent.id }),
+            json!({ "subject": "s", "reported_at": "2026-03-01T00:00:00Z" }),
+        ] {
+            desk.post("/v1/tickets").by(&ada).json(&body).refused(403, "forbidden").await;
+        }
+        let for_self = desk.ticket(&ada, json!({ "requester_id": ada.id })).await;
+        assert_eq!(for_self["requester"]["id"], json!(ada.id));
+    }
+
+    async fn references_that_lead_nowhere_are_all_named(desk) {
+        let (agent, ada) = (desk.agent().await, desk.requester().await);
+        let nobody = "019a2f4e-7c1b-7d3e-8f00-1234567890ab";
+        let body = json!({ "subject": "s", "team_id": nobody, "assignee_id": ada.id, "requester_id": nobody,
+            "follow_up_of": 99, "reported_at": "2026-03-02T09:00:01Z" });
+        let refused = desk.post("/v1/tickets").by(&agent).json(&body).refused(422, "validation_failed").await;
+        assert_eq!(refused.pointers(), ["/assignee_id", "/follow_up_of", "/reported_at", "/requester_id", "/team_id"]);
+        assert!(desk.all(&agent, "/v1/tickets").await.is_empty());
+    }
+
+    async fn a_report_may_be_back_dated_but_not_into_the_future(desk) {
+        let agent = desk.agent().await;
+        let ticket = desk.ticket(&agent, json!({ "reported_at": "2026-03-01T23:59:59.123456789+01:00" })).await;
+        assert_eq!(ticket["reported_at"], "2026-03-01T22:59:59.123456Z");
+        assert_eq!(ticket["created_at"], "2026-03-02T09:00:00Z");
+    }
+
+    async fn its_life_is_that_of_the_design(desk) {
+        let agent = desk.agent().await;
+        let ticket = desk.ticket(&agent, json!({})).await;
+        let path = format!("/v1/tickets/{}", ticket["id"].as_str().unwrap());
+        let refused = desk.patch(&path).by(&agent).json(&json!({ "status": "waiting_requester" })).refused(409, "illegal_transition").await;
+        assert_eq!(refused.body["legal"], json!(["open", "resolved"]));
+
+        desk.clock.pass_s(60);
+        let ticket = desk.patch_ticket(&agent, &ticket, json!({ "assignee_id": agent.id })).await;
+        assert_eq!((&ticket["status"], &ticket["started_at"]), (&json!("new"), &Value::Null));
+        let ticket = desk.patch_ticket(&agent, &ticket, json!({ "status": "open" })).await;
+        assert_eq!(ticket["started_at"], "2026-03-02T09:01:00Z");
+        for status in ["waiting_requester", "waiting_third_party", "open", "resolved"] {
+            desk.clock.pass_s(60);
+            assert_eq!(desk.patch_ticket(&agent, &ticket, json!({ "status": status })).await["status"], status);
+        }
+        let ticket = desk.read_ticket(&agent, &ticket).await;
+        assert_eq!((&ticket["resolved_at"], &ticket["started_at"]), (&json!("2026-03-02T09:05:00Z"), &json!("2026-03-02T09:01:00Z")));
+        desk.clock.pass_s(60);
+        let ticket = desk.patch_ticket(&agent, &ticket, json!({ "status": "open" })).await;
+        assert_eq!((&ticket["resolved_at"], &ticket["reopen_count"]), (&Value::Null, &json!(1)));
+        let ticket = desk.patch_ticket(&agent, &ticket, json!({ "status": "resolved" })).await;
+        let ticket = desk.patch_ticket(&agent, &ticket, json!({ "status": "closed" })).await;
+        assert_eq!(ticket["closed_at"], "2026-03-02T09:06:00Z");
+        desk.patch(&path).by(&agent).json(&json!({ "status": "open" })).refused(409, "ticket_closed").await;
+        desk.patch(&path).by(&agent).json(&json!({ "subject": "s" })).refused(409, "ticket_closed").await;
+        let comment = json!({ "body": "late", "visibility": "public" });
+        desk.post(&format!("{path}/comments")).by(&agent).json(&comment).refused(409, "ticket_closed").await;
+
+        let follow_up = desk.ticket(&agent, json!({ "follow_up_of": ticket["number"] })).await;
+        assert_eq!(follow_up["follow_up_of"], ticket["id"]);
+
+        let quick = desk.ticket(&agent, json!({})).await;
+        let quick = desk.patch_ticket(&agent, &quick, json!({ "status": "resolved" })).await;
+        assert_eq!(quick["started_at"], quick["resolved_at"]);
+    }
+
+    async fn a_patch_merges_and_tells_null_from_absent(desk) {
+        let (agent, other) = (desk.agent().await, desk.agent().await);
+        let ticket = desk.ticket(&agent, json!({ "assignee_id": agent.id, "tags": ["a"], "external_id": "x",
+            "custom_fields": { "a": { "b": 1, "c": 2 }, "d": 3 } })).await;
+        let same = desk.patch_ticket(&agent, &ticket, json!({ "subject": "The printer is on fire", "tags": ["a"] })).await;
+        assert_eq!(same, ticket, "a patch that changes nothing leaves the version");
+        desk.clock.pass_s(1);
+        let patched = desk.patch_ticket(&agent, &ticket, json!({ "assignee_id": other.id, "tags": ["b", "c"], "priority": "low",
+            "type": "question", "custom_fields": { "a": { "b": null, "e": [1, null] }, "d": "x" } })).await;
+        assert_eq!(patched["custom_fields"], json!({ "a": { "c": 2, "e": [1, null] }, "d": "x" }));
+        assert_eq!((&patched["assignee"]["id"], &patched["tags"], &patched["version"]), (&json!(other.id), &json!(["b", "c"]), &json!(2)));
+        assert_eq!((&patched["updated_at"], &patched["external_id"]), (&json!("2026-03-02T09:00:01Z"), &json!("x")));
+        let emptied = json!({ "assignee_id": null, "tags": null, "custom_fields": null, "external_id": null, "requester_id": null });
+        let patched = desk.patch_ticket(&agent, &patched, emptied).await;
+        assert_eq!((&patched["assignee"], &patched["tags"], &patched["custom_fields"]), (&Value::Null, &json!([]), &json!({})));
+        assert_eq!((&patched["requester"], &patched["external_id"]), (&Value::Null, &Value::Null));
+        let path = format!("/v1/tickets/{}", ticket["id"].as_str().unwrap());
+        let refused = desk.patch(&path).by(&agent).json(&json!({ "subject": null, "status": null, "number": 7, "tags": [1] })).refused(422, "validation_failed").await;
+        assert_eq!(refused.pointers(), ["/number", "/status", "/subject", "/tags/0"]);
+        // 9 KiB twice is more than 16 KiB.
+        for (field, status) in [("a", 200), ("b", 422)] {
+            desk.patch(&path).by(&agent).json(&json!({ "custom_fields": { field: "x".repeat(9000) } })).expect(status).await;
+        }
+    }
+
+    async fn a_merge_patch_has_a_media_type_of_its_own(desk) {
+        let agent = desk.agent().await;
+        desk.ticket(&agent, json!({})).await;
+        for media_type in ["application/merge-patch+json", "application/json; charset=utf-8"] {
+            desk.patch("/v1/tickets/1").by(&agent).raw(media_type, "{}").expect(200).await;
+        }
+        desk.patch("/v1/tickets/1").by(&agent).raw("text/plain", "{}").refused(415, "unsupported_media_type").await;
+    }
+
+    async fn numbers_come_back_alike_from_both_databases(desk) {
+        let agent = desk.agent().await;
+        let fields = r#"{"subject":"s","custom_fields":{"bb":1e16,"a":-0.0,"c":1e19,"d":1e300,"e":1.5e-7,"f":100.0,"g":18446744073709551615,"h":-9223372036854775808,"i":0.1,"å":"ø"}}"#;
+        let opened = desk.post("/v1/tickets").by(&agent).raw("application/json", fields).expect(201).await;
+        let shown = r#"{"a":0,"bb":10000000000000000,"c":10000000000000000000,"d":1e+300,"e":1.5e-7,"f":100,"g":18446744073709551615,"h":-9223372036854775808,"i":0.1,"å":"ø"}"#;
+        assert!(opened.text().contains(&format!("\"custom_fields\":{shown}")), "{}", opened.text());
+        let read = desk.get("/v1/tickets/1").by(&agent).expect(200).await;
+        assert_eq!(read.text(), opened.text());
+    }
+
+    async fn an_external_id_is_unique_for_each_account(desk) {
+        let (one, two) = (desk.account("tickets:write tickets:read").await, desk.account("tickets:write").await);
+        let first = desk.ticket(&one, json!({ "external_id": "alert-1" })).await;
+        let refused = desk.post("/v1/tickets").by(&one).json(&json!({ "subject": "s", "external_id": "alert-1" })).refused(409, "duplicate_external_id").await;
+        assert_eq!(refused.body["existing"], json!({ "id": first["id"], "number": first["number"] }));
+        desk.ticket(&two, json!({ "external_id": "alert-1" })).await;
+        let second = desk.ticket(&one, json!({ "external_id": "alert-2" })).await;
+        let path = format!("/v1/tickets/{}", second["number"]);
+        desk.patch(&path).by(&one).json(&json!({ "external_id": "alert-1" })).refused(409, "duplicate_external_id").await;
+        desk.patch(&path).by(&one).json(&json!({ "external_id": "alert-2" })).expect(200).await;
+
+        let asks = (0..8).map(|_| desk.post("/v1/tickets").by(&one).json(&json!({ "subject": "s", "external_id": "race" })).send());
+        let statuses: Vec<_> = futures::future::join_all(asks).await.iter().map(|a| a.status.as_u16()).collect();
+        assert_eq!(statuses.iter().filter(|s| **s == 201).count(), 1, "{statuses:?}");
+        assert_eq!(statuses.iter().filter(|s| **s == 409).count(), 7, "{statuses:?}");
+    }
+
+    async fn a_requester_sees_their_own_and_cannot_tell_others_from_none(desk) {
+        let (ada, eve, agent) = (desk.requester().await, desk.requester().await, desk.agent().await);
+        let ticket = desk.ticket(&ada, json!({})).await;
+        let comment = json!({ "body": "b", "visibility": "public" });
+        let path = |id: &str| format!("/v1/tickets/{id}");
+        for (real, none) in [(ticket["id"].as_str().unwrap(), "019a2f4e-7c1b-7d3e-8f00-1234567890ab"), ("1", "99")] {
+            for tail in ["", "/comments", "/events"] {
+                let real = desk.get(&format!("{}{tail}", path(real))).by(&eve).header("x-request-id", "r").refused(404, "not_found").await;
+                let none = desk.get(&format!("{}{tail}", path(none))).by(&eve).header("x-request-id", "r").refused(404, "not_found").await;
+                assert_eq!(real.bytes, none.bytes);
+            }
+            for patch in [json!({ "subject": "s" }), json!({ "priority": "low" }), json!({ "status": "closed" })] {
+                let real = desk.patch(&path(real)).by(&eve).header("x-request-id", "r").json(&patch).refused(404, "not_found").await;
+                let none = desk.patch(&path(none)).by(&eve).header("x-request-id", "r").json(&patch).refused(404, "not_found").await;
+                assert_eq!(real.bytes, none.bytes);
+            }
+            desk.post(&format!("{}/comments", path(real))).by(&eve).json(&comment).refused(404, "not_found").await;
+        }
+        assert!(desk.all(&eve, "/v1/tickets").await.is_empty());
+        assert!(desk.all(&eve, &format!("/v1/tickets?requester_id={}", ada.id)).await.is_empty());
+        assert_eq!(desk.all(&ada, "/v1/tickets").await.len(), 1);
+        assert_eq!(desk.all(&agent, "/v1/tickets").await.len(), 1);
+        desk.post("/v1/tickets").by(&eve).json(&json!({ "subject": "s", "follow_up_of": 1 })).refused(422, "validation_failed").await;
+        assert_eq!(desk.read_ticket(&ada, &ticket).await, ticket);
+    }
+
+    async fn a_requester_mends_solves_and_reopens_and_leaves_the_sorting(desk) {
+        let (ada, agent) = (desk.requester().await, desk.agent().await);
+        let ticket = desk.ticket(&ada, json!({})).await;
+        let path = format!("/v1/tickets/{}", ticket["id"].as_str().unwrap());
+        for patch in [json!({ "priority": "urgent" }), json!({ "assignee_id": agent.id }), json!({ "tags": [] }), json!({ "team_id": null }),
+            json!({ "status": "waiting_requester" }), json!({ "status": "closed" }), json!({ "requester_id": agent.id })] {
+            desk.patch(&path).by(&ada).json(&patch).refused(403, "forbidden").await;
+        }
+        assert_eq!(desk.read_ticket(&ada, &ticket).await, ticket);
+        desk.patch_ticket(&ada, &ticket, json!({ "subject": "Found a fire extinguisher", "status": "resolved" })).await;
+        let ticket = desk.patch_ticket(&ada, &ticket, json!({ "status": "open" })).await;
+        assert_eq!((&ticket["subject"], &ticket["reopen_count"]), (&json!("Found a fire extinguisher"), &json!(1)));
+    }
+
+    async fn every_filter_filters(desk) {
+        let (agent, other, ada) = (desk.agent().await, desk.agent().await, desk.requester().await);
+        let admin = desk.admin().await;
+        let team = desk.post("/v1/teams").by(&admin).json(&json!({ "name": "Facilities" })).expect(201).await.body["id"].as_str().unwrap().to_owned();
+        let one = desk.ticket(&agent, json!({ "priority": "low", "type": "question", "channel": "web", "tags": ["a", "b"], "team_id": team })).await;
+        desk.clock.pass_s(10);
+        let two = desk.ticket(&agent, json!({ "priority": "urgent", "assignee_id": other.id, "tags": ["b"], "external_id": "x,1" })).await;
+        desk.clock.pass_s(10);
+        let three = desk.ticket(&agent, json!({ "assignee_id": agent.id, "requester_id": ada.id })).await;
+        desk.clock.pass_s(10);
+        desk.patch_ticket(&agent, &one, json!({ "status": "open" })).await;
+        assert_eq!((one["number"].as_i64(), two["number"].as_i64(), three["number"].as_i64()), (Some(1), Some(2), Some(3)));
+        for (filter, expected) in [
+            (String::new(), vec![3, 2, 1]),
+            ("status=new".into(), vec![3, 2]),
+            ("status=new,open".into(), vec![3, 2, 1]),
+            ("priority=urgent,low".into(), vec![2, 1]),
+            ("type=question".into(), vec![1]),
+            ("channel=web".into(), vec![1]),
+            (format!("team_id={team}"), vec![1]),
+            ("team_id=none".into(), vec![3, 2]),
+            (format!("team_id=none,{team}"), vec![3, 2, 1]),
+            ("assignee_id=me".into(), vec![3]),
+            ("assignee_id=none".into(), vec![1]),
+            (format!("assignee_id=none,{}", other.id), vec![2, 1]),
+            (format!("requester_id={}", ada.id), vec![3]),
+            ("requester_id=me".into(), vec![2, 1]),
+            ("tag=a".into(), vec![1]),
+            ("tag=a,b".into(), vec![2, 1]),
+            ("tag=c".into(), vec![]),
+            ("external_id=x%2C1".into(), vec![2]),
+            ("created_after=2026-03-02T09:00:00Z".into(), vec![3, 2]),
+            ("created_before=2026-03-02T09:00:20Z".into(), vec![2, 1]),
+            ("updated_after=2026-03-02T09:00:20Z".into(), vec![1]),
+            ("updated_before=2026-03-02T09:00:20Z".into(), vec![2]),
+            ("status=new&assignee_id=me&priority=normal".into(), vec![3]),
+            ("status=open&assignee_id=me".into(), vec![]),
+            ("sort=created_at".into(), vec![1, 2, 3]),
+            ("sort=-updated_at".into(), vec![1, 3, 2]),
+            ("sort=updated_at".into(), vec![2, 3, 1]),
+            ("sort=priority".into(), vec![1, 3, 2]),
+            ("sort=-priority".into(), vec![2, 3, 1]),
+        ] {
+            for limit in [1, 2, 50] {
+                let items = desk.all(&agent, &format!("/v1/tickets?limit={limit}&{filter}")).await;
+                assert_eq!(ids(&items), expected, "{filter} by {limit}");
+            }
+        }
+    }
+
+    async fn a_walk_neither_skips_nor_repeats_while_tickets_come_in(desk) {
+        let agent = desk.agent().await;
+        for i in 0..30 {
+            // Several tickets at one instant, of equal priority: the number decides.
+            if i % 4 == 0 {
+                desk.clock.pass_s(1);
+            }
+            desk.ticket(&agent, json!({ "priority": (["low", "normal", "urgent"][i % 3]) })).await;
+        }
+        for sort in ["created_at", "-created_at", "updated_at", "-updated_at", "priority", "-priority"] {
+            let there: Vec<_> = ids(&desk.all(&agent, &format!("/v1/tickets?limit=200&sort={sort}")).await);
+            let mut seen = Vec::new();
+            let mut cursor = String::new();
+            loop {
+                let page = desk.get(&format!("/v1/tickets?limit=4&sort={sort}{cursor}")).by(&agent).expect(200).await.body;
+                seen.extend(ids(page["items"].as_array().unwrap()));
+                desk.clock.pass_s(1);
+                desk.ticket(&agent, json!({ "priority": "high" })).await;
+                match page["next_cursor"].as_str() {
+                    Some(next) => cursor = format!("&cursor={next}"),
+                    None => break,
+                }
+                if seen.len() > 500 { break; }
+            }
+            let walked: Vec<_> = seen.iter().copied().filter(|n| there.contains(n)).collect();
+            assert_eq!(walked, there, "{sort}");
+            let mut once = seen.clone();
+            once.sort_unstable();
+            once.dedup();
+            assert_eq!(once.len(), seen.len(), "{sort} repeats");
+        }
+    }
+
+    async fn the_audit_trail_has_every_change(desk) {
+        let (agent, ada) = (desk.agent().await, desk.requester().await);
+        let ticket = desk.ticket(&ada, json!({ "tags": ["a"] })).await;
+        desk.clock.pass_s(5);
+        desk.patch_ticket(&agent, &ticket, json!({ "status": "open", "priority": "high" })).await;
+        desk.patch_ticket(&agent, &ticket, json!({ "priority": "high" })).await;
+        let events = desk.all(&ada, &format!("/v1/tickets/{}/events?limit=1", ticket["number"])).await;
+        assert_eq!(events.len(), 2, "a patch that changes nothing leaves no event");
+        assert_eq!((&events[0]["type"], &events[0]["actor"]["id"], &events[0]["at"]), (&json!("ticket.created"), &json!(ada.id), &json!("2026-03-02T09:00:00Z")));
+        let first = events[0]["changes"].as_array().unwrap();
+        assert!(first.contains(&json!({ "field": "subject", "before": null, "after": "The printer is on fire" })));
+        assert!(first.contains(&json!({ "field": "tags", "before": null, "after": ["a"] })));
+        assert_eq!(events[1]["type"], "ticket.updated");
+        assert_eq!(events[1]["actor"], json!({ "id": agent.id, "name": agent.name }));
+        assert_eq!(events[1]["changes"], json!([
+            { "field": "status", "before": "new", "after": "open" },
+            { "field": "priority", "before": "normal", "after": "high" },
+            { "field": "started_at", "before": null, "after": "2026-03-02T09:00:05Z" },
+        ]));
+    }
+
+    async fn resolved_tickets_close_by_themselves_also_with_several_instances(desk) {
+        let agent = desk.agent().await;
+        let mut tickets = Vec::new();
+        for _ in 0..5 {
+            let ticket = desk.ticket(&agent, json!({})).await;
+            tickets.push(desk.patch_ticket(&agent, &ticket, json!({ "status": "resolved" })).await);
+        }
+        desk.clock.pass_s(100);
+        let late = desk.ticket(&agent, json!({})).await;
+        desk.patch_ticket(&agent, &late, json!({ "status": "resolved" })).await;
+        assert_eq!(close_resolved(&desk.db, 101, desk.clock.now(), &desk.ids).await.unwrap(), 0);
+        let rounds = (0..4).map(|_| close_resolved(&desk.db, 100, desk.clock.now(), &desk.ids));
+        let closed: usize = futures::future::join_all(rounds).await.into_iter().map(Result::unwrap).sum();
+        assert_eq!(closed, 5);
+        for ticket in &tickets {
+            let read = desk.read_ticket(&agent, ticket).await;
+            assert_eq!((&read["status"], &read["closed_at"]), (&json!("closed"), &json!("2026-03-02T09:01:40Z")));
+            let events = desk.all(&agent, &format!("/v1/tickets/{}/events", ticket["number"])).await;
+            assert_eq!(events.len(), 3, "closed once");
+            assert_eq!(events[2]["actor"], Value::Null, "the service did it by itself");
+        }
+        assert_eq!(desk.read_ticket(&agent, &late).await["status"], "resolved");
+    }
+}
+
+/// A transcript of a day at the desk, with the ids, which are random, replaced by their order of appearance.
+async fn transcript(desk: &Desk) -> String {
+    let (agent, ada) = (desk.agent().await, desk.requester().await);
+    let mut lines = String::new();
+    let mut asks = Vec::new();
+    for i in 0..12 {
+        asks.push(("POST", "/v1/tickets".to_owned(), json!({ "subject": format!("Søknad {i} \u{1F525}"), "priority": (["low", "high"][i % 2]),
+            "custom_fields": { "zz": i, "a": [1.5, null, { "ö": "\u{7f}" }] }, "tags": [format!("t{}", i % 3)], "external_id": format!("e{i}") })));
+    }
+    for i in 1..=12 {
+        asks.push(("PATCH", format!("/v1/tickets/{i}"), json!({ "status": if i % 2 == 0 { "open" } else { "resolved" } })));
+        asks.push(("POST", format!("/v1/tickets/{i}/comments"), json!({ "body": "På vei", "visibility": if i % 3 == 0 { "internal" } else { "public" } })));
+    }
+    asks.push(("POST", "/v1/tickets".into(), json!({ "subject": "", "nope": 1, "priority": "huge" })));
+    asks.push(("POST", "/v1/tickets".into(), json!({ "subject": "again", "external_id": "e3" })));
+    for path in ["/v1/tickets?limit=5", "/v1/tickets?sort=-priority&tag=t1", "/v1/tickets?status=open,resolved&sort=updated_at",
+        "/v1/tickets/3/comments", "/v1/tickets/3/events", "/v1/tickets/99", "/v1/tickets?limit=0&x=1"] {
+        asks.push(("GET", path.into(), Value::Null));
+    }
+    for (i, (method, path, body)) in asks.into_iter().enumerate() {
+        desk.clock.pass_s(1);
+        let who = if i % 5 == 0 { &ada } else { &agent };
+        let mut ask = desk.ask(method.parse().unwrap(), &path).by(who).header("x-request-id", "r");
+        if !body.is_null() {
+            ask = ask.json(&body);
+        }
+        let answer = ask.send().await;
+        lines.push_str(&format!("{method} {path} {} {:?} {}\n", answer.status, answer.header("etag"), answer.text()));
+    }
+    let id = regex::Regex::new("[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}").unwrap();
+    let mut known: Vec<String> = Vec::new();
+    id.replace_all(&lines, |found: &regex::Captures<'_>| {
+        let place = known.iter().position(|k| *k == found[0]).unwrap_or_else(|| {
+            known.push(found[0].to_owned());
+            known.len() - 1
+        });
+        format!("#{place}")
+    })
+    .into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_databases_answer_alike_to_the_byte() {
+    let sqlite = Desk::open(crate::support::Engine::Sqlite).await;
+    let postgres = Desk::open(crate::support::Engine::Postgres).await;
+    let (one, two) = (transcript(&sqlite).await, transcript(&postgres).await);
+    // Cursors hold no ids for tickets, so that they too are equal.
+    for (one, two) in one.lines().zip(two.lines()) {
+        assert_eq!(one, two);
+    }
+    assert_eq!(one.len(), two.len());
+    sqlite.close().await;
+    postgres.close().await;
+}

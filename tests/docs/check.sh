@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Opens the documentation pages of a running server in a real headless Chromium and uses them as a person would.
+set -euo pipefail
+
+if [ $# -lt 2 ] || [ $# -gt 3 ]; then
+    cat >&2 <<'HELP'
+Usage: tests/docs/check.sh BASE_URL TOKEN [SCREENSHOT.png]
+
+Checks that BASE_URL/docs renders, asks no other host for anything, lists every operation of BASE_URL/openapi.json,
+takes TOKEN in its Authorize dialog, and gets a 200 from GET /v1/me by "Try it out". For example:
+
+    tests/docs/check.sh http://127.0.0.1:8080 "$(skranke token --role agent --email you@example.org --name You)"
+
+Chromium and Node.js are installed by apt-get when they are missing. CHROMIUM=/path/to/it names another browser.
+HELP
+    exit 2
+fi
+
+die() {
+    printf 'tests/docs/check.sh: %s\n' "$*" >&2
+    exit 1
+}
+
+export DOCS_BASE_URL=${1%/} DOCS_TOKEN=$2 DOCS_SCREENSHOT=''
+if [ $# -eq 3 ]; then DOCS_SCREENSHOT=$(realpath -m -- "$3"); fi
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+find_chromium() {
+    local name
+    for name in "${CHROMIUM-}" chromium chromium-browser google-chrome; do
+        if [ -n "$name" ] && DOCS_CHROMIUM=$(command -v "$name"); then
+            export DOCS_CHROMIUM
+            return
+        fi
+    done
+    return 1
+}
+
+packages=()
+find_chromium || packages+=(chromium fonts-dejavu-core)
+command -v node >/dev/null || packages+=(nodejs)
+command -v npm >/dev/null || packages+=(npm ca-certificates)
+if [ ${#packages[@]} -gt 0 ]; then
+    root=()
+    if [ "$(id -u)" -ne 0 ]; then root=(sudo); fi
+    if ! command -v apt-get >/dev/null || { [ ${#root[@]} -gt 0 ] && ! command -v sudo >/dev/null; }; then
+        die "these are missing: ${packages[*]} (names of Debian packages). Install them and run again."
+    fi
+    printf 'Installing from the distribution: %s\n' "${packages[*]}"
+    "${root[@]}" apt-get -qq update
+    "${root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get -qq --no-install-recommends install "${packages[@]}" </dev/null >/dev/null ||
+        die "apt-get could not install: ${packages[*]}. Install them by hand and run again."
+    find_chromium || die 'there is no Chromium. Install one, or name one by CHROMIUM=/path/to/it.'
+fi
+
+# Installed anew only when the lock file is another one than last time.
+if ! cmp --silent package-lock.json node_modules/.installed-from; then
+    npm ci --ignore-scripts --prefer-offline --no-audit --no-fund --no-update-notifier
+    cp package-lock.json node_modules/.installed-from
+fi
+
+exec node check.mjs
