@@ -34,6 +34,7 @@ async fn get_document() -> actix_web::HttpResponse {
 /// The pages at `/docs/`.
 pub fn swagger_config() -> utoipa_swagger_ui::Config<'static> {
     utoipa_swagger_ui::Config::new(["/openapi.json"])
+        .validator_url("none")
         .try_it_out_enabled(true)
         .persist_authorization(true)
         .deep_linking(true)
