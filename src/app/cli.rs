@@ -245,7 +245,7 @@ fn greet(config: &Config, address: std::net::SocketAddr) {
 
 async fn migrate(config: &Config) -> Result<(), Failure> {
     let done = config.open_database()?.migrate().await?;
-    println!("{done} migrations were run; the schema is up to date.");
+    println!("The schema is up to date; migrations run: {done}.");
     Ok(())
 }
 

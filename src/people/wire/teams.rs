@@ -19,7 +19,7 @@ pub struct NewTeamBody {
     pub name: TeamName,
     /// What the team is for: at most 2000 bytes of UTF-8.
     #[deserr(default)]
-    #[schema(value_type = Option<String>, max_length = 2000, nullable = false, default = "")]
+    #[schema(value_type = Option<String>, max_length = 2000, nullable = false)]
     pub description: Option<Description>,
 }
 
