@@ -5,4 +5,5 @@ mod support;
 
 mod comments;
 mod conventions;
+mod people;
 mod tickets;
