@@ -246,21 +246,25 @@ impl Reader {
     }
 
     fn secret(&mut self, key: &'static str, file_key: &'static str) -> Option<Secret<String>> {
-        match (self.given(key), self.given(file_key)) {
+        let (key, text) = match (self.given(key), self.given(file_key)) {
             (Some(_), Some(_)) => {
                 self.faults.push(format!("{key} and {file_key} are both set; set one of them"));
-                None
+                return None;
             }
-            (Some(text), None) => Some(Secret::new(text)),
+            (Some(text), None) => (key, text),
             (None, Some(path)) => match std::fs::read_to_string(&path) {
-                Ok(text) => Some(Secret::new(text)),
+                Ok(text) => (file_key, text),
                 Err(error) => {
                     self.faults.push(format!("{file_key} should name a file that can be read: {error}"));
-                    None
+                    return None;
                 }
             },
-            (None, None) => None,
+            (None, None) => return None,
+        };
+        if let Err(expected) = Key::from_pem(&text) {
+            self.faults.push(format!("{key} {expected}"));
         }
+        Some(Secret::new(text))
     }
 
     fn finish(mut self) -> Result<Config, Vec<String>> {
@@ -325,11 +329,6 @@ impl Reader {
             audience,
             issuers,
         };
-        if self.faults.is_empty()
-            && let Some(fault) = config.keys.signing.iter().chain(&config.keys.previous).find_map(|pem| Key::from_pem(pem.reveal()).err())
-        {
-            self.faults.push(format!("the signing key {fault}"));
-        }
         if self.faults.is_empty() { Ok(config) } else { Err(self.faults) }
     }
 }
@@ -381,7 +380,7 @@ mod tests {
                 continue;
             }
             let faults = load(&[(setting.key, "hunter2 = ==")]).err().unwrap_or_default();
-            assert!(faults.iter().any(|f| f.contains(setting.key) || f.contains("signing key")), "{}: {faults:?}", setting.key);
+            assert!(faults.iter().any(|f| f.contains(setting.key)), "{}: {faults:?}", setting.key);
             assert!(!faults.concat().contains("hunter2"), "{faults:?}");
         }
         let faults = load(&[("SKRANKE_LISTEN", "nowhere"), ("SKRANKE_TYPO", "1"), ("DATABASE_URL", "mysql://x")]).err();
