@@ -189,9 +189,13 @@ impl Reader {
     }
 
     fn read_file(&mut self, path: &Path) {
-        let table = match std::fs::read_to_string(path).map_err(|e| e.to_string()).and_then(|text| {
-            text.parse::<toml::Table>().map_err(|e| e.to_string())
-        }) {
+        // Not the error's own print: that shows the line, which may hold a secret.
+        let say = |text: &str, error: toml::de::Error| {
+            let line = error.span().map_or(1, |span| text.as_bytes().iter().take(span.start).filter(|b| **b == b'\n').count() + 1);
+            format!("line {line}: {}", error.message())
+        };
+        let read = std::fs::read_to_string(path).map_err(|e| e.to_string());
+        let table = match read.and_then(|text| text.parse::<toml::Table>().map_err(|e| say(&text, e))) {
             Ok(table) => table,
             Err(error) => return self.faults.push(format!("SKRANKE_CONFIG: {}: {error}", path.display())),
         };
@@ -199,7 +203,7 @@ impl Reader {
             if name == "issuers" {
                 match value.try_into() {
                     Ok(issuers) => self.issuers = issuers,
-                    Err(error) => self.faults.push(format!("{}: issuers: {error}", path.display())),
+                    Err(error) => self.faults.push(format!("{}: issuers: {}", path.display(), error.message())),
                 }
                 continue;
             }
