@@ -135,7 +135,7 @@ impl Config {
             (Some(pem), _) => read("SKRANKE_SIGNING_KEY", pem)?,
             (None, DatabaseUrl::Sqlite(path)) => {
                 if let Some(folder) = path.parent() {
-                    std::fs::create_dir_all(folder).map_err(|e| format!("cannot make the folder {}: {e}", folder.display()))?;
+                    std::fs::create_dir_all(folder).map_err(|e| format!("DATABASE_URL should name a file whose folder can be made: {}: {e}", folder.display()))?;
                 }
                 Key::beside_database(&path.with_extension("key"))?
             }
