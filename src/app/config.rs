@@ -324,7 +324,7 @@ impl Reader {
             log: self.read(
                 "SKRANKE_LOG",
                 String::new(),
-                |text| tracing_subscriber::EnvFilter::try_new(text).ok().map(|_| text.to_owned()),
+                log_filter,
                 "should be error, warn, info, debug, trace, or directives such as skranke=debug,info",
             ),
             log_format: self.read("SKRANKE_LOG_FORMAT", LogFormat::Json, log_format, "should be pretty, json or auto"),
@@ -339,6 +339,14 @@ impl Reader {
 
 fn not_empty(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// A lone word is a level: the library would take any other for the name of a module and log nothing else.
+fn log_filter(text: &str) -> Option<String> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let level = |word: &str| word.contains(['=', '[']) || LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word));
+    let proper = text.split(',').map(str::trim).all(level) && tracing_subscriber::EnvFilter::try_new(text).is_ok();
+    proper.then(|| text.to_owned())
 }
 
 fn log_format(text: &str) -> Option<LogFormat> {
