@@ -227,6 +227,8 @@ async fn serve(config: Config) -> Result<(), Failure> {
 /// What a newcomer wants to know first.
 fn greet(config: &Config, address: std::net::SocketAddr) {
     let this = std::env::args().next().unwrap_or_else(|| "skranke".into());
+    let plain = this.chars().all(|c| c.is_alphanumeric() || "/._-+".contains(c));
+    let this = if plain { this } else { format!("'{}'", this.replace('\'', r"'\''")) };
     let data = match &config.database {
         DatabaseUrl::Sqlite(path) => path.display().to_string(),
         DatabaseUrl::Postgres(_) => "PostgreSQL".into(),
