@@ -151,7 +151,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         print!("{}", document::generate()?);
         return Ok(());
     }
-    let config = Config::load(std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))))
+    let config = Config::load(std::env::vars_os().map(|(k, v)| (k.to_string_lossy().into_owned(), v.to_string_lossy().into_owned())))
         .map_err(Failure::Settings)?;
     start_log(&config);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
