@@ -6,4 +6,5 @@ mod support;
 mod comments;
 mod conventions;
 mod people;
+mod start;
 mod tickets;
