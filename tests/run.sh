@@ -166,7 +166,8 @@ and then start this again."
         root=(sudo)
     fi
     say "Installing from the distribution: $*"
-    "${root[@]}" apt-get -qq update
+    "${root[@]}" apt-get -qq update || die "apt-get update failed; its words are above.
+Install these by hand and run again: $*"
     # Without this, Debian would also make and start a cluster of its own, which nobody asked for.
     if ! [ -e /etc/postgresql-common/createcluster.conf ]; then
         "${root[@]}" mkdir -p "${no_cluster%/*}"
@@ -205,7 +206,8 @@ get_programs() {
 Install a newer one as https://www.postgresql.org/download/ says, and run again."
     if [ "$mode" = everything ]; then
         node -e "process.exit(Number(process.versions.node.split('.')[0]) >= $oldest_node ? 0 : 1)" ||
-            die "Node.js $oldest_node or newer is needed; this one is $(node --version). Install a newer one and run again."
+            die "Node.js $oldest_node or newer is needed, and this is $(node --version). \
+Install a newer one and run again."
         say "Node.js $(node --version), npm $(npm --version 2>/dev/null)"
     fi
 }

@@ -1,4 +1,5 @@
 //! The command line.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "what a command says goes to its terminal")]
 
 use std::io::{IsTerminal, Read};
 use std::net::TcpListener;
@@ -12,7 +13,7 @@ use super::{document, janitor, server};
 use crate::auth::domain::{Role, Scopes};
 use crate::auth::password::{Password, Passwords};
 use crate::auth::service::Authority;
-use crate::db::{Db, DatabaseUrl};
+use crate::db::{DatabaseUrl, Db};
 use crate::http::State;
 use crate::http::seal::Sealer;
 use crate::kernel::secret::Secret;
@@ -126,7 +127,10 @@ impl From<std::io::Error> for Failure {
 /// Runs the command line and gives the exit code: 0, 1 for a failure, 2 for wrong settings or arguments.
 #[must_use]
 pub fn run() -> std::process::ExitCode {
-    let parsed = Arguments::command().after_long_help(config::table()).try_get_matches().and_then(|m| Arguments::from_arg_matches(&m));
+    let parsed = Arguments::command()
+        .after_long_help(config::table())
+        .try_get_matches()
+        .and_then(|m| Arguments::from_arg_matches(&m));
     let line = match parsed {
         Ok(line) => line,
         Err(error) => error.exit(),
@@ -151,8 +155,10 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         print!("{}", document::generate()?);
         return Ok(());
     }
-    let config = Config::load(std::env::vars_os().map(|(k, v)| (k.to_string_lossy().into_owned(), v.to_string_lossy().into_owned())))
-        .map_err(Failure::Settings)?;
+    let config = Config::load(
+        std::env::vars_os().map(|(k, v)| (k.to_string_lossy().into_owned(), v.to_string_lossy().into_owned())),
+    )
+    .map_err(Failure::Settings)?;
     start_log(&config);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
@@ -197,8 +203,9 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let authority = authority(&config)?;
     let db = database(&config).await?;
     let clock = Clock::system();
-    let listener = TcpListener::bind(config.listen)
-        .map_err(|e| Failure::Other(format!("cannot listen on {}: {e}; choose another address with SKRANKE_LISTEN", config.listen)))?;
+    let listener = TcpListener::bind(config.listen).map_err(|e| {
+        Failure::Other(format!("cannot listen on {}: {e}; choose another address with SKRANKE_LISTEN", config.listen))
+    })?;
     let address = listener.local_addr()?;
     janitor::start(db.clone(), config.close_after_s, clock.clone())?;
     let state = State {
@@ -302,6 +309,7 @@ async fn health(config: &Config) -> Result<(), Failure> {
     if address.ip().is_unspecified() {
         address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
     }
-    let answer = reqwest::get(format!("http://{address}/health/ready")).await.map_err(|e| Failure::Other(e.to_string()))?;
+    let answer =
+        reqwest::get(format!("http://{address}/health/ready")).await.map_err(|e| Failure::Other(e.to_string()))?;
     if answer.status().is_success() { Ok(()) } else { Err(Failure::Other(format!("not ready: {}", answer.status()))) }
 }

@@ -9,7 +9,7 @@ use std::str::FromStr;
 use crate::auth::issuers::{IssuerConfig, Issuers};
 use crate::auth::keys::{Key, Keys};
 use crate::auth::service::Lifetimes;
-use crate::db::{Db, DatabaseUrl};
+use crate::db::{DatabaseUrl, Db};
 use crate::kernel::Problem;
 use crate::kernel::secret::Secret;
 
@@ -135,14 +135,18 @@ impl Config {
             (Some(pem), _) => read("SKRANKE_SIGNING_KEY", pem)?,
             (None, DatabaseUrl::Sqlite(path)) => {
                 if let Some(folder) = path.parent() {
-                    std::fs::create_dir_all(folder).map_err(|e| format!("DATABASE_URL should name a file whose folder can be made: {}: {e}", folder.display()))?;
+                    std::fs::create_dir_all(folder).map_err(|e| {
+                        format!("DATABASE_URL should name a file whose folder can be made: {}: {e}", folder.display())
+                    })?;
                 }
                 Key::beside_database(&path.with_extension("key"))?
             }
             (None, DatabaseUrl::Postgres(_)) => {
-                return Err("SKRANKE_SIGNING_KEY or SKRANKE_SIGNING_KEY_FILE is required on PostgreSQL, since several \
+                return Err(
+                    "SKRANKE_SIGNING_KEY or SKRANKE_SIGNING_KEY_FILE is required on PostgreSQL, since several \
                             instances share it: make one with `openssl genpkey -algorithm ed25519 -out skranke.key`"
-                    .into());
+                        .into(),
+                );
             }
         };
         let previous = self.keys.previous.as_ref().map(|pem| read("SKRANKE_PREVIOUS_SIGNING_KEY", pem)).transpose()?;
@@ -182,7 +186,9 @@ impl Reader {
             match SETTINGS.iter().find(|setting| setting.key == key) {
                 Some(setting) => drop(self.values.insert(setting.key, value.clone())),
                 None if key == "SKRANKE_CONFIG" || key.starts_with("SKRANKE_TEST_") => {}
-                None if key.starts_with("SKRANKE_") => self.faults.push(format!("{key} is no setting; see skranke --help")),
+                None if key.starts_with("SKRANKE_") => {
+                    self.faults.push(format!("{key} is no setting; see skranke --help"))
+                }
                 None => {}
             }
         }
@@ -191,7 +197,9 @@ impl Reader {
     fn read_file(&mut self, path: &Path) {
         // Not the error's own print: that shows the line, which may hold a secret.
         let say = |text: &str, error: toml::de::Error| {
-            let line = error.span().map_or(1, |span| text.as_bytes().iter().take(span.start).filter(|b| **b == b'\n').count() + 1);
+            let line = error
+                .span()
+                .map_or(1, |span| text.as_bytes().iter().take(span.start).filter(|b| **b == b'\n').count() + 1);
             format!("line {line}: {}", error.message())
         };
         let read = std::fs::read_to_string(path).map_err(|e| e.to_string());
@@ -207,7 +215,9 @@ impl Reader {
                 }
                 continue;
             }
-            let setting = SETTINGS.iter().find(|s| s.key.trim_start_matches("SKRANKE_").eq_ignore_ascii_case(&name) && s.key != "SKRANKE_ISSUERS");
+            let setting = SETTINGS.iter().find(|s| {
+                s.key.trim_start_matches("SKRANKE_").eq_ignore_ascii_case(&name) && s.key != "SKRANKE_ISSUERS"
+            });
             let text = match value {
                 toml::Value::String(text) => Some(text),
                 toml::Value::Integer(number) => Some(number.to_string()),
@@ -221,7 +231,9 @@ impl Reader {
             };
             match (setting, text) {
                 (Some(setting), Some(text)) => drop(self.values.insert(setting.key, text)),
-                (Some(_), None) => self.faults.push(format!("{}: {name} should be a string, a number or a boolean", path.display())),
+                (Some(_), None) => {
+                    self.faults.push(format!("{}: {name} should be a string, a number or a boolean", path.display()))
+                }
                 (None, _) => self.faults.push(format!("{}: {name} is no setting; see skranke --help", path.display())),
             }
         }
@@ -244,7 +256,12 @@ impl Reader {
         })
     }
 
-    fn number<T: FromStr + PartialOrd + Copy + std::fmt::Display>(&mut self, key: &'static str, least: T, most: T) -> T {
+    fn number<T: FromStr + PartialOrd + Copy + std::fmt::Display>(
+        &mut self,
+        key: &'static str,
+        least: T,
+        most: T,
+    ) -> T {
         let within = |text: &str| text.parse().ok().filter(|n| (least..=most).contains(n));
         self.read(key, least, within, &format!("should be a whole number from {least} to {most}"))
     }
@@ -314,7 +331,12 @@ impl Reader {
                 access_s: self.number("SKRANKE_ACCESS_TOKEN_TTL_S", 60, 86_400),
                 refresh_s: self.number("SKRANKE_REFRESH_TOKEN_TTL_S", 60, 31_536_000),
             },
-            cors_origins: self.read("SKRANKE_CORS_ORIGINS", vec![], origins, "should be origins such as https://desk.example.org, separated by commas"),
+            cors_origins: self.read(
+                "SKRANKE_CORS_ORIGINS",
+                vec![],
+                origins,
+                "should be origins such as https://desk.example.org, separated by commas",
+            ),
             close_after_s: self.number("SKRANKE_CLOSE_AFTER_S", 0, 31_536_000),
             body_limit_b: self.number("SKRANKE_BODY_LIMIT_B", 1024, 16 << 20),
             pool_size: self.number("SKRANKE_DATABASE_POOL_SIZE", 1, 1000),
@@ -404,7 +426,8 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("skranke-config-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder");
         let path = folder.join("skranke.toml");
-        std::fs::write(&path, "listen = \"127.0.0.1:1\"\nclose_after_s = 5\ncors_origins = [\"https://a.example\"]\n").expect("a file");
+        std::fs::write(&path, "listen = \"127.0.0.1:1\"\nclose_after_s = 5\ncors_origins = [\"https://a.example\"]\n")
+            .expect("a file");
         let path = path.to_string_lossy().into_owned();
         let config = load(&[("SKRANKE_CONFIG", &path), ("SKRANKE_LISTEN", "127.0.0.1:2")]).expect("fine");
         assert_eq!((config.listen.port(), config.close_after_s), (2, 5));

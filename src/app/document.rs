@@ -33,7 +33,10 @@ async fn get_document() -> actix_web::HttpResponse {
 
 /// The pages at `/docs/`.
 pub fn swagger_config() -> utoipa_swagger_ui::Config<'static> {
-    utoipa_swagger_ui::Config::new(["/openapi.json"]).try_it_out_enabled(true).persist_authorization(true).deep_linking(true)
+    utoipa_swagger_ui::Config::new(["/openapi.json"])
+        .try_it_out_enabled(true)
+        .persist_authorization(true)
+        .deep_linking(true)
 }
 
 #[derive(OpenApi)]
@@ -57,12 +60,15 @@ struct Base;
 /// # Errors
 /// When it cannot be written as JSON.
 pub fn generate() -> Result<String, Problem> {
-    let (_, mut api) = App::new().into_utoipa_app().openapi(Base::openapi()).configure(server::routes).split_for_parts();
+    let (_, mut api) =
+        App::new().into_utoipa_app().openapi(Base::openapi()).configure(server::routes).split_for_parts();
     if let Some(components) = api.components.as_mut() {
         let bearer = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
             .bearer_format("JWT")
-            .description(Some("A token of `POST /v1/auth/token`, of `skranke token`, or of a configured outside issuer."))
+            .description(Some(
+                "A token of `POST /v1/auth/token`, of `skranke token`, or of a configured outside issuer.",
+            ))
             .build();
         components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
     }
@@ -75,9 +81,37 @@ pub fn generate() -> Result<String, Problem> {
             }
         }
     }
+    refine_schemas(&mut document["components"]["schemas"]);
     let mut text = serde_json::to_string_pretty(&document).map_err(Problem::internal)?;
     text.push('\n');
     Ok(text)
+}
+
+/// What the derive macros cannot say: pages refer to their items, and the members of problems are typed.
+fn refine_schemas(schemas: &mut Value) {
+    let names: Vec<String> = schemas.as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect();
+    for name in names {
+        if let Some(item) = name.strip_prefix("Page_") {
+            schemas[&name]["properties"]["items"]["items"] = json!({ "$ref": format!("#/components/schemas/{item}") });
+        }
+    }
+    let problem = &mut schemas["Problem"]["properties"];
+    problem["code"]["enum"] = Code::ALL.iter().map(|code| code.as_str()).collect();
+    problem["legal"] = json!({
+        "description": "With `illegal_transition`: the statuses that the ticket can go to.",
+        "type": "array", "items": { "$ref": "#/components/schemas/Status" },
+    });
+    problem["existing"] = json!({
+        "description": "With `duplicate_external_id`: the ticket that has it.",
+        "type": "object", "required": ["id", "number"],
+        "properties": { "id": { "$ref": "#/components/schemas/TicketId" }, "number": { "type": "integer", "format": "int64" } },
+    });
+    problem["error"] = json!({
+        "description": "From the token endpoint and with 401: the word of RFC 6749, 5.2, or RFC 6750, 3.1.", "type": "string",
+    });
+    problem["error_description"] = json!({
+        "description": "From the token endpoint: the same as `detail` (RFC 6749, 5.2).", "type": "string",
+    });
 }
 
 fn description() -> String {
@@ -100,7 +134,9 @@ fn description() -> String {
 
 /// Adds the headers and error answers that follow from what kind of operation it is, so that no handler repeats them.
 fn complete(path: &str, method: &str, operation: &mut Value) {
-    let secured = operation["security"].as_array().is_some_and(|s| s.iter().any(|s| !s.as_object().is_some_and(|s| s.is_empty())));
+    let secured = operation["security"]
+        .as_array()
+        .is_some_and(|s| s.iter().any(|s| !s.as_object().is_some_and(|s| s.is_empty())));
     let creates = method == "post" && operation["responses"].get("201").is_some();
     let writes = matches!(method, "patch" | "put" | "delete");
     let has_body = operation.get("requestBody").is_some();
@@ -112,7 +148,10 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
     }
     if secured {
         codes.extend(["unauthenticated", "token_expired"]);
-        if operation["security"].as_array().is_some_and(|s| s.iter().any(|s| s["bearer"].as_array().is_some_and(|s| !s.is_empty()))) {
+        if operation["security"]
+            .as_array()
+            .is_some_and(|s| s.iter().any(|s| s["bearer"].as_array().is_some_and(|s| !s.is_empty())))
+        {
             codes.extend(["forbidden", "insufficient_scope"]);
         }
     }

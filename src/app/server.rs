@@ -93,7 +93,14 @@ fn cors(origins: &[String]) -> Cors {
             header::HeaderName::from_static("traceparent"),
             REQUEST_ID,
         ])
-        .expose_headers([header::ETAG, header::LOCATION, header::LINK, header::RETRY_AFTER, header::WWW_AUTHENTICATE, REQUEST_ID])
+        .expose_headers([
+            header::ETAG,
+            header::LOCATION,
+            header::LINK,
+            header::RETRY_AFTER,
+            header::WWW_AUTHENTICATE,
+            REQUEST_ID,
+        ])
         .expose_headers(["idempotent-replayed"])
         .max_age(3600)
         .block_on_origin_mismatch(false);

@@ -11,6 +11,7 @@ use crate::kernel::{CommentId, EventId, Instant, PrincipalId, TeamId};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Named<Id> {
     /// The id.
+    #[schema(value_type = String, format = "uuid", examples("019a2f4e-7c1b-7d3e-8f00-1234567890ab"))]
     pub id: Id,
     /// The name as it is now.
     #[schema(examples("Ada Lovelace"))]
@@ -31,7 +32,7 @@ impl<Id> Named<Id> {
 
 /// An entry of a ticket's audit trail.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(example = json!({
+#[schema(as = Event, example = json!({
     "id": "019a2f4e-7c1b-7d3e-8f00-000000000001", "at": "2026-03-02T09:12:00Z", "type": "ticket.updated",
     "visibility": "public", "actor": { "id": "019a2f4e-7c1b-7d3e-8f00-1234567890ab", "name": "Ada Lovelace" },
     "comment_id": null, "changes": [{ "field": "status", "before": "new", "after": "open" }],
@@ -59,6 +60,7 @@ pub struct EventBody {
 
 /// One field, before and after.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Change)]
 pub struct ChangeBody {
     /// The field's name.
     #[schema(examples("status"))]

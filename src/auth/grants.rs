@@ -201,14 +201,6 @@ fn narrow(most: Scopes, wanted: Option<Scopes>) -> Result<Option<Scopes>, Proble
     }
 }
 
-/// Ends all logins of `principal`: none of their refresh tokens is good any more.
-///
-/// # Errors
-/// When the database is away.
-pub async fn log_out(tx: &mut Conn, principal: PrincipalId, now: Instant) -> Result<(), Problem> {
-    store::revoke_all(tx, principal, now).await
-}
-
 /// Forgets refresh tokens that have expired; gives how many.
 ///
 /// # Errors

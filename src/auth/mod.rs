@@ -14,3 +14,6 @@ pub mod service;
 pub mod store;
 pub mod token;
 pub mod wire;
+
+#[cfg(test)]
+mod tests;

@@ -182,18 +182,6 @@ pub async fn revoke_family(tx: &mut Conn, family: FamilyId, now: Instant) -> Res
     Ok(())
 }
 
-/// Revokes all refresh tokens of one person.
-///
-/// # Errors
-/// When the database is away.
-pub async fn revoke_all(tx: &mut Conn, principal: PrincipalId, now: Instant) -> Result<(), Problem> {
-    let theirs = refresh_tokens::table
-        .filter(refresh_tokens::principal_id.eq(principal))
-        .filter(refresh_tokens::revoked_at.is_null());
-    on_each!(tx, |c| diesel::update(theirs).set(refresh_tokens::revoked_at.eq(now)).execute(c).await)?;
-    Ok(())
-}
-
 /// Forgets refresh tokens that have expired.
 ///
 /// # Errors

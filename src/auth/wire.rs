@@ -40,6 +40,7 @@ words! {
 /// RFC 6749 asks.
 #[derive(Deserr, ToSchema)]
 #[deserr(error = Faults)]
+#[schema(example = json!({ "grant_type": "password", "username": "ada@example.org", "password": "correct horse battery" }))]
 pub struct TokenForm {
     /// How to get the token.
     #[deserr(default)]
@@ -173,6 +174,11 @@ fn form_decoded(text: &str) -> String {
 
 /// A token (RFC 6749, 5.1).
 #[derive(Serialize, ToSchema)]
+#[schema(as = Token, example = json!({
+    "access_token": "eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJFZERTQSJ9.eyJzdWIiOiIwMTlhMmY0ZSJ9.c2lnbmF0dXJl", "token_type": "Bearer",
+    "expires_in": 900, "scope": "tickets:read tickets:write comments:read comments:write",
+    "refresh_token": "skr_5cYcW1xkS0m3cR0mV7bq0y1mJq3xQ7nJm2H0eX8d1aI",
+}))]
 pub struct TokenBody {
     /// Send it as `Authorization: Bearer TOKEN`.
     access_token: String,
@@ -205,6 +211,10 @@ impl From<Granted> for TokenBody {
 
 /// Who a token speaks for.
 #[derive(Serialize, ToSchema)]
+#[schema(example = json!({
+    "id": "019a2f4e-7c1b-7d3e-8f00-00000000000a", "kind": "person", "name": "Ada Lovelace", "email": "ada@example.org",
+    "role": "requester", "scopes": ["tickets:read", "tickets:write", "comments:read", "comments:write"],
+}))]
 pub struct Me {
     /// The id of the person or service account.
     id: PrincipalId,
@@ -241,6 +251,10 @@ impl From<&Principal> for Me {
 
 /// A JWK set (RFC 7517) with the public keys that our own tokens are signed with.
 #[derive(Serialize, ToSchema)]
+#[schema(example = json!({ "keys": [{
+    "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k",
+    "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+}] }))]
 pub struct JwkSet {
     /// The keys; the first one signs.
     keys: Vec<Jwk>,

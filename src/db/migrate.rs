@@ -8,6 +8,7 @@ use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl, Simple
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::conn::{Conn, on_each};
+use super::schema::schema_migrations;
 
 use crate::kernel::Problem;
 
@@ -54,13 +55,6 @@ pub async fn is_behind(conn: &mut Conn) -> Result<bool, Problem> {
     let done: Vec<String> =
         on_each!(conn, |c| schema_migrations::table.select(schema_migrations::version).load(c).await)?;
     Ok(known.iter().any(|version| !done.contains(version)))
-}
-
-diesel::table! {
-    #[sql_name = "__diesel_schema_migrations"]
-    schema_migrations (version) {
-        version -> Text,
-    }
 }
 
 fn versions<DB: diesel::backend::Backend>(all: EmbeddedMigrations) -> Result<Vec<String>, Problem> {

@@ -18,9 +18,11 @@ const GROUP: usize = 128;
 /// when the fate of the commit is known.
 type Job = Box<dyn FnOnce(Option<&mut Conn>) -> Done + Send>;
 
+/// Tells a request that waits: committed, or why not.
+type Answer = Box<dyn FnOnce(Result<(), &str>)>;
+
 struct Done {
-    /// Tells the request that waits: committed, or why not.
-    answer: Box<dyn FnOnce(Result<(), &str>)>,
+    answer: Answer,
     /// False when the engine has rolled back the whole group under us.
     group_stands: bool,
 }

@@ -87,6 +87,7 @@ pub struct Page<T> {
     /// The items of this page.
     pub items: Vec<T>,
     /// Give it as `cursor` to get the next page; null on the last one.
+    #[schema(required)]
     pub next_cursor: Option<String>,
 }
 

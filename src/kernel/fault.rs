@@ -78,7 +78,10 @@ fn kind_name(kind: ValueKind) -> &'static str {
     }
 }
 
-/// The string in `value`, or the fault that it is none.
+/// The string in `value`.
+///
+/// # Errors
+/// The fault that it is none.
 pub fn string<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<String, Faults> {
     match value {
         Value::String(text) => Ok(text),

@@ -1,5 +1,6 @@
 //! A desk to test at: server, database, clock and people.
 
+use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -31,7 +32,7 @@ pub enum Engine {
 macro_rules! on_both {
     ($($(#[doc = $doc:literal])* async fn $name:ident($desk:ident) $body:block)+) => {$(
         mod $name {
-            #[allow(unused_imports)]
+            #[allow(unused_imports, reason = "not every body needs what is around it")]
             use super::*;
 
             async fn body($desk: &$crate::support::Desk) $body
@@ -80,7 +81,6 @@ impl TestClock {
 
 /// A database of one test.
 pub struct Store {
-    pub engine: Engine,
     pub url: DatabaseUrl,
     folder: Option<tempfile::TempDir>,
     name: String,
@@ -94,12 +94,12 @@ impl Store {
             Engine::Sqlite => {
                 let folder = tempfile::tempdir().unwrap();
                 let path = folder.path().join("skranke.db");
-                Self { engine, url: DatabaseUrl::Sqlite(path), folder: Some(folder), name }
+                Self { url: DatabaseUrl::Sqlite(path), folder: Some(folder), name }
             }
             Engine::Postgres => {
                 admin(&format!("CREATE DATABASE {name}")).await;
                 let url = format!("{}/{name}", postgres_url().rsplit_once('/').unwrap().0);
-                Self { engine, url: url.parse().unwrap(), folder: None, name }
+                Self { url: url.parse().unwrap(), folder: None, name }
             }
         }
     }
@@ -122,7 +122,8 @@ impl Store {
 
 /// The server that `tests/run.sh` starts. A run without it fails: PostgreSQL is never skipped.
 fn postgres_url() -> String {
-    std::env::var("SKRANKE_TEST_POSTGRES").expect("SKRANKE_TEST_POSTGRES is not set: run the tests by tests/run.sh, which starts PostgreSQL")
+    std::env::var("SKRANKE_TEST_POSTGRES")
+        .expect("SKRANKE_TEST_POSTGRES is not set: run the tests by tests/run.sh, which starts PostgreSQL")
 }
 
 async fn admin(sql: &str) {
@@ -161,7 +162,11 @@ impl Desk {
     }
 
     /// A desk that trusts outside issuers, or has other settings.
-    pub async fn open_with(engine: Engine, issuers: Vec<IssuerConfig>, adapt: impl FnOnce(server::Settings) -> server::Settings) -> Self {
+    pub async fn open_with(
+        engine: Engine,
+        issuers: Vec<IssuerConfig>,
+        adapt: impl FnOnce(server::Settings) -> server::Settings,
+    ) -> Self {
         let store = Store::make(engine).await;
         let db = Db::open(&store.url, 8, Duration::from_secs(5)).unwrap();
         db.migrate().await.unwrap();
@@ -172,7 +177,13 @@ impl Desk {
         let lifetimes = Lifetimes { access_s: 900, refresh_s: 3600 };
         let authority = Authority::new(Keys::new(key, None), "skranke".into(), "skranke".into(), lifetimes, &issuers);
         let authority = Arc::new(authority.unwrap());
-        let state = State { db: db.clone(), clock: ids.clone(), body_limit_b: 512 * 1024, in_flight: Default::default(), sealer };
+        let state = State {
+            db: db.clone(),
+            clock: ids.clone(),
+            body_limit_b: 512 * 1024,
+            in_flight: Default::default(),
+            sealer,
+        };
         let settings = adapt(server::Settings {
             state,
             authority: authority.clone(),
@@ -217,13 +228,14 @@ impl Desk {
         self.store.drop().await;
     }
 
-    fn next(&self) -> u64 {
+    /// A number that no other call at this desk gets.
+    pub fn nth(&self) -> u64 {
         self.count.fetch_add(1, Ordering::SeqCst)
     }
 
     /// A new person with a token that is good for a year.
     pub async fn person(&self, role: Role) -> Caller {
-        let name = format!("{role} {}", self.next());
+        let name = format!("{role} {}", self.nth());
         let email = Email::parse(format!("{}@example.org", name.replace(' ', "."))).unwrap();
         let (ids, now, named) = (self.ids.clone(), self.clock.now(), name.clone());
         let make = async move |tx: &mut skranke::db::Conn| {
@@ -248,7 +260,7 @@ impl Desk {
 
     /// A new service account with these scopes, and a token of a year.
     pub async fn account(&self, scopes: &str) -> Caller {
-        let name = format!("script {}", self.next());
+        let name = format!("script {}", self.nth());
         let scopes = Scopes::parse(scopes).unwrap();
         let (ids, now, named) = (self.ids.clone(), self.clock.now(), name.clone());
         let make = async move |tx: &mut skranke::db::Conn| {
@@ -425,7 +437,9 @@ pub enum Hold {
 impl Hold {
     pub async fn release(self) {
         match self {
-            Hold::Sqlite(mut conn) => diesel::connection::SimpleConnection::batch_execute(&mut conn, "ROLLBACK").unwrap(),
+            Hold::Sqlite(mut conn) => {
+                diesel::connection::SimpleConnection::batch_execute(&mut conn, "ROLLBACK").unwrap()
+            }
             Hold::Postgres(client) => client.batch_execute("ROLLBACK").await.unwrap(),
         }
     }
@@ -436,7 +450,8 @@ impl Store {
     pub async fn hold(&self) -> Hold {
         match &self.url {
             DatabaseUrl::Sqlite(path) => {
-                let mut conn = <diesel::SqliteConnection as diesel::Connection>::establish(path.to_str().unwrap()).unwrap();
+                let mut conn =
+                    <diesel::SqliteConnection as diesel::Connection>::establish(path.to_str().unwrap()).unwrap();
                 diesel::connection::SimpleConnection::batch_execute(&mut conn, "BEGIN IMMEDIATE").unwrap();
                 Hold::Sqlite(conn)
             }
@@ -453,7 +468,8 @@ impl Store {
     pub async fn run(&self, sql: &str) {
         match &self.url {
             DatabaseUrl::Sqlite(path) => {
-                let mut conn = <diesel::SqliteConnection as diesel::Connection>::establish(path.to_str().unwrap()).unwrap();
+                let mut conn =
+                    <diesel::SqliteConnection as diesel::Connection>::establish(path.to_str().unwrap()).unwrap();
                 diesel::connection::SimpleConnection::batch_execute(&mut conn, "PRAGMA busy_timeout = 5000").unwrap();
                 diesel::connection::SimpleConnection::batch_execute(&mut conn, sql).unwrap();
             }
@@ -474,5 +490,80 @@ impl Store {
         if refuse {
             admin(&format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")).await;
         }
+    }
+}
+
+/// What a schema consists of: `table.column` with its constraint, indexes and foreign keys as `table(columns)`.
+#[derive(Debug, Default, PartialEq)]
+pub struct Shape {
+    pub columns: BTreeSet<String>,
+    pub indexes: BTreeSet<String>,
+    pub foreign_keys: BTreeSet<String>,
+}
+
+const SQLITE_SHAPE: &str = "
+    SELECT 'column', m.name || '.' || c.name || CASE WHEN c.\"notnull\" THEN ' required' ELSE '' END
+    FROM sqlite_schema m, pragma_table_xinfo(m.name) c WHERE m.type = 'table' AND m.name NOT LIKE '\\_\\_%' ESCAPE '\\' AND m.name NOT LIKE 'sqlite%'
+    UNION ALL
+    SELECT 'index', m.name || '(' || (SELECT group_concat(i.name, ',') FROM (SELECT name FROM pragma_index_info(l.name) ORDER BY seqno) i)
+    FROM sqlite_schema m, pragma_index_list(m.name) l WHERE m.type = 'table' AND m.name NOT LIKE '\\_\\_%' ESCAPE '\\' AND m.name NOT LIKE 'sqlite%'
+    UNION ALL
+    SELECT 'key', m.name || '(' || f.\"from\" FROM sqlite_schema m, pragma_foreign_key_list(m.name) f WHERE m.type = 'table'";
+
+const POSTGRES_SHAPE: &str = "
+    SELECT 'column' AS kind, table_name || '.' || column_name || CASE WHEN is_nullable = 'NO' THEN ' required' ELSE '' END AS name
+    FROM information_schema.columns WHERE table_schema = 'public' AND table_name NOT LIKE '\\_\\_%'
+    UNION ALL
+    SELECT 'index', t.relname || '(' || (SELECT string_agg(a.attname, ',' ORDER BY k.place)
+        FROM unnest(x.indkey) WITH ORDINALITY k(attnum, place) JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = k.attnum)
+    FROM pg_index x JOIN pg_class t ON t.oid = x.indrelid JOIN pg_namespace n ON n.oid = t.relnamespace
+    WHERE n.nspname = 'public' AND t.relname NOT LIKE '\\_\\_%'
+    UNION ALL
+    SELECT 'key', t.relname || '(' || a.attname FROM pg_constraint c JOIN pg_class t ON t.oid = c.conrelid
+    JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = c.conkey[1] WHERE c.contype = 'f'";
+
+impl Store {
+    /// The schema as the database itself tells it.
+    pub async fn shape(&self) -> Shape {
+        let rows: Vec<(String, String)> = match &self.url {
+            DatabaseUrl::Sqlite(path) => {
+                use diesel::connection::SimpleConnection;
+                use diesel::deserialize::QueryableByName;
+                use diesel::sqlite::Sqlite;
+                struct Pair(String, String);
+                impl QueryableByName<Sqlite> for Pair {
+                    fn build<'a>(row: &impl diesel::row::NamedRow<'a, Sqlite>) -> diesel::deserialize::Result<Self> {
+                        use diesel::row::NamedRow;
+                        use diesel::sql_types::Text;
+                        Ok(Self(NamedRow::get::<Text, _>(row, "kind")?, NamedRow::get::<Text, _>(row, "name")?))
+                    }
+                }
+                let mut conn =
+                    <diesel::SqliteConnection as diesel::Connection>::establish(path.to_str().unwrap()).unwrap();
+                conn.batch_execute("SELECT 1").unwrap();
+                let query = format!(
+                    "SELECT kind, name FROM (SELECT '' AS kind, '' AS name WHERE false UNION ALL {SQLITE_SHAPE})"
+                );
+                let rows: Vec<Pair> = diesel::RunQueryDsl::load(diesel::sql_query(query), &mut conn).unwrap();
+                rows.into_iter().map(|Pair(kind, name)| (kind, name)).collect()
+            }
+            DatabaseUrl::Postgres(url) => {
+                let (client, connection) = tokio_postgres::connect(url.reveal(), tokio_postgres::NoTls).await.unwrap();
+                tokio::spawn(connection);
+                let rows = client.query(POSTGRES_SHAPE, &[]).await.unwrap();
+                rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+            }
+        };
+        let mut shape = Shape::default();
+        for (kind, name) in rows {
+            match kind.as_str() {
+                "column" => shape.columns.insert(name),
+                "index" => shape.indexes.insert(name),
+                _ => shape.foreign_keys.insert(name),
+            };
+        }
+        // SQLite's rowid is an index that it does not list.
+        shape.indexes.insert("tickets(number".into());
+        shape
     }
 }

@@ -366,13 +366,28 @@ async fn transcript(desk: &Desk) -> String {
             "custom_fields": { "zz": i, "a": [1.5, null, { "ö": "\u{7f}" }] }, "tags": [format!("t{}", i % 3)], "external_id": format!("e{i}") })));
     }
     for i in 1..=12 {
-        asks.push(("PATCH", format!("/v1/tickets/{i}"), json!({ "status": if i % 2 == 0 { "open" } else { "resolved" } })));
-        asks.push(("POST", format!("/v1/tickets/{i}/comments"), json!({ "body": "På vei", "visibility": if i % 3 == 0 { "internal" } else { "public" } })));
+        asks.push((
+            "PATCH",
+            format!("/v1/tickets/{i}"),
+            json!({ "status": if i % 2 == 0 { "open" } else { "resolved" } }),
+        ));
+        asks.push((
+            "POST",
+            format!("/v1/tickets/{i}/comments"),
+            json!({ "body": "På vei", "visibility": if i % 3 == 0 { "internal" } else { "public" } }),
+        ));
     }
     asks.push(("POST", "/v1/tickets".into(), json!({ "subject": "", "nope": 1, "priority": "huge" })));
     asks.push(("POST", "/v1/tickets".into(), json!({ "subject": "again", "external_id": "e3" })));
-    for path in ["/v1/tickets?limit=5", "/v1/tickets?sort=-priority&tag=t1", "/v1/tickets?status=open,resolved&sort=updated_at",
-        "/v1/tickets/3/comments", "/v1/tickets/3/events", "/v1/tickets/99", "/v1/tickets?limit=0&x=1"] {
+    for path in [
+        "/v1/tickets?limit=5",
+        "/v1/tickets?sort=-priority&tag=t1",
+        "/v1/tickets?status=open,resolved&sort=updated_at",
+        "/v1/tickets/3/comments",
+        "/v1/tickets/3/events",
+        "/v1/tickets/99",
+        "/v1/tickets?limit=0&x=1",
+    ] {
         asks.push(("GET", path.into(), Value::Null));
     }
     for (i, (method, path, body)) in asks.into_iter().enumerate() {

@@ -74,7 +74,8 @@ async function check(browser) {
       blocks
         .map((block) => {
           const method = block.querySelector(".opblock-summary-method").textContent.toLowerCase();
-          return `${method} ${block.querySelector(".opblock-summary-path, .opblock-summary-path__deprecated").dataset.path}`;
+          const path = block.querySelector(".opblock-summary-path, .opblock-summary-path__deprecated").dataset.path;
+          return `${method} ${path}`;
         })
         .sort(),
     );
@@ -92,7 +93,9 @@ async function check(browser) {
 
     const me = page.locator('.opblock-get:has([data-path="/v1/me"])').first();
     await me.locator(".opblock-summary-control").click();
-    await me.locator(".try-out__btn").click();
+    await me.locator(".try-out__btn").waitFor();
+    // A page may be set up so that every operation can be tried at once; the button then says "Cancel".
+    if ((await me.locator(".btn.execute").count()) === 0) await me.locator(".try-out__btn").click();
     const [response] = await Promise.all([
       page.waitForResponse((response) => new URL(response.url()).pathname === "/v1/me"),
       me.locator(".btn.execute").click(),
@@ -114,7 +117,7 @@ async function check(browser) {
   } finally {
     if (DOCS_SCREENSHOT) {
       // The command line that the page offers for copying has the token in it.
-      await page.screenshot({ path: DOCS_SCREENSHOT, mask: [page.locator(".curl-command")] });
+      await page.screenshot({ path: DOCS_SCREENSHOT, mask: [page.locator(".curl-command")], maskColor: "#888" });
       console.log(`    screenshot: ${DOCS_SCREENSHOT}`);
     }
   }

@@ -58,7 +58,7 @@ CREATE TABLE team_members (
 CREATE INDEX team_members_by_principal ON team_members (principal_id);
 
 CREATE TABLE tickets (
-    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    number INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
     id BLOB NOT NULL,
     subject TEXT NOT NULL,
     description TEXT NOT NULL,

@@ -3,8 +3,8 @@
 use actix_web::{delete, get, patch, post, web};
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use crate::auth::service::Authority;
 use crate::auth::policy::{Administer, Allowed, BeKnown, ReadPeople};
+use crate::auth::service::Authority;
 use crate::http::{Answer, Call, Page, Reply};
 use crate::kernel::PrincipalId;
 use crate::people::policy::{MayChange, MaySee};

@@ -1,0 +1,115 @@
+//! The OpenAPI document: fresh, complete, and served as it is.
+
+use serde_json::Value;
+use skranke::app::document;
+
+use crate::on_both;
+
+fn parsed() -> Value {
+    serde_json::from_str(document::CHECKED_IN).unwrap()
+}
+
+fn operations(document: &Value) -> Vec<(String, String, Value)> {
+    let paths = document["paths"].as_object().unwrap();
+    paths
+        .iter()
+        .flat_map(|(path, methods)| {
+            methods.as_object().unwrap().iter().map(|(m, op)| (path.clone(), m.clone(), op.clone()))
+        })
+        .collect()
+}
+
+#[test]
+fn the_checked_in_document_is_fresh() {
+    assert!(
+        document::generate().unwrap() == document::CHECKED_IN,
+        "openapi/skranke.v1.json is stale; mend it by: cargo run -- openapi > openapi.new && mv openapi.new openapi/skranke.v1.json"
+    );
+}
+
+#[test]
+fn every_operation_is_described_whole() {
+    let document = parsed();
+    let mut ids = Vec::new();
+    let parameter = regex::Regex::new(r"\{(\w+)\}").unwrap();
+    for (path, method, op) in operations(&document) {
+        let place = format!("{method} {path}");
+        ids.push(op["operationId"].as_str().unwrap_or_else(|| panic!("{place} has no operationId")).to_owned());
+        assert!(op["tags"].as_array().is_some_and(|t| t.len() == 1), "{place} has one tag");
+        assert!(op["summary"].as_str().is_some_and(|s| s.len() > 5), "{place} has a summary");
+        let responses = op["responses"].as_object().unwrap();
+        assert!(responses.keys().any(|s| s.starts_with('2')), "{place} succeeds somehow");
+        for (status, answer) in responses {
+            assert!(answer["description"].as_str().is_some_and(|d| !d.is_empty()), "{place} {status}");
+            if status.as_str() >= "400" {
+                assert!(
+                    answer["content"]["application/problem+json"]["example"]["code"].is_string(),
+                    "{place} {status}"
+                );
+            }
+        }
+        if path.starts_with("/v1/") {
+            assert!(op["security"].is_array(), "{place} says what it needs");
+            assert!(responses.contains_key("401"), "{place} can be refused");
+        }
+        for name in parameter.captures_iter(&path) {
+            let named = op["parameters"].as_array().unwrap().iter().any(|p| p["name"] == name[1] && p["in"] == "path");
+            assert!(named, "{place} describes {}", &name[1]);
+        }
+    }
+    let count = ids.len();
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), count, "operationIds are unique");
+}
+
+#[test]
+fn every_body_has_an_example_and_every_field_a_description() {
+    let document = parsed();
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    for (_, method, op) in operations(&document) {
+        for content in
+            [&op["requestBody"]["content"], &op["responses"]["200"]["content"], &op["responses"]["201"]["content"]]
+        {
+            for media in content.as_object().into_iter().flat_map(|c| c.values()) {
+                if let Some(name) =
+                    media["schema"]["$ref"].as_str().and_then(|r| r.strip_prefix("#/components/schemas/"))
+                {
+                    let described = schemas[name]["example"].is_object()
+                        || name.starts_with("Page_")
+                        || media["example"].is_object();
+                    assert!(described, "{method} {name} has an example");
+                }
+            }
+        }
+    }
+    for (name, schema) in schemas {
+        for (field, property) in schema["properties"].as_object().into_iter().flatten() {
+            let text = property["description"].as_str().or_else(|| property["oneOf"][0]["description"].as_str());
+            assert!(text.is_some(), "{name}.{field} has a description");
+        }
+    }
+}
+
+#[test]
+fn every_reference_leads_somewhere() {
+    let document = parsed();
+    let text = document::CHECKED_IN;
+    for found in regex::Regex::new(r##""#(/components/[^"]+)""##).unwrap().captures_iter(text) {
+        assert!(document.pointer(&found[1]).is_some(), "{} leads nowhere", &found[1]);
+    }
+}
+
+on_both! {
+    async fn the_document_and_its_pages_are_served(desk) {
+        let served = desk.get("/openapi.json").expect(200).await;
+        assert_eq!(served.bytes, document::CHECKED_IN.as_bytes());
+        assert_eq!(desk.get("/docs").expect(307).await.header("location"), Some("/docs/"));
+        let page = desk.get("/docs/").expect(200).await;
+        assert!(page.header("content-type").unwrap().starts_with("text/html"));
+        for asset in regex::Regex::new(r#"(?:src|href)="([^"]+)""#).unwrap().captures_iter(&page.text()) {
+            assert!(!asset[1].contains("//"), "{} comes from this server", &asset[1]);
+            desk.get(&format!("/docs/{}", asset[1].trim_start_matches("./"))).expect(200).await;
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Rules of the house that a machine can keep: the direction between rooms, the doors of a room, the table of codes, the
+//! table of settings, and the two schemas.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use skranke::app::config::SETTINGS;
+use skranke::kernel::Code;
+
+use crate::support::{Engine, Store};
+
+/// The rooms, from left to right. A room imports only from those before it.
+const ROOMS: [&str; 9] = ["kernel", "db", "http", "auth", "audit", "people", "tickets", "comments", "app"];
+
+/// The doors that a room may have; other files are behind them.
+const DOORS: [&str; 7] = ["mod.rs", "routes.rs", "wire.rs", "policy.rs", "domain.rs", "service.rs", "store.rs"];
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn rooms_import_only_leftwards() {
+    let import = regex::Regex::new(r"crate::(\w+)").unwrap();
+    let group = regex::Regex::new(r"use crate::\{([^;]*)\};").unwrap();
+    let there: BTreeSet<_> = std::fs::read_dir(root().join("src"))
+        .unwrap()
+        .map(|e| e.unwrap())
+        .filter(|e| e.path().is_dir())
+        .map(|e| e.file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(there, ROOMS.iter().map(|r| (*r).to_owned()).collect(), "a new room takes its place in ROOMS");
+    for (place, room) in ROOMS.iter().enumerate() {
+        for path in files(&root().join("src").join(room)) {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let mut named: Vec<String> = import.captures_iter(&text).map(|c| c[1].to_owned()).collect();
+            for names in group.captures_iter(&text) {
+                named.extend(names[1].split(',').filter_map(|n| n.trim().split("::").next().map(str::to_owned)));
+            }
+            for name in named {
+                if let Some(other) = ROOMS.iter().position(|r| *r == name) {
+                    assert!(
+                        other <= place,
+                        "{}: {room} may not import from {name}, which is to its right",
+                        path.display()
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_pure_stays_pure() {
+    for room in ROOMS {
+        let folder = root().join("src").join(room);
+        for (file, banned) in [
+            ("domain.rs", ["diesel_async", "actix_web", "crate::db", "async fn"].as_slice()),
+            ("store.rs", ["actix_web", "Clock::system", "HttpResponse"].as_slice()),
+        ] {
+            let Ok(text) = std::fs::read_to_string(folder.join(file)) else { continue };
+            for word in banned {
+                assert!(!text.contains(word), "{room}/{file} has no business with {word}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_room_has_a_door_that_says_what_it_owns() {
+    for room in ROOMS {
+        let text = std::fs::read_to_string(root().join("src").join(room).join("mod.rs")).unwrap();
+        assert!(text.starts_with("//! "), "{room}/mod.rs says what the room owns");
+    }
+    assert!(DOORS.contains(&"mod.rs"));
+}
+
+/// Every code that an answer can carry is provoked by a test; the one exception is a fault that nobody knows of.
+#[test]
+fn every_code_is_reached_by_a_test() {
+    let tests: String = files(&root().join("tests"))
+        .iter()
+        .filter(|path| !path.ends_with("house.rs"))
+        .map(|path| std::fs::read_to_string(path).unwrap())
+        .collect();
+    for code in Code::ALL.iter().filter(|code| **code != Code::Internal) {
+        assert!(tests.contains(&format!("\"{}\"", code.as_str())), "no test expects {}", code.as_str());
+    }
+}
+
+#[test]
+fn every_setting_is_in_the_readme() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    for setting in SETTINGS {
+        let row = format!("| `{}` | {} | {} |", setting.key, code(setting.default), setting.doc);
+        assert!(readme.contains(&row), "README.md lacks this row:\n{row}");
+    }
+}
+
+fn code(default: &str) -> String {
+    if default.is_empty() { String::new() } else { format!("`{default}`") }
+}
+
+/// Both migrations make the same tables, columns and indexes, and every foreign key has an index that begins with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_schemas_agree() {
+    let mut seen = Vec::new();
+    for engine in [Engine::Sqlite, Engine::Postgres] {
+        let store = Store::make(engine).await;
+        let db = skranke::db::Db::open(&store.url, 2, std::time::Duration::from_secs(5)).unwrap();
+        db.migrate().await.unwrap();
+        let shape = store.shape().await;
+        for key in &shape.foreign_keys {
+            assert!(shape.indexes.iter().any(|index| index.starts_with(key)), "{engine:?}: no index begins with {key}");
+        }
+        seen.push(shape);
+        store.drop().await;
+    }
+    assert_eq!(seen[0].columns, seen[1].columns);
+    assert_eq!(seen[0].indexes, seen[1].indexes);
+    assert_eq!(seen[0].foreign_keys, seen[1].foreign_keys);
+    assert!(seen[0].columns.len() > 80 && seen[0].foreign_keys.len() > 10);
+}

@@ -1,0 +1,295 @@
+//! Who may do what: every operation of the document × every kind of caller.
+
+use serde_json::{Value, json};
+use skranke::app::document;
+
+use crate::on_both;
+use crate::support::{Caller, Desk};
+
+/// Who may do an operation.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Rule {
+    /// Anybody, without a token.
+    Open,
+    /// Anybody with a token.
+    Known,
+    /// Requesters on what is theirs, agents and admins on all, service accounts with the scope.
+    Own(&'static str),
+    /// Agents and admins; service accounts with the scope.
+    Staff(&'static str),
+    /// As `Staff`, but requesters may see themselves and cannot tell others from none; service accounts need `admin`.
+    People,
+    /// Admins; service accounts with `admin`; all people on themselves.
+    Self_,
+    /// Admins; service accounts with `admin`.
+    Admin,
+}
+
+const RULES: &[(&str, Rule)] = &[
+    ("get_jwks", Rule::Open),
+    ("health_live", Rule::Open),
+    ("health_ready", Rule::Open),
+    ("get_openapi_document", Rule::Open),
+    ("get_me", Rule::Known),
+    ("list_tickets", Rule::Own("tickets:read")),
+    ("create_ticket", Rule::Own("tickets:write")),
+    ("get_ticket", Rule::Own("tickets:read")),
+    ("update_ticket", Rule::Own("tickets:write")),
+    ("list_ticket_events", Rule::Own("tickets:read")),
+    ("list_comments", Rule::Own("comments:read")),
+    ("create_comment", Rule::Own("comments:write")),
+    ("get_comment", Rule::Own("comments:read")),
+    ("update_comment", Rule::Own("comments:write")),
+    ("redact_comment", Rule::Admin),
+    ("list_users", Rule::People),
+    ("get_user", Rule::People),
+    ("create_user", Rule::Admin),
+    ("update_user", Rule::Self_),
+    ("delete_user", Rule::Admin),
+    ("list_teams", Rule::Staff("tickets:read")),
+    ("get_team", Rule::Staff("tickets:read")),
+    ("list_team_members", Rule::Staff("tickets:read")),
+    ("create_team", Rule::Admin),
+    ("update_team", Rule::Admin),
+    ("delete_team", Rule::Admin),
+    ("add_team_member", Rule::Admin),
+    ("remove_team_member", Rule::Admin),
+    ("list_service_accounts", Rule::Admin),
+    ("create_service_account", Rule::Admin),
+    ("get_service_account", Rule::Admin),
+    ("update_service_account", Rule::Admin),
+    ("delete_service_account", Rule::Admin),
+    ("rotate_service_account_secret", Rule::Admin),
+];
+
+/// Operations that have rules of their own, tested elsewhere. May only shrink.
+const EXCEPTIONS: &[&str] = &["create_token"];
+
+/// How an operation ends for a caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Allowed,
+    Unauthenticated,
+    Forbidden,
+    InsufficientScope,
+    NotFound,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Who {
+    Anonymous,
+    /// The requester whose ticket it is.
+    Owner,
+    /// Another requester.
+    Stranger,
+    Agent,
+    Admin,
+    /// A service account with just the scope that the operation needs.
+    WithScope,
+    /// One with every other scope.
+    WithoutScope,
+    /// An admin's token with every other scope.
+    Narrowed,
+}
+
+const ALL: [Who; 8] = [
+    Who::Anonymous,
+    Who::Owner,
+    Who::Stranger,
+    Who::Agent,
+    Who::Admin,
+    Who::WithScope,
+    Who::WithoutScope,
+    Who::Narrowed,
+];
+
+const SCOPES: [&str; 7] =
+    ["tickets:read", "tickets:write", "comments:read", "comments:write", "internal:read", "metrics:read", "admin"];
+
+impl Rule {
+    fn scope(self) -> Option<&'static str> {
+        match self {
+            Rule::Open | Rule::Known => None,
+            Rule::Own(scope) | Rule::Staff(scope) => Some(scope),
+            Rule::People | Rule::Self_ | Rule::Admin => Some("admin"),
+        }
+    }
+
+    fn expects(self, who: Who, operation: &str) -> End {
+        // Lists and creations have nobody else's thing in their path.
+        let on_a_thing = !operation.starts_with("list_tickets") && operation != "create_ticket";
+        match (self, who) {
+            (Rule::Open, _) => End::Allowed,
+            (_, Who::Anonymous) => End::Unauthenticated,
+            (Rule::Known, _) => End::Allowed,
+            (_, Who::WithScope | Who::Admin) => End::Allowed,
+            (_, Who::WithoutScope) => End::InsufficientScope,
+            // Whoever may see tickets may see people; a person may change their own profile, but not somebody else's.
+            (Rule::People, Who::Narrowed) => End::Allowed,
+            (_, Who::Narrowed) => End::InsufficientScope,
+            (Rule::Own(_), Who::Stranger) if on_a_thing => End::NotFound,
+            (Rule::Own(_), _) => End::Allowed,
+            (Rule::Staff(_), Who::Agent) | (Rule::People, Who::Agent) => End::Allowed,
+            (Rule::People, Who::Owner | Who::Stranger) if operation == "get_user" => End::NotFound,
+            (Rule::Self_, Who::Owner | Who::Stranger) => End::NotFound,
+            (Rule::Self_ | Rule::Admin | Rule::Staff(_) | Rule::People, _) => End::Forbidden,
+        }
+    }
+}
+
+struct World {
+    owner: Caller,
+    stranger: Caller,
+    agent: Caller,
+    admin: Caller,
+    team: Value,
+}
+
+/// A request for `operation` on things made for it alone, which the caller could carry out if allowed.
+async fn path_and_body(
+    desk: &Desk,
+    world: &World,
+    operation: &str,
+    path: &str,
+    caller: Option<&Caller>,
+) -> (String, Option<Value>) {
+    let mut path = path.to_owned();
+    let nth = desk.nth();
+    if path.contains("/tickets/{id}") {
+        let ticket = desk.ticket(&world.owner, json!({})).await;
+        let ticket_path = format!("/v1/tickets/{}", ticket["id"].as_str().unwrap());
+        if path.contains("{comment_id}") {
+            // Its author is whoever wants to edit it, if they can be.
+            let author = caller.filter(|_| operation == "update_comment").unwrap_or(&world.agent);
+            let body = json!({ "body": "b", "visibility": "public" });
+            let comments = format!("{ticket_path}/comments");
+            let mut made = desk.post(&comments).by(author).json(&body).send().await;
+            if made.status != 201 {
+                made = desk.post(&comments).by(&world.agent).json(&body).expect(201).await;
+            }
+            path = path.replace("{comment_id}", made.body["id"].as_str().unwrap());
+        }
+        path = path.replace("/v1/tickets/{id}", &ticket_path);
+    } else if path.contains("/users/{id}") {
+        let user = json!({ "name": "Somebody", "email": format!("s{nth}@example.org"), "role": "requester" });
+        let made = desk.post("/v1/users").by(&world.admin).json(&user).expect(201).await;
+        path = path.replace("{id}", made.body["id"].as_str().unwrap());
+    } else if path.contains("/service-accounts/{id}") {
+        let account = json!({ "name": format!("made {nth}"), "scopes": ["admin"] });
+        let made = desk.post("/v1/service-accounts").by(&world.admin).json(&account).expect(201).await;
+        path = path.replace("{id}", made.body["id"].as_str().unwrap());
+    } else if path.contains("/teams/{id}") {
+        let made =
+            desk.post("/v1/teams").by(&world.admin).json(&json!({ "name": format!("team {nth}") })).expect(201).await;
+        path = path.replace("{id}", made.body["id"].as_str().unwrap());
+        if path.contains("{user_id}") {
+            path = path.replace("{user_id}", &world.agent.id);
+            if operation == "remove_team_member" {
+                desk.put(&path).by(&world.admin).expect(204).await;
+            }
+        }
+    }
+    let body = match operation {
+        "create_ticket" => Some(json!({ "subject": "s" })),
+        "update_ticket" => Some(json!({ "subject": "changed" })),
+        "create_comment" => Some(json!({ "body": "b", "visibility": "public" })),
+        "update_comment" => Some(json!({ "body": "changed" })),
+        "create_user" => Some(json!({ "name": "New", "email": format!("n{nth}@example.org"), "role": "requester" })),
+        "update_user" => Some(json!({ "name": "Changed" })),
+        "create_team" => Some(json!({ "name": format!("new team {nth}") })),
+        "update_team" => Some(json!({ "description": "changed" })),
+        "create_service_account" => Some(json!({ "name": format!("new {nth}"), "scopes": ["admin"] })),
+        "update_service_account" => Some(json!({ "name": format!("changed {nth}") })),
+        _ => None,
+    };
+    (path, body)
+}
+
+on_both! {
+    async fn every_operation_for_every_kind_of_caller(desk) {
+        let document: Value = serde_json::from_str(document::CHECKED_IN).unwrap();
+        let admin = desk.admin().await;
+        let team = desk.post("/v1/teams").by(&admin).json(&json!({ "name": "Team" })).expect(201).await.body;
+        let world = World { owner: desk.requester().await, stranger: desk.requester().await, agent: desk.agent().await, admin, team };
+        assert!(world.team["id"].is_string());
+        let mut walked = 0;
+        for (path, methods) in document["paths"].as_object().unwrap() {
+            for (method, operation) in methods.as_object().unwrap() {
+                let id = operation["operationId"].as_str().unwrap();
+                if EXCEPTIONS.contains(&id) {
+                    continue;
+                }
+                let rule = RULES.iter().find(|(name, _)| *name == id).unwrap_or_else(|| panic!("{id} has no rule in this test")).1;
+                for who in ALL {
+                    let caller = match who {
+                        Who::Anonymous => None,
+                        Who::Owner => Some(world.owner.clone()),
+                        Who::Stranger => Some(world.stranger.clone()),
+                        Who::Agent => Some(world.agent.clone()),
+                        Who::Admin => Some(world.admin.clone()),
+                        Who::WithScope => Some(desk.account(rule.scope().unwrap_or("metrics:read")).await),
+                        Who::WithoutScope | Who::Narrowed => {
+                            let others: Vec<_> = SCOPES.into_iter().filter(|s| Some(*s) != rule.scope()).collect();
+                            Some(match who {
+                                Who::Narrowed => desk.narrowed(&world.admin, &others.join(" ")),
+                                _ => desk.account(&others.join(" ")).await,
+                            })
+                        }
+                    };
+                    let (path, body) = path_and_body(desk, &world, id, path, caller.as_ref()).await;
+                    let mut ask = desk.ask(method.to_uppercase().parse().unwrap(), &path);
+                    if let Some(caller) = &caller {
+                        ask = ask.by(caller);
+                    }
+                    if let Some(body) = &body {
+                        ask = ask.json(body);
+                    }
+                    let answer = ask.send().await;
+                    let end = match (answer.status.as_u16(), answer.body["code"].as_str()) {
+                        (200..=299, _) => End::Allowed,
+                        (401, Some("unauthenticated")) => End::Unauthenticated,
+                        (403, Some("forbidden")) => End::Forbidden,
+                        (403, Some("insufficient_scope")) => End::InsufficientScope,
+                        (404, Some("not_found")) => End::NotFound,
+                        other => panic!("{id} for {who:?}: {other:?} {}", answer.text()),
+                    };
+                    assert_eq!(end, rule.expects(who, id), "{id} for {who:?}: {}", answer.text());
+                    match end {
+                        End::Unauthenticated => assert_eq!(answer.header("www-authenticate"), Some("Bearer realm=\"skranke\"")),
+                        End::InsufficientScope => {
+                            let challenge = answer.header("www-authenticate").unwrap();
+                            assert!(challenge.contains("error=\"insufficient_scope\"") && challenge.contains("scope=\""), "{challenge}");
+                        }
+                        _ => {}
+                    }
+                    walked += 1;
+                }
+            }
+        }
+        assert_eq!(walked, RULES.len() * ALL.len(), "a rule for an operation that is no more");
+    }
+
+    /// Who may not is told so before the body is looked at.
+    async fn authentication_is_judged_before_the_body(desk) {
+        let requester = desk.requester().await;
+        for path in ["/v1/tickets", "/v1/users", "/v1/teams", "/v1/service-accounts"] {
+            for body in ["{", "{\"nope\": 1}"] {
+                desk.post(path).raw("application/json", body).refused(401, "unauthenticated").await;
+            }
+            desk.post(path).raw("text/plain", vec![b'x'; 600_000]).refused(401, "unauthenticated").await;
+        }
+        for path in ["/v1/users", "/v1/teams", "/v1/service-accounts"] {
+            desk.post(path).by(&requester).raw("application/json", "{").refused(403, "forbidden").await;
+        }
+    }
+
+    async fn a_token_that_has_expired_is_told_so(desk) {
+        let agent = desk.agent().await;
+        let short = desk.narrowed(&agent, "tickets:read");
+        desk.get("/v1/tickets").by(&short).expect(200).await;
+        desk.clock.pass_s(3600 + 31);
+        let refused = desk.get("/v1/tickets").by(&short).refused(401, "token_expired").await;
+        assert_eq!(refused.header("www-authenticate"), Some("Bearer realm=\"skranke\", error=\"invalid_token\""));
+        desk.get("/v1/tickets").by(&agent).expect(200).await;
+    }
+}
