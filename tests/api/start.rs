@@ -16,6 +16,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use skranke::app::config::SETTINGS;
 use skranke::auth::keys::Key;
+use skranke::db::DatabaseUrl;
 
 use crate::support::{Answer, Ask, Caller, Engine, Hold, Store};
 
@@ -72,9 +73,9 @@ impl Place {
     /// A place that works on `store`, with a key if there cannot be one beside the database.
     fn on(store: &Store) -> Self {
         let place = Self::new().with("DATABASE_URL", store.url_text()).with("SKRANKE_DATABASE_POOL_SIZE", "2");
-        match store.engine {
-            Engine::Sqlite => place,
-            Engine::Postgres => place.with("SKRANKE_SIGNING_KEY", Key::generate_pem().unwrap().reveal()),
+        match store.url {
+            DatabaseUrl::Sqlite(_) => place,
+            DatabaseUrl::Postgres(_) => place.with("SKRANKE_SIGNING_KEY", Key::generate_pem().unwrap().reveal()),
         }
     }
 
