@@ -34,6 +34,7 @@ async fn get_document() -> actix_web::HttpResponse {
 /// The pages at `/docs/`.
 pub fn swagger_config() -> utoipa_swagger_ui::Config<'static> {
     utoipa_swagger_ui::Config::new(["/openapi.json"])
+        .validator_url("none")
         .try_it_out_enabled(true)
         .persist_authorization(true)
         .deep_linking(true)
@@ -95,6 +96,7 @@ fn refine_schemas(schemas: &mut Value) {
             schemas[&name]["properties"]["items"]["items"] = json!({ "$ref": format!("#/components/schemas/{item}") });
         }
     }
+    open_free_objects(schemas);
     let problem = &mut schemas["Problem"]["properties"];
     problem["code"]["enum"] = Code::ALL.iter().map(|code| code.as_str()).collect();
     problem["legal"] = json!({
@@ -112,6 +114,25 @@ fn refine_schemas(schemas: &mut Value) {
     problem["error_description"] = json!({
         "description": "From the token endpoint: the same as `detail` (RFC 6749, 5.2).", "type": "string",
     });
+}
+
+/// An object without declared fields is a free one; generated clients take it for an empty one unless told.
+fn open_free_objects(schema: &mut Value) {
+    match schema {
+        Value::Object(members) => {
+            let is_object = match members.get("type") {
+                Some(Value::Array(types)) => types.iter().any(|t| t == "object"),
+                Some(one) => one == "object",
+                None => false,
+            };
+            if is_object && !members.contains_key("properties") {
+                members.entry("additionalProperties").or_insert(Value::Bool(true));
+            }
+            members.iter_mut().filter(|(name, _)| *name != "example").for_each(|(_, member)| open_free_objects(member));
+        }
+        Value::Array(items) => items.iter_mut().for_each(open_free_objects),
+        _ => {}
+    }
 }
 
 fn description() -> String {

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use actix_cors::Cors;
 use actix_web::dev::{ResourceDef, Server};
 use actix_web::http::{Method, header};
-use actix_web::middleware::{Compress, from_fn};
+use actix_web::middleware::{Compress, Condition, from_fn};
 use actix_web::{App, HttpRequest, HttpServer, web};
 use utoipa_actix_web::AppExt;
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -57,7 +57,7 @@ pub fn build(settings: Settings, listener: TcpListener) -> std::io::Result<Serve
     let mut server = HttpServer::new(move || {
         App::new()
             .wrap(Compress::default())
-            .wrap(cors(&cors_origins))
+            .wrap(Condition::new(!cors_origins.is_empty(), cors(&cors_origins)))
             .wrap(from_fn(edge))
             .app_data(state.clone())
             .app_data(authority.clone())

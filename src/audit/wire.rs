@@ -1,6 +1,6 @@
 //! Events as clients see them.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::domain::{EventKind, Visibility};
@@ -54,12 +54,11 @@ pub struct EventBody {
     #[schema(required)]
     pub comment_id: Option<CommentId>,
     /// Every field that changed.
-    #[schema(value_type = Vec<ChangeBody>)]
-    pub changes: serde_json::Value,
+    pub changes: Vec<ChangeBody>,
 }
 
 /// One field, before and after.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Change)]
 pub struct ChangeBody {
     /// The field's name.
@@ -82,7 +81,8 @@ impl From<EventRow> for EventBody {
             visibility: row.visibility,
             actor: Named::of(row.actor_id, row.actor_name),
             comment_id: row.comment_id,
-            changes: row.changes.0,
+            // Written by this room alone, in this very form.
+            changes: serde_json::from_value(row.changes.0).unwrap_or_default(),
         }
     }
 }

@@ -73,6 +73,7 @@ impl Db {
         let engine = match url {
             DatabaseUrl::Sqlite(path) => {
                 make_folder(path)?;
+                make_private(path)?;
                 Engine::Sqlite(sqlite::Sqlite::open(path)?)
             }
             DatabaseUrl::Postgres(url) => {
@@ -144,4 +145,13 @@ fn make_folder(path: &Path) -> Result<(), Problem> {
             .map_err(|e| Problem::unavailable(format!("cannot make the folder {}: {e}", folder.display()))),
         _ => Ok(()),
     }
+}
+
+/// What people tell a helpdesk is for nobody else on the machine to read. SQLite gives its further files the same mode.
+fn make_private(path: &Path) -> Result<(), Problem> {
+    let mut options = std::fs::OpenOptions::new();
+    options.append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop).map_err(|e| Problem::unavailable(format!("cannot open {}: {e}", path.display())))
 }

@@ -112,9 +112,9 @@ pub struct NewTicket {
     /// One line that says what it is about.
     #[schema(value_type = String, min_length = 1, max_length = 255)]
     pub subject: Line<255>,
-    /// All there is to say: at most 64 KiB of UTF-8.
+    /// All there is to say: at most 64 KiB of UTF-8; empty unless said.
     #[deserr(default)]
-    #[schema(value_type = Option<String>, max_length = 65536, nullable = false, default = "")]
+    #[schema(value_type = Option<String>, max_length = 65536, nullable = false)]
     pub description: Option<Prose<0, 65536>>,
     /// How urgent it is; `normal` unless said.
     #[deserr(default)]
