@@ -155,9 +155,10 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         print!("{}", document::generate()?);
         return Ok(());
     }
-    let config =
-        Config::load(std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))))
-            .map_err(Failure::Settings)?;
+    let config = Config::load(
+        std::env::vars_os().map(|(k, v)| (k.to_string_lossy().into_owned(), v.to_string_lossy().into_owned())),
+    )
+    .map_err(Failure::Settings)?;
     start_log(&config);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
@@ -233,6 +234,8 @@ async fn serve(config: Config) -> Result<(), Failure> {
 /// What a newcomer wants to know first.
 fn greet(config: &Config, address: std::net::SocketAddr) {
     let this = std::env::args().next().unwrap_or_else(|| "skranke".into());
+    let plain = this.chars().all(|c| c.is_alphanumeric() || "/._-+".contains(c));
+    let this = if plain { this } else { format!("'{}'", this.replace('\'', r"'\''")) };
     let data = match &config.database {
         DatabaseUrl::Sqlite(path) => path.display().to_string(),
         DatabaseUrl::Postgres(_) => "PostgreSQL".into(),

@@ -83,7 +83,10 @@ fn email() -> String {
 }
 
 fn secret<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Secret<String>>, D::Error> {
-    Ok(Option::<String>::deserialize(from)?.map(Secret::new))
+    // The error that comes with it may show the value.
+    let text =
+        Option::<String>::deserialize(from).map_err(|_| serde::de::Error::custom("secret should be a string"))?;
+    Ok(text.map(Secret::new))
 }
 
 /// One outside issuer, checked.

@@ -26,19 +26,20 @@ pub enum DatabaseUrl {
 }
 
 impl std::str::FromStr for DatabaseUrl {
-    type Err = &'static str;
+    type Err = String;
 
     fn from_str(url: &str) -> Result<Self, Self::Err> {
+        const EXPECTED: &str =
+            "should be sqlite://PATH (for example sqlite://data/skranke.db) or postgres://USER:PASSWORD@HOST/DATABASE";
         match url.split_once("://") {
             Some(("sqlite", path)) if !path.is_empty() && !path.starts_with(':') => {
                 Ok(Self::Sqlite(PathBuf::from(path)))
             }
-            Some(("postgres" | "postgresql", _)) => {
-                Ok(Self::Postgres(crate::kernel::secret::Secret::new(url.to_owned())))
-            }
-            _ => Err(
-                "should be sqlite://PATH (for example sqlite://data/skranke.db) or postgres://USER:PASSWORD@HOST/DATABASE",
-            ),
+            Some(("postgres" | "postgresql", _)) => match postgres::parse(url) {
+                Ok(_) => Ok(Self::Postgres(crate::kernel::secret::Secret::new(url.to_owned()))),
+                Err(what) => Err(format!("{EXPECTED}: {what}")),
+            },
+            _ => Err(EXPECTED.into()),
         }
     }
 }

@@ -119,7 +119,7 @@ async fn connect(
 
 /// Reads the URL. Without `sslmode`, a server on this machine is spoken to in the clear and any other with TLS when
 /// it offers it; `sslmode=require` always verifies the certificate.
-fn parse(url: &str) -> Result<tokio_postgres::Config, String> {
+pub(super) fn parse(url: &str) -> Result<tokio_postgres::Config, String> {
     let mut config: tokio_postgres::Config = url.parse().map_err(|e: tokio_postgres::Error| {
         let source = std::error::Error::source(&e).map(|s| format!(": {s}")).unwrap_or_default();
         format!("{e}{source}")

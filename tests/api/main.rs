@@ -9,4 +9,6 @@ mod conventions;
 mod document;
 mod house;
 mod matrix;
+mod people;
+mod start;
 mod tickets;

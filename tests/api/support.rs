@@ -347,7 +347,7 @@ impl Desk {
 }
 
 /// A request in the making.
-pub struct Ask(reqwest::RequestBuilder);
+pub struct Ask(pub reqwest::RequestBuilder);
 
 impl Ask {
     pub fn by(self, caller: &Caller) -> Self {
