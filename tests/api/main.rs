@@ -3,6 +3,8 @@
 
 mod support;
 
+mod auth;
 mod comments;
 mod conventions;
+mod issuers;
 mod tickets;
