@@ -309,7 +309,9 @@ async fn health(config: &Config) -> Result<(), Failure> {
     if address.ip().is_unspecified() {
         address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
     }
-    let answer =
-        reqwest::get(format!("http://{address}/health/ready")).await.map_err(|e| Failure::Other(e.to_string()))?;
+    // A proxy knows nothing of this machine.
+    let client = reqwest::Client::builder().no_proxy().build().map_err(|e| Failure::Other(e.to_string()))?;
+    let asked = client.get(format!("http://{address}/health/ready")).send().await;
+    let answer = asked.map_err(|e| Failure::Other(e.to_string()))?;
     if answer.status().is_success() { Ok(()) } else { Err(Failure::Other(format!("not ready: {}", answer.status()))) }
 }

@@ -77,9 +77,9 @@ impl Authority {
                 self.granted(&account, narrowed, None, now, clock)
             }
             Grant::Password { username, password } => {
-                let person = self.known_person(db, username, password).await?;
+                let (person, hash) = self.known_person(db, username, password).await?;
                 let narrowed = narrow(most(&person), wanted)?;
-                let refresh_token = self.log_in(db, person.id, narrowed, now, clock).await?;
+                let refresh_token = self.log_in(db, person.id, hash, narrowed, now, clock).await?;
                 self.granted(&person, narrowed, Some(refresh_token), now, clock)
             }
             Grant::RefreshToken(token) => {
@@ -103,22 +103,29 @@ impl Authority {
         Ok(Granted { access_token, expires_in_s, scopes, refresh_token })
     }
 
-    /// The active person with this address and password. Takes as long when there is none.
-    async fn known_person(&self, db: &Db, username: String, password: Secret<String>) -> Result<KnownRow, Problem> {
+    /// The active person with this address and password, and its hash. Takes as long when there is none.
+    async fn known_person(
+        &self,
+        db: &Db,
+        username: String,
+        password: Secret<String>,
+    ) -> Result<(KnownRow, String), Problem> {
         let found = match Email::parse(username) {
             Ok(email) => db.read(async |conn| store::by_email(conn, email.as_str()).await).await?,
             Err(_) => None,
         };
         let (person, hash) = found.unzip();
-        let right = self.passwords.verify(password, hash.flatten()).await?;
-        person.filter(|person| right && person.active).ok_or_else(|| refused("invalid_grant"))
+        let hash = hash.flatten();
+        let right = self.passwords.verify(password, hash.clone()).await?;
+        person.filter(|person| right && person.active).zip(hash).ok_or_else(|| refused("invalid_grant"))
     }
 
-    /// Begins a family of refresh tokens.
+    /// Begins a family of refresh tokens, unless the person's password has changed since it was verified.
     async fn log_in(
         &self,
         db: &Db,
         principal_id: PrincipalId,
+        hash: String,
         narrowed: Option<Scopes>,
         now: Instant,
         clock: &Clock,
@@ -134,7 +141,13 @@ impl Authority {
             used_at: None,
             revoked_at: None,
         };
-        db.write(async move |tx| store::add_refresh_token(tx, &row).await).await?;
+        db.write(async move |tx| {
+            if !store::holds_password(tx, row.principal_id, &hash).await? {
+                return Err(refused("invalid_grant"));
+            }
+            store::add_refresh_token(tx, &row).await
+        })
+        .await?;
         Ok(token)
     }
 

@@ -120,6 +120,19 @@ fn is_taken(error: &diesel::result::Error) -> bool {
         || is_duplicate(error, "principals_email_key", "principals.email")
 }
 
+/// Whether the person `id` is active and still has the password that `hash` is of. Writes the row as it is, since
+/// PostgreSQL lets one of two transactions begin anew only if both write it: whoever changes the password at the same
+/// time then also ends the login that this transaction begins.
+///
+/// # Errors
+/// When the database is away; transient when the person has just been changed.
+pub async fn holds_password(tx: &mut Conn, id: PrincipalId, hash: &str) -> Result<bool, Problem> {
+    let person =
+        principals::table.find(id).filter(principals::password_hash.eq(hash)).filter(principals::active.eq(true));
+    let same = principals::active.eq(true);
+    Ok(on_each!(tx, |c| diesel::update(person).set(same).execute(c).await)? == 1)
+}
+
 /// A refresh token as it is stored.
 #[derive(Debug, Clone, Queryable, Selectable, Insertable)]
 #[diesel(table_name = refresh_tokens)]

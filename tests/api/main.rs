@@ -4,10 +4,12 @@
 
 mod support;
 
+mod auth;
 mod comments;
 mod conventions;
 mod document;
 mod house;
+mod issuers;
 mod matrix;
 mod people;
 mod start;

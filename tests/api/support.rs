@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
@@ -144,7 +144,7 @@ pub struct Desk {
     pub store: Store,
     pub settings: server::Settings,
     http: reqwest::Client,
-    handles: Vec<actix_web::dev::ServerHandle>,
+    handles: Mutex<Vec<actix_web::dev::ServerHandle>>,
     count: AtomicU64,
 }
 
@@ -201,7 +201,7 @@ impl Desk {
             store,
             settings,
             http: reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap(),
-            handles: vec![],
+            handles: Mutex::default(),
             count: AtomicU64::new(0),
         };
         desk.url = desk.another_instance();
@@ -209,20 +209,26 @@ impl Desk {
     }
 
     /// One more server on the same database; gives its address.
-    pub fn another_instance(&mut self) -> String {
+    pub fn another_instance(&self) -> String {
+        self.instance_with(|settings| settings)
+    }
+
+    /// One more server on the same database, with other settings; gives its address.
+    pub fn instance_with(&self, adapt: impl FnOnce(server::Settings) -> server::Settings) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         // Another process would know nothing of the requests that this one is working on.
-        let mut settings = self.settings.clone();
+        let mut settings = adapt(self.settings.clone());
         settings.state.in_flight = Default::default();
         let server = server::build(settings, listener).unwrap();
-        self.handles.push(server.handle());
+        self.handles.lock().unwrap().push(server.handle());
         tokio::spawn(server);
         url
     }
 
     pub async fn close(self) {
-        for handle in &self.handles {
+        let handles = self.handles.into_inner().unwrap();
+        for handle in &handles {
             handle.stop(false).await;
         }
         self.store.drop().await;

@@ -1,0 +1,637 @@
+//! Tokens of outside issuers: whose keys they are signed with, what their claims mean here, and whom they make.
+
+use std::collections::HashSet;
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+
+use actix_web::http::StatusCode;
+use actix_web::{App, HttpResponse, HttpServer, web};
+use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
+use aws_lc_rs::hmac;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::KeySize;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair,
+};
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use futures::future::join_all;
+use reqwest::Method;
+use serde_json::{Value, json};
+use skranke::auth::issuers::IssuerConfig;
+use skranke::auth::keys::Keys;
+use skranke::auth::service::Authority;
+
+use crate::auth::{copy_of, jwt, with};
+use crate::on_both;
+use crate::support::{Answer, Ask, Caller, Desk};
+
+const NAME: &str = "https://id.example.org/realms/desk";
+const SECRET: &str = "a secret of more than thirty-two bytes";
+
+/// What an issuer signs with.
+enum Signer {
+    Rsa(&'static RsaKeyPair),
+    Ec(EcdsaKeyPair),
+    Ed(Ed25519KeyPair),
+}
+
+impl Signer {
+    /// The one RSA key, since it takes long to make.
+    fn rsa() -> Self {
+        static KEY: OnceLock<RsaKeyPair> = OnceLock::new();
+        Self::Rsa(KEY.get_or_init(|| RsaKeyPair::generate(KeySize::Rsa2048).unwrap()))
+    }
+
+    fn ec() -> Self {
+        Self::Ec(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap())
+    }
+
+    fn ed() -> Self {
+        Self::Ed(Ed25519KeyPair::generate().unwrap())
+    }
+
+    fn alg(&self) -> &'static str {
+        match self {
+            Self::Rsa(_) => "RS256",
+            Self::Ec(_) => "ES256",
+            Self::Ed(_) => "EdDSA",
+        }
+    }
+
+    fn jwk(&self, kid: &str) -> Value {
+        let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        match self {
+            Self::Rsa(pair) => {
+                json!({ "kty": "RSA", "alg": "RS256", "use": "sig", "kid": kid, "n": text(modulus(pair)), "e": "AQAB" })
+            }
+            Self::Ec(pair) => {
+                let point = pair.public_key().as_ref();
+                json!({ "kty": "EC", "crv": "P-256", "kid": kid, "x": text(&point[1..33]), "y": text(&point[33..]) })
+            }
+            Self::Ed(pair) => {
+                json!({ "kty": "OKP", "crv": "Ed25519", "kid": kid, "x": text(pair.public_key().as_ref()) })
+            }
+        }
+    }
+
+    fn sign(&self, message: &[u8]) -> Vec<u8> {
+        let random = SystemRandom::new();
+        match self {
+            Self::Rsa(pair) => {
+                let mut signature = vec![0; pair.public_modulus_len()];
+                pair.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature).unwrap();
+                signature
+            }
+            Self::Ec(pair) => pair.sign(&random, message).unwrap().as_ref().to_vec(),
+            Self::Ed(pair) => pair.sign(message).as_ref().to_vec(),
+        }
+    }
+
+    fn token(&self, kid: &str, claims: &Value) -> String {
+        jwt(json!({ "typ": "JWT", "alg": self.alg(), "kid": kid }), claims, |message| self.sign(message))
+    }
+}
+
+/// The modulus of a key of 2048 bits: the 256 bytes after the heads of the sequence and of its first integer.
+fn modulus(pair: &RsaKeyPair) -> &[u8] {
+    &pair.public_key().as_ref()[9..265]
+}
+
+fn rsa_pem(pair: &RsaKeyPair) -> String {
+    let spki: PublicKeyX509Der<'_> = pair.public_key().as_der().unwrap();
+    format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(spki.as_ref()))
+}
+
+/// A token signed with a shared secret.
+fn mac(secret: &[u8], header: Value, claims: &Value) -> String {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
+    jwt(with(&json!({ "alg": "HS256" }), header), claims, |message| hmac::sign(&key, message).as_ref().to_vec())
+}
+
+/// A server with an issuer's keys, which counts how often it is asked.
+struct KeyServer {
+    url: String,
+    answer: Arc<Mutex<(StatusCode, String)>>,
+    asked: Arc<AtomicUsize>,
+    handle: actix_web::dev::ServerHandle,
+}
+
+impl KeyServer {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/keys", listener.local_addr().unwrap());
+        let answer = Arc::new(Mutex::new((StatusCode::OK, String::new())));
+        let asked = Arc::new(AtomicUsize::new(0));
+        let (says, counts) = (answer.clone(), asked.clone());
+        let app = move || {
+            let (says, counts) = (says.clone(), counts.clone());
+            App::new().default_service(web::to(move || {
+                counts.fetch_add(1, Ordering::SeqCst);
+                let (status, body) = says.lock().unwrap().clone();
+                std::future::ready(HttpResponse::build(status).content_type("application/json").body(body))
+            }))
+        };
+        let server = HttpServer::new(app).workers(1).disable_signals().listen(listener).unwrap().run();
+        let handle = server.handle();
+        tokio::spawn(server);
+        Self { url, answer, asked, handle }
+    }
+
+    fn says(&self, status: u16, body: &str) {
+        *self.answer.lock().unwrap() = (StatusCode::from_u16(status).unwrap(), body.to_owned());
+    }
+
+    fn has(&self, keys: &[Value]) {
+        self.says(200, &json!({ "keys": keys }).to_string());
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    async fn close(self) {
+        self.handle.stop(false).await;
+    }
+}
+
+/// One more instance on the desk's database, which trusts the issuers of `configs`; gives its address.
+fn trusting(desk: &Desk, configs: &[Value]) -> String {
+    let configs: Vec<IssuerConfig> = configs.iter().map(|one| serde_json::from_value(one.clone()).unwrap()).collect();
+    let ours = &desk.authority;
+    let keys = Keys::new(copy_of(ours.keys.signer()), None);
+    let authority = Authority::new(keys, ours.issuer.clone(), ours.audience.clone(), ours.lifetimes, &configs);
+    desk.instance_with(|mut settings| {
+        settings.authority = authority.unwrap().into();
+        settings
+    })
+}
+
+/// An instance that trusts `NAME` by a shared secret, with `changes` to how.
+fn trusting_by_secret(desk: &Desk, changes: Value) -> String {
+    trusting(desk, &[with(&json!({ "issuer": NAME, "secret": SECRET, "algorithms": ["HS256"] }), changes)])
+}
+
+/// Good claims of ada's, with `changes` to them.
+fn claims(desk: &Desk, changes: Value) -> Value {
+    let exp = desk.clock.now().seconds() + 30 * 86_400;
+    with(&json!({ "iss": NAME, "aud": "skranke", "sub": "ada", "exp": exp, "name": "Ada" }), changes)
+}
+
+/// A token of `NAME` by its shared secret.
+fn shared(desk: &Desk, changes: Value) -> String {
+    mac(SECRET.as_bytes(), json!({}), &claims(desk, changes))
+}
+
+fn me(desk: &Desk, url: &str, token: &str) -> Ask {
+    desk.ask_at(url, Method::GET, "/v1/me").token(token)
+}
+
+fn id(answer: &Answer) -> String {
+    answer.body["id"].as_str().unwrap().to_owned()
+}
+
+async fn user(desk: &Desk, admin: &Caller, id: &str) -> Value {
+    desk.get(&format!("/v1/users/{id}")).by(admin).expect(200).await.body
+}
+
+async fn change(desk: &Desk, admin: &Caller, id: &str, patch: Value) {
+    desk.patch(&format!("/v1/users/{id}")).by(admin).json(&patch).expect(200).await;
+}
+
+on_both! {
+    async fn tokens_signed_by_rs256_es256_and_eddsa_are_good_here(desk) {
+        let (admin, keys) = (desk.admin().await, KeyServer::start());
+        let signers = [("r", Signer::rsa()), ("c", Signer::ec()), ("d", Signer::ed())];
+        keys.has(&signers.iter().map(|(kid, signer)| signer.jwk(kid)).collect::<Vec<_>>());
+        let url = trusting(desk, &[json!({ "issuer": NAME, "jwks_url": keys.url, "algorithms": ["RS256", "ES256", "EdDSA"] })]);
+        assert_eq!(keys.asked(), 0, "not before there is a token");
+        for (kid, signer) in &signers {
+            let token = signer.token(kid, &claims(desk, json!({ "sub": kid, "email": format!("{kid}@example.org") })));
+            let known = me(desk, &url, &token).expect(200).await.body;
+            assert_eq!(
+                known,
+                json!({
+                    "id": known["id"], "kind": "person", "name": "Ada", "email": format!("{kid}@example.org"), "role": "requester",
+                    "scopes": ["tickets:read", "tickets:write", "comments:read", "comments:write"],
+                })
+            );
+            let person = user(desk, &admin, known["id"].as_str().unwrap()).await;
+            assert_eq!((&person["issuer"], &person["has_password"], &person["version"]), (&json!(NAME), &json!(false), &json!(1)));
+            // They can do what people here can.
+            desk.ask_at(&url, Method::POST, "/v1/tickets").token(&token).json(&json!({ "subject": "s" })).expect(201).await;
+            // Whoever is not told to trust the issuer does not.
+            me(desk, &desk.url, &token).refused(401, "unauthenticated").await;
+        }
+        assert_eq!(keys.asked(), 1);
+        // Without a kid there must be no choice.
+        for (_, signer) in &signers {
+            let token = jwt(json!({ "alg": signer.alg() }), claims(desk, json!({})), |message| signer.sign(message));
+            me(desk, &url, &token).expect(200).await;
+        }
+        desk.clock.pass_s(30);
+        keys.has(&[signers[2].1.jwk("d"), Signer::ed().jwk("e")]);
+        me(desk, &url, &Signer::ed().token("new", &claims(desk, json!({})))).refused(401, "unauthenticated").await;
+        let token = jwt(json!({ "alg": "EdDSA" }), claims(desk, json!({})), |message| signers[2].1.sign(message));
+        me(desk, &url, &token).refused(401, "unauthenticated").await;
+        keys.close().await;
+    }
+
+    async fn a_public_key_is_never_taken_for_a_secret(desk) {
+        let keys = KeyServer::start();
+        let signer = Signer::rsa();
+        let Signer::Rsa(pair) = &signer else { unreachable!() };
+        keys.has(&[signer.jwk("r")]);
+        let pem = rsa_pem(pair);
+        let by_pem = "https://pem.example.org";
+        let url = trusting(desk, &[json!({ "issuer": NAME, "jwks_url": keys.url }), json!({ "issuer": by_pem, "pem": pem })]);
+        let spki: PublicKeyX509Der<'_> = pair.public_key().as_der().unwrap();
+        let modulus = modulus(pair);
+        for name in [NAME, by_pem] {
+            let claims = claims(desk, json!({ "iss": name }));
+            me(desk, &url, &signer.token("r", &claims)).expect(200).await;
+            for secret in [
+                pem.as_bytes(), pem.trim().as_bytes(), spki.as_ref(), pair.public_key().as_ref(), modulus,
+                URL_SAFE_NO_PAD.encode(modulus).as_bytes(), signer.jwk("r").to_string().as_bytes(), b"",
+            ] {
+                me(desk, &url, &mac(secret, json!({ "kid": "r" }), &claims)).refused(401, "unauthenticated").await;
+            }
+            for alg in ["none", "None", "RS384", "RS512", "PS256", "HS256", "ES256", "EdDSA"] {
+                let token = jwt(json!({ "alg": alg, "kid": "r" }), &claims, |message| signer.sign(message));
+                me(desk, &url, &token).refused(401, "unauthenticated").await;
+                let token = jwt(json!({ "alg": alg, "kid": "r" }), &claims, |_| vec![]);
+                me(desk, &url, &token).refused(401, "unauthenticated").await;
+            }
+        }
+        keys.close().await;
+    }
+
+    async fn only_the_algorithms_of_the_issuers_list_are_taken(desk) {
+        let keys = KeyServer::start();
+        let (rsa, ec, ed) = (Signer::rsa(), Signer::ec(), Signer::ed());
+        keys.has(&[rsa.jwk("r"), ec.jwk("c"), ed.jwk("d")]);
+        let config = |name: &str, algorithms: Value| json!({ "issuer": name, "jwks_url": keys.url, "algorithms": algorithms });
+        let url = trusting(desk, &[config(NAME, json!(["ES256"])), config("https://b.example.org", json!(["EdDSA", "RS256"]))]);
+        for (name, good, bad) in [
+            (NAME, vec![("c", &ec)], vec![("r", &rsa), ("d", &ed)]),
+            ("https://b.example.org", vec![("r", &rsa), ("d", &ed)], vec![("c", &ec)]),
+        ] {
+            let claims = claims(desk, json!({ "iss": name }));
+            for (kid, signer) in good {
+                me(desk, &url, &signer.token(kid, &claims)).expect(200).await;
+            }
+            for (kid, signer) in bad {
+                me(desk, &url, &signer.token(kid, &claims)).refused(401, "unauthenticated").await;
+            }
+        }
+        keys.close().await;
+    }
+
+    async fn a_shared_secret_is_good_for_hs256_alone(desk) {
+        let url = trusting_by_secret(desk, json!({}));
+        let claims = claims(desk, json!({}));
+        let (rsa, ed) = (Signer::rsa(), Signer::ed());
+        me(desk, &url, &mac(SECRET.as_bytes(), json!({ "kid": "any" }), &claims)).expect(200).await;
+        me(desk, &url, &mac(&SECRET.as_bytes()[1..], json!({}), &claims)).refused(401, "unauthenticated").await;
+        me(desk, &url, &mac(b"", json!({}), &claims)).refused(401, "unauthenticated").await;
+        me(desk, &url, &mac(SECRET.as_bytes(), json!({ "alg": "HS384" }), &claims)).refused(401, "unauthenticated").await;
+        me(desk, &url, &mac(SECRET.as_bytes(), json!({ "alg": "none" }), &claims)).refused(401, "unauthenticated").await;
+        me(desk, &url, &rsa.token("r", &claims)).refused(401, "unauthenticated").await;
+        me(desk, &url, &ed.token("d", &claims)).refused(401, "unauthenticated").await;
+        // The secret of an issuer is not ours.
+        let ours = with(&claims, json!({ "iss": "skranke" }));
+        let kid = &desk.authority.keys.signer().kid;
+        me(desk, &url, &mac(SECRET.as_bytes(), json!({ "kid": kid }), &ours)).refused(401, "unauthenticated").await;
+    }
+
+    async fn tokens_that_are_not_meant_for_us_make_nobody(desk) {
+        let (admin, url) = (desk.admin().await, trusting_by_secret(desk, json!({})));
+        let before = desk.all(&admin, "/v1/users").await.len();
+        let now = desk.clock.now().seconds();
+        for (what, changes, code) in [
+            ("another audience", json!({ "aud": "another" }), "unauthenticated"),
+            ("a list without ours", json!({ "aud": ["another", "third"] }), "unauthenticated"),
+            ("no audience", json!({ "aud": null }), "unauthenticated"),
+            ("another issuer", json!({ "iss": "https://evil.example.org" }), "unauthenticated"),
+            ("nearly the issuer", json!({ "iss": format!("{NAME}/") }), "unauthenticated"),
+            ("two issuers", json!({ "iss": [NAME, "skranke"] }), "unauthenticated"),
+            ("no issuer", json!({ "iss": null }), "unauthenticated"),
+            ("expired", json!({ "exp": now - 30 }), "token_expired"),
+            ("expired, for others", json!({ "exp": now - 30, "aud": "another" }), "unauthenticated"),
+            ("no expiry", json!({ "exp": null }), "unauthenticated"),
+            ("an expiry in words", json!({ "exp": "tomorrow" }), "unauthenticated"),
+            ("not yet valid", json!({ "nbf": now + 31 }), "unauthenticated"),
+            ("no subject", json!({ "sub": null }), "unauthenticated"),
+            ("an empty subject", json!({ "sub": "" }), "unauthenticated"),
+            ("a blank subject", json!({ "sub": " " }), "unauthenticated"),
+            ("a number", json!({ "sub": 7 }), "unauthenticated"),
+            ("a list", json!({ "sub": ["ada"] }), "unauthenticated"),
+            ("a NUL", json!({ "sub": "a\u{0}b" }), "unauthenticated"),
+            ("a long one", json!({ "sub": "x".repeat(256) }), "unauthenticated"),
+        ] {
+            let answer = me(desk, &url, &shared(desk, changes)).send().await;
+            assert_eq!((answer.status.as_u16(), answer.body["code"].as_str()), (401, Some(code)), "{what}");
+        }
+        let text = claims(desk, json!({})).to_string().replace("\"Ada\"", "\"\\ud800\"");
+        let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes());
+        let surrogate = jwt(json!({ "alg": "HS256" }), text, |message| hmac::sign(&key, message).as_ref().to_vec());
+        me(desk, &url, &surrogate).refused(401, "unauthenticated").await;
+        for crit in [json!(["exp"]), json!([])] {
+            let token = mac(SECRET.as_bytes(), json!({ "crit": crit }), &claims(desk, json!({})));
+            me(desk, &url, &token).refused(401, "unauthenticated").await;
+        }
+        assert_eq!(desk.all(&admin, "/v1/users").await.len(), before);
+        // An issuer may have an audience of its own; then ours is not good enough.
+        let url = trusting_by_secret(desk, json!({ "audience": "helpdesk" }));
+        me(desk, &url, &shared(desk, json!({}))).refused(401, "unauthenticated").await;
+        me(desk, &url, &shared(desk, json!({ "aud": ["x", "helpdesk"] }))).expect(200).await;
+    }
+
+    async fn each_issuer_speaks_for_its_own_people(desk) {
+        let (one, two) = (KeyServer::start(), KeyServer::start());
+        let (theirs, others) = (Signer::ed(), Signer::ed());
+        one.has(&[theirs.jwk("k")]);
+        two.has(&[others.jwk("k"), others.jwk("l")]);
+        let other = "https://other.example.org";
+        let url = trusting(desk, &[
+            json!({ "issuer": NAME, "jwks_url": one.url, "algorithms": ["EdDSA"] }),
+            json!({ "issuer": other, "jwks_url": two.url, "algorithms": ["EdDSA"], "default_role": "admin" }),
+        ]);
+        let (ada, also_ada) = (claims(desk, json!({})), claims(desk, json!({ "iss": other })));
+        let first = me(desk, &url, &theirs.token("k", &ada)).expect(200).await;
+        let second = me(desk, &url, &others.token("k", &also_ada)).expect(200).await;
+        assert_ne!(id(&first), id(&second), "the same subject of two issuers is two people");
+        assert_eq!((&first.body["role"], &second.body["role"]), (&json!("requester"), &json!("admin")));
+        // The key of one is not good for the other, whatever its kid; nor is ours for theirs, nor theirs for ours.
+        me(desk, &url, &others.token("k", &ada)).refused(401, "unauthenticated").await;
+        me(desk, &url, &others.token("l", &ada)).refused(401, "unauthenticated").await;
+        me(desk, &url, &theirs.token("k", &also_ada)).refused(401, "unauthenticated").await;
+        let kid = desk.authority.keys.signer().kid.clone();
+        let inside = with(&ada, json!({ "iss": "skranke", "sub": id(&second) }));
+        me(desk, &url, &others.token(&kid, &inside)).refused(401, "unauthenticated").await;
+        me(desk, &url, &others.token("k", &inside)).refused(401, "unauthenticated").await;
+        me(desk, &url, &desk.authority.keys.sign(&also_ada).unwrap()).refused(401, "unauthenticated").await;
+        one.close().await;
+        two.close().await;
+    }
+
+    async fn roles_are_found_by_path_and_mapped(desk) {
+        let by_path = trusting_by_secret(desk, json!({ "role_claim": "realm_access.roles" }));
+        let mapped = trusting_by_secret(desk, json!({
+            "role_claim": "realm_access.roles", "role_map": { "desk-agents": "agent", "desk-admins": "admin" }, "default_role": "requester",
+        }));
+        let by_default = trusting_by_secret(desk, json!({ "role_claim": "https://example.org/role", "default_role": "agent" }));
+        for (n, (url, extra, role)) in [
+            (&by_path, json!({ "realm_access": { "roles": ["offline_access", "agent"] } }), "agent"),
+            (&by_path, json!({ "realm_access": { "roles": ["agent", "admin", "requester"] } }), "admin"),
+            (&by_path, json!({ "realm_access": { "roles": "agent" } }), "agent"),
+            (&by_path, json!({ "realm_access": { "roles": "agent admin" } }), "requester"),
+            (&by_path, json!({ "realm_access": { "roles": ["Admin", "ADMIN", "root", 7, null, ["admin"]] } }), "requester"),
+            (&by_path, json!({ "realm_access": { "roles": { "admin": true } } }), "requester"),
+            (&by_path, json!({ "realm_access": { "roles": [] } }), "requester"),
+            (&by_path, json!({ "realm_access": "admin" }), "requester"),
+            (&by_path, json!({ "realm_access": ["admin"] }), "requester"),
+            (&by_path, json!({ "role": "admin", "roles": ["admin"] }), "requester"),
+            (&by_path, json!({ "realm_access.roles": ["agent"] }), "agent"),
+            (&mapped, json!({ "realm_access": { "roles": ["desk-agents"] } }), "agent"),
+            (&mapped, json!({ "realm_access": { "roles": ["desk-admins", "desk-agents"] } }), "admin"),
+            (&mapped, json!({ "realm_access": { "roles": ["admin", "agent"] } }), "requester"),
+            (&by_default, json!({ "https://example.org/role": "admin" }), "admin"),
+            (&by_default, json!({ "https://example.org/role": "king" }), "agent"),
+            (&by_default, json!({}), "agent"),
+        ].into_iter().enumerate() {
+            let token = shared(desk, with(&extra, json!({ "sub": format!("person {n}") })));
+            assert_eq!(me(desk, url, &token).expect(200).await.body["role"], role, "{extra}");
+        }
+    }
+
+    async fn scopes_are_found_by_path_mapped_and_never_more_than_the_role_has(desk) {
+        let ours = trusting_by_secret(desk, json!({ "scope_claim": "scope" }));
+        let listed = trusting_by_secret(desk, json!({ "scope_claim": "auth.scp", "role_claim": "role" }));
+        let mapped = trusting_by_secret(desk, json!({ "scope_claim": "scp", "scope_map": { "Desk.Read": "tickets:read comments:read", "Desk.Write": "tickets:write" } }));
+        for (url, extra, scopes) in [
+            (&ours, json!({ "scope": "openid profile tickets:read" }), json!(["tickets:read"])),
+            (&ours, json!({ "scope": "admin internal:read tickets:write" }), json!(["tickets:write"])),
+            (&ours, json!({ "scope": "" }), json!([])),
+            (&ours, json!({ "scope": 7 }), json!([])),
+            (&ours, json!({}), json!([])),
+            (&listed, json!({ "auth": { "scp": ["tickets:read", "metrics:read"] }, "role": "agent" }), json!(["tickets:read", "metrics:read"])),
+            (&listed, json!({ "auth": { "scp": ["tickets:read", "metrics:read"] } }), json!(["tickets:read"])),
+            (&mapped, json!({ "scp": "Desk.Read other" }), json!(["tickets:read", "comments:read"])),
+            (&mapped, json!({ "scp": "Desk.Write tickets:read" }), json!(["tickets:write"])),
+        ] {
+            assert_eq!(me(desk, url, &shared(desk, extra.clone())).expect(200).await.body["scopes"], scopes, "{extra}");
+        }
+    }
+
+    async fn many_first_requests_make_one_person(desk) {
+        let admin = desk.admin().await;
+        let urls = [trusting_by_secret(desk, json!({})), trusting_by_secret(desk, json!({}))];
+        let before = desk.all(&admin, "/v1/users").await.len();
+        let token = shared(desk, json!({ "email": "ada@example.org" }));
+        let all = join_all((0..10).map(|n| me(desk, &urls[n % 2], &token).expect(200))).await;
+        let ids: HashSet<_> = all.iter().map(id).collect();
+        assert_eq!(ids.len(), 1);
+        assert_eq!(desk.all(&admin, "/v1/users").await.len(), before + 1);
+        assert_eq!(user(desk, &admin, ids.iter().next().unwrap()).await["version"], 1);
+        // Ten people at once who all claim one address: one gets it.
+        let tokens: Vec<_> = (0..10).map(|n| shared(desk, json!({ "sub": format!("twin {n}"), "email": "twin@example.org" }))).collect();
+        let all = join_all(tokens.iter().enumerate().map(|(n, token)| me(desk, &urls[n % 2], token).expect(200))).await;
+        assert_eq!(all.iter().map(id).collect::<HashSet<_>>().len(), 10);
+        assert_eq!(all.iter().filter(|one| one.body["email"] == "twin@example.org").count(), 1);
+        // And one person with ten tokens that disagree stays one person.
+        let tokens: Vec<_> = (0..10).map(|n| shared(desk, json!({ "name": format!("Ada {}", n % 2) }))).collect();
+        let all = join_all(tokens.iter().enumerate().map(|(n, token)| me(desk, &urls[n % 2], token).expect(200))).await;
+        assert_eq!(all.iter().map(id).collect::<HashSet<_>>(), ids);
+    }
+
+    async fn a_person_is_mended_when_the_issuer_says_something_else(desk) {
+        let admin = desk.admin().await;
+        let url = trusting_by_secret(desk, json!({ "role_claim": "role" }));
+        let sees = async |changes: Value, version: i64| {
+            let known = me(desk, &url, &shared(desk, changes)).expect(200).await;
+            let person = user(desk, &admin, &id(&known)).await;
+            assert_eq!(person["version"], version);
+            for field in ["id", "name", "email", "role"] {
+                assert_eq!(known.body[field], person[field]);
+            }
+            person
+        };
+        let ada = sees(json!({ "email": "Ada@Example.org", "role": "agent" }), 1).await;
+        assert_eq!((&ada["name"], &ada["email"], &ada["role"]), (&json!("Ada"), &json!("ada@example.org"), &json!("agent")));
+        desk.clock.pass_s(60);
+        sees(json!({ "email": "ada@example.org", "role": "agent" }), 1).await;
+        let promoted = sees(json!({ "email": "ada@example.org", "role": "admin", "name": "Ada L." }), 2).await;
+        assert_eq!((&promoted["id"], &promoted["name"], &promoted["role"]), (&ada["id"], &json!("Ada L."), &json!("admin")));
+        assert_eq!(promoted["updated_at"], "2026-03-02T09:01:00Z");
+        // What a token does not say, stays; what it says badly, too.
+        for changes in [
+            json!({ "role": "admin", "name": null }),
+            json!({ "role": "admin", "name": "two\nlines" }),
+            json!({ "role": "admin", "name": 7, "email": "nobody" }),
+            json!({ "role": "admin", "name": "", "email": "eve@example.org", "email_verified": false }),
+        ] {
+            let same = sees(changes, 2).await;
+            assert_eq!((&same["name"], &same["email"]), (&json!("Ada L."), &json!("ada@example.org")));
+        }
+        // Where the issuer says the role, what an admin sets lasts until the next request.
+        let ada = ada["id"].as_str().unwrap();
+        change(desk, &admin, ada, json!({ "role": "agent" })).await;
+        assert_eq!(sees(json!({ "role": "requester" }), 4).await["role"], "requester");
+        // Where it does not, it is ours to set.
+        let url = trusting_by_secret(desk, json!({}));
+        change(desk, &admin, ada, json!({ "role": "agent" })).await;
+        assert_eq!(me(desk, &url, &shared(desk, json!({ "role": "admin" }))).expect(200).await.body["role"], "agent");
+    }
+
+    async fn names_of_any_length_that_a_token_may_have_can_be_read_here(desk) {
+        let (admin, url) = (desk.admin().await, trusting_by_secret(desk, json!({})));
+        let long = "ø".repeat(255);
+        let known = me(desk, &url, &shared(desk, json!({ "sub": long, "name": "x".repeat(256) }))).expect(200).await;
+        assert_eq!(known.body["name"], long.as_str(), "for want of a name, the subject");
+        let token = shared(desk, json!({ "sub": long, "name": long }));
+        let ticket = desk.ask_at(&url, Method::POST, "/v1/tickets").token(&token).json(&json!({ "subject": "s" })).expect(201).await;
+        assert_eq!(ticket.body["requester"]["name"], long.as_str());
+        assert_eq!(user(desk, &admin, &id(&known)).await["name"], long.as_str());
+    }
+
+    async fn an_address_in_a_token_takes_over_nobody(desk) {
+        let (admin, url) = (desk.admin().await, trusting_by_secret(desk, json!({ "role_claim": "role" })));
+        let boss = json!({ "name": "Boss", "email": "boss@example.org", "role": "admin", "password": "correct horse battery" });
+        let boss = id(&desk.post("/v1/users").by(&admin).json(&boss).expect(201).await);
+        let before = user(desk, &admin, &boss).await;
+        for (sub, email) in [("eve", json!("boss@example.org")), ("mallory", json!("BOSS@example.org")), (boss.as_str(), json!("boss@example.org")), ("boss@example.org", json!(null))] {
+            let known = me(desk, &url, &shared(desk, json!({ "sub": sub, "email": email }))).expect(200).await;
+            assert_ne!(id(&known), boss);
+            assert_eq!((&known.body["email"], &known.body["role"]), (&Value::Null, &json!("requester")), "{sub}");
+        }
+        assert_eq!(user(desk, &admin, &boss).await, before);
+        // An address that the issuer has not verified is none.
+        for verified in [json!(false), json!("false")] {
+            let known = me(desk, &url, &shared(desk, json!({ "sub": "bob", "email": "bob@example.org", "email_verified": verified }))).expect(200).await;
+            assert_eq!(known.body["email"], Value::Null);
+        }
+        // Once it is free, whoever comes with it has it.
+        change(desk, &admin, &boss, json!({ "email": "chief@example.org" })).await;
+        let known = me(desk, &url, &shared(desk, json!({ "sub": "eve", "email": "boss@example.org" }))).expect(200).await;
+        assert_eq!(known.body["email"], "boss@example.org");
+        assert_eq!(user(desk, &admin, &id(&known)).await["version"], 2);
+        // A password is for people of ours: nobody logs in as an outsider without one.
+        let form = "grant_type=password&username=boss@example.org&password=correct+horse+battery";
+        desk.post("/v1/auth/token").raw("application/x-www-form-urlencoded", form).refused(401, "unauthenticated").await;
+    }
+
+    async fn an_outsider_who_is_deactivated_is_refused_at_once(desk) {
+        let admin = desk.admin().await;
+        let urls = [trusting_by_secret(desk, json!({})), trusting_by_secret(desk, json!({}))];
+        let token = shared(desk, json!({ "email": "ada@example.org" }));
+        let ada = id(&me(desk, &urls[0], &token).expect(200).await);
+        assert_eq!(id(&me(desk, &urls[1], &token).expect(200).await), ada);
+        let before = desk.all(&admin, "/v1/users").await.len();
+        change(desk, &admin, &ada, json!({ "active": false })).await;
+        for url in &urls {
+            me(desk, url, &token).refused(401, "unauthenticated").await;
+            // Nor does another name help.
+            me(desk, url, &shared(desk, json!({ "name": "Somebody" }))).refused(401, "unauthenticated").await;
+        }
+        let person = user(desk, &admin, &ada).await;
+        assert_eq!((&person["name"], &person["version"]), (&json!("Ada"), &json!(2)));
+        assert_eq!(desk.all(&admin, "/v1/users").await.len(), before);
+        change(desk, &admin, &ada, json!({ "active": true })).await;
+        assert_eq!(id(&me(desk, &urls[0], &token).expect(200).await), ada);
+    }
+
+    async fn an_outsider_who_was_anonymised_and_comes_again_is_somebody_new(desk) {
+        let (admin, url) = (desk.admin().await, trusting_by_secret(desk, json!({})));
+        let token = shared(desk, json!({ "email": "ada@example.org" }));
+        let ada = id(&me(desk, &url, &token).expect(200).await);
+        desk.ask_at(&url, Method::POST, "/v1/tickets").token(&token).json(&json!({ "subject": "s" })).expect(201).await;
+        desk.delete(&format!("/v1/users/{ada}")).by(&admin).expect(204).await;
+        let again = me(desk, &url, &token).expect(200).await;
+        assert_ne!(id(&again), ada);
+        assert_eq!(again.body["email"], "ada@example.org");
+        assert_eq!(user(desk, &admin, &ada).await["name"], "Anonymised");
+        assert_eq!(desk.ask_at(&url, Method::GET, "/v1/tickets").token(&token).expect(200).await.body["items"], json!([]));
+    }
+
+    async fn an_unknown_kid_has_the_keys_fetched_again_but_not_too_often(desk) {
+        let keys = KeyServer::start();
+        let (old, new) = (Signer::ed(), Signer::ed());
+        keys.has(&[old.jwk("old")]);
+        let url = trusting(desk, &[json!({ "issuer": NAME, "jwks_url": keys.url, "algorithms": ["EdDSA"] })]);
+        let claims = claims(desk, json!({}));
+        let (by_old, by_new) = (old.token("old", &claims), new.token("new", &claims));
+        me(desk, &url, &by_old).expect(200).await;
+        assert_eq!(keys.asked(), 1);
+        keys.has(&[old.jwk("old"), new.jwk("new")]);
+        let floods = (0..20).map(|n| new.token(&format!("forged {n}"), &claims)).collect::<Vec<_>>();
+        for answer in join_all(floods.iter().map(|token| me(desk, &url, token).send())).await {
+            assert_eq!(answer.status, 401);
+        }
+        desk.clock.pass_s(29);
+        me(desk, &url, &by_new).refused(401, "unauthenticated").await;
+        assert_eq!(keys.asked(), 1);
+        desk.clock.pass_s(1);
+        for answer in join_all((0..10).map(|_| me(desk, &url, &by_new).send())).await {
+            assert_eq!(answer.status, 200);
+        }
+        me(desk, &url, &by_old).expect(200).await;
+        assert_eq!(keys.asked(), 2);
+        // A key that is withdrawn is good until the set is an hour old.
+        keys.has(&[new.jwk("new")]);
+        desk.clock.pass_s(3599);
+        me(desk, &url, &by_old).expect(200).await;
+        assert_eq!(keys.asked(), 2);
+        desk.clock.pass_s(1);
+        me(desk, &url, &by_old).refused(401, "unauthenticated").await;
+        me(desk, &url, &by_new).expect(200).await;
+        assert_eq!(keys.asked(), 3);
+        // The places that a token names are never asked.
+        let evil = KeyServer::start();
+        let mallory = Signer::ed();
+        evil.has(&[mallory.jwk("m")]);
+        desk.clock.pass_s(30);
+        for header in [json!({ "jku": evil.url }), json!({ "x5u": evil.url }), json!({ "jwk": mallory.jwk("m") }), json!({ "kid": evil.url }), json!({ "iss": evil.url })] {
+            let header = with(&json!({ "alg": "EdDSA", "kid": "m" }), header);
+            me(desk, &url, &jwt(header, &claims, |message| mallory.sign(message))).refused(401, "unauthenticated").await;
+        }
+        assert_eq!((evil.asked(), keys.asked()), (0, 4));
+        evil.close().await;
+        keys.close().await;
+    }
+
+    async fn while_the_keys_cannot_be_fetched_the_old_ones_serve(desk) {
+        let (admin, keys) = (desk.admin().await, KeyServer::start());
+        let (old, new) = (Signer::ec(), Signer::ec());
+        let url = trusting(desk, &[json!({ "issuer": NAME, "jwks_url": keys.url, "algorithms": ["ES256"] })]);
+        let claims = claims(desk, json!({}));
+        let (by_old, by_new) = (old.token("old", &claims), new.token("new", &claims));
+        // Never fetched: nobody can say whether the token is good.
+        keys.says(500, "no");
+        for _ in 0..3 {
+            let answer = me(desk, &url, &by_old).refused(503, "unavailable").await;
+            assert_eq!(answer.header("retry-after"), Some("1"));
+        }
+        assert_eq!(keys.asked(), 1);
+        me(desk, &url, &admin.token).expect(200).await;
+        keys.has(&[old.jwk("old")]);
+        me(desk, &url, &by_old).refused(503, "unavailable").await;
+        desk.clock.pass_s(30);
+        me(desk, &url, &by_old).expect(200).await;
+        assert_eq!(keys.asked(), 2);
+        for (n, (status, body)) in [(503, "later"), (200, "<html>"), (200, "{\"keys\": []}"), (302, "")].into_iter().enumerate() {
+            keys.says(status, body);
+            desk.clock.pass_s(3600);
+            me(desk, &url, &by_old).expect(200).await;
+            me(desk, &url, &by_old).expect(200).await;
+            me(desk, &url, &by_new).refused(401, "unauthenticated").await;
+            assert_eq!(keys.asked(), 3 + n);
+        }
+        keys.has(&[new.jwk("new")]);
+        desk.clock.pass_s(30);
+        me(desk, &url, &by_new).expect(200).await;
+        me(desk, &url, &by_old).refused(401, "unauthenticated").await;
+        keys.close().await;
+    }
+}
