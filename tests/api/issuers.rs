@@ -273,6 +273,8 @@ on_both! {
         keys.has(&[rsa.jwk("r"), ec.jwk("c"), ed.jwk("d")]);
         let config = |name: &str, algorithms: Value| json!({ "issuer": name, "jwks_url": keys.url, "algorithms": algorithms });
         let url = trusting(desk, &[config(NAME, json!(["ES256"])), config("https://b.example.org", json!(["EdDSA", "RS256"]))]);
+        me(desk, &url, &rsa.token("r", &claims(desk, json!({})))).refused(401, "unauthenticated").await;
+        assert_eq!(keys.asked(), 0, "no key could make it good");
         for (name, good, bad) in [
             (NAME, vec![("c", &ec)], vec![("r", &rsa), ("d", &ed)]),
             ("https://b.example.org", vec![("r", &rsa), ("d", &ed)], vec![("c", &ec)]),
