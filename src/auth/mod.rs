@@ -15,5 +15,3 @@ pub mod store;
 pub mod token;
 pub mod wire;
 
-#[cfg(test)]
-mod tests;
