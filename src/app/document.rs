@@ -82,19 +82,21 @@ pub fn generate() -> Result<String, Problem> {
             }
         }
     }
-    refine_schemas(&mut document["components"]["schemas"]);
+    let pages = refine_schemas(&mut document["components"]["schemas"]);
     let mut text = serde_json::to_string_pretty(&document).map_err(Problem::internal)?;
     text.push('\n');
-    Ok(text)
+    // Generated clients should read well: TicketPage, not Page_Ticket.
+    Ok(pages.iter().fold(text, |text, item| text.replace(&format!("Page_{item}\""), &format!("{item}Page\""))))
 }
 
-/// What the derive macros cannot say: pages refer to their items, and the members of problems are typed.
-fn refine_schemas(schemas: &mut Value) {
-    let names: Vec<String> = schemas.as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect();
-    for name in names {
-        if let Some(item) = name.strip_prefix("Page_") {
-            schemas[&name]["properties"]["items"]["items"] = json!({ "$ref": format!("#/components/schemas/{item}") });
-        }
+/// What the derive macros cannot say: pages refer to their items, and the members of problems are typed. Gives the items
+/// that there are pages of.
+fn refine_schemas(schemas: &mut Value) -> Vec<String> {
+    let names = schemas.as_object().into_iter().flatten().map(|(name, _)| name);
+    let pages: Vec<String> = names.filter_map(|name| name.strip_prefix("Page_").map(str::to_owned)).collect();
+    for item in &pages {
+        let page = &mut schemas[format!("Page_{item}")];
+        page["properties"]["items"]["items"] = json!({ "$ref": format!("#/components/schemas/{item}") });
     }
     open_free_objects(schemas);
     let problem = &mut schemas["Problem"]["properties"];
@@ -114,6 +116,7 @@ fn refine_schemas(schemas: &mut Value) {
     problem["error_description"] = json!({
         "description": "From the token endpoint: the same as `detail` (RFC 6749, 5.2).", "type": "string",
     });
+    pages
 }
 
 /// An object without declared fields is a free one; generated clients take it for an empty one unless told.

@@ -8,8 +8,8 @@ use crate::http::idempotency;
 use crate::kernel::{Clock, Problem};
 use crate::{auth, tickets};
 
-/// How often, in seconds.
-const EVERY_S: u64 = 30;
+/// The longest pause between two rounds, in seconds; shorter where tickets close sooner.
+const LONGEST_PAUSE_S: i64 = 30;
 
 /// One round. Returns how many tickets were closed.
 ///
@@ -30,9 +30,10 @@ pub async fn round(db: &Db, close_after_s: i64, clock: &Clock) -> Result<usize, 
 pub fn start(db: Db, close_after_s: i64, clock: Clock) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name("janitor".into()).spawn(move || {
+        let pause = Duration::from_secs(close_after_s.clamp(1, LONGEST_PAUSE_S).unsigned_abs());
         runtime.block_on(async {
             loop {
-                tokio::time::sleep(Duration::from_secs(EVERY_S)).await;
+                tokio::time::sleep(pause).await;
                 match round(&db, close_after_s, &clock).await {
                     Ok(0) => {}
                     Ok(closed) => tracing::info!(closed, "closed resolved tickets"),

@@ -14,4 +14,3 @@ pub mod service;
 pub mod store;
 pub mod token;
 pub mod wire;
-
