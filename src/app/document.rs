@@ -12,8 +12,10 @@ use utoipa_actix_web::AppExt;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::server;
+use crate::auth::domain::Role;
 use crate::http::problem::ProblemBody;
 use crate::kernel::{Code, Problem};
+use crate::tickets::domain::{Channel, Priority, Status, TicketType};
 
 /// The document as it is checked in and served. Made by `skranke openapi`.
 pub const CHECKED_IN: &str = include_str!("../../openapi/skranke.v1.json");
@@ -82,7 +84,11 @@ pub fn generate() -> Result<String, Problem> {
             }
         }
     }
+    let bodies = request_bodies(&document["paths"]);
     let pages = refine_schemas(&mut document["components"]["schemas"]);
+    for name in bodies {
+        close(&mut document["components"]["schemas"][name]);
+    }
     let mut text = serde_json::to_string_pretty(&document).map_err(Problem::internal)?;
     text.push('\n');
     // Generated clients should read well: TicketPage, not Page_Ticket.
@@ -117,6 +123,30 @@ fn refine_schemas(schemas: &mut Value) -> Vec<String> {
         "description": "From the token endpoint: the same as `detail` (RFC 6749, 5.2).", "type": "string",
     });
     pages
+}
+
+/// The schemas of all JSON request bodies, and what they are made of.
+fn request_bodies(paths: &Value) -> BTreeSet<String> {
+    let operations =
+        paths.as_object().into_iter().flatten().flat_map(|(_, methods)| methods.as_object().into_iter().flatten());
+    let media = operations.flat_map(|(_, op)| op["requestBody"]["content"].as_object().into_iter().flatten());
+    let json =
+        media.filter(|(kind, _)| kind.contains("json")).filter_map(|(_, media)| media["schema"]["$ref"].as_str());
+    let mut names: BTreeSet<String> = json.filter_map(|r| r.rsplit('/').next().map(str::to_owned)).collect();
+    names.insert("RequesterByEmail".into());
+    names
+}
+
+/// Unknown fields are errors, and one line of text is one line: the schema of a request says so.
+fn close(schema: &mut Value) {
+    schema["additionalProperties"] = false.into();
+    for (_, field) in schema.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten() {
+        let is_line = field["minLength"] == 1 && field["maxLength"].as_u64().is_some_and(|most| most <= 255);
+        if is_line && field.get("format").is_none() {
+            // Not blank, and no control characters: kernel::text::Line.
+            field["pattern"] = r"^(?=.*\S)[^\u0000-\u001F\u007F-\u009F]+$".into();
+        }
+    }
 }
 
 /// An object without declared fields is a free one; generated clients take it for an empty one unless told.
@@ -204,6 +234,9 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
         headers.push(("If-None-Match", "An `ETag` that is known already: 304 if the resource still has it."));
         operation["responses"]["304"] = json!({ "description": "Still the same." });
     }
+    for parameter in operation.get_mut("parameters").and_then(Value::as_array_mut).into_iter().flatten() {
+        refine_parameter(parameter);
+    }
     let own = operation.get("x-problems").cloned().unwrap_or_default();
     let own: Vec<&str> = own.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     codes.extend(own);
@@ -212,8 +245,10 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
     }
 
     for (name, description) in headers {
-        let parameter = json!({ "name": name, "in": "header", "description": description, "required": false, "schema": { "type": "string" } });
-        match operation["parameters"].as_array_mut() {
+        let schema = header_schema(name);
+        let parameter =
+            json!({ "name": name, "in": "header", "description": description, "required": false, "schema": schema });
+        match operation.get_mut("parameters").and_then(Value::as_array_mut) {
             Some(parameters) => parameters.push(parameter),
             None => operation["parameters"] = json!([parameter]),
         }
@@ -225,6 +260,42 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
     for (status, codes) in by_status {
         operation["responses"][status.to_string()] = answer(status, &codes);
     }
+}
+
+/// Which values a header of ours takes.
+fn header_schema(name: &str) -> Value {
+    match name {
+        "Idempotency-Key" => json!({ "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$" }),
+        "If-Match" => json!({ "type": "string", "pattern": r#"^(\*|(W/)?"[!#-~]*"(, ?(W/)?"[!#-~]*")*)$"# }),
+        _ => json!({ "type": "string" }),
+    }
+}
+
+/// Which values a query parameter takes, where the type behind it is more than its schema says: lists separated by commas.
+fn refine_parameter(parameter: &mut Value) {
+    const ID: &str = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}";
+    if parameter["in"] != "query" {
+        return;
+    }
+    let one_of = match parameter["name"].as_str().unwrap_or_default() {
+        "status" => words(Status::ALL.iter().map(|w| w.as_str())),
+        "priority" => words(Priority::ALL.iter().map(|w| w.as_str())),
+        "type" => words(TicketType::ALL.iter().map(|w| w.as_str())),
+        "channel" => words(Channel::ALL.iter().map(|w| w.as_str())),
+        "role" => words(Role::ALL.iter().map(|w| w.as_str())),
+        "team_id" => format!("(none|{ID})"),
+        "assignee_id" | "requester_id" => format!("(me|none|{ID})"),
+        "cursor" => {
+            parameter["schema"]["minLength"] = 1.into();
+            return;
+        }
+        _ => return,
+    };
+    parameter["schema"]["pattern"] = format!("^{one_of}(,{one_of})*$").into();
+}
+
+fn words<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    format!("({})", words.collect::<Vec<_>>().join("|"))
 }
 
 /// The description of an error answer: its codes, and an example of the first.

@@ -194,14 +194,10 @@ impl Call {
             if text == "*" {
                 return Ok(IfMatch(None));
             }
-            for tag in text.split(',').map(str::trim) {
-                let opaque = tag.strip_prefix("W/").unwrap_or(tag);
-                if opaque.len() < 2 || !opaque.starts_with('"') || !opaque.ends_with('"') {
-                    let detail = "If-Match takes the ETag of the resource, with its quotes, for example \"3\".";
-                    return Err(Problem::new(Code::InvalidHeader, detail));
-                }
-                tags.push(tag.to_owned());
-            }
+            tags.extend(entity_tags(text).ok_or_else(|| {
+                let detail = "If-Match takes the ETag of the resource, with its quotes, for example \"3\".";
+                Problem::new(Code::InvalidHeader, detail)
+            })?);
         }
         Ok(IfMatch((!tags.is_empty()).then_some(tags)))
     }
@@ -284,6 +280,23 @@ impl IfMatch {
     }
 }
 
+/// The tags of a list of entity tags (RFC 9110, 8.8.3), each with its quotes; nothing if it is none.
+fn entity_tags(text: &str) -> Option<Vec<String>> {
+    let mut tags = Vec::new();
+    let mut rest = text;
+    loop {
+        let weak = if rest.starts_with("W/") { 2 } else { 0 };
+        let opaque = rest[weak..].strip_prefix('"')?;
+        let end = weak + 1 + opaque.find('"')? + 1;
+        tags.push(rest[..end].to_owned());
+        rest = rest[end..].trim_start();
+        if rest.is_empty() {
+            return Some(tags);
+        }
+        rest = rest.strip_prefix(',')?.trim_start();
+    }
+}
+
 fn bad_query(faults: Vec<FieldError>) -> Problem {
     let faults: Vec<_> =
         faults.into_iter().map(|f| FieldError { pointer: f.pointer.trim_start_matches('/').to_owned(), ..f }).collect();
@@ -330,5 +343,20 @@ fn find_nul(value: &Value, place: ValuePointerRef<'_>, faults: &mut Vec<FieldErr
             }
         }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entity_tags_are_read_as_rfc_9110_writes_them() {
+        let read = |text| entity_tags(text).map(|tags| tags.join("|"));
+        assert_eq!(read("\"3\"").as_deref(), Some("\"3\""));
+        assert_eq!(read("\"a,b\" , W/\"\",\"3\"").as_deref(), Some("\"a,b\"|W/\"\"|\"3\""));
+        for bad in ["", "3", "\"", "\"3", "\"3\",", "\"3\" \"4\"", "w/\"3\"", "ø\"3\""] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
     }
 }
