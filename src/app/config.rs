@@ -51,7 +51,7 @@ settings! {
     "SKRANKE_DATABASE_WAIT_S" = "5", "How long a request waits for one of them, in seconds (1 to 60).";
     "SKRANKE_WORKERS" = "0", "How many threads answer requests (0 to 256); 0 for one a core.";
     "SKRANKE_SHUTDOWN_S" = "30", "How long running requests may take to finish after SIGTERM, in seconds (0 to 600).";
-    "SKRANKE_LOG" = "info,actix_server=warn", "What is logged: `error`, `warn`, `info`, `debug`, `trace`, or directives such as `skranke=debug,info`.";
+    "SKRANKE_LOG" = "info,actix_server=warn,actix_http=off", "What is logged: `error`, `warn`, `info`, `debug`, `trace`, or directives such as `skranke=debug,info`.";
     "SKRANKE_LOG_FORMAT" = "auto", "`pretty`, `json`, or `auto`: pretty on a terminal, JSON otherwise.";
 }
 
