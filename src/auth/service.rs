@@ -91,7 +91,8 @@ impl Authority {
     async fn insider(&self, db: &Db, token: &str, header: &Header, now: Instant) -> Result<Principal, Problem> {
         let kid = header.kid.as_deref().ok_or_else(|| untrusted("no kid"))?;
         let key = self.keys.verifier(kid).ok_or_else(|| untrusted("unknown kid"))?;
-        let expected = Expected { algorithms: &[Algorithm::EdDSA], issuer: &self.issuer, audience: &self.audience };
+        let (issuer, audience) = (&self.issuer, &self.audience);
+        let expected = Expected { algorithms: &[Algorithm::EdDSA], issuer, audience, grace_s: 0 };
         let claims = token::check(token, key, &expected, now)?;
         let id = claims.get("sub").and_then(Value::as_str).and_then(|sub| sub.parse::<PrincipalId>().ok());
         let Some(id) = id else { return Err(untrusted("sub")) };
@@ -116,7 +117,8 @@ impl Authority {
     ) -> Result<Principal, Problem> {
         let key = issuer.key(header.kid.as_deref(), header.alg, now).await?;
         let audience = issuer.audience.as_deref().unwrap_or(&self.audience);
-        let expected = Expected { algorithms: &issuer.algorithms, issuer: &issuer.name, audience };
+        let expected =
+            Expected { algorithms: &issuer.algorithms, issuer: &issuer.name, audience, grace_s: token::LEEWAY_S };
         let claims = token::check(token, &key, &expected, now)?;
         let who = issuer.mapping.read(&claims).ok_or_else(|| untrusted("sub"))?;
         let scopes = who.scopes;
