@@ -11,16 +11,27 @@ use crate::{auth, tickets};
 /// The longest pause between two rounds, in seconds; shorter where tickets close sooner.
 const LONGEST_PAUSE_S: i64 = 30;
 
-/// One round. Returns how many tickets were closed.
+/// What a round did, in numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Round {
+    /// Tickets that were closed.
+    pub closed: usize,
+    /// Answers to requests with an `Idempotency-Key` that were forgotten.
+    pub answers: usize,
+    /// Refresh tokens that were forgotten.
+    pub logins: usize,
+}
+
+/// One round.
 ///
 /// # Errors
 /// When the database is away: the next round does what was left.
-pub async fn round(db: &Db, close_after_s: i64, clock: &Clock) -> Result<usize, Problem> {
+pub async fn round(db: &Db, close_after_s: i64, clock: &Clock) -> Result<Round, Problem> {
     let now = clock.now();
     let closed = tickets::service::close_resolved(db, close_after_s, now, clock).await?;
-    db.write(async move |tx| idempotency::sweep(tx, now).await).await?;
-    db.write(async move |tx| auth::grants::sweep(tx, now).await).await?;
-    Ok(closed)
+    let answers = db.write(async move |tx| idempotency::sweep(tx, now).await).await?;
+    let logins = db.write(async move |tx| auth::grants::sweep(tx, now).await).await?;
+    Ok(Round { closed, answers, logins })
 }
 
 /// Runs rounds until the process ends, on a thread of its own.
@@ -35,8 +46,8 @@ pub fn start(db: Db, close_after_s: i64, clock: Clock) -> std::io::Result<()> {
             loop {
                 tokio::time::sleep(pause).await;
                 match round(&db, close_after_s, &clock).await {
-                    Ok(0) => {}
-                    Ok(closed) => tracing::info!(closed, "closed resolved tickets"),
+                    Ok(Round { closed: 0, answers: 0, logins: 0 }) => {}
+                    Ok(Round { closed, answers, logins }) => tracing::info!(closed, answers, logins, "tidied up"),
                     Err(problem) => tracing::warn!(cause = %problem, "the round will be made up for"),
                 }
             }

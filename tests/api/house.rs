@@ -80,12 +80,22 @@ fn what_is_pure_stays_pure() {
 }
 
 #[test]
-fn every_room_has_a_door_that_says_what_it_owns() {
+fn every_room_says_what_it_owns_and_a_wide_door_is_a_folder_of_its_name() {
     for room in ROOMS {
-        let text = std::fs::read_to_string(root().join("src").join(room).join("mod.rs")).unwrap();
+        let folder = root().join("src").join(room);
+        let text = std::fs::read_to_string(folder.join("mod.rs")).unwrap();
         assert!(text.starts_with("//! "), "{room}/mod.rs says what the room owns");
+        for entry in std::fs::read_dir(&folder).unwrap().map(Result::unwrap).filter(|e| e.path().is_dir()) {
+            let name = entry.file_name().into_string().unwrap();
+            assert!(DOORS.contains(&format!("{name}.rs").as_str()), "{room}/{name} is no door");
+            assert!(folder.join(format!("{name}.rs")).is_file(), "{room}/{name} has its {name}.rs");
+        }
+        // Handlers stand behind `routes` alone, wherever they are.
+        for path in files(&folder).iter().filter(|path| room != "app" && !path.to_string_lossy().contains("routes")) {
+            let text = std::fs::read_to_string(path).unwrap();
+            assert!(!text.contains("#[utoipa::path"), "{}: handlers belong into routes", path.display());
+        }
     }
-    assert!(DOORS.contains(&"mod.rs"));
 }
 
 /// Every code that an answer can carry is provoked by a test; the one exception is a fault that nobody knows of.

@@ -10,6 +10,7 @@ mod conventions;
 mod document;
 mod house;
 mod issuers;
+mod janitor;
 mod matrix;
 mod people;
 mod start;

@@ -535,6 +535,46 @@ async fn on_postgres_the_schema_waits_for_skranke_migrate() {
     store.drop().await;
 }
 
+/// Two instances on one database, as they run: nobody tells them to close anything.
+async fn resolved_tickets_close_by_themselves(store: Store, place: Place) {
+    let place = place.with("SKRANKE_CLOSE_AFTER_S", "1");
+    let (one, two) = (place.start().await, place.start().await);
+    let agent = place.person("agent").await;
+    let ticket = one.open(&agent).await.body;
+    let path = format!("/v1/tickets/{}", ticket["number"]);
+    two.ask(Method::PATCH, &path).by(&agent).json(&json!({ "status": "resolved" })).expect(200).await;
+    let closed = until("closing", async || {
+        let ticket = one.get(&path).by(&agent).expect(200).await.body;
+        (ticket["status"] == "closed").then_some(ticket)
+    })
+    .await;
+    let (resolved_at, closed_at): (skranke::kernel::Instant, skranke::kernel::Instant) = (
+        closed["resolved_at"].as_str().unwrap().parse().unwrap(),
+        closed["closed_at"].as_str().unwrap().parse().unwrap(),
+    );
+    assert!(closed_at >= resolved_at.plus_s(1), "{closed}");
+    let trail = two.get(&format!("{path}/events")).by(&agent).expect(200).await.body;
+    let last = trail["items"].as_array().unwrap().last().unwrap();
+    assert!(last["actor"].is_null() && trail["items"].as_array().unwrap().len() == 3, "closed once: {trail}");
+    one.stop().await;
+    two.stop().await;
+    store.drop().await;
+}
+
+#[tokio::test]
+async fn resolved_tickets_close_by_themselves_on_sqlite() {
+    let store = Store::make(Engine::Sqlite).await;
+    let place = Place::on(&store);
+    resolved_tickets_close_by_themselves(store, place).await;
+}
+
+#[tokio::test]
+async fn resolved_tickets_close_by_themselves_on_postgres() {
+    let store = Store::make(Engine::Postgres).await;
+    let place = Place::on(&store).with("SKRANKE_MIGRATE_ON_START", "true");
+    resolved_tickets_close_by_themselves(store, place).await;
+}
+
 #[tokio::test]
 async fn the_command_line_makes_tokens_for_people_and_scripts() {
     let place = Place::new();
