@@ -20,22 +20,23 @@ pub const KEPT_S: i64 = 24 * 3600;
 #[derive(Debug, Clone, Default)]
 pub struct InFlight(Arc<Mutex<HashSet<(PrincipalId, String)>>>);
 
-struct Ticket {
+/// A place among the keys in work, given up when the request ends however it ends.
+struct Entry {
     all: InFlight,
     key: (PrincipalId, String),
 }
 
 impl InFlight {
-    fn enter(&self, key: (PrincipalId, String)) -> Result<Ticket, Problem> {
+    fn enter(&self, key: (PrincipalId, String)) -> Result<Entry, Problem> {
         if self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone()) {
-            Ok(Ticket { all: self.clone(), key })
+            Ok(Entry { all: self.clone(), key })
         } else {
             Err(in_progress())
         }
     }
 }
 
-impl Drop for Ticket {
+impl Drop for Entry {
     fn drop(&mut self) {
         self.all.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
     }
@@ -74,7 +75,7 @@ impl Call {
         let sealer = self.state().sealer.clone();
         let fingerprints = sealer.fingerprints(&[self.target().as_bytes(), b"\n", &self.bytes()].concat());
         let now = self.now();
-        let _ticket = self.state().in_flight.enter((who, key.clone()))?;
+        let _entry = self.state().in_flight.enter((who, key.clone()))?;
         self.db()
             .write(async move |tx| {
                 lock(tx, who, &key).await?;
