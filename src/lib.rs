@@ -12,4 +12,5 @@ pub mod db;
 pub mod http;
 pub mod kernel;
 pub mod people;
+pub mod sla;
 pub mod tickets;

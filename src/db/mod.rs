@@ -114,7 +114,24 @@ impl Db {
     {
         match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.write(work).await,
-            Engine::Postgres(postgres) => postgres.write(&work).await,
+            Engine::Postgres(postgres) => postgres.write(&work, postgres::Company::Welcome).await,
+        }
+    }
+
+    /// As [`write`](Self::write), while no other write is at work: for changes of the configuration that other writes
+    /// rely on. Whoever writes afterwards finds it changed, and what was written before is there to be seen.
+    ///
+    /// # Errors
+    /// As those of [`write`](Self::write).
+    pub async fn write_alone<T, F>(&self, work: F) -> Result<T, Problem>
+    where
+        T: Send + 'static,
+        F: AsyncFn(&mut Conn) -> Result<T, Problem> + Send + 'static,
+    {
+        match &self.engine {
+            // There is one writer.
+            Engine::Sqlite(sqlite) => sqlite.write(work).await,
+            Engine::Postgres(postgres) => postgres.write(&work, postgres::Company::None).await,
         }
     }
 

@@ -17,6 +17,26 @@ use crate::kernel::Problem;
 /// How often a transaction that lost against another is done again before the caller hears of it.
 const ATTEMPTS: u32 = 8;
 
+/// Whether other writes may be at work meanwhile.
+#[derive(Clone, Copy)]
+pub enum Company {
+    /// They may.
+    Welcome,
+    /// They wait.
+    None,
+}
+
+impl Company {
+    /// Takes the lock before the snapshot is taken (`LOCK` takes none), so that whoever waited for it sees all that was
+    /// written meanwhile. Reads are never kept waiting.
+    fn begin(self) -> &'static str {
+        match self {
+            Company::Welcome => "BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE configuration IN ROW SHARE MODE",
+            Company::None => "BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE configuration IN EXCLUSIVE MODE",
+        }
+    }
+}
+
 /// The doors to one PostgreSQL primary.
 pub struct Postgres {
     pool: Pool<AsyncPgConnection>,
@@ -61,20 +81,28 @@ impl Postgres {
 
     /// Runs `work` in a transaction of isolation REPEATABLE READ: whoever loses against another starts again, so
     /// that `work` may read, judge and write without locking.
-    pub async fn write<T>(&self, work: &impl AsyncFn(&mut Conn) -> Result<T, Problem>) -> Result<T, Problem> {
+    pub async fn write<T>(
+        &self,
+        work: &impl AsyncFn(&mut Conn) -> Result<T, Problem>,
+        company: Company,
+    ) -> Result<T, Problem> {
         let mut attempt = 1;
         loop {
-            match self.transaction(work).await {
+            match self.transaction(work, company).await {
                 Err(problem) if problem.is_transient() && attempt < ATTEMPTS => attempt += 1,
                 outcome => return outcome,
             }
         }
     }
 
-    async fn transaction<T>(&self, work: &impl AsyncFn(&mut Conn) -> Result<T, Problem>) -> Result<T, Problem> {
+    async fn transaction<T>(
+        &self,
+        work: &impl AsyncFn(&mut Conn) -> Result<T, Problem>,
+        company: Company,
+    ) -> Result<T, Problem> {
         let mut conn = self.connection().await?;
         let Conn::Postgres(pooled) = &mut conn else { unreachable!("the pool is PostgreSQL's") };
-        AnsiTransactionManager::begin_transaction_sql(&mut ***pooled, "BEGIN ISOLATION LEVEL REPEATABLE READ").await?;
+        AnsiTransactionManager::begin_transaction_sql(&mut ***pooled, company.begin()).await?;
         let outcome = work(&mut conn).await;
         let Conn::Postgres(pooled) = &mut conn else { unreachable!("the pool is PostgreSQL's") };
         match outcome {

@@ -149,6 +149,94 @@ diesel::table! {
 }
 
 diesel::table! {
+    use diesel::sql_types::*;
+    use crate::kernel::sql::Guid;
+    configuration (id) {
+        id -> Integer,
+        generation -> Guid,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::kernel::sql::{Document, Guid, Moment};
+    calendars (id) {
+        id -> Guid,
+        name -> Text,
+        is_default -> Bool,
+        definition -> Document,
+        created_at -> Moment,
+        updated_at -> Moment,
+        deleted_at -> Nullable<Moment>,
+        version -> BigInt,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::kernel::sql::{Document, Guid, Moment};
+    calendar_versions (calendar_id, version) {
+        calendar_id -> Guid,
+        version -> BigInt,
+        definition -> Document,
+        created_at -> Moment,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::kernel::sql::{Document, Guid, Moment};
+    sla_policies (id) {
+        id -> Guid,
+        name -> Text,
+        position -> Integer,
+        calendar_id -> Nullable<Guid>,
+        definition -> Document,
+        created_at -> Moment,
+        updated_at -> Moment,
+        deleted_at -> Nullable<Moment>,
+        version -> BigInt,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::kernel::sql::{Document, Guid, Moment};
+    sla_policy_versions (policy_id, version) {
+        policy_id -> Guid,
+        version -> BigInt,
+        definition -> Document,
+        created_at -> Moment,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::kernel::sql::{Document, Guid, Moment};
+    ticket_clocks (ticket_number) {
+        ticket_number -> BigInt,
+        policy_id -> Nullable<Guid>,
+        timeline -> Document,
+        clocks -> Document,
+        due_at -> Moment,
+        agent_comments -> Integer,
+        last_resolved_at -> Nullable<Moment>,
+        response_business_s -> Nullable<BigInt>,
+        first_reply_business_s -> Nullable<BigInt>,
+        service_s -> Nullable<BigInt>,
+        service_business_s -> Nullable<BigInt>,
+        resolution_s -> Nullable<BigInt>,
+        resolution_business_s -> Nullable<BigInt>,
+        response_breach_at -> Nullable<Moment>,
+        response_met_at -> Nullable<Moment>,
+        first_reply_breach_at -> Nullable<Moment>,
+        first_reply_met_at -> Nullable<Moment>,
+        service_breach_at -> Nullable<Moment>,
+        service_met_at -> Nullable<Moment>,
+    }
+}
+
+diesel::table! {
     #[sql_name = "__diesel_schema_migrations"]
     schema_migrations (version) {
         version -> Text,
@@ -159,6 +247,7 @@ diesel::joinable!(comments -> principals (author_id));
 diesel::joinable!(events -> principals (actor_id));
 diesel::joinable!(team_members -> principals (principal_id));
 diesel::joinable!(team_members -> teams (team_id));
+diesel::joinable!(ticket_clocks -> tickets (ticket_number));
 diesel::joinable!(tickets -> teams (team_id));
 diesel::joinable!(ticket_tags -> tickets (ticket_number));
 diesel::allow_tables_to_appear_in_same_query!(
@@ -171,4 +260,9 @@ diesel::allow_tables_to_appear_in_same_query!(
     comments,
     events,
     idempotency_keys,
+    calendars,
+    calendar_versions,
+    sla_policies,
+    sla_policy_versions,
+    ticket_clocks,
 );

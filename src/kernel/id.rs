@@ -68,4 +68,8 @@ ids! {
     CommentId;
     /// An entry of the audit trail.
     EventId;
+    /// A calendar of working hours.
+    CalendarId;
+    /// An SLA policy.
+    PolicyId;
 }

@@ -11,10 +11,12 @@ pub mod problem;
 pub mod secret;
 pub mod sql;
 pub mod text;
+pub mod vocabulary;
 pub mod words;
 
 pub use clock::Clock;
-pub use id::{CommentId, EventId, PrincipalId, TeamId, TicketId};
+pub use id::{CalendarId, CommentId, EventId, PolicyId, PrincipalId, TeamId, TicketId};
 pub use instant::Instant;
 pub use patch::{Patch, Set};
 pub use problem::{Code, FieldError, Problem};
+pub use vocabulary::{Channel, Priority, Status, TicketType};

@@ -1,0 +1,3 @@
+//! The pure rules of time: working hours, promises, clocks.
+
+pub mod calendar;
