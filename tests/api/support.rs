@@ -570,6 +570,7 @@ impl Store {
         }
         // SQLite's rowid is an index that it does not list.
         shape.indexes.insert("tickets(number".into());
+        shape.indexes.insert("ticket_clocks(ticket_number".into());
         shape
     }
 }
