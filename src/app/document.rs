@@ -133,7 +133,7 @@ fn request_bodies(paths: &Value) -> BTreeSet<String> {
     let json =
         media.filter(|(kind, _)| kind.contains("json")).filter_map(|(_, media)| media["schema"]["$ref"].as_str());
     let mut names: BTreeSet<String> = json.filter_map(|r| r.rsplit('/').next().map(str::to_owned)).collect();
-    names.insert("RequesterByEmail".into());
+    names.extend(["RequesterByEmail", "Money"].map(str::to_owned));
     names
 }
 
