@@ -440,6 +440,22 @@ mod tests {
     }
 
     #[test]
+    fn the_default_rate_is_an_amount_beside_its_currency_or_nothing() {
+        let rate = |settings: &[(&str, &str)]| load(settings).map(|config| config.default_rate);
+        let money = |amount_minor, currency: &str| {
+            Ok(Some(Money { amount_minor, currency: currency.parse().expect("a currency") }))
+        };
+        assert_eq!(rate(&[]), Ok(None));
+        assert_eq!(rate(&[("SKRANKE_CURRENCY", "NOK"), ("SKRANKE_HOURLY_RATE_MINOR", "")]), Ok(None));
+        assert_eq!(rate(&[("SKRANKE_HOURLY_RATE_MINOR", "4000")]), money(4000, "EUR"));
+        assert_eq!(rate(&[("SKRANKE_HOURLY_RATE_MINOR", "0"), ("SKRANKE_CURRENCY", "NOK")]), money(0, "NOK"));
+        for bad in ["-1", "1.5", "40 EUR", "100000000001"] {
+            let faults = rate(&[("SKRANKE_HOURLY_RATE_MINOR", bad), ("SKRANKE_CURRENCY", "eur")]);
+            assert_eq!(faults.map_err(|faults| faults.len()), Err(2), "{bad}");
+        }
+    }
+
+    #[test]
     fn the_file_is_read_and_the_environment_wins() {
         let folder = std::env::temp_dir().join(format!("skranke-config-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder");
