@@ -2,7 +2,7 @@
 //! over a JSON HTTP API.
 //!
 //! The rooms import only leftwards:
-//! `kernel → db → http → auth → audit → people → tickets → comments → app`.
+//! `kernel → db → http → auth → audit → people → tally → tickets → comments → app`.
 
 pub mod app;
 pub mod audit;
@@ -12,4 +12,5 @@ pub mod db;
 pub mod http;
 pub mod kernel;
 pub mod people;
+pub mod tally;
 pub mod tickets;

@@ -149,6 +149,23 @@ diesel::table! {
 }
 
 diesel::table! {
+    tallies (series, labels, hour) {
+        series -> Text,
+        labels -> Text,
+        hour -> BigInt,
+        n -> BigInt,
+    }
+}
+
+diesel::table! {
+    use crate::kernel::sql::{Document, Guid};
+    tally_deltas (id) {
+        id -> Guid,
+        deltas -> Document,
+    }
+}
+
+diesel::table! {
     #[sql_name = "__diesel_schema_migrations"]
     schema_migrations (version) {
         version -> Text,

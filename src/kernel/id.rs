@@ -68,4 +68,6 @@ ids! {
     CommentId;
     /// An entry of the audit trail.
     EventId;
+    /// What one change adds to the tallies.
+    DeltaId;
 }

@@ -14,7 +14,7 @@ pub mod text;
 pub mod words;
 
 pub use clock::Clock;
-pub use id::{CommentId, EventId, PrincipalId, TeamId, TicketId};
+pub use id::{CommentId, DeltaId, EventId, PrincipalId, TeamId, TicketId};
 pub use instant::Instant;
 pub use patch::{Patch, Set};
 pub use problem::{Code, FieldError, Problem};

@@ -217,6 +217,7 @@ async fn record(
     now: Instant,
     clock: &Clock,
 ) -> Result<(), Problem> {
+    crate::tally::store::add(tx, clock.id(now), &super::tally::counts(before, after)).await?;
     let changes = after.changes_since(before);
     if changes.is_empty() {
         return Ok(());
