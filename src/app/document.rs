@@ -53,6 +53,7 @@ pub fn swagger_config() -> utoipa_swagger_ui::Config<'static> {
         (name = "service accounts", description = "Scripts and monitors."),
         (name = "tickets", description = "Problems and requests, and what became of them."),
         (name = "comments", description = "Messages on a ticket, public or internal."),
+        (name = "metrics", description = "Numbers about all of it."),
         (name = "operation", description = "The service itself."),
     )
 )]

@@ -13,5 +13,6 @@ mod issuers;
 mod janitor;
 mod matrix;
 mod people;
+mod prometheus;
 mod start;
 mod tickets;
