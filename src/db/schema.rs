@@ -263,6 +263,24 @@ diesel::table! {
 }
 
 diesel::table! {
+    tallies (series, labels, hour) {
+        series -> Text,
+        labels -> Text,
+        hour -> BigInt,
+        n -> BigInt,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::kernel::sql::{Document, Guid};
+    tally_deltas (id) {
+        id -> Guid,
+        deltas -> Document,
+    }
+}
+
+diesel::table! {
     #[sql_name = "__diesel_schema_migrations"]
     schema_migrations (version) {
         version -> Text,

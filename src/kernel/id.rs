@@ -74,4 +74,6 @@ ids! {
     CalendarId;
     /// An SLA policy.
     PolicyId;
+    /// What one change adds to the tallies.
+    DeltaId;
 }

@@ -13,6 +13,7 @@ mod issuers;
 mod janitor;
 mod matrix;
 mod people;
+mod prometheus;
 mod start;
 mod tickets;
 mod time_entries;

@@ -65,6 +65,7 @@ const RULES: &[(&str, Rule)] = &[
     ("update_service_account", Rule::Admin),
     ("delete_service_account", Rule::Admin),
     ("rotate_service_account_secret", Rule::Admin),
+    ("scrape_metrics", Rule::Staff("metrics:read")),
 ];
 
 /// Operations that have rules of their own, tested elsewhere. May only shrink.
