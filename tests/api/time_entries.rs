@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use skranke::kernel::Money;
 
 use crate::on_both;
-use crate::support::{Ask, Caller, Desk};
+use crate::support::{Ask, Caller, Desk, untimed};
 
 const NOBODY: &str = "019a2f4e-7c1b-7d3e-8f00-1234567890ab";
 
