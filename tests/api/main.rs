@@ -17,3 +17,4 @@ mod prometheus;
 mod start;
 mod tickets;
 mod time_entries;
+mod upgrade;

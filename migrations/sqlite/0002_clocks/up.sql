@@ -88,6 +88,7 @@ CREATE INDEX ticket_clocks_by_first_reply_breach ON ticket_clocks (first_reply_b
 CREATE INDEX ticket_clocks_by_first_reply_met ON ticket_clocks (first_reply_met_at) WHERE first_reply_met_at IS NOT NULL;
 CREATE INDEX ticket_clocks_by_service_breach ON ticket_clocks (service_breach_at) WHERE service_breach_at IS NOT NULL;
 CREATE INDEX ticket_clocks_by_service_met ON ticket_clocks (service_met_at) WHERE service_met_at IS NOT NULL;
+CREATE INDEX tickets_unclosed ON tickets (number) WHERE status <> 'closed';
 CREATE INDEX tickets_by_started ON tickets (started_at) WHERE started_at IS NOT NULL;
 CREATE INDEX tickets_by_first_reply ON tickets (first_replied_at) WHERE first_replied_at IS NOT NULL;
 
