@@ -1,5 +1,9 @@
 //! One connection of either engine, and the macro that runs a query on whichever it is.
 
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use diesel::SqliteConnection;
 use diesel_async::AsyncPgConnection;
 use diesel_async::sync_connection_wrapper::{SpawnBlocking, SyncConnectionWrapper};
@@ -31,14 +35,42 @@ pub type SqliteAsync = SyncConnectionWrapper<SqliteConnection, Inline>;
 pub type Pooled = diesel_async::pooled_connection::deadpool::Object<AsyncPgConnection>;
 
 /// A connection of either engine. Queries reach it through [`on_each!`].
-pub enum Conn {
+pub struct Conn {
+    pub(crate) line: Line,
+    kept: Arc<Kept>,
+}
+
+/// The connection itself.
+pub(crate) enum Line {
     /// From the pool of the primary.
     Postgres(Box<Pooled>),
     /// A reader's own, or the writer's.
     Sqlite(SqliteAsync),
 }
 
+/// What has been read from one database and may be kept for as long as it is open: one value of each type.
+#[derive(Default)]
+pub struct Kept(Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>);
+
+impl Kept {
+    fn get<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let value = kept.entry(TypeId::of::<T>()).or_insert_with(|| Arc::<T>::default());
+        // The entry was made by this very line, with this type.
+        Arc::clone(value).downcast().unwrap_or_default()
+    }
+}
+
 impl Conn {
+    pub(super) fn new(line: Line, kept: Arc<Kept>) -> Self {
+        Self { line, kept }
+    }
+
+    /// What is kept of this database under this type; all its connections share it.
+    pub fn kept<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
+        self.kept.get()
+    }
+
     /// Runs statements that take no parameters and give no rows.
     ///
     /// # Errors
@@ -53,12 +85,12 @@ impl Conn {
 /// diesel's query builder usable on both.
 macro_rules! on_each {
     ($conn:expr, |$c:ident| $body:expr) => {
-        match $conn {
-            $crate::db::Conn::Postgres(pooled) => {
+        match &mut $conn.line {
+            $crate::db::Line::Postgres(pooled) => {
                 let $c: &mut diesel_async::AsyncPgConnection = &mut **pooled;
                 $body
             }
-            $crate::db::Conn::Sqlite($c) => $body,
+            $crate::db::Line::Sqlite($c) => $body,
         }
     };
 }

@@ -48,9 +48,9 @@ pub async fn postgres(mut conn: AsyncPgConnection) -> Result<usize, Problem> {
 /// # Errors
 /// When it cannot be read.
 pub async fn is_behind(conn: &mut Conn) -> Result<bool, Problem> {
-    let known = match conn {
-        Conn::Postgres(_) => versions::<diesel::pg::Pg>(POSTGRES)?,
-        Conn::Sqlite(_) => versions::<diesel::sqlite::Sqlite>(SQLITE)?,
+    let known = match conn.line {
+        super::Line::Postgres(_) => versions::<diesel::pg::Pg>(POSTGRES)?,
+        super::Line::Sqlite(_) => versions::<diesel::sqlite::Sqlite>(SQLITE)?,
     };
     let done: Vec<String> =
         on_each!(conn, |c| schema_migrations::table.select(schema_migrations::version).load(c).await)?;

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(crate) use conn::on_each;
 pub use conn::{Conn, boxed};
+pub(crate) use conn::{Line, on_each};
 
 use crate::kernel::Problem;
 

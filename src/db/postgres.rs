@@ -11,7 +11,7 @@ use futures_util::FutureExt;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::conn::Conn;
+use super::conn::{Conn, Kept, Line};
 use crate::kernel::Problem;
 
 /// How often a transaction that lost against another is done again before the caller hears of it.
@@ -42,6 +42,7 @@ pub struct Postgres {
     pool: Pool<AsyncPgConnection>,
     config: tokio_postgres::Config,
     tls: MakeRustlsConnect,
+    kept: Arc<Kept>,
 }
 
 impl Postgres {
@@ -70,7 +71,7 @@ impl Postgres {
             .runtime(deadpool::Runtime::Tokio1)
             .build()
             .map_err(|e| e.to_string())?;
-        Ok(Arc::new(Self { pool, config, tls }))
+        Ok(Arc::new(Self { pool, config, tls, kept: Arc::default() }))
     }
 
     /// Runs `work` on a pooled connection, each statement for itself.
@@ -101,10 +102,10 @@ impl Postgres {
         company: Company,
     ) -> Result<T, Problem> {
         let mut conn = self.connection().await?;
-        let Conn::Postgres(pooled) = &mut conn else { unreachable!("the pool is PostgreSQL's") };
+        let Line::Postgres(pooled) = &mut conn.line else { unreachable!("the pool is PostgreSQL's") };
         AnsiTransactionManager::begin_transaction_sql(&mut ***pooled, company.begin()).await?;
         let outcome = work(&mut conn).await;
-        let Conn::Postgres(pooled) = &mut conn else { unreachable!("the pool is PostgreSQL's") };
+        let Line::Postgres(pooled) = &mut conn.line else { unreachable!("the pool is PostgreSQL's") };
         match outcome {
             Ok(value) => {
                 AnsiTransactionManager::commit_transaction(&mut ***pooled).await?;
@@ -130,7 +131,7 @@ impl Postgres {
 
     async fn connection(&self) -> Result<Conn, Problem> {
         let pooled = self.pool.get().await.map_err(|e| Problem::unavailable(e.to_string()))?;
-        Ok(Conn::Postgres(Box::new(pooled)))
+        Ok(Conn::new(Line::Postgres(Box::new(pooled)), self.kept.clone()))
     }
 }
 

@@ -91,6 +91,7 @@ diesel::table! {
         resolved_at -> Nullable<Moment>,
         closed_at -> Nullable<Moment>,
         reopen_count -> Integer,
+        agent_comments -> Integer,
         version -> BigInt,
     }
 }
@@ -219,7 +220,7 @@ diesel::table! {
         timeline -> Document,
         clocks -> Document,
         due_at -> Moment,
-        agent_comments -> Integer,
+        breach_at -> Nullable<Moment>,
         last_resolved_at -> Nullable<Moment>,
         response_business_s -> Nullable<BigInt>,
         first_reply_business_s -> Nullable<BigInt>,

@@ -8,7 +8,7 @@ use diesel::{Connection, SqliteConnection};
 use futures_util::FutureExt;
 use tokio::sync::oneshot;
 
-use super::conn::{Conn, SqliteAsync};
+use super::conn::{Conn, Kept, Line, SqliteAsync};
 use crate::kernel::Problem;
 
 /// How many requests one commit may carry: bounds how long the first of them waits for the last.
@@ -30,6 +30,7 @@ struct Done {
 /// The doors to one SQLite file.
 pub struct Sqlite {
     path: PathBuf,
+    kept: Arc<Kept>,
     readers: Mutex<Vec<Conn>>,
     jobs: mpsc::Sender<Job>,
 }
@@ -40,7 +41,8 @@ impl Sqlite {
     /// # Errors
     /// When the file cannot be opened.
     pub fn open(path: &Path) -> Result<Arc<Self>, Problem> {
-        let mut writer = connect(path, false)?;
+        let kept = Arc::<Kept>::default();
+        let mut writer = connect(path, false, &kept)?;
         let (jobs, waiting) = mpsc::channel::<Job>();
         thread::Builder::new()
             .name("sqlite-writer".into())
@@ -50,7 +52,7 @@ impl Sqlite {
                 }
             })
             .map_err(Problem::internal)?;
-        Ok(Arc::new(Self { path: path.to_owned(), readers: Mutex::new(Vec::new()), jobs }))
+        Ok(Arc::new(Self { path: path.to_owned(), kept, readers: Mutex::new(Vec::new()), jobs }))
     }
 
     /// Runs `work` in place on a connection of its own that cannot write.
@@ -58,7 +60,7 @@ impl Sqlite {
         let free = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut conn = match free {
             Some(conn) => conn,
-            None => connect(&self.path, true)?,
+            None => connect(&self.path, true, &self.kept)?,
         };
         let result = work(&mut conn).await;
         self.readers.lock().unwrap_or_else(PoisonError::into_inner).push(conn);
@@ -141,7 +143,7 @@ fn now<T>(future: impl Future<Output = diesel::QueryResult<T>>) -> diesel::Query
     future.now_or_never().unwrap_or(Err(diesel::result::Error::BrokenTransactionManager))
 }
 
-fn connect(path: &Path, read_only: bool) -> Result<Conn, Problem> {
+fn connect(path: &Path, read_only: bool, kept: &Arc<Kept>) -> Result<Conn, Problem> {
     let mut conn = SqliteConnection::establish(&path.to_string_lossy()).map_err(Problem::unavailable)?;
     diesel::connection::SimpleConnection::batch_execute(
         &mut conn,
@@ -152,5 +154,5 @@ fn connect(path: &Path, read_only: bool) -> Result<Conn, Problem> {
     if read_only {
         diesel::connection::SimpleConnection::batch_execute(&mut conn, "PRAGMA query_only = ON")?;
     }
-    Ok(Conn::Sqlite(SqliteAsync::new(conn)))
+    Ok(Conn::new(Line::Sqlite(SqliteAsync::new(conn)), kept.clone()))
 }

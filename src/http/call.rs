@@ -265,19 +265,27 @@ impl Call {
 pub struct IfMatch(Option<Vec<String>>);
 
 impl IfMatch {
-    /// Passes when there is no condition or one of its tags is the strong tag of `version`.
+    /// Passes when there is no condition or one of its tags is a strong tag of `version`; what stands behind a dot in it
+    /// is not about what was written.
     ///
     /// # Errors
     /// `version_mismatch`.
     pub fn check(&self, version: i64) -> Result<(), Problem> {
         match &self.0 {
-            Some(tags) if !tags.contains(&super::reply::etag(version)) => {
+            Some(tags) if !tags.iter().any(|tag| is_of(tag, version)) => {
                 let detail = format!("The resource is at version {version} now. Read it again and repeat the change.");
                 Err(Problem::new(Code::VersionMismatch, detail))
             }
             _ => Ok(()),
         }
     }
+}
+
+fn is_of(tag: &str, version: i64) -> bool {
+    let (version_part, lapsed) = tag.trim_end_matches('"').split_once('.').unwrap_or((tag.trim_end_matches('"'), "0"));
+    !lapsed.is_empty()
+        && lapsed.bytes().all(|b| b.is_ascii_digit())
+        && format!("{version_part}\"") == super::reply::etag(version)
 }
 
 /// The tags of a list of entity tags (RFC 9110, 8.8.3), each with its quotes; nothing if it is none.

@@ -9,7 +9,7 @@ use diesel_async::RunQueryDsl;
 
 use super::{Answer, Call, Reply, Sealer};
 use crate::db::schema::idempotency_keys;
-use crate::db::{Conn, on_each};
+use crate::db::{Conn, Line, on_each};
 use crate::kernel::sql::Json;
 use crate::kernel::{Code, Instant, PrincipalId, Problem};
 
@@ -137,7 +137,7 @@ async fn lock(tx: &mut Conn, who: PrincipalId, key: &str) -> Result<(), Problem>
         #[diesel(sql_type = diesel::sql_types::Bool)]
         locked: bool,
     }
-    let Conn::Postgres(conn) = tx else { return Ok(()) };
+    let Line::Postgres(conn) = &mut tx.line else { return Ok(()) };
     let rows: Vec<Locked> = diesel::sql_query("SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0)) AS locked")
         .bind::<diesel::sql_types::Text, _>(format!("idempotency {who} {key}"))
         .load(&mut ***conn)

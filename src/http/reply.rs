@@ -54,6 +54,16 @@ impl Reply {
         Self { status: 204, headers: Vec::new(), body: String::new() }
     }
 
+    /// With an entity tag that differs from that of its version alone: `lapsed` things have come true by time since. The
+    /// version still stands before the dot, for `If-Match`.
+    #[must_use]
+    pub fn lapsed(mut self, lapsed: usize) -> Self {
+        for (_, tag) in self.headers.iter_mut().filter(|(name, _)| *name == "etag" && lapsed > 0) {
+            *tag = format!("\"{}.{lapsed}\"", tag.trim_matches('"'));
+        }
+        self
+    }
+
     /// With one more header.
     #[must_use]
     pub fn header(mut self, name: &'static str, value: String) -> Self {

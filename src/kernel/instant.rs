@@ -17,6 +17,8 @@ impl Instant {
     pub const EPOCH: Instant = Instant(0);
     /// 9999-12-31T00:00:00Z; later years have no RFC 3339 form.
     const LATEST_US: i64 = 253_402_214_400_000_000;
+    /// Stands where an instant must stand and none will come: later than all others.
+    pub const NEVER: Instant = Instant(Self::LATEST_US);
 
     /// The instant `us` microseconds after 1970, kept within the years that RFC 3339 can write.
     pub fn from_micros(us: i64) -> Self {
@@ -72,6 +74,13 @@ impl FromStr for Instant {
 impl serde::Serialize for Instant {
     fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         s.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Instant {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'_, str> as serde::Deserialize>::deserialize(d)?;
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 

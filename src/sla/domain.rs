@@ -1,3 +1,5 @@
 //! The pure rules of time: working hours, promises, clocks.
 
 pub mod calendar;
+pub mod clock;
+pub mod policy;

@@ -1,3 +1,6 @@
 //! What is promised and what is measured: calendars, SLA policies, and the clocks of each ticket.
 
 pub mod domain;
+pub mod service;
+pub mod store;
+pub mod wire;

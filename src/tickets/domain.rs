@@ -6,6 +6,8 @@ use crate::audit::domain::Change;
 use crate::kernel::fields::Fields;
 pub use crate::kernel::vocabulary::{Channel, Priority, Status, TicketType};
 use crate::kernel::{Code, Instant, PrincipalId, Problem, TeamId, TicketId};
+use crate::sla::domain::clock::Facts;
+use crate::sla::domain::policy::Traits;
 
 /// A ticket.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,6 +60,8 @@ pub struct Ticket {
     pub closed_at: Option<Instant>,
     /// How often it came back after it was solved.
     pub reopen_count: i32,
+    /// How many public comments agents have written, but for those on tickets of their own.
+    pub agent_comments: i32,
     /// Grows by one with each change that everybody may see.
     pub version: i64,
 }
@@ -95,6 +99,8 @@ impl Ticket {
         if from == to {
             return Ok(());
         }
+        // Never back, also when an instance's clock is.
+        let now = now.max(self.updated_at);
         if !from.next().contains(&to) {
             let legal: Vec<_> = from.next().iter().map(|s| s.as_str()).collect();
             let detail = format!("A ticket that is {from} can become: {}.", legal.join(", "));
@@ -124,11 +130,29 @@ impl Ticket {
     pub fn hear(&mut self, speaker: Speaker, now: Instant) -> Result<(), Problem> {
         match (speaker, self.status) {
             (Speaker::Agent, status) => {
-                self.first_replied_at = self.first_replied_at.or(Some(now));
+                self.agent_comments += 1;
+                self.first_replied_at = self.first_replied_at.or(Some(now.max(self.updated_at)));
                 if status == Status::New { self.step(Status::Open, now) } else { Ok(()) }
             }
             (Speaker::Requester, Status::WaitingRequester | Status::Resolved) => self.step(Status::Open, now),
             _ => Ok(()),
+        }
+    }
+
+    /// What its clocks ask of it.
+    pub fn facts(&self) -> Facts {
+        Facts {
+            number: self.number,
+            reported_at: self.reported_at,
+            status: self.status,
+            first_replied_at: self.first_replied_at,
+            traits: Traits {
+                team_id: self.team_id,
+                priority: self.priority,
+                kind: self.kind,
+                channel: self.channel,
+                tags: self.tags.clone(),
+            },
         }
     }
 
@@ -173,6 +197,8 @@ impl Ticket {
             resolved_at,
             closed_at,
             reopen_count,
+            // Told by the comments themselves.
+            agent_comments: _,
             version: _,
         } = self;
         vec![
@@ -231,6 +257,7 @@ mod tests {
             resolved_at: None,
             closed_at: None,
             reopen_count: 0,
+            agent_comments: 0,
             version: 1,
         }
     }

@@ -9,6 +9,7 @@ use super::{service, store};
 use crate::audit;
 use crate::audit::wire::EventBody;
 use crate::auth::policy::{Allowed, ReadTickets, WriteTickets};
+use crate::db::Conn;
 use crate::http::query::PageQuery;
 use crate::http::{Answer, Call, Page, Reply};
 use crate::kernel::EventId;
@@ -33,8 +34,11 @@ async fn list_tickets(who: Allowed<ReadTickets>, call: Call) -> Answer {
     let sort = query.sort.unwrap_or(Sort::CreatedDesc);
     let list = format!("tickets {sort}");
     let after = query.cursor.as_ref().map(|cursor| cursor.open(&list)).transpose()?;
-    let rows = call.db().read(async |conn| store::list(conn, &who.reach(), &query, who.who().id, after).await).await?;
-    Page::reply(&call, query.limit, &list, rows, |row| store::key(sort, &row.ticket), TicketBody::from)
+    let now = call.now();
+    let list_them = async |conn: &mut Conn| service::list(conn, &who.reach(), &query, who.who().id, now, after).await;
+    let (rows, almanac) = call.db().read(list_them).await?;
+    let body = |row| TicketBody::of(row, &almanac, now);
+    Page::reply(&call, query.limit, &list, rows, |row| store::key(sort, row), body)
 }
 
 /// Open a ticket.
@@ -54,7 +58,7 @@ async fn create_ticket(who: Allowed<WriteTickets>, call: Call) -> Answer {
     may_open(who.who(), &new)?;
     let (reach, act) = (who.reach(), who.act(&call));
     call.create(who.who().id, async move |tx| {
-        let ticket = TicketBody::from(service::open(tx, &act, &reach, new.clone()).await?);
+        let ticket = service::open(tx, &act, &reach, new.clone()).await?;
         Reply::created(&ticket, ticket.version, format!("/v1/tickets/{}", ticket.id))
     })
     .await
@@ -72,9 +76,8 @@ async fn create_ticket(who: Allowed<WriteTickets>, call: Call) -> Answer {
 async fn get_ticket(who: Allowed<ReadTickets>, call: Call) -> Answer {
     call.no_query()?;
     let which: TicketRef = call.path("id")?;
-    let row = call.db().read(async |conn| store::find_named(conn, &who.reach(), which).await).await?;
-    let ticket = TicketBody::from(row);
-    Reply::resource(&ticket, ticket.version)
+    let ticket = call.db().read(async |conn| service::read(conn, &who.reach(), which, call.now()).await).await?;
+    Reply::resource(&ticket, ticket.version).map(|reply| reply.lapsed(ticket.lapsed()))
 }
 
 /// Change a ticket.
@@ -98,10 +101,9 @@ async fn update_ticket(who: Allowed<WriteTickets>, call: Call) -> Answer {
     // What may not be seen is not found, whatever the patch asks for.
     call.db().read(async |conn| store::find(conn, &reach, which).await).await?;
     may_change(who.who(), &patch)?;
-    let change =
-        async move |tx: &mut crate::db::Conn| service::change(tx, &act, &reach, which, &condition, patch.clone()).await;
-    let ticket = TicketBody::from(call.db().write(change).await?);
-    Reply::resource(&ticket, ticket.version)
+    let change = async move |tx: &mut Conn| service::change(tx, &act, &reach, which, &condition, patch.clone()).await;
+    let ticket = call.db().write(change).await?;
+    Reply::resource(&ticket, ticket.version).map(|reply| reply.lapsed(ticket.lapsed()))
 }
 
 /// Read a ticket's audit trail.

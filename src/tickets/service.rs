@@ -3,7 +3,7 @@
 use super::domain::{Channel, Priority, Status, Ticket, TicketType};
 use super::policy::Reach;
 use super::store::{self, TicketRow};
-use super::wire::{NewTicket, TicketPatch, TicketRef};
+use super::wire::{NewTicket, TicketBody, TicketPatch, TicketQuery, TicketRef};
 use crate::audit::domain::{Event, EventKind, Visibility};
 use crate::auth::domain::Role;
 use crate::auth::policy::Act;
@@ -11,16 +11,44 @@ use crate::db::{Conn, Db};
 use crate::http::call::IfMatch;
 use crate::kernel::fields::{Fields, LARGEST_B};
 use crate::kernel::{Clock, Code, FieldError, Instant, Patch, PrincipalId, Problem, TeamId};
-use crate::people;
+use crate::sla::domain::policy::Almanac;
+use crate::{people, sla};
 
 /// How many tickets one transaction closes.
 const CLOSE_AT_ONCE: i64 = 200;
+
+/// The ticket `which` as it is at `now`.
+///
+/// # Errors
+/// `not_found`.
+pub async fn read(conn: &mut Conn, reach: &Reach, which: TicketRef, now: Instant) -> Result<TicketBody, Problem> {
+    let row = store::find_named(conn, reach, which).await?;
+    let almanac = sla::store::book::almanac(conn, row.times.calendars()).await?;
+    Ok(TicketBody::of(row, &almanac, now))
+}
+
+/// A page of tickets, and the calendars of their clocks.
+///
+/// # Errors
+/// `invalid_query` when a filter makes no sense.
+pub async fn list(
+    conn: &mut Conn,
+    reach: &Reach,
+    query: &TicketQuery,
+    me: PrincipalId,
+    now: Instant,
+    after: Option<(i64, i64)>,
+) -> Result<(Vec<TicketRow>, Almanac), Problem> {
+    let rows = store::list(conn, reach, query, me, now, after).await?;
+    let almanac = sla::store::book::almanac(conn, rows.iter().flat_map(|row| row.times.calendars())).await?;
+    Ok((rows, almanac))
+}
 
 /// Opens a ticket for `who`.
 ///
 /// # Errors
 /// `duplicate_external_id`, or `validation_failed` for references that lead nowhere.
-pub async fn open(tx: &mut Conn, act: &Act, reach: &Reach, new: NewTicket) -> Result<TicketRow, Problem> {
+pub async fn open(tx: &mut Conn, act: &Act, reach: &Reach, new: NewTicket) -> Result<TicketBody, Problem> {
     let (who, now) = (&act.who, act.now);
     let external_id = new.external_id.map(|line| line.into_inner());
     require_free(tx, who.id, external_id.as_deref(), None).await?;
@@ -83,11 +111,13 @@ pub async fn open(tx: &mut Conn, act: &Act, reach: &Reach, new: NewTicket) -> Re
         resolved_at: None,
         closed_at: None,
         reopen_count: 0,
+        agent_comments: 0,
         version: 1,
     };
     ticket.number = store::insert(tx, &ticket).await?;
-    record(tx, None, &ticket, Some(who.id), now, &act.clock).await?;
-    store::find_named(tx, reach, TicketRef::Number(ticket.number)).await
+    sla::service::open(tx, &ticket.facts(), now).await?;
+    record(tx, None, &ticket, Some(who.id), &act.clock).await?;
+    read(tx, reach, TicketRef::Number(ticket.number), now).await
 }
 
 /// Changes a ticket as `patch` says.
@@ -102,7 +132,7 @@ pub async fn change(
     which: TicketRef,
     condition: &IfMatch,
     patch: TicketPatch,
-) -> Result<TicketRow, Problem> {
+) -> Result<TicketBody, Problem> {
     let before = store::find(tx, reach, which).await?;
     condition.check(before.version)?;
     before.require_not_closed()?;
@@ -170,7 +200,7 @@ pub async fn change(
         require_free(tx, before.created_by_id, after.external_id.as_deref(), Some(before.number)).await?;
     }
     save(tx, &before, after, Some(act.who.id), act.now, &act.clock).await?;
-    store::find_named(tx, reach, TicketRef::Number(before.number)).await
+    read(tx, reach, TicketRef::Number(before.number), act.now).await
 }
 
 /// Stores `after` over `before` with its event, if anything differs; a change grows the version.
@@ -189,8 +219,7 @@ pub async fn save(
         return Ok(());
     }
     touch(&mut after, now);
-    store::update(tx, before, &after).await?;
-    record(tx, Some(before), &after, actor, now, clock).await
+    write(tx, before, &after, actor, clock).await
 }
 
 /// As [`save`], for what everybody sees but no field of the ticket tells: a public comment.
@@ -199,8 +228,20 @@ pub async fn save(
 /// When the database is away.
 pub async fn save_commented(tx: &mut Conn, before: &Ticket, mut after: Ticket, act: &Act) -> Result<(), Problem> {
     touch(&mut after, act.now);
-    store::update(tx, before, &after).await?;
-    record(tx, Some(before), &after, Some(act.who.id), act.now, &act.clock).await
+    write(tx, before, &after, Some(act.who.id), &act.clock).await
+}
+
+/// The ticket, its clocks and its trail: always together.
+async fn write(
+    tx: &mut Conn,
+    before: &Ticket,
+    after: &Ticket,
+    actor: Option<PrincipalId>,
+    clock: &Clock,
+) -> Result<(), Problem> {
+    store::update(tx, before, after).await?;
+    sla::service::follow(tx, &before.facts(), &after.facts(), after.updated_at).await?;
+    record(tx, Some(before), after, actor, clock).await
 }
 
 fn touch(ticket: &mut Ticket, now: Instant) {
@@ -214,7 +255,6 @@ async fn record(
     before: Option<&Ticket>,
     after: &Ticket,
     actor: Option<PrincipalId>,
-    now: Instant,
     clock: &Clock,
 ) -> Result<(), Problem> {
     let changes = after.changes_since(before);
@@ -222,8 +262,15 @@ async fn record(
         return Ok(());
     }
     let kind = if before.is_some() { EventKind::TicketUpdated } else { EventKind::TicketCreated };
-    let event =
-        Event { ticket_id: after.id, at: now, actor, kind, visibility: Visibility::Public, comment_id: None, changes };
+    let event = Event {
+        ticket_id: after.id,
+        at: after.updated_at,
+        actor,
+        kind,
+        visibility: Visibility::Public,
+        comment_id: None,
+        changes,
+    };
     crate::audit::store::add(tx, event, clock).await
 }
 

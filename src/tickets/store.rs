@@ -7,13 +7,15 @@ use diesel_async::RunQueryDsl;
 
 use super::domain::{Channel, Priority, Status, Ticket, TicketType};
 use super::policy::Reach;
-use super::wire::{Sort, TicketQuery, TicketRef, WhoRef};
+use super::wire::{SlaFilter, Sort, TicketQuery, TicketRef, WhoRef};
 use crate::auth::domain::Role;
-use crate::db::schema::{principals, teams, ticket_tags, tickets};
+use crate::db::schema::{principals, teams, ticket_clocks, ticket_tags, tickets};
 use crate::db::{Conn, boxed, fault, on_each};
 use crate::kernel::fields::Fields;
 use crate::kernel::sql::{Json, Moment};
 use crate::kernel::{Code, FieldError, Instant, PrincipalId, Problem, TeamId, TicketId};
+use crate::sla::domain::clock::Times;
+use crate::sla::store::clocks;
 
 diesel::alias! {
     const REQUESTERS: Alias<Requesters> = principals as requesters;
@@ -48,6 +50,7 @@ struct Stored {
     resolved_at: Option<Instant>,
     closed_at: Option<Instant>,
     reopen_count: i32,
+    agent_comments: i32,
     version: i64,
 }
 
@@ -78,6 +81,7 @@ impl From<Stored> for Ticket {
             resolved_at: row.resolved_at,
             closed_at: row.closed_at,
             reopen_count: row.reopen_count,
+            agent_comments: row.agent_comments,
             version: row.version,
         }
     }
@@ -110,6 +114,7 @@ impl From<&Ticket> for Stored {
             resolved_at: ticket.resolved_at,
             closed_at: ticket.closed_at,
             reopen_count: ticket.reopen_count,
+            agent_comments: ticket.agent_comments,
             version: ticket.version,
         }
     }
@@ -128,13 +133,19 @@ pub struct TicketRow {
     pub assignee: Option<String>,
     /// The creator's name.
     pub created_by: String,
+    /// Its times, as they were when they were written down.
+    pub times: Times,
 }
 
-type Joined = (Stored, Option<String>, Option<String>, Option<String>, String);
+type Joined = (Stored, clocks::Stored, Option<String>, Option<String>, Option<String>, String);
 
-impl From<Joined> for TicketRow {
-    fn from((stored, team, requester, assignee, created_by): Joined) -> Self {
-        Self { ticket: stored.into(), team, requester, assignee, created_by }
+impl TryFrom<Joined> for TicketRow {
+    type Error = Problem;
+
+    fn try_from((stored, times, team, requester, assignee, created_by): Joined) -> Result<Self, Problem> {
+        let ticket = Ticket::from(stored);
+        let times = times.times(ticket.reported_at, ticket.first_replied_at)?;
+        Ok(Self { ticket, team, requester, assignee, created_by, times })
     }
 }
 
@@ -142,12 +153,14 @@ impl From<Joined> for TicketRow {
 macro_rules! with_names {
     () => {
         tickets::table
+            .inner_join(ticket_clocks::table)
             .left_join(teams::table)
             .left_join(REQUESTERS.on(tickets::requester_id.eq(REQUESTERS.field(principals::id).nullable())))
             .left_join(ASSIGNEES.on(tickets::assignee_id.eq(ASSIGNEES.field(principals::id).nullable())))
             .inner_join(CREATORS.on(tickets::created_by_id.eq(CREATORS.field(principals::id))))
             .select((
                 Stored::as_select(),
+                clocks::Stored::as_select(),
                 teams::name.nullable(),
                 REQUESTERS.field(principals::name).nullable(),
                 ASSIGNEES.field(principals::name).nullable(),
@@ -185,7 +198,7 @@ pub async fn find_named(conn: &mut Conn, reach: &Reach, which: TicketRef) -> Res
         };
         query.first(c).await.optional()
     })?;
-    within(row.map(TicketRow::from), reach, |row| &row.ticket)
+    within(row.map(TicketRow::try_from).transpose()?, reach, |row| &row.ticket)
 }
 
 fn within<T>(found: Option<T>, reach: &Reach, ticket: impl Fn(&T) -> &Ticket) -> Result<T, Problem> {
@@ -195,16 +208,19 @@ fn within<T>(found: Option<T>, reach: &Reach, ticket: impl Fn(&T) -> &Ticket) ->
 }
 
 /// The key of a ticket in a list of this order: a value and the number, which makes it unique.
-pub fn key(sort: Sort, ticket: &Ticket) -> (i64, i64) {
+pub fn key(sort: Sort, row: &TicketRow) -> (i64, i64) {
+    let ticket = &row.ticket;
     let value = match sort {
         Sort::Created | Sort::CreatedDesc => ticket.created_at.micros(),
         Sort::Updated | Sort::UpdatedDesc => ticket.updated_at.micros(),
         Sort::Priority | Sort::PriorityDesc => ticket.priority.rank().into(),
+        Sort::Due | Sort::DueDesc => row.times.due_at().unwrap_or(Instant::NEVER).micros(),
     };
     (value, ticket.number)
 }
 
-/// A page of the tickets within `reach` that pass the filters of `query`, from behind the key `after`. `me` is the caller.
+/// A page of the tickets within `reach` that pass the filters of `query` at `now`, from behind the key `after`. `me` is the
+/// caller.
 ///
 /// # Errors
 /// `invalid_query` when a filter makes no sense.
@@ -213,6 +229,7 @@ pub async fn list(
     reach: &Reach,
     query: &TicketQuery,
     me: PrincipalId,
+    now: Instant,
     after: Option<(i64, i64)>,
 ) -> Result<Vec<TicketRow>, Problem> {
     // Taken apart whole, so that a new filter does not compile until it filters.
@@ -230,6 +247,7 @@ pub async fn list(
         created_before,
         updated_after,
         updated_before,
+        sla,
         sort,
         limit,
         cursor: _,
@@ -290,11 +308,32 @@ pub async fn list(
         if let Some(at) = updated_before {
             list = list.filter(tickets::updated_at.lt(*at));
         }
+        match sla {
+            Some(SlaFilter::Breached) => list = list.filter(ticket_clocks::breach_at.le(now)),
+            Some(SlaFilter::DueWithin(s)) => {
+                // A clock is breached from the microsecond after it was due.
+                let until = Instant::from_micros(now.plus_s(*s).micros() + 1);
+                macro_rules! due {
+                    ($breach_at:expr) => {
+                        $breach_at.gt(now).and($breach_at.le(until))
+                    };
+                }
+                list = list.filter(
+                    due!(ticket_clocks::response_breach_at)
+                        .or(due!(ticket_clocks::first_reply_breach_at))
+                        .or(due!(ticket_clocks::service_breach_at)),
+                );
+            }
+            None => {}
+        }
         macro_rules! behind {
             ($column:literal, $relation:literal, $type:ty, $value:expr) => {
+                behind!($column, "tickets.number", $relation, $type, $value)
+            };
+            ($column:literal, $number:literal, $relation:literal, $type:ty, $value:expr) => {
                 if let Some((value, number)) = after {
                     list = list.filter(
-                        sql::<Bool>(concat!("(", $column, ", tickets.number) ", $relation, " ("))
+                        sql::<Bool>(concat!("(", $column, ", ", $number, ") ", $relation, " ("))
                             .bind::<$type, _>($value(value))
                             .sql(", ")
                             .bind::<BigInt, _>(number)
@@ -329,10 +368,18 @@ pub async fn list(
                 behind!("tickets.priority_rank", "<", Integer, rank);
                 list = list.order((tickets::priority_rank.desc(), tickets::number.desc()));
             }
+            Sort::Due => {
+                behind!("ticket_clocks.due_at", "ticket_clocks.ticket_number", ">", Moment, Instant::from_micros);
+                list = list.order((ticket_clocks::due_at.asc(), ticket_clocks::ticket_number.asc()));
+            }
+            Sort::DueDesc => {
+                behind!("ticket_clocks.due_at", "ticket_clocks.ticket_number", "<", Moment, Instant::from_micros);
+                list = list.order((ticket_clocks::due_at.desc(), ticket_clocks::ticket_number.desc()));
+            }
         }
         list.limit(limit.and_one()).load(c).await
     })?;
-    Ok(rows.into_iter().map(TicketRow::from).collect())
+    rows.into_iter().map(TicketRow::try_from).collect()
 }
 
 /// The ids to look for, and whether `none` is one of the choices.
@@ -385,6 +432,7 @@ pub async fn insert(tx: &mut Conn, ticket: &Ticket) -> Result<i64, Problem> {
         tickets::resolved_at.eq(row.resolved_at),
         tickets::closed_at.eq(row.closed_at),
         tickets::reopen_count.eq(row.reopen_count),
+        tickets::agent_comments.eq(row.agent_comments),
         tickets::version.eq(row.version),
     );
     let number: i64 = on_each!(tx, |c| {

@@ -14,6 +14,8 @@ use crate::kernel::fields::Fields;
 use crate::kernel::text::{Email, Line, Prose};
 use crate::kernel::words::words;
 use crate::kernel::{Instant, Patch, PrincipalId, Set, TeamId, TicketId};
+use crate::sla::domain::policy::Almanac;
+use crate::sla::wire::clocks::{ClockBody, DurationsBody};
 
 /// How many tags a ticket may have.
 const MOST_TAGS: usize = 20;
@@ -244,6 +246,18 @@ pub struct TicketPatch {
     "resolved_at": null,
     "closed_at": null,
     "reopen_count": 0,
+    "durations": {
+        "response": { "calendar_s": 210, "business_s": 210 }, "first_reply": null, "service": null, "resolution": null,
+        "in_status_s": {
+            "new": 210, "open": 390, "waiting_requester": 0, "waiting_third_party": 0, "resolved": 0, "closed": 0
+        },
+    },
+    "clocks": [{
+        "target": "response", "state": "met", "hours": "business", "target_s": 900, "due_at": null, "elapsed_s": 210,
+        "remaining_s": 690, "met_at": "2026-03-02T09:13:30Z", "breached_at": null,
+        "policy_id": "019a2f4e-7c1b-7d3e-8f00-00000000000d", "policy_version": 3,
+        "calendar_id": "019a2f4e-7c1b-7d3e-8f00-00000000000e", "calendar_version": 1,
+    }],
     "version": 2,
 }))]
 pub struct TicketBody {
@@ -308,14 +322,25 @@ pub struct TicketBody {
     /// How often it came back after it was solved.
     #[schema(minimum = 0)]
     pub reopen_count: i32,
-    /// Grows by one with each change; its `ETag`.
+    /// How long things took.
+    pub durations: DurationsBody,
+    /// What is promised by the SLA policy that the ticket has, and how it stands now; at most one for each target.
+    #[schema(max_items = 3)]
+    pub clocks: Vec<ClockBody>,
+    /// Grows by one with each change; its `ETag` begins with it.
     #[schema(minimum = 1)]
     pub version: i64,
+    /// How many clocks have run past their end since the ticket was last written.
+    #[serde(skip)]
+    lapsed: usize,
 }
 
-impl From<TicketRow> for TicketBody {
-    fn from(row: TicketRow) -> Self {
-        let TicketRow { ticket, team, requester, assignee, created_by } = row;
+impl TicketBody {
+    /// A ticket at `now`; `almanac` has the calendars of its clocks.
+    pub fn of(row: TicketRow, almanac: &Almanac, now: Instant) -> Self {
+        let TicketRow { ticket, team, requester, assignee, created_by, times } = row;
+        let clocks: Vec<_> = times.clocks.iter().map(|clock| ClockBody::of(clock, almanac, now)).collect();
+        let lapsed = times.clocks.iter().zip(&clocks).filter(|(was, is)| was.state() != is.state).count();
         Self {
             id: ticket.id,
             number: ticket.number,
@@ -341,8 +366,17 @@ impl From<TicketRow> for TicketBody {
             resolved_at: ticket.resolved_at,
             closed_at: ticket.closed_at,
             reopen_count: ticket.reopen_count,
+            durations: DurationsBody::of(&times, now),
+            clocks,
             version: ticket.version,
+            lapsed,
         }
+    }
+
+    /// The state of the resource beyond its version, for the `ETag`: a clock that lapses changes what is read, though
+    /// nothing was written. The seconds that pass do not.
+    pub fn lapsed(&self) -> usize {
+        self.lapsed
     }
 }
 
@@ -361,6 +395,10 @@ words! {
         Priority = "priority",
         /// Most urgent first.
         PriorityDesc = "-priority",
+        /// What is due first, or was, comes first; tickets with nothing due come last.
+        Due = "due_at",
+        /// The reverse.
+        DueDesc = "-due_at",
     }
 }
 
@@ -376,6 +414,36 @@ impl std::str::FromStr for TagName {
 }
 
 fault::deserr_from_str!(TagName);
+
+/// How long ahead `due_within` can look, in seconds: a year.
+const LONGEST_AHEAD_S: i64 = 366 * 86_400;
+
+/// Clocks to filter by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SlaFilter {
+    /// At least one clock is breached.
+    Breached,
+    /// At least one clock runs and is due within so many seconds.
+    DueWithin(i64),
+}
+
+impl std::str::FromStr for SlaFilter {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const EXPECTED: &str = "must be `breached` or `due_within:SECONDS`, such as due_within:3600, up to 31622400";
+        match text.split_once(':') {
+            None if text == "breached" => Ok(Self::Breached),
+            Some(("due_within", s)) if s.bytes().all(|b| b.is_ascii_digit()) => match s.parse() {
+                Ok(s @ 0..=LONGEST_AHEAD_S) => Ok(Self::DueWithin(s)),
+                _ => Err(EXPECTED),
+            },
+            _ => Err(EXPECTED),
+        }
+    }
+}
+
+fault::deserr_from_str!(SlaFilter);
 
 /// A person to filter by: an id, the caller, or nobody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -456,6 +524,11 @@ pub struct TicketQuery {
     #[deserr(default)]
     #[param(value_type = Option<String>, format = DateTime)]
     pub updated_before: Option<Instant>,
+    /// `breached`: a clock is past its due instant, or was when it ended. `due_within:SECONDS`: a clock runs and is due
+    /// within so many seconds.
+    #[deserr(default)]
+    #[param(value_type = Option<String>, example = "due_within:3600")]
+    pub sla: Option<SlaFilter>,
     /// The order; newest first unless said.
     #[deserr(default)]
     #[param(value_type = Option<Sort>, inline)]

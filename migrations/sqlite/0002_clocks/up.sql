@@ -48,6 +48,13 @@ CREATE TABLE sla_policy_versions (
     PRIMARY KEY (policy_id, version)
 ) WITHOUT ROWID;
 
+-- How many public comments agents have written, but for those on tickets of their own.
+ALTER TABLE tickets ADD COLUMN agent_comments INTEGER NOT NULL DEFAULT 0;
+UPDATE tickets SET agent_comments = (
+    SELECT count(*) FROM comments c JOIN principals p ON p.id = c.author_id
+    WHERE c.ticket_id = tickets.id AND c.visibility = 'public' AND p.role IN ('agent', 'admin')
+    AND c.author_id IS NOT tickets.requester_id);
+
 -- The times of each ticket, measured and promised. A clock is breached from `…_breach_at` on, whether or not anything has
 -- been written since; it was met at `…_met_at`; with neither it is paused, or there is none.
 CREATE TABLE ticket_clocks (
@@ -56,7 +63,7 @@ CREATE TABLE ticket_clocks (
     timeline TEXT NOT NULL,
     clocks TEXT NOT NULL,
     due_at INTEGER NOT NULL,
-    agent_comments INTEGER NOT NULL,
+    breach_at INTEGER,
     last_resolved_at INTEGER,
     response_business_s INTEGER,
     first_reply_business_s INTEGER,
@@ -73,6 +80,7 @@ CREATE TABLE ticket_clocks (
 );
 CREATE INDEX ticket_clocks_by_policy ON ticket_clocks (policy_id);
 CREATE INDEX ticket_clocks_by_due ON ticket_clocks (due_at, ticket_number);
+CREATE INDEX ticket_clocks_by_breach ON ticket_clocks (breach_at) WHERE breach_at IS NOT NULL;
 CREATE INDEX ticket_clocks_by_resolved ON ticket_clocks (last_resolved_at) WHERE last_resolved_at IS NOT NULL;
 CREATE INDEX ticket_clocks_by_response_breach ON ticket_clocks (response_breach_at) WHERE response_breach_at IS NOT NULL;
 CREATE INDEX ticket_clocks_by_response_met ON ticket_clocks (response_met_at) WHERE response_met_at IS NOT NULL;
@@ -85,9 +93,9 @@ CREATE INDEX tickets_by_first_reply ON tickets (first_replied_at) WHERE first_re
 
 -- Tickets from before: their trail tells how they went. There was no calendar, so business time was all time.
 INSERT INTO ticket_clocks (
-    ticket_number, timeline, clocks, due_at, agent_comments, last_resolved_at, response_business_s, first_reply_business_s,
+    ticket_number, timeline, clocks, due_at, last_resolved_at, response_business_s, first_reply_business_s,
     service_s, service_business_s, resolution_s, resolution_business_s)
-SELECT number, timeline, '[]', 253402214400000000, agent_comments,
+SELECT number, timeline, '[]', 253402214400000000,
     (SELECT max(v.value ->> 1) FROM json_each(timeline) v WHERE v.value ->> 0 = 'resolved'),
     (started_at - reported_at) / 1000000, (first_replied_at - reported_at) / 1000000, service_s, service_s,
     (resolved_at - reported_at) / 1000000, (resolved_at - reported_at) / 1000000
@@ -102,8 +110,5 @@ FROM (
             (SELECT json_group_array(json_array(status, at)) FROM (
                 SELECT c.value ->> 'after' AS status, CASE WHEN c.value ->> 'before' IS NULL THEN tickets.reported_at ELSE e.at END AS at
                 FROM events e, json_each(e.changes) c
-                WHERE e.ticket_id = tickets.id AND c.value ->> 'field' = 'status' ORDER BY e.id)) AS timeline,
-            (SELECT count(*) FROM comments c JOIN principals p ON p.id = c.author_id
-                WHERE c.ticket_id = tickets.id AND c.visibility = 'public' AND p.role IN ('agent', 'admin')
-                AND c.author_id IS NOT tickets.requester_id) AS agent_comments
+                WHERE e.ticket_id = tickets.id AND c.value ->> 'field' = 'status' ORDER BY e.id)) AS timeline
         FROM tickets) t);

@@ -7,7 +7,7 @@ use super::PERSON;
 use crate::auth::domain::Role;
 use crate::db::fault::is_duplicate;
 use crate::db::schema::{principals, refresh_tokens, team_members};
-use crate::db::{Conn, boxed, on_each};
+use crate::db::{Conn, Line, boxed, on_each};
 use crate::kernel::secret::Secret;
 use crate::kernel::{Code, Instant, PrincipalId, Problem};
 use crate::people::domain::Person;
@@ -120,9 +120,9 @@ pub async fn is_other_admin(tx: &mut Conn, id: PrincipalId) -> Result<bool, Prob
         .filter(principals::active.eq(true))
         .order(principals::id)
         .select(principals::id);
-    let all: Vec<PrincipalId> = match tx {
-        Conn::Postgres(pooled) => admins.for_update().load(&mut ***pooled).await?,
-        Conn::Sqlite(conn) => admins.load(conn).await?,
+    let all: Vec<PrincipalId> = match &mut tx.line {
+        Line::Postgres(pooled) => admins.for_update().load(&mut ***pooled).await?,
+        Line::Sqlite(conn) => admins.load(conn).await?,
     };
     Ok(all.iter().any(|admin| *admin != id))
 }

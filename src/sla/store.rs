@@ -1,0 +1,4 @@
+//! Queries for what is promised and measured.
+
+pub mod book;
+pub mod clocks;

@@ -1,0 +1,167 @@
+//! The times of tickets: one row each.
+
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use serde_json::json;
+
+use crate::db::schema::{ticket_clocks, tickets};
+use crate::db::{Conn, on_each};
+use crate::kernel::sql::Json;
+use crate::kernel::{Channel, Instant, PolicyId, Priority, Problem, Status, TeamId, TicketType};
+use crate::sla::domain::clock::{Clock, Facts, Measured, Timeline, Times};
+use crate::sla::domain::policy::{Target, Traits};
+
+/// A row, as it is stored.
+#[derive(Debug, Queryable, Selectable, Insertable, AsChangeset)]
+#[diesel(table_name = ticket_clocks, primary_key(ticket_number), treat_none_as_null = true)]
+pub struct Stored {
+    ticket_number: i64,
+    policy_id: Option<PolicyId>,
+    timeline: Json,
+    clocks: Json,
+    due_at: Instant,
+    breach_at: Option<Instant>,
+    last_resolved_at: Option<Instant>,
+    response_business_s: Option<i64>,
+    first_reply_business_s: Option<i64>,
+    service_s: Option<i64>,
+    service_business_s: Option<i64>,
+    resolution_s: Option<i64>,
+    resolution_business_s: Option<i64>,
+    response_breach_at: Option<Instant>,
+    response_met_at: Option<Instant>,
+    first_reply_breach_at: Option<Instant>,
+    first_reply_met_at: Option<Instant>,
+    service_breach_at: Option<Instant>,
+    service_met_at: Option<Instant>,
+}
+
+impl Stored {
+    /// The times of a ticket that was reported and first answered at these instants.
+    ///
+    /// # Errors
+    /// When the row was not written by this room.
+    pub fn times(self, reported_at: Instant, first_replied_at: Option<Instant>) -> Result<Times, Problem> {
+        let spans: Vec<(Status, i64)> = serde_json::from_value(self.timeline.0).map_err(Problem::internal)?;
+        let spans = spans.into_iter().map(|(status, us)| (status, Instant::from_micros(us))).collect();
+        Ok(Times {
+            policy_id: self.policy_id,
+            timeline: Timeline { reported_at, spans, first_replied_at },
+            clocks: serde_json::from_value(self.clocks.0).map_err(Problem::internal)?,
+            measured: Measured {
+                last_resolved_at: self.last_resolved_at,
+                response_business_s: self.response_business_s,
+                first_reply_business_s: self.first_reply_business_s,
+                service_s: self.service_s,
+                service_business_s: self.service_business_s,
+                resolution_s: self.resolution_s,
+                resolution_business_s: self.resolution_business_s,
+            },
+        })
+    }
+
+    fn of(ticket_number: i64, times: &Times) -> Self {
+        let Times { policy_id, timeline, clocks, measured } = times;
+        let spans: Vec<_> = timeline.spans.iter().map(|(status, from)| json!([status, from.micros()])).collect();
+        let clock = |target: Target| clocks.iter().find(|clock| clock.target == target);
+        let breach_at = |target: Target| clock(target).and_then(Clock::breach_at);
+        let met_at = |target: Target| clock(target).and_then(Clock::met_at);
+        Self {
+            ticket_number,
+            policy_id: *policy_id,
+            timeline: Json(json!(spans)),
+            clocks: Json(json!(clocks)),
+            due_at: times.due_at().unwrap_or(Instant::NEVER),
+            breach_at: clocks.iter().filter_map(Clock::breach_at).min(),
+            last_resolved_at: measured.last_resolved_at,
+            response_business_s: measured.response_business_s,
+            first_reply_business_s: measured.first_reply_business_s,
+            service_s: measured.service_s,
+            service_business_s: measured.service_business_s,
+            resolution_s: measured.resolution_s,
+            resolution_business_s: measured.resolution_business_s,
+            response_breach_at: breach_at(Target::Response),
+            response_met_at: met_at(Target::Response),
+            first_reply_breach_at: breach_at(Target::FirstReply),
+            first_reply_met_at: met_at(Target::FirstReply),
+            service_breach_at: breach_at(Target::Service),
+            service_met_at: met_at(Target::Service),
+        }
+    }
+}
+
+/// The times of a ticket.
+///
+/// # Errors
+/// When the database is away.
+pub async fn find(tx: &mut Conn, facts: &Facts) -> Result<Times, Problem> {
+    let row: Stored =
+        on_each!(tx, |c| ticket_clocks::table.find(facts.number).select(Stored::as_select()).first(c).await)?;
+    row.times(facts.reported_at, facts.first_replied_at)
+}
+
+/// Stores the times of a new ticket.
+///
+/// # Errors
+/// When the database is away.
+pub async fn insert(tx: &mut Conn, ticket_number: i64, times: &Times) -> Result<(), Problem> {
+    let row = Stored::of(ticket_number, times);
+    on_each!(tx, |c| diesel::insert_into(ticket_clocks::table).values(&row).execute(c).await)?;
+    Ok(())
+}
+
+/// Stores the times of a ticket over what they were.
+///
+/// # Errors
+/// When the database is away.
+pub async fn update(tx: &mut Conn, ticket_number: i64, times: &Times) -> Result<(), Problem> {
+    let row = Stored::of(ticket_number, times);
+    on_each!(tx, |c| diesel::update(ticket_clocks::table.find(ticket_number)).set(&row).execute(c).await)?;
+    Ok(())
+}
+
+type FactsRow =
+    ((i64, Instant, Status, Option<Instant>), (Option<TeamId>, Priority, TicketType, Channel, Json), Stored);
+
+/// At most `most` tickets that are not closed, from behind `after` on, in the order of their numbers.
+///
+/// # Errors
+/// When the database is away.
+pub async fn unclosed(tx: &mut Conn, after: i64, most: i64) -> Result<Vec<(Facts, Times)>, Problem> {
+    let rows: Vec<FactsRow> = on_each!(tx, |c| {
+        tickets::table
+            .inner_join(ticket_clocks::table)
+            .filter(tickets::status.ne(Status::Closed).and(tickets::number.gt(after)))
+            .order(tickets::number)
+            .limit(most)
+            .select((
+                (tickets::number, tickets::reported_at, tickets::status, tickets::first_replied_at),
+                (tickets::team_id, tickets::priority, tickets::kind, tickets::channel, tickets::tags),
+                Stored::as_select(),
+            ))
+            .load(c)
+            .await
+    })?;
+    rows.into_iter()
+        .map(|((number, reported_at, status, first_replied_at), (team_id, priority, kind, channel, tags), stored)| {
+            let tags = serde_json::from_value(tags.0).map_err(Problem::internal)?;
+            let traits = Traits { team_id, priority, kind, channel, tags };
+            let times = stored.times(reported_at, first_replied_at)?;
+            Ok((Facts { number, reported_at, status, first_replied_at, traits }, times))
+        })
+        .collect()
+}
+
+/// Everybody sees the clocks of a ticket, so a change of them is one of the ticket.
+///
+/// # Errors
+/// When the database is away.
+pub async fn touch(tx: &mut Conn, ticket_number: i64, now: Instant) -> Result<(), Problem> {
+    let ticket = tickets::table.find(ticket_number);
+    let change = tickets::version.eq(tickets::version + 1);
+    on_each!(tx, |c| diesel::update(ticket).set(change).execute(c).await)?;
+    // Never back, also when an instance's clock is.
+    let earlier = ticket.filter(tickets::updated_at.lt(now));
+    on_each!(tx, |c| diesel::update(earlier).set(tickets::updated_at.eq(now)).execute(c).await)?;
+    Ok(())
+}

@@ -1,0 +1,3 @@
+//! Clocks, policies and calendars as clients see them.
+
+pub mod clocks;
