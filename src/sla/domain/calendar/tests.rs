@@ -368,6 +368,8 @@ fn what_makes_no_sense_is_named_with_its_place() {
     for unknown in ["", "Europe/Atlantis", "+01:00", "CET-1CEST", "Etc/Unknown", "../UTC"] {
         assert_eq!(places(unknown, good()), "/time_zone", "{unknown}");
     }
+    let touching = [(Weekday::Monday, day(&[(480, 720), (720, 480)]))];
+    assert_eq!(places("UTC", touching.into()), "", "one may begin when another ends");
     assert_eq!(places("UTC", [].into()), "/working_hours");
     assert_eq!(places("UTC", [(Weekday::Monday, vec![])].into()), "/working_hours");
     assert_eq!(places("UTC", [(Weekday::Monday, day(&[(480, 960), (540, 540)]))].into()), "/working_hours/monday/1/to");
