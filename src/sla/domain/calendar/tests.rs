@@ -281,11 +281,14 @@ const OFFICE: &str =
 const ALWAYS: &str = "monday 00:00-24:00 tuesday 00:00-24:00 wednesday 00:00-24:00 thursday 00:00-24:00 friday 00:00-24:00 \
                       saturday 00:00-24:00 sunday 00:00-24:00";
 
+/// Name, zone, hours, holidays, from, to, and the working time in minutes.
+type Case = (&'static str, &'static str, &'static str, &'static [&'static str], &'static str, &'static str, i64);
+
 #[test]
 fn computed_by_hand() {
     const H: i64 = 60;
     #[rustfmt::skip]
-    let cases: [(&str, &str, &str, &[&str], &str, &str, i64); 20] = [
+    let cases: [Case; 20] = [
         ("a weekend with the spring change in it", "Europe/Oslo", OFFICE, &[], "2026-03-27T14:00:00Z", "2026-03-30T07:00:00Z", 2 * H),
         ("a weekend with the autumn change in it", "Europe/Oslo", OFFICE, &[], "2026-10-23T13:00:00Z", "2026-10-26T08:00:00Z", 2 * H),
         ("the day of 23 hours", "Europe/Oslo", ALWAYS, &[], "2026-03-28T23:00:00Z", "2026-03-29T22:00:00Z", 23 * H),
