@@ -16,3 +16,4 @@ mod matrix;
 mod people;
 mod start;
 mod tickets;
+mod time_entries;

@@ -181,6 +181,7 @@ impl Desk {
             db: db.clone(),
             clock: ids.clone(),
             body_limit_b: 512 * 1024,
+            default_rate: None,
             in_flight: Default::default(),
             sealer,
         };
@@ -569,7 +570,9 @@ impl Store {
             };
         }
         // SQLite's rowid is an index that it does not list.
-        shape.indexes.insert("tickets(number".into());
+        for rowid in ["tickets(number", "ticket_clocks(ticket_number", "configuration(id"] {
+            shape.indexes.insert(rowid.into());
+        }
         shape
     }
 }
