@@ -1,6 +1,13 @@
 //! The use cases of clocks: they follow what happens to tickets, and what is configured.
 
+mod calendars;
+
 use uuid::Uuid;
+
+pub use calendars::{
+    change_calendar, create_calendar, delete_calendar, import_holidays, list_calendar_versions, list_calendars,
+    read_calendar,
+};
 
 use super::domain::clock::{Facts, Occasion, Times};
 use super::domain::policy::Almanac;

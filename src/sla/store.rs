@@ -1,4 +1,5 @@
 //! Queries for what is promised and measured.
 
 pub mod book;
+pub mod calendars;
 pub mod clocks;

@@ -1,3 +1,4 @@
 //! Clocks, policies and calendars as clients see them.
 
+pub mod calendars;
 pub mod clocks;

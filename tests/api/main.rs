@@ -5,6 +5,7 @@
 mod support;
 
 mod auth;
+mod calendars;
 mod comments;
 mod conventions;
 mod document;

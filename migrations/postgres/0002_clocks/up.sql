@@ -96,7 +96,7 @@ CREATE INDEX tickets_by_first_reply ON tickets (first_replied_at) WHERE first_re
 INSERT INTO ticket_clocks (
     ticket_number, timeline, clocks, due_at, last_resolved_at, response_business_s, first_reply_business_s,
     service_s, service_business_s, resolution_s, resolution_business_s)
-SELECT number, timeline, '[]', '9999-12-31T00:00:00Z',
+SELECT number, timeline, '[]', '9999-12-30T22:00:00Z',
     (SELECT to_timestamp(0) + max((v.value ->> 1)::bigint) * interval '1 microsecond'
         FROM jsonb_array_elements(timeline) v WHERE v.value ->> 0 = 'resolved'),
     floor(extract(epoch FROM started_at - reported_at)), floor(extract(epoch FROM first_replied_at - reported_at)), service_s, service_s,
