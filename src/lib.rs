@@ -2,7 +2,7 @@
 //! over a JSON HTTP API.
 //!
 //! The rooms import only leftwards:
-//! `kernel → db → http → auth → audit → people → tickets → comments → app`.
+//! `kernel → db → http → auth → audit → people → sla → tickets → comments → time_entries → app`.
 
 pub mod app;
 pub mod audit;
@@ -14,3 +14,4 @@ pub mod kernel;
 pub mod people;
 pub mod sla;
 pub mod tickets;
+pub mod time_entries;

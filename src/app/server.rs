@@ -42,6 +42,7 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .configure(crate::people::routes::routes)
         .configure(crate::tickets::routes::routes)
         .configure(crate::comments::routes::routes)
+        .configure(crate::time_entries::routes::routes)
         .configure(health::routes)
         .configure(document::routes);
 }

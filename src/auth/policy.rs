@@ -51,6 +51,10 @@ permissions! {
     ReadComments: Some(Scope::CommentsRead), EVERYBODY;
     /// Write comments on tickets that one may see.
     WriteComments: Some(Scope::CommentsWrite), EVERYBODY;
+    /// See work on tickets and what it cost.
+    ReadWork: Some(Scope::TicketsRead), STAFF;
+    /// Add work to tickets, and take it off again.
+    WriteWork: Some(Scope::TicketsWrite), STAFF;
     /// See people: agents and admins do, and service accounts that set people up.
     ReadPeople: Some(Scope::TicketsRead), STAFF, accounts Some(Scope::Admin);
     /// See teams and who is in them.

@@ -66,6 +66,8 @@ ids! {
     TeamId;
     /// A comment on a ticket.
     CommentId;
+    /// Work on a ticket.
+    TimeEntryId;
     /// An entry of the audit trail.
     EventId;
     /// A calendar of working hours.

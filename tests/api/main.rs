@@ -15,3 +15,4 @@ mod matrix;
 mod people;
 mod start;
 mod tickets;
+mod time_entries;

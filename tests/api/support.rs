@@ -181,6 +181,7 @@ impl Desk {
             db: db.clone(),
             clock: ids.clone(),
             body_limit_b: 512 * 1024,
+            default_rate: None,
             in_flight: Default::default(),
             sealer,
         };
