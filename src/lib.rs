@@ -2,7 +2,7 @@
 //! over a JSON HTTP API.
 //!
 //! The rooms import only leftwards:
-//! `kernel → db → http → auth → audit → people → sla → tickets → comments → time_entries → app`.
+//! `kernel → db → http → auth → audit → people → sla → tickets → comments → time_entries → metrics → app`.
 
 pub mod app;
 pub mod audit;
@@ -11,6 +11,7 @@ pub mod comments;
 pub mod db;
 pub mod http;
 pub mod kernel;
+pub mod metrics;
 pub mod people;
 pub mod sla;
 pub mod tickets;

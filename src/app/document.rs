@@ -54,6 +54,7 @@ pub fn swagger_config() -> utoipa_swagger_ui::Config<'static> {
         (name = "tickets", description = "Problems and requests, and what became of them."),
         (name = "comments", description = "Messages on a ticket, public or internal."),
         (name = "time entries", description = "Work on a ticket, and what it cost."),
+        (name = "metrics", description = "Numbers about all of it."),
         (name = "operation", description = "The service itself."),
     )
 )]

@@ -43,6 +43,7 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .configure(crate::tickets::routes::routes)
         .configure(crate::comments::routes::routes)
         .configure(crate::time_entries::routes::routes)
+        .configure(crate::metrics::routes::routes)
         .configure(health::routes)
         .configure(document::routes);
 }

@@ -59,6 +59,8 @@ permissions! {
     ReadPeople: Some(Scope::TicketsRead), STAFF, accounts Some(Scope::Admin);
     /// See teams and who is in them.
     ReadTeams: Some(Scope::TicketsRead), STAFF;
+    /// Read the numbers about all tickets and about the service itself.
+    ReadMetrics: Some(Scope::MetricsRead), STAFF;
     /// Set up people, teams and service accounts; redact comments.
     Administer: Some(Scope::Admin), ADMINS;
 }

@@ -2,7 +2,7 @@
 
 use crate::auth::domain::Principal;
 use crate::auth::policy::{
-    Administer, Allowed, ReadComments, ReadTickets, ReadWork, WriteComments, WriteTickets, WriteWork,
+    Administer, Allowed, ReadComments, ReadMetrics, ReadTickets, ReadWork, WriteComments, WriteTickets, WriteWork,
 };
 use crate::kernel::{Code, PrincipalId, Problem};
 
@@ -40,7 +40,7 @@ macro_rules! reaches_tickets {
         }
     )*};
 }
-reaches_tickets!(ReadTickets, WriteTickets, ReadComments, WriteComments, ReadWork, WriteWork, Administer);
+reaches_tickets!(ReadTickets, WriteTickets, ReadComments, WriteComments, ReadWork, WriteWork, ReadMetrics, Administer);
 
 /// Requesters report for themselves, and leave the sorting to those behind the counter.
 ///

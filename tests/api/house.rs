@@ -10,8 +10,8 @@ use skranke::kernel::Code;
 use crate::support::{Engine, Store};
 
 /// The rooms, from left to right. A room imports only from those before it.
-const ROOMS: [&str; 11] =
-    ["kernel", "db", "http", "auth", "audit", "people", "sla", "tickets", "comments", "time_entries", "app"];
+const ROOMS: [&str; 12] =
+    ["kernel", "db", "http", "auth", "audit", "people", "sla", "tickets", "comments", "time_entries", "metrics", "app"];
 
 /// The doors that a room may have; other files are behind them.
 const DOORS: [&str; 7] = ["mod.rs", "routes.rs", "wire.rs", "policy.rs", "domain.rs", "service.rs", "store.rs"];

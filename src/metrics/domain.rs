@@ -1,0 +1,4 @@
+//! What is counted and how. Pure.
+
+pub mod figures;
+pub mod window;

@@ -1,0 +1,3 @@
+//! The use cases of metrics.
+
+pub mod reports;

@@ -1,0 +1,3 @@
+//! Numbers as clients see them.
+
+pub mod reports;
