@@ -1,4 +1,4 @@
-//! The two doors to storage, `read` and `write`, and what stands behind them on each engine.
+//! The doors to storage, `read`, `snapshot` and `write`, and what stands behind them on each engine.
 
 mod conn;
 pub mod fault;
@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(test)]
+pub(crate) use conn::SqliteAsync;
 pub use conn::{Conn, boxed};
 pub(crate) use conn::{Line, on_each};
 

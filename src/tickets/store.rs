@@ -284,6 +284,19 @@ impl Sieve {
     }
 }
 
+#[cfg(test)]
+impl Sieve {
+    /// Lets every ticket through.
+    pub(crate) fn everything(now: Instant) -> Self {
+        let filter = TicketFilter::default();
+        let nobody = PrincipalId::from(uuid::Uuid::nil());
+        match Self::new(&Reach::everything(), &filter, nobody, now) {
+            Ok(sieve) => sieve,
+            Err(problem) => panic!("no filter makes no sense: {problem:?}"),
+        }
+    }
+}
+
 /// The tickets of a boxed query that a [`Sieve`] lets through. The query is about `tickets` and `ticket_clocks`.
 macro_rules! narrow {
     ($query:expr, $sieve:expr) => {{

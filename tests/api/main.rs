@@ -12,6 +12,7 @@ mod house;
 mod issuers;
 mod janitor;
 mod matrix;
+mod metrics;
 mod people;
 mod start;
 mod tickets;

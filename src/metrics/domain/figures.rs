@@ -2,10 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use uuid::Uuid;
-
 use crate::kernel::words::words;
-use crate::kernel::{Currency, Instant, Money, Priority, Status};
+use crate::kernel::{AnyId, Currency, Instant, Money, Priority, Status};
 use crate::sla::domain::clock::ClockState;
 use crate::sla::domain::policy::Target;
 use crate::time_entries::domain::Total;
@@ -41,7 +39,7 @@ words! {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
     /// That of something with an id.
-    Id(Uuid),
+    Id(AnyId),
     /// That of a word: one of a closed vocabulary, or a tag.
     Word(String),
     /// That of tickets without.

@@ -4,24 +4,16 @@ use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::{Nullable, Text};
 use diesel_async::RunQueryDsl;
-use uuid::Uuid;
 
 use crate::db::schema::{principals, sla_policies, teams, ticket_clocks, tickets, time_entries};
 use crate::db::{Conn, boxed, on_each};
 use crate::kernel::sql::{Guid, Json};
-use crate::kernel::{Currency, Instant, Money, PrincipalId, Priority, Problem, Status, TeamId};
+use crate::kernel::{AnyId, Currency, Instant, Money, PrincipalId, Priority, Problem, Status, TeamId};
 use crate::metrics::domain::figures::{Fact, GroupBy, Key, Sheet, Took, Waiting};
 use crate::metrics::domain::window::Window;
 use crate::sla::domain::clock::{Clock, ClockState};
 use crate::sla::domain::policy::Target;
 use crate::tickets::store::{Sieve, narrow};
-
-/// A UUID of whatever it may be.
-#[derive(Debug, Clone, Copy, diesel::expression::AsExpression, diesel::deserialize::FromSqlRow)]
-#[diesel(sql_type = Guid)]
-struct AnyId(Uuid);
-
-crate::kernel::sql::guid!(AnyId);
 
 /// What a ticket is grouped by: an id, or a word, or neither.
 type KeyRow = (Option<AnyId>, Option<String>);
@@ -51,7 +43,7 @@ fn keys(group: Option<GroupBy>, (id, word): KeyRow) -> Result<Vec<Key>, Problem>
             let tags: Vec<String> = serde_json::from_str(&list).map_err(Problem::internal)?;
             if tags.is_empty() { vec![Key::None] } else { tags.into_iter().map(Key::Word).collect() }
         }
-        (_, Some(AnyId(id)), _) => vec![Key::Id(id)],
+        (_, Some(id), _) => vec![Key::Id(id)],
         (_, None, Some(word)) => vec![Key::Word(word)],
         (_, None, None) => vec![Key::None],
     })
@@ -68,19 +60,24 @@ pub struct Ask {
     pub group: Option<GroupBy>,
 }
 
-/// Loads, of each ticket that is meant and whose `$at` lies in the window: that instant, its groups, and `$values`.
+/// Of each ticket that is meant and whose `$at` lies in the window: that instant, its groups, and `$values`.
+macro_rules! facts {
+    ($conn:expr, $ask:expr, $at:expr, $values:expr, $from:expr) => {{
+        let (Window { from, to }, (id, word)) = ($ask.window, columns($ask.group));
+        let key = (sql::<Nullable<Guid>>(id), sql::<Nullable<Text>>(word));
+        let facts = $from.filter($at.ge(from)).filter($at.lt(to)).select(($at.nullable(), key, $values));
+        narrow!(boxed($conn, facts), $ask.sieve)
+    }};
+}
+
+/// Loads [`facts!`].
 macro_rules! happened {
     ($conn:ident, $ask:ident, $at:expr, $values:expr) => {
         happened!($conn, $ask, $at, $values, tickets::table.inner_join(ticket_clocks::table))
     };
-    ($conn:ident, $ask:ident, $at:expr, $values:expr, $from:expr) => {{
-        let (Window { from, to }, (id, word)) = ($ask.window, columns($ask.group));
-        on_each!($conn, |c| {
-            let key = (sql::<Nullable<Guid>>(id), sql::<Nullable<Text>>(word));
-            let facts = $from.filter($at.ge(from)).filter($at.lt(to)).select(($at.nullable(), key, $values));
-            narrow!(boxed(c, facts), $ask.sieve).load(c).await
-        })
-    }};
+    ($conn:ident, $ask:ident, $at:expr, $values:expr, $from:expr) => {
+        on_each!($conn, |c| facts!(c, $ask, $at, $values, $from).load(c).await)
+    };
 }
 
 /// Puts all facts that are meant onto `sheet`: a read by index for each kind.
@@ -253,7 +250,7 @@ pub async fn waiting(
                     due: clocks.iter().filter(runs).any(|clock| clock.due_at().is_some_and(|at| at <= until)),
                     clocks: clocks.iter().map(|clock| (clock.target, clock.state())).collect(),
                 },
-                team: team.map_or(Key::None, |team| Key::Id(team.0)),
+                team: team.map_or(Key::None, |TeamId(id)| Key::Id(AnyId(id))),
                 keys: keys(group, key)?,
             })
         })
@@ -264,11 +261,10 @@ pub async fn waiting(
 ///
 /// # Errors
 /// When the database is away.
-pub async fn names(conn: &mut Conn, group: GroupBy, ids: Vec<Uuid>) -> Result<Vec<(Uuid, String)>, Problem> {
+pub async fn names(conn: &mut Conn, group: GroupBy, ids: Vec<AnyId>) -> Result<Vec<(AnyId, String)>, Problem> {
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    let ids: Vec<AnyId> = ids.into_iter().map(AnyId).collect();
     macro_rules! named {
         ($table:ident) => {
             on_each!(conn, |c| {
@@ -276,11 +272,71 @@ pub async fn names(conn: &mut Conn, group: GroupBy, ids: Vec<Uuid>) -> Result<Ve
             })?
         };
     }
-    let rows: Vec<(AnyId, String)> = match group {
+    Ok(match group {
         GroupBy::Team => named!(teams),
         GroupBy::Assignee => named!(principals),
         GroupBy::Policy => named!(sla_policies),
         GroupBy::Priority | GroupBy::Type | GroupBy::Channel | GroupBy::Tag => Vec::new(),
-    };
-    Ok(rows.into_iter().map(|(AnyId(id), name)| (id, name)).collect())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use diesel::Connection;
+    use diesel::connection::SimpleConnection;
+    use diesel::sqlite::Sqlite;
+
+    use crate::db::SqliteAsync;
+
+    /// SQLite's plan for a query, a line for each step.
+    #[derive(QueryableByName)]
+    struct Step {
+        #[diesel(sql_type = Text)]
+        detail: String,
+    }
+
+    /// However many tickets there are, a report about a short window reads a range of an index for each kind of fact.
+    #[tokio::test]
+    async fn each_kind_of_fact_is_found_by_an_index_of_its_instant() {
+        let mut plain = SqliteConnection::establish(":memory:").expect("a database");
+        for up in ["0001_counter", "0002_clocks", "0003_time_entries"] {
+            let path = format!("{}/migrations/sqlite/{up}/up.sql", env!("CARGO_MANIFEST_DIR"));
+            plain.batch_execute(&std::fs::read_to_string(path).expect("a migration")).expect("a schema");
+        }
+        let c = &mut SqliteAsync::new(plain);
+        let ask = Ask {
+            sieve: Sieve::everything(Instant::EPOCH),
+            window: Window { from: Instant::EPOCH, to: Instant::NEVER },
+            group: Some(GroupBy::Team),
+        };
+        macro_rules! plan {
+            ($at:expr, $index:literal) => {
+                plan!($at, $index, tickets::table.inner_join(ticket_clocks::table))
+            };
+            ($at:expr, $index:literal, $from:expr) => {
+                let query = facts!(c, ask, $at, tickets::number, $from);
+                let text = diesel::debug_query::<Sqlite, _>(&query).to_string();
+                let text = text.split(" -- binds").next().unwrap_or_default();
+                let plan: Vec<Step> =
+                    diesel::sql_query(format!("EXPLAIN QUERY PLAN {text}")).load(c).await.expect("a plan");
+                let first = &plan[0].detail;
+                let wanted = concat!("INDEX ", $index, " (");
+                assert!(first.contains("SEARCH") && first.contains(wanted), "{first}");
+                assert!(plan.iter().all(|step| step.detail.starts_with("SEARCH")));
+            };
+        }
+        plan!(tickets::created_at, "tickets_by_created");
+        plan!(tickets::started_at, "tickets_by_started");
+        plan!(tickets::first_replied_at, "tickets_by_first_reply");
+        plan!(ticket_clocks::last_resolved_at, "ticket_clocks_by_resolved");
+        plan!(ticket_clocks::response_met_at, "ticket_clocks_by_response_met");
+        plan!(ticket_clocks::first_reply_met_at, "ticket_clocks_by_first_reply_met");
+        plan!(ticket_clocks::service_met_at, "ticket_clocks_by_service_met");
+        plan!(ticket_clocks::response_breach_at, "ticket_clocks_by_response_breach");
+        plan!(ticket_clocks::first_reply_breach_at, "ticket_clocks_by_first_reply_breach");
+        plan!(ticket_clocks::service_breach_at, "ticket_clocks_by_service_breach");
+        let work = time_entries::table.inner_join(tickets::table.inner_join(ticket_clocks::table));
+        plan!(time_entries::worked_at, "time_entries_by_time", work);
+    }
 }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::audit::wire::Named;
 use crate::http::query::query_part;
 use crate::kernel::fault::{self, Faults};
-use crate::kernel::{Currency, FieldError, Instant, Money, Priority, Status};
+use crate::kernel::{AnyId, Currency, FieldError, Instant, Money, Priority, Status};
 use crate::metrics::domain::figures::{
     AGES_S, Backlog, Duration, Fact, Figures, GroupBy, Kept, Key, Sample, States, Steps, Took, rate,
 };
@@ -140,13 +140,16 @@ query_part!(WindowQuery);
 query_part!(StepsQuery);
 query_part!(BacklogQuery);
 
+/// Whatever has an id and a name.
+pub type NamedThing = Named<AnyId>;
+
 /// What a group is: something with an id, or a word.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = GroupKey)]
 #[serde(untagged)]
 pub enum KeyBody {
     /// A team, an assignee or a policy.
-    Named(Named<Uuid>),
+    Named(NamedThing),
     /// A priority, a type, a channel or a tag.
     Word(String),
 }
@@ -756,7 +759,7 @@ fn example_day() -> [Instant; 2] {
 }
 
 fn example_team() -> Option<KeyBody> {
-    let id = Uuid::from_u128(0x019a_2f4e_7c1b_7d3e_8f00_0000_0000_000c);
+    let id = AnyId(Uuid::from_u128(0x019a_2f4e_7c1b_7d3e_8f00_0000_0000_000c));
     KeyBody::of(Key::Id(id), Some("Facilities".to_owned()))
 }
 
