@@ -13,6 +13,7 @@ mod house;
 mod issuers;
 mod janitor;
 mod matrix;
+mod metrics;
 mod people;
 mod prometheus;
 mod start;
