@@ -2,7 +2,7 @@
 //! over a JSON HTTP API.
 //!
 //! The rooms import only leftwards:
-//! `kernel → db → http → auth → audit → people → tickets → comments → app`.
+//! `kernel → db → http → auth → audit → people → sla → tickets → comments → app`.
 
 pub mod app;
 pub mod audit;

@@ -55,7 +55,9 @@ permissions! {
     ReadPeople: Some(Scope::TicketsRead), STAFF, accounts Some(Scope::Admin);
     /// See teams and who is in them.
     ReadTeams: Some(Scope::TicketsRead), STAFF;
-    /// Set up people, teams and service accounts; redact comments.
+    /// See what is promised: calendars and SLA policies.
+    ReadSla: Some(Scope::TicketsRead), STAFF;
+    /// Set up people, teams, service accounts, calendars and SLA policies; redact comments.
     Administer: Some(Scope::Admin), ADMINS;
 }
 
