@@ -569,7 +569,9 @@ impl Store {
             };
         }
         // SQLite's rowid is an index that it does not list.
-        shape.indexes.insert("tickets(number".into());
+        for rowid in ["tickets(number", "ticket_clocks(ticket_number", "configuration(id"] {
+            shape.indexes.insert(rowid.into());
+        }
         shape
     }
 }

@@ -28,7 +28,11 @@ on_both! {
             "team": null, "created_by": me, "external_id": "x-1", "follow_up_of": null, "tags": ["printer", "fire"],
             "custom_fields": { "floor": 2 }, "created_at": "2026-03-02T09:00:00Z", "updated_at": "2026-03-02T09:00:00Z",
             "reported_at": "2026-03-02T09:00:00Z", "started_at": null, "first_replied_at": null, "resolved_at": null,
-            "closed_at": null, "reopen_count": 0, "version": 1,
+            "closed_at": null, "reopen_count": 0, "clocks": [], "version": 1,
+            "durations": {
+                "response": null, "first_reply": null, "service": null, "resolution": null,
+                "in_status_s": { "new": 0, "open": 0, "waiting_requester": 0, "waiting_third_party": 0, "resolved": 0, "closed": 0 },
+            },
         }));
         for which in [ticket["id"].as_str().unwrap(), "1"] {
             let read = desk.get(&format!("/v1/tickets/{which}")).by(&ada).expect(200).await;
