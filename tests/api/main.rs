@@ -5,6 +5,7 @@
 mod support;
 
 mod auth;
+mod clocks;
 mod comments;
 mod conventions;
 mod document;
@@ -13,5 +14,7 @@ mod issuers;
 mod janitor;
 mod matrix;
 mod people;
+mod plans;
+mod policies;
 mod start;
 mod tickets;
