@@ -2,7 +2,7 @@
 //! over a JSON HTTP API.
 //!
 //! The rooms import only leftwards:
-//! `kernel → db → http → auth → audit → people → sla → tickets → comments → app`.
+//! `kernel → db → http → auth → audit → people → sla → tally → tickets → comments → time_entries → metrics → app`.
 
 pub mod app;
 pub mod audit;
@@ -11,6 +11,9 @@ pub mod comments;
 pub mod db;
 pub mod http;
 pub mod kernel;
+pub mod metrics;
 pub mod people;
 pub mod sla;
+pub mod tally;
 pub mod tickets;
+pub mod time_entries;

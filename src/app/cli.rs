@@ -213,6 +213,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
         db,
         clock,
         body_limit_b: config.body_limit_b,
+        default_rate: config.default_rate,
         in_flight: Default::default(),
     };
     let settings = server::Settings {

@@ -10,8 +10,9 @@ use crate::auth::issuers::{IssuerConfig, Issuers};
 use crate::auth::keys::{Key, Keys};
 use crate::auth::service::Lifetimes;
 use crate::db::{DatabaseUrl, Db};
-use crate::kernel::Problem;
+use crate::kernel::money::MOST_MINOR;
 use crate::kernel::secret::Secret;
+use crate::kernel::{Currency, Money, Problem};
 
 /// A key of the table.
 #[derive(Debug)]
@@ -46,6 +47,8 @@ settings! {
     "SKRANKE_ISSUERS" = "", "Outside issuers whose tokens are accepted, as a JSON array; in the TOML file as `[[issuers]]` tables.";
     "SKRANKE_CORS_ORIGINS" = "", "Origins whose pages may call the API from a browser, separated by commas; none unless set.";
     "SKRANKE_CLOSE_AFTER_S" = "604800", "How long a ticket stays resolved before it is closed, in seconds (0 to 31536000).";
+    "SKRANKE_HOURLY_RATE_MINOR" = "", "What an hour of work costs where neither agent nor team has a rate, in minor units such as cents (0 to 100000000000). Unset: nothing is known of it.";
+    "SKRANKE_CURRENCY" = "EUR", "The currency of `SKRANKE_HOURLY_RATE_MINOR` (ISO 4217).";
     "SKRANKE_BODY_LIMIT_B" = "524288", "The largest request body, in bytes (1024 to 16777216).";
     "SKRANKE_DATABASE_POOL_SIZE" = "16", "How many connections to PostgreSQL are kept at most (1 to 1000).";
     "SKRANKE_DATABASE_WAIT_S" = "5", "How long a request waits for one of them, in seconds (1 to 60).";
@@ -87,6 +90,8 @@ pub struct Config {
     pub cors_origins: Vec<String>,
     /// How long a ticket stays resolved, in seconds.
     pub close_after_s: i64,
+    /// What an hour of work costs where neither agent nor team has a rate.
+    pub default_rate: Option<Money>,
     /// The largest request body, in bytes.
     pub body_limit_b: usize,
     /// PostgreSQL's pool size.
@@ -288,6 +293,18 @@ impl Reader {
         Some(Secret::new(text))
     }
 
+    fn default_rate(&mut self) -> Option<Money> {
+        let amount = |text: &str| match text {
+            "" => Some(None),
+            text => text.parse().ok().filter(|amount| (0..=MOST_MINOR).contains(amount)).map(Some),
+        };
+        let expected = format!("should be a whole number from 0 to {MOST_MINOR}, or empty");
+        let amount_minor = self.read("SKRANKE_HOURLY_RATE_MINOR", None, amount, &expected);
+        let currency = |text: &str| text.parse::<Currency>().ok().map(Some);
+        let currency = self.read("SKRANKE_CURRENCY", None, currency, "should be three capital letters such as EUR");
+        Money::from_stored(amount_minor, currency)
+    }
+
     fn finish(mut self) -> Result<Config, Vec<String>> {
         let database = match self.text("DATABASE_URL").parse::<DatabaseUrl>() {
             Ok(url) => url,
@@ -338,6 +355,7 @@ impl Reader {
                 "should be origins such as https://desk.example.org, separated by commas",
             ),
             close_after_s: self.number("SKRANKE_CLOSE_AFTER_S", 0, 31_536_000),
+            default_rate: self.default_rate(),
             body_limit_b: self.number("SKRANKE_BODY_LIMIT_B", 1024, 16 << 20),
             pool_size: self.number("SKRANKE_DATABASE_POOL_SIZE", 1, 1000),
             pool_wait_s: self.number("SKRANKE_DATABASE_WAIT_S", 1, 60),
@@ -419,6 +437,22 @@ mod tests {
         }
         let faults = load(&[("SKRANKE_LISTEN", "nowhere"), ("SKRANKE_TYPO", "1"), ("DATABASE_URL", "mysql://x")]).err();
         assert_eq!(faults.map(|f| f.len()), Some(3));
+    }
+
+    #[test]
+    fn the_default_rate_is_an_amount_beside_its_currency_or_nothing() {
+        let rate = |settings: &[(&str, &str)]| load(settings).map(|config| config.default_rate);
+        let money = |amount_minor, currency: &str| {
+            Ok(Some(Money { amount_minor, currency: currency.parse().expect("a currency") }))
+        };
+        assert_eq!(rate(&[]), Ok(None));
+        assert_eq!(rate(&[("SKRANKE_CURRENCY", "NOK"), ("SKRANKE_HOURLY_RATE_MINOR", "")]), Ok(None));
+        assert_eq!(rate(&[("SKRANKE_HOURLY_RATE_MINOR", "4000")]), money(4000, "EUR"));
+        assert_eq!(rate(&[("SKRANKE_HOURLY_RATE_MINOR", "0"), ("SKRANKE_CURRENCY", "NOK")]), money(0, "NOK"));
+        for bad in ["-1", "1.5", "40 EUR", "100000000001"] {
+            let faults = rate(&[("SKRANKE_HOURLY_RATE_MINOR", bad), ("SKRANKE_CURRENCY", "eur")]);
+            assert_eq!(faults.map_err(|faults| faults.len()), Err(2), "{bad}");
+        }
     }
 
     #[test]

@@ -54,6 +54,8 @@ pub fn swagger_config() -> utoipa_swagger_ui::Config<'static> {
         (name = "sla", description = "What is promised: calendars of working hours, and SLA policies."),
         (name = "tickets", description = "Problems and requests, and what became of them."),
         (name = "comments", description = "Messages on a ticket, public or internal."),
+        (name = "time entries", description = "Work on a ticket, and what it cost."),
+        (name = "metrics", description = "Numbers about all of it."),
         (name = "operation", description = "The service itself."),
     )
 )]
@@ -134,7 +136,7 @@ fn request_bodies(paths: &Value) -> BTreeSet<String> {
     let json =
         media.filter(|(kind, _)| kind.contains("json")).filter_map(|(_, media)| media["schema"]["$ref"].as_str());
     let mut names: BTreeSet<String> = json.filter_map(|r| r.rsplit('/').next().map(str::to_owned)).collect();
-    names.extend(["RequesterByEmail", "SlaConditionInput", "SlaTargetInput"].map(str::to_owned));
+    names.extend(["RequesterByEmail", "Money", "SlaConditionInput", "SlaTargetInput"].map(str::to_owned));
     names
 }
 

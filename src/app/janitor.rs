@@ -1,15 +1,21 @@
-//! What the service does by itself: closing resolved tickets, and forgetting what has expired. Several instances may do
-//! so at once.
+//! What the service does by itself: closing resolved tickets, forgetting what has expired, and folding the tally. Several
+//! instances may do so at once.
 
 use std::time::Duration;
 
 use crate::db::Db;
 use crate::http::idempotency;
 use crate::kernel::{Clock, Problem};
-use crate::{auth, tickets};
+use crate::{auth, tally, tickets};
 
 /// The longest pause between two rounds, in seconds; shorter where tickets close sooner.
 const LONGEST_PAUSE_S: i64 = 30;
+
+/// The pause between two folds of the tally, in seconds: what is not folded yet makes reading it slower.
+const FOLD_PAUSE_S: u64 = 5;
+
+/// How many changes of the tally one transaction folds.
+const FOLD_AT_ONCE: u16 = 500;
 
 /// What a round did, in numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +48,7 @@ pub fn start(db: Db, close_after_s: i64, clock: Clock) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name("janitor".into()).spawn(move || {
         let pause = Duration::from_secs(close_after_s.clamp(1, LONGEST_PAUSE_S).unsigned_abs());
-        runtime.block_on(async {
+        let rounds = async {
             loop {
                 tokio::time::sleep(pause).await;
                 match round(&db, close_after_s, &clock).await {
@@ -51,7 +57,20 @@ pub fn start(db: Db, close_after_s: i64, clock: Clock) -> std::io::Result<()> {
                     Err(problem) => tracing::warn!(cause = %problem, "the round will be made up for"),
                 }
             }
-        });
+        };
+        runtime.block_on(async { tokio::join!(rounds, folds(&db)) });
     })?;
     Ok(())
+}
+
+/// Folds the tally until the process ends.
+async fn folds(db: &Db) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(FOLD_PAUSE_S)).await;
+        match tally::service::fold(db, FOLD_AT_ONCE).await {
+            Ok(0) => {}
+            Ok(changes) => tracing::debug!(changes, "folded the tally"),
+            Err(problem) => tracing::warn!(cause = %problem, "the fold will be made up for"),
+        }
+    }
 }

@@ -15,6 +15,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use super::{document, health};
 use crate::auth::service::Authority;
 use crate::http::edge::{REQUEST_ID, edge};
+use crate::http::meter::Meter;
 use crate::http::{Answer, State};
 use crate::kernel::{Code, Problem};
 
@@ -43,6 +44,8 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .configure(crate::sla::routes::routes)
         .configure(crate::tickets::routes::routes)
         .configure(crate::comments::routes::routes)
+        .configure(crate::time_entries::routes::routes)
+        .configure(crate::metrics::routes::routes)
         .configure(health::routes)
         .configure(document::routes);
 }
@@ -55,6 +58,7 @@ pub fn build(settings: Settings, listener: TcpListener) -> std::io::Result<Serve
     let Settings { state, authority, cors_origins, workers, shutdown_s, signals } = settings;
     let state = web::Data::new(state);
     let authority = web::Data::from(authority);
+    let meter = web::Data::new(Meter::new(&document::methods()));
     let mut server = HttpServer::new(move || {
         App::new()
             .wrap(Compress::default())
@@ -62,6 +66,7 @@ pub fn build(settings: Settings, listener: TcpListener) -> std::io::Result<Serve
             .wrap(from_fn(edge))
             .app_data(state.clone())
             .app_data(authority.clone())
+            .app_data(meter.clone())
             .into_utoipa_app()
             .configure(routes)
             .split_for_parts()

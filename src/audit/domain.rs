@@ -28,6 +28,10 @@ words! {
         CommentEdited = "comment.edited",
         /// A comment's text was removed for good by an admin.
         CommentRedacted = "comment.redacted",
+        /// Work was added; the changes hold its values.
+        TimeEntryAdded = "time_entry.added",
+        /// Work was taken off again; the changes hold what it was.
+        TimeEntryDeleted = "time_entry.deleted",
     }
 }
 

@@ -51,10 +51,16 @@ permissions! {
     ReadComments: Some(Scope::CommentsRead), EVERYBODY;
     /// Write comments on tickets that one may see.
     WriteComments: Some(Scope::CommentsWrite), EVERYBODY;
+    /// See work on tickets and what it cost.
+    ReadWork: Some(Scope::TicketsRead), STAFF;
+    /// Add work to tickets, and take it off again.
+    WriteWork: Some(Scope::TicketsWrite), STAFF;
     /// See people: agents and admins do, and service accounts that set people up.
     ReadPeople: Some(Scope::TicketsRead), STAFF, accounts Some(Scope::Admin);
     /// See teams and who is in them.
     ReadTeams: Some(Scope::TicketsRead), STAFF;
+    /// Read the numbers about all tickets and about the service itself.
+    ReadMetrics: Some(Scope::MetricsRead), STAFF;
     /// See what is promised: calendars and SLA policies.
     ReadSla: Some(Scope::TicketsRead), STAFF;
     /// Set up people, teams, service accounts, calendars and SLA policies; redact comments.

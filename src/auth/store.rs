@@ -97,15 +97,18 @@ pub async fn add_outsider(
     }
 }
 
-/// Gives the person `known.id` the role, name and address of `known`.
+/// Gives the person `known.id` the role, name and address of `known`. Who becomes a requester has no hourly rate.
 ///
 /// # Errors
 /// When the database is away; transient when another request has just taken the address.
 pub async fn describe(tx: &mut Conn, known: &KnownRow, now: Instant) -> Result<(), Problem> {
+    let no_rate = (known.role == Some(Role::Requester))
+        .then(|| (principals::hourly_rate_minor.eq(None::<i64>), principals::hourly_rate_currency.eq(None::<String>)));
     let change = (
         principals::name.eq(&known.name),
         principals::email.eq(&known.email),
         principals::role.eq(known.role),
+        no_rate,
         principals::updated_at.eq(now),
         principals::version.eq(principals::version + 1),
     );

@@ -44,6 +44,19 @@ impl std::str::FromStr for DatabaseUrl {
     }
 }
 
+/// How busy the connections of this process are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Load {
+    /// Connections that are open and do nothing.
+    pub idle: usize,
+    /// Connections that work.
+    pub in_use: usize,
+    /// How many there may be; on SQLite there is one for each thread that reads, and one that writes.
+    pub max: Option<usize>,
+    /// On SQLite, writes that wait for the writer.
+    pub writes_waiting: Option<usize>,
+}
+
 #[derive(Clone)]
 enum Engine {
     Sqlite(Arc<sqlite::Sqlite>),
@@ -88,6 +101,14 @@ impl Db {
         match self.engine {
             Engine::Sqlite(_) => "sqlite",
             Engine::Postgres(_) => "postgres",
+        }
+    }
+
+    /// How busy the connections are.
+    pub fn load(&self) -> Load {
+        match &self.engine {
+            Engine::Sqlite(sqlite) => sqlite.load(),
+            Engine::Postgres(postgres) => postgres.load(),
         }
     }
 

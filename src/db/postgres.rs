@@ -11,6 +11,7 @@ use futures_util::FutureExt;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::Load;
 use super::conn::{Conn, Kept, Line};
 use crate::kernel::Problem;
 
@@ -72,6 +73,13 @@ impl Postgres {
             .build()
             .map_err(|e| e.to_string())?;
         Ok(Arc::new(Self { pool, config, tls, kept: Arc::default() }))
+    }
+
+    /// How busy the pool is.
+    pub fn load(&self) -> Load {
+        let status = self.pool.status();
+        let in_use = status.size.saturating_sub(status.available);
+        Load { idle: status.available, in_use, max: Some(status.max_size), writes_waiting: None }
     }
 
     /// Runs `work` on a pooled connection, each statement for itself.

@@ -20,6 +20,8 @@ diesel::table! {
         created_at -> Moment,
         updated_at -> Moment,
         version -> BigInt,
+        hourly_rate_minor -> Nullable<BigInt>,
+        hourly_rate_currency -> Nullable<Text>,
     }
 }
 
@@ -48,6 +50,8 @@ diesel::table! {
         created_at -> Moment,
         updated_at -> Moment,
         version -> BigInt,
+        hourly_rate_minor -> Nullable<BigInt>,
+        hourly_rate_currency -> Nullable<Text>,
     }
 }
 
@@ -116,6 +120,27 @@ diesel::table! {
         created_at -> Moment,
         edited_at -> Nullable<Moment>,
         redacted_at -> Nullable<Moment>,
+        version -> BigInt,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::kernel::sql::{Guid, Moment};
+    time_entries (id) {
+        id -> Guid,
+        ticket_number -> BigInt,
+        agent_id -> Guid,
+        created_by_id -> Guid,
+        work_s -> Integer,
+        rate_minor -> Nullable<BigInt>,
+        rate_currency -> Nullable<Text>,
+        rate_of -> Nullable<Text>,
+        cost_minor -> Nullable<BigInt>,
+        cost_currency -> Nullable<Text>,
+        note -> Nullable<Text>,
+        worked_at -> Moment,
+        created_at -> Moment,
         version -> BigInt,
     }
 }
@@ -238,6 +263,24 @@ diesel::table! {
 }
 
 diesel::table! {
+    tallies (series, labels, hour) {
+        series -> Text,
+        labels -> Text,
+        hour -> BigInt,
+        n -> BigInt,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::kernel::sql::{Document, Guid};
+    tally_deltas (id) {
+        id -> Guid,
+        deltas -> Document,
+    }
+}
+
+diesel::table! {
     #[sql_name = "__diesel_schema_migrations"]
     schema_migrations (version) {
         version -> Text,
@@ -251,6 +294,7 @@ diesel::joinable!(team_members -> teams (team_id));
 diesel::joinable!(ticket_clocks -> tickets (ticket_number));
 diesel::joinable!(tickets -> teams (team_id));
 diesel::joinable!(ticket_tags -> tickets (ticket_number));
+diesel::joinable!(time_entries -> tickets (ticket_number));
 diesel::allow_tables_to_appear_in_same_query!(
     principals,
     refresh_tokens,
@@ -259,6 +303,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     tickets,
     ticket_tags,
     comments,
+    time_entries,
     events,
     idempotency_keys,
     calendars,

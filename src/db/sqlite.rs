@@ -1,6 +1,7 @@
 //! SQLite: readers work in place, one writer thread commits for all that wait (group commit).
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 
@@ -8,6 +9,7 @@ use diesel::{Connection, SqliteConnection};
 use futures_util::FutureExt;
 use tokio::sync::oneshot;
 
+use super::Load;
 use super::conn::{Conn, Kept, Line, SqliteAsync};
 use crate::kernel::Problem;
 
@@ -27,10 +29,35 @@ struct Done {
     group_stands: bool,
 }
 
+/// How many connections work, and how many writes wait.
+#[derive(Default)]
+struct Activity {
+    reading: AtomicUsize,
+    writing: AtomicUsize,
+    waiting: AtomicUsize,
+}
+
+/// Counts for as long as it lives.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl<'a> Counted<'a> {
+    fn on(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// The doors to one SQLite file.
 pub struct Sqlite {
     path: PathBuf,
     kept: Arc<Kept>,
+    activity: Arc<Activity>,
     readers: Mutex<Vec<Conn>>,
     jobs: mpsc::Sender<Job>,
 }
@@ -44,19 +71,35 @@ impl Sqlite {
         let kept = Arc::<Kept>::default();
         let mut writer = connect(path, false, &kept)?;
         let (jobs, waiting) = mpsc::channel::<Job>();
+        let activity = Arc::new(Activity::default());
+        let writers = activity.clone();
         thread::Builder::new()
             .name("sqlite-writer".into())
             .spawn(move || {
                 while let Ok(first) = waiting.recv() {
+                    let _working = Counted::on(&writers.writing);
                     commit_group(&mut writer, first, &waiting);
                 }
             })
             .map_err(Problem::internal)?;
-        Ok(Arc::new(Self { path: path.to_owned(), kept, readers: Mutex::new(Vec::new()), jobs }))
+        Ok(Arc::new(Self { path: path.to_owned(), kept, activity, readers: Mutex::new(Vec::new()), jobs }))
+    }
+
+    /// How busy the connections are, the writer's among them.
+    pub fn load(&self) -> Load {
+        let writing = self.activity.writing.load(Ordering::Relaxed);
+        let free = self.readers.lock().unwrap_or_else(PoisonError::into_inner).len();
+        Load {
+            idle: free + 1 - writing,
+            in_use: self.activity.reading.load(Ordering::Relaxed) + writing,
+            max: None,
+            writes_waiting: Some(self.activity.waiting.load(Ordering::Relaxed)),
+        }
     }
 
     /// Runs `work` in place on a connection of its own that cannot write.
     pub async fn read<T>(&self, work: &impl AsyncFn(&mut Conn) -> Result<T, Problem>) -> Result<T, Problem> {
+        let _working = Counted::on(&self.activity.reading);
         let free = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut conn = match free {
             Some(conn) => conn,
@@ -74,7 +117,10 @@ impl Sqlite {
         F: AsyncFn(&mut Conn) -> Result<T, Problem> + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
+        let activity = self.activity.clone();
+        activity.waiting.fetch_add(1, Ordering::Relaxed);
         let job: Job = Box::new(move |conn| {
+            activity.waiting.fetch_sub(1, Ordering::Relaxed);
             let (outcome, group_stands) = match conn {
                 Some(conn) => in_savepoint(conn, &work),
                 None => (Err(Problem::unavailable("no transaction")), false),

@@ -16,7 +16,7 @@ use super::idempotency::InFlight;
 use super::seal::Sealer;
 use crate::db::Db;
 use crate::kernel::fault::Faults;
-use crate::kernel::{Clock, Code, FieldError, Instant, Problem};
+use crate::kernel::{Clock, Code, FieldError, Instant, Money, Problem};
 
 /// What every handler works with.
 #[derive(Clone)]
@@ -27,6 +27,8 @@ pub struct State {
     pub clock: Clock,
     /// The largest body that is read, in bytes.
     pub body_limit_b: usize,
+    /// What an hour of work costs where neither agent nor team says so.
+    pub default_rate: Option<Money>,
     /// Requests with an `Idempotency-Key` that this instance is working on.
     pub in_flight: InFlight,
     /// Seals the answers that are kept for an `Idempotency-Key`.
@@ -70,6 +72,11 @@ impl Call {
     /// The source of ids.
     pub fn clock(&self) -> &Clock {
         &self.state.clock
+    }
+
+    /// What an hour of work costs where neither agent nor team says so.
+    pub fn default_rate(&self) -> Option<Money> {
+        self.state.default_rate
     }
 
     pub(super) fn state(&self) -> &State {

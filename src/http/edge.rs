@@ -13,6 +13,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::State;
+use super::meter::Meter;
 use super::problem::render;
 use crate::kernel::{Code, Problem};
 
@@ -31,6 +32,8 @@ pub async fn edge(
     let id = request_id(&request);
     let span = tracing::info_span!("request", request_id = %id, trace_id = trace_id(&request));
     let method = request.method().clone();
+    let meter = request.app_data::<actix_web::web::Data<Meter>>().cloned();
+    let _under_way = meter.as_ref().map(|meter| meter.begin());
     if method == Method::HEAD {
         // Answered as GET; the connection leaves the body out.
         request.head_mut().method = Method::GET;
@@ -56,6 +59,9 @@ pub async fn edge(
             if let Ok(value) = HeaderValue::from_str(&id) {
                 answer.headers_mut().insert(REQUEST_ID, value);
             }
+            if let Some(meter) = meter {
+                meter.answered(&method, None, answer.status(), begun.elapsed());
+            }
             return Err(InternalError::from_response(error, answer).into());
         }
     };
@@ -67,11 +73,15 @@ pub async fn edge(
         headers.remove(header::CONTENT_ENCODING);
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let (route, elapsed) = (response.request().match_pattern(), begun.elapsed());
+    if let Some(meter) = meter {
+        meter.answered(&method, route.as_deref(), response.status(), elapsed);
+    }
     tracing::info!(
         method = %method,
-        route = response.request().match_pattern().unwrap_or_default(),
+        route = route.unwrap_or_default(),
         status = response.status().as_u16(),
-        duration_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
+        duration_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
         "answered"
     );
     Ok(response)

@@ -3,6 +3,7 @@
 pub mod call;
 pub mod edge;
 pub mod idempotency;
+pub mod meter;
 pub mod page;
 pub mod problem;
 pub mod query;

@@ -66,10 +66,14 @@ ids! {
     TeamId;
     /// A comment on a ticket.
     CommentId;
+    /// Work on a ticket.
+    TimeEntryId;
     /// An entry of the audit trail.
     EventId;
     /// A calendar of working hours.
     CalendarId;
     /// An SLA policy.
     PolicyId;
+    /// What one change adds to the tallies.
+    DeltaId;
 }

@@ -3,7 +3,7 @@
 use crate::auth::domain::{Principal, Role, Scopes};
 use crate::kernel::secret::Secret;
 use crate::kernel::text::{Email, Line, Prose};
-use crate::kernel::{Code, Instant, Patch, PrincipalId, Problem, TeamId};
+use crate::kernel::{Code, FieldError, Instant, Money, Patch, PrincipalId, Problem, TeamId};
 
 /// What a person or a service account is called.
 pub type Name = Line<200>;
@@ -36,6 +36,8 @@ pub struct Person {
     pub issuer: Option<String>,
     /// Its id there.
     pub subject: Option<String>,
+    /// What an hour of its work costs. Requesters have none.
+    pub hourly_rate: Option<Money>,
     /// When all that tells who it is was removed.
     pub anonymised_at: Option<Instant>,
     /// When it was made.
@@ -64,6 +66,8 @@ pub struct NewPerson {
     pub role: Role,
     /// The PHC string of its password.
     pub password_hash: Option<Secret<String>>,
+    /// What an hour of its work costs.
+    pub hourly_rate: Option<Money>,
 }
 
 /// What is to be changed of a person; what is left out stays.
@@ -79,12 +83,14 @@ pub struct PersonChange {
     pub active: Option<bool>,
     /// The PHC string of another password, or none.
     pub password_hash: Patch<Secret<String>>,
+    /// What an hour of its work costs from now on, or nothing.
+    pub hourly_rate: Patch<Money>,
 }
 
 impl NewPerson {
     /// The person, at version 1.
     pub fn into_person(self, id: PrincipalId, now: Instant) -> Person {
-        let Self { name, email, role, password_hash } = self;
+        let Self { name, email, role, password_hash, hourly_rate } = self;
         Person {
             id,
             name: name.into_inner(),
@@ -94,6 +100,7 @@ impl NewPerson {
             password_hash,
             issuer: None,
             subject: None,
+            hourly_rate,
             anonymised_at: None,
             created_at: now,
             updated_at: now,
@@ -106,10 +113,12 @@ impl Person {
     /// The person after `change`, or nothing when that changes nothing.
     ///
     /// # Errors
-    /// `validation_failed` when the password could not be used, since there is no address to log in with.
+    /// `validation_failed` when the password could not be used, since there is no address to log in with, or when a
+    /// requester would get an hourly rate.
     pub fn changed(&self, change: PersonChange, now: Instant) -> Result<Option<Person>, Problem> {
-        let PersonChange { name, email, role, active, password_hash } = change;
+        let PersonChange { name, email, role, active, password_hash, hourly_rate } = change;
         let (takes_email, sets_password) = (email == Patch::Null, matches!(password_hash, Patch::Value(_)));
+        let (sets_rate, role) = (matches!(hourly_rate, Patch::Value(_)), role.unwrap_or(self.role));
         let next = Person {
             name: name.map_or_else(|| self.name.clone(), Name::into_inner),
             email: match email {
@@ -117,14 +126,23 @@ impl Person {
                 Patch::Null => None,
                 Patch::Value(email) => Some(email.into_inner()),
             },
-            role: role.unwrap_or(self.role),
+            role,
             active: active.unwrap_or(self.active),
             password_hash: password_hash.or(self.password_hash.clone()),
+            // Who stops working here leaves the rate behind.
+            hourly_rate: hourly_rate.or(self.hourly_rate).filter(|_| role != Role::Requester),
             ..self.clone()
         };
+        let mut faults = Vec::new();
         if (takes_email || sets_password) && next.password_hash.is_some() && next.email.is_none() {
             let pointer = if takes_email { "/email" } else { "/password" };
-            return Err(Problem::field(pointer, "invalid", PASSWORD_NEEDS_EMAIL));
+            faults.push(FieldError::new(pointer, "invalid", PASSWORD_NEEDS_EMAIL));
+        }
+        if sets_rate && role == Role::Requester {
+            faults.push(FieldError::new("/hourly_rate", "invalid", REQUESTERS_HAVE_NO_RATE));
+        }
+        if !faults.is_empty() {
+            return Err(Problem::invalid(faults));
         }
         Ok((next != *self).then(|| Person { updated_at: now, version: self.version + 1, ..next }))
     }
@@ -138,6 +156,7 @@ impl Person {
             password_hash: None,
             issuer: None,
             subject: None,
+            hourly_rate: None,
             anonymised_at: Some(now),
             updated_at: now,
             version: self.version + 1,
@@ -178,6 +197,9 @@ impl Person {
 /// Why a password without an address is refused.
 pub const PASSWORD_NEEDS_EMAIL: &str = "a password is of no use without an email address to log in with";
 
+/// Why a requester's hourly rate is refused.
+pub const REQUESTERS_HAVE_NO_RATE: &str = "a requester does not work on tickets and has no hourly rate";
+
 /// A team: a queue of tickets and its members.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Team {
@@ -187,6 +209,8 @@ pub struct Team {
     pub name: String,
     /// What it is for.
     pub description: String,
+    /// What an hour of work on its tickets costs, by agents without a rate of their own.
+    pub hourly_rate: Option<Money>,
     /// When it was made.
     pub created_at: Instant,
     /// When it was last changed.
@@ -202,6 +226,8 @@ pub struct NewTeam {
     pub name: TeamName,
     /// What it is for.
     pub description: Option<Description>,
+    /// What an hour of work on its tickets costs.
+    pub hourly_rate: Option<Money>,
 }
 
 /// What is to be changed of a team; what is left out stays.
@@ -211,16 +237,19 @@ pub struct TeamChange {
     pub name: Option<TeamName>,
     /// Another description, or none.
     pub description: Patch<Description>,
+    /// What an hour of work on its tickets costs from now on, or nothing.
+    pub hourly_rate: Patch<Money>,
 }
 
 impl NewTeam {
     /// The team, at version 1.
     pub fn into_team(self, id: TeamId, now: Instant) -> Team {
-        let Self { name, description } = self;
+        let Self { name, description, hourly_rate } = self;
         Team {
             id,
             name: name.into_inner(),
             description: description.map(Description::into_inner).unwrap_or_default(),
+            hourly_rate,
             created_at: now,
             updated_at: now,
             version: 1,
@@ -231,7 +260,7 @@ impl NewTeam {
 impl Team {
     /// The team after `change`, or nothing when that changes nothing.
     pub fn changed(&self, change: TeamChange, now: Instant) -> Option<Team> {
-        let TeamChange { name, description } = change;
+        let TeamChange { name, description, hourly_rate } = change;
         let next = Team {
             name: name.map_or_else(|| self.name.clone(), TeamName::into_inner),
             description: match description {
@@ -239,6 +268,7 @@ impl Team {
                 Patch::Null => String::new(),
                 Patch::Value(description) => description.into_inner(),
             },
+            hourly_rate: hourly_rate.or(self.hourly_rate),
             ..self.clone()
         };
         (next != *self).then(|| Team { updated_at: now, version: self.version + 1, ..next })
@@ -395,10 +425,19 @@ mod tests {
         Email::parse(text.into()).expect("an address")
     }
 
+    fn rate(amount_minor: i64) -> Money {
+        Money { amount_minor, currency: "EUR".parse().expect("a currency") }
+    }
+
     fn ada() -> Person {
         let password_hash = Some(Secret::new("$argon2id$old".to_owned()));
-        let new =
-            NewPerson { name: name("Ada"), email: Some(email("Ada@example.org")), role: Role::Admin, password_hash };
+        let new = NewPerson {
+            name: name("Ada"),
+            email: Some(email("Ada@example.org")),
+            role: Role::Admin,
+            password_hash,
+            hourly_rate: Some(rate(9000)),
+        };
         new.into_person(uuid::Uuid::nil().into(), NOW)
     }
 
@@ -414,15 +453,24 @@ mod tests {
             Just(Patch::Null),
             Just(Patch::Value(Secret::new("$argon2id$new".to_owned())))
         ];
-        let roles = proptest::sample::select(Role::ALL);
-        (proptest::option::of(words), emails, proptest::option::of(roles), proptest::option::of(any::<bool>()), hashes)
-            .prop_map(|(name, email, role, active, password_hash)| PersonChange {
+        let roles = proptest::option::of(proptest::sample::select(Role::ALL));
+        let rates = prop_oneof![
+            Just(Patch::Absent),
+            Just(Patch::Null),
+            Just(Patch::Value(rate(9000))),
+            Just(Patch::Value(rate(12_000)))
+        ];
+        (proptest::option::of(words), emails, roles, proptest::option::of(any::<bool>()), hashes, rates).prop_map(
+            |(name, email, role, active, password_hash, hourly_rate)| PersonChange {
                 name,
                 email,
                 role,
                 active,
                 password_hash,
-            })
+                // Giving a requester one is refused.
+                hourly_rate: if role == Some(Role::Requester) { Patch::Absent } else { hourly_rate },
+            },
+        )
     }
 
     proptest! {
@@ -434,6 +482,7 @@ mod tests {
             };
             prop_assert_eq!(after.version, before.version + 1);
             prop_assert_eq!((after.created_at, after.updated_at), (NOW, later()));
+            prop_assert!(after.role != Role::Requester || after.hourly_rate.is_none());
             let settled = Person { version: before.version, updated_at: NOW, ..after.clone() };
             prop_assert_ne!(settled, before);
             // The same change again changes nothing.
@@ -483,20 +532,37 @@ mod tests {
     }
 
     #[test]
+    fn a_requester_gets_no_rate_and_keeps_none() {
+        let change = |role, hourly_rate| PersonChange { role, hourly_rate, ..PersonChange::default() };
+        let problem =
+            ada().changed(change(Some(Role::Requester), Patch::Value(rate(1))), later()).expect_err("a requester");
+        assert_eq!(problem.errors()[0].pointer, "/hourly_rate");
+        let left =
+            ada().changed(change(Some(Role::Requester), Patch::Absent), later()).expect("fine").expect("changed");
+        assert_eq!(left.hourly_rate, None);
+        assert!(left.changed(change(None, Patch::Value(rate(1))), later()).is_err());
+        let back =
+            left.changed(change(Some(Role::Agent), Patch::Value(rate(1))), later()).expect("fine").expect("changed");
+        assert_eq!(back.hourly_rate, Some(rate(1)));
+    }
+
+    #[test]
     fn nothing_tells_who_an_anonymised_person_was() {
         let person = Person { issuer: Some("https://id.example".into()), subject: Some("42".into()), ..ada() };
         let left = person.anonymised(later());
         assert_eq!((left.id, left.name.as_str(), left.active), (person.id, ANONYMISED, false));
         assert_eq!((left.email.clone(), left.issuer.clone(), left.subject.clone()), (None, None, None));
+        assert_eq!(left.hourly_rate, None);
         assert!(left.password_hash.is_none() && left.require_known().is_err() && left.must_log_in_again(&person));
         assert!(person.require_known().is_ok() && person.is_active_admin() && !left.is_active_admin());
     }
 
     #[test]
     fn a_team_that_stays_the_same_keeps_its_version() {
-        let team =
-            NewTeam { name: team_name("First line"), description: None }.into_team(uuid::Uuid::nil().into(), NOW);
-        let same = TeamChange { name: Some(team_name("First line")), description: Patch::Null };
+        let team = NewTeam { name: team_name("First line"), description: None, hourly_rate: None }
+            .into_team(uuid::Uuid::nil().into(), NOW);
+        let same =
+            TeamChange { name: Some(team_name("First line")), description: Patch::Null, hourly_rate: Patch::Null };
         assert_eq!(team.changed(same, later()), None);
         let other = TeamChange { name: Some(team_name("Second line")), ..TeamChange::default() };
         assert_eq!(team.changed(other, later()).expect("changed").version, 2);

@@ -1,7 +1,9 @@
 //! Which tickets a caller may reach, and which fields they may write.
 
 use crate::auth::domain::Principal;
-use crate::auth::policy::{Allowed, ReadComments, ReadTickets, WriteComments, WriteTickets};
+use crate::auth::policy::{
+    Administer, Allowed, ReadComments, ReadTickets, ReadWork, WriteComments, WriteTickets, WriteWork,
+};
 use crate::kernel::{Code, PrincipalId, Problem};
 
 use super::domain::Status;
@@ -38,7 +40,7 @@ macro_rules! reaches_tickets {
         }
     )*};
 }
-reaches_tickets!(ReadTickets, WriteTickets, ReadComments, WriteComments, crate::auth::policy::Administer);
+reaches_tickets!(ReadTickets, WriteTickets, ReadComments, WriteComments, ReadWork, WriteWork, Administer);
 
 /// Requesters report for themselves, and leave the sorting to those behind the counter.
 ///

@@ -115,8 +115,8 @@ async fn update_ticket(who: Allowed<WriteTickets>, call: Call) -> Answer {
 
 /// Read a ticket's audit trail.
 ///
-/// Every change, who made it, when, before and after; oldest first. Events about internal comments are shown only to
-/// those who may see internal comments.
+/// Every change, who made it, when, before and after; oldest first. Events about internal comments and about work are
+/// shown only to those who may see internal comments.
 #[utoipa::path(
     operation_id = "list_ticket_events", tag = "tickets", security(("bearer" = ["tickets:read"])),
     params(("id" = String, Path, description = "The ticket's id or number.", example = "4711"), PageQuery),

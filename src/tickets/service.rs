@@ -268,6 +268,7 @@ async fn record(
     actor: Option<PrincipalId>,
     clock: &Clock,
 ) -> Result<(), Problem> {
+    crate::tally::store::add(tx, clock.id(after.updated_at), &super::tally::counts(before, after)).await?;
     let changes = after.changes_since(before);
     if changes.is_empty() {
         return Ok(());

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::on_both;
-use crate::support::{Answer, Caller, Desk};
+use crate::support::{Caller, Desk, untimed};
 
 async fn say(desk: &Desk, who: &Caller, ticket: &Value, visibility: &str) -> Value {
     let path = format!("/v1/tickets/{}/comments", ticket["id"].as_str().unwrap());
@@ -12,14 +12,6 @@ async fn say(desk: &Desk, who: &Caller, ticket: &Value, visibility: &str) -> Val
 
 fn place(comment: &Value) -> String {
     format!("/v1/tickets/{}/comments/{}", comment["ticket_id"].as_str().unwrap(), comment["id"].as_str().unwrap())
-}
-
-/// The bytes of an answer without the seconds that pass by themselves.
-fn untimed(answer: &Answer) -> String {
-    let seconds = regex::Regex::new(r#""in_status_s":\{[^}]*\}"#).unwrap();
-    let text = answer.text();
-    assert!(seconds.is_match(&text));
-    seconds.replace_all(&text, "").into_owned()
 }
 
 on_both! {

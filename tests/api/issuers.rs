@@ -479,8 +479,12 @@ on_both! {
         }
         // Where the issuer says the role, what an admin sets lasts until the next request.
         let ada = ada["id"].as_str().unwrap();
-        change(desk, &admin, ada, json!({ "role": "agent" })).await;
+        let rate = json!({ "amount_minor": 9000, "currency": "EUR" });
+        change(desk, &admin, ada, json!({ "role": "agent", "hourly_rate": rate })).await;
+        assert_eq!(user(desk, &admin, ada).await["hourly_rate"], rate);
         assert_eq!(sees(json!({ "role": "requester" }), 4).await["role"], "requester");
+        // A requester has no hourly rate, however they became one.
+        assert_eq!(user(desk, &admin, ada).await["hourly_rate"], Value::Null);
         // Where it does not, it is ours to set.
         let url = trusting_by_secret(desk, json!({}));
         change(desk, &admin, ada, json!({ "role": "agent" })).await;

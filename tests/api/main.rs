@@ -16,5 +16,7 @@ mod matrix;
 mod people;
 mod plans;
 mod policies;
+mod prometheus;
 mod start;
 mod tickets;
+mod time_entries;

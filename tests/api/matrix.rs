@@ -41,6 +41,11 @@ const RULES: &[(&str, Rule)] = &[
     ("get_comment", Rule::Own("comments:read")),
     ("update_comment", Rule::Own("comments:write")),
     ("redact_comment", Rule::Admin),
+    ("list_time_entries", Rule::Staff("tickets:read")),
+    ("create_time_entry", Rule::Staff("tickets:write")),
+    ("get_time_entry", Rule::Staff("tickets:read")),
+    ("delete_time_entry", Rule::Staff("tickets:write")),
+    ("get_ticket_cost", Rule::Staff("tickets:read")),
     ("list_users", Rule::People),
     ("get_user", Rule::People),
     ("create_user", Rule::Admin),
@@ -68,6 +73,7 @@ const RULES: &[(&str, Rule)] = &[
     ("update_sla_policy", Rule::Admin),
     ("delete_sla_policy", Rule::Admin),
     ("preview_sla_policy", Rule::Admin),
+    ("scrape_metrics", Rule::Staff("metrics:read")),
 ];
 
 /// Operations that have rules of their own, tested elsewhere. May only shrink.
@@ -176,6 +182,17 @@ async fn path_and_body(
             }
             path = path.replace("{comment_id}", made.body["id"].as_str().unwrap());
         }
+        if path.contains("{entry_id}") {
+            // Made by whoever wants to delete it, if they can.
+            let maker = caller.filter(|_| operation == "delete_time_entry").unwrap_or(&world.agent);
+            let body = json!({ "work_s": 60, "agent_id": world.admin.id });
+            let entries = format!("{ticket_path}/time-entries");
+            let mut made = desk.post(&entries).by(maker).json(&body).send().await;
+            if made.status != 201 {
+                made = desk.post(&entries).by(&world.agent).json(&body).expect(201).await;
+            }
+            path = path.replace("{entry_id}", made.body["id"].as_str().unwrap());
+        }
         path = path.replace("/v1/tickets/{id}", &ticket_path);
     } else if path.contains("/users/{id}") {
         let user = json!({ "name": "Somebody", "email": format!("s{nth}@example.org"), "role": "requester" });
@@ -208,6 +225,7 @@ async fn path_and_body(
         "update_ticket" => Some(json!({ "subject": "changed" })),
         "create_comment" => Some(json!({ "body": "b", "visibility": "public" })),
         "update_comment" => Some(json!({ "body": "changed" })),
+        "create_time_entry" => Some(json!({ "work_s": 60, "agent_id": world.agent.id })),
         "create_user" => Some(json!({ "name": "New", "email": format!("n{nth}@example.org"), "role": "requester" })),
         "update_user" => Some(json!({ "name": "Changed" })),
         "create_team" => Some(json!({ "name": format!("new team {nth}") })),

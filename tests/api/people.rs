@@ -109,7 +109,7 @@ on_both! {
         let id = made.body["id"].as_str().unwrap();
         assert_eq!(made.body, json!({
             "id": id, "name": "Grace", "email": "grace@example.org", "role": "agent", "active": true, "issuer": null,
-            "has_password": true, "created_at": "2026-03-02T09:00:00Z", "updated_at": "2026-03-02T09:00:00Z", "version": 1,
+            "has_password": true, "hourly_rate": null, "created_at": "2026-03-02T09:00:00Z", "updated_at": "2026-03-02T09:00:00Z", "version": 1,
         }));
         assert_eq!((made.header("location"), made.header("etag")), (Some(&*user(id)), Some("\"1\"")));
         let again = desk.post("/v1/users").by(&admin).header("idempotency-key", "k").json(&body).expect(201).await;
@@ -346,7 +346,7 @@ on_both! {
         let (admin, agent, ada) = (desk.admin().await, desk.agent().await, desk.requester().await);
         let made = desk.post("/v1/teams").by(&admin).header("idempotency-key", "t").json(&json!({ "name": "First line" })).expect(201).await;
         let team = made.header("location").unwrap();
-        assert_eq!(made.body, json!({ "id": made.body["id"], "name": "First line", "description": "",
+        assert_eq!(made.body, json!({ "id": made.body["id"], "name": "First line", "description": "", "hourly_rate": null,
             "created_at": "2026-03-02T09:00:00Z", "updated_at": "2026-03-02T09:00:00Z", "version": 1 }));
         desk.post("/v1/teams").by(&admin).json(&json!({ "name": "First line" })).refused(409, "conflict").await;
         let second = make(desk, &admin, "/v1/teams", json!({ "name": "Second line", "description": "d" })).await;

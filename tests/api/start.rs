@@ -525,8 +525,8 @@ async fn on_postgres_the_schema_waits_for_skranke_migrate() {
     assert!(refused.header("retry-after").is_some());
     let early = place.run(&["token", "--role", "agent", "--email", "a@example.org", "--name", "A"]).await;
     assert_eq!((early.code, &*early.out), (Some(1), ""));
-    let first = place.print(&["migrate"]).await;
     let all = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/postgres")).unwrap().count();
+    let first = place.print(&["migrate"]).await;
     assert_eq!(first, format!("The schema is up to date; migrations run: {all}.\n"));
     server.get("/health/ready").expect(200).await;
     let agent = place.person("agent").await;
@@ -560,6 +560,40 @@ async fn resolved_tickets_close_by_themselves(store: Store, place: Place) {
     one.stop().await;
     two.stop().await;
     store.drop().await;
+}
+
+/// Two instances fold the tally, as they run, and say the same of the tickets.
+async fn the_tally_is_folded_by_itself(store: Store, place: Place) {
+    let (one, two) = (place.start().await, place.start().await);
+    let agent = place.person("agent").await;
+    for server in [&one, &two, &one] {
+        server.open(&agent).await;
+    }
+    for server in [&one, &two] {
+        until("the fold", async || {
+            let said = server.get("/metrics").by(&agent).expect(200).await.text();
+            assert!(said.contains("\nskranke_tickets{status=\"new\",priority=\"normal\",team=\"none\"} 3\n"), "{said}");
+            said.contains("\nskranke_tally_unfolded 0\n").then_some(())
+        })
+        .await;
+    }
+    one.stop().await;
+    two.stop().await;
+    store.drop().await;
+}
+
+#[tokio::test]
+async fn the_tally_is_folded_by_itself_on_sqlite() {
+    let store = Store::make(Engine::Sqlite).await;
+    let place = Place::on(&store);
+    the_tally_is_folded_by_itself(store, place).await;
+}
+
+#[tokio::test]
+async fn the_tally_is_folded_by_itself_on_postgres() {
+    let store = Store::make(Engine::Postgres).await;
+    let place = Place::on(&store).with("SKRANKE_MIGRATE_ON_START", "true");
+    the_tally_is_folded_by_itself(store, place).await;
 }
 
 #[tokio::test]

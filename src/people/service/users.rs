@@ -6,8 +6,8 @@ use crate::db::{Conn, Db};
 use crate::http::call::IfMatch;
 use crate::kernel::secret::Secret;
 use crate::kernel::text::Email;
-use crate::kernel::{Clock, Code, Instant, Patch, PrincipalId, Problem};
-use crate::people::domain::{Name, NewPerson, PASSWORD_NEEDS_EMAIL, Person, PersonChange};
+use crate::kernel::{Clock, Code, FieldError, Instant, Patch, PrincipalId, Problem};
+use crate::people::domain::{Name, NewPerson, PASSWORD_NEEDS_EMAIL, Person, PersonChange, REQUESTERS_HAVE_NO_RATE};
 use crate::people::policy::{MayChange, MaySee};
 use crate::people::store::users as store;
 use crate::people::wire::{NewUser, UserPatch, UserQuery};
@@ -42,15 +42,25 @@ pub async fn read_person(conn: &mut Conn, may: MaySee) -> Result<Person, Problem
 /// Makes ready what a client wants to make: hashes the password, which must not happen within a transaction.
 ///
 /// # Errors
-/// `validation_failed` for a password without an email address; `unavailable` when too many passwords are hashed.
+/// `validation_failed` for a password without an email address and for a requester with an hourly rate; `unavailable`
+/// when too many passwords are hashed.
 pub async fn admit(new: NewUser, passwords: &Passwords) -> Result<NewPerson, Problem> {
-    let NewUser { name, email, role, password } = new;
+    let NewUser { name, email, role, password, hourly_rate } = new;
+    let mut faults = Vec::new();
+    if password.is_some() && email.is_none() {
+        faults.push(FieldError::new("/password", "invalid", PASSWORD_NEEDS_EMAIL));
+    }
+    if hourly_rate.is_some() && role == Role::Requester {
+        faults.push(FieldError::new("/hourly_rate", "invalid", REQUESTERS_HAVE_NO_RATE));
+    }
+    if !faults.is_empty() {
+        return Err(Problem::invalid(faults));
+    }
     let password_hash = match password {
-        Some(_) if email.is_none() => return Err(Problem::field("/password", "invalid", PASSWORD_NEEDS_EMAIL)),
         Some(password) => Some(Secret::new(passwords.hash(&password).await?)),
         None => None,
     };
-    Ok(NewPerson { name, email, role, password_hash })
+    Ok(NewPerson { name, email, role, password_hash, hourly_rate })
 }
 
 /// Makes a person.
@@ -67,7 +77,7 @@ pub async fn create_person(tx: &mut Conn, new: NewPerson, now: Instant, clock: &
 ///
 /// # Errors
 /// `not_found`, `version_mismatch`; `forbidden` and `insufficient_scope` for what the caller may not change;
-/// `validation_failed` when the current password is missing or wrong; `conflict` when the email address is taken, the
+/// `validation_failed` when the current password is missing or wrong, or a requester would get an hourly rate; `conflict` when the email address is taken, the
 /// person was anonymised, or no admin would be left.
 pub async fn change_person(
     db: &Db,
@@ -77,8 +87,8 @@ pub async fn change_person(
     condition: IfMatch,
     now: Instant,
 ) -> Result<Person, Problem> {
-    let UserPatch { name, email, role, active, password, current_password } = patch;
-    if email.is_present() || role.0.is_some() || active.0.is_some() {
+    let UserPatch { name, email, role, active, password, current_password, hourly_rate } = patch;
+    if email.is_present() || role.0.is_some() || active.0.is_some() || hourly_rate.is_present() {
         may.require_everything()?;
     }
     // What the write below relies on, and what the hashing must not be spent for in vain.
@@ -95,7 +105,7 @@ pub async fn change_person(
         Patch::Value(password) => Patch::Value(Secret::new(passwords.hash(&password).await?)),
     };
     let proven = (may.is_own() && password_hash.is_present()).then_some(seen.password_hash);
-    let change = PersonChange { name: name.0, email, role: role.0, active: active.0, password_hash };
+    let change = PersonChange { name: name.0, email, role: role.0, active: active.0, password_hash, hourly_rate };
     db.write(async move |tx| {
         let before = store::find(tx, may.id()).await?;
         condition.check(before.version)?;
@@ -211,7 +221,7 @@ async fn create_by_email(
     clock: &Clock,
 ) -> Result<PrincipalId, Problem> {
     let name = Name::parse(name.to_owned()).map_err(|(code, detail)| Problem::field("/name", code, detail))?;
-    let new = NewPerson { name, email: Some(email.clone()), role, password_hash: None };
+    let new = NewPerson { name, email: Some(email.clone()), role, password_hash: None, hourly_rate: None };
     match create_person(tx, new, now, clock).await {
         Ok(person) => Ok(person.id),
         // Made by another instance since our snapshot was taken: the next attempt finds it.
@@ -232,6 +242,7 @@ pub async fn create_admin(
     now: Instant,
     clock: &Clock,
 ) -> Result<PrincipalId, Problem> {
-    let new = NewPerson { name, email: Some(email), role: Role::Admin, password_hash: Some(password_hash) };
+    let password_hash = Some(password_hash);
+    let new = NewPerson { name, email: Some(email), role: Role::Admin, password_hash, hourly_rate: None };
     create_person(tx, new, now, clock).await.map(|person| person.id)
 }

@@ -9,15 +9,17 @@ use crate::auth::domain::Role;
 use crate::db::fault::is_duplicate;
 use crate::db::schema::{principals, team_members, teams};
 use crate::db::{Conn, on_each};
-use crate::kernel::{Code, Instant, PrincipalId, Problem, TeamId};
+use crate::kernel::{Code, Currency, Instant, Money, PrincipalId, Problem, TeamId};
 use crate::people::domain::{Member, Team};
 
-#[derive(Queryable, Selectable, Insertable)]
+#[derive(Queryable, Selectable)]
 #[diesel(table_name = teams)]
 struct Row {
     id: TeamId,
     name: String,
     description: String,
+    hourly_rate_minor: Option<i64>,
+    hourly_rate_currency: Option<Currency>,
     created_at: Instant,
     updated_at: Instant,
     version: i64,
@@ -25,8 +27,10 @@ struct Row {
 
 impl From<Row> for Team {
     fn from(row: Row) -> Self {
-        let Row { id, name, description, created_at, updated_at, version } = row;
-        Self { id, name, description, created_at, updated_at, version }
+        let Row { id, name, description, hourly_rate_minor, hourly_rate_currency, created_at, updated_at, version } =
+            row;
+        let hourly_rate = Money::from_stored(hourly_rate_minor, hourly_rate_currency);
+        Self { id, name, description, hourly_rate, created_at, updated_at, version }
     }
 }
 
@@ -76,6 +80,8 @@ pub async fn insert(tx: &mut Conn, team: &Team) -> Result<(), Problem> {
         teams::id.eq(team.id),
         teams::name.eq(&team.name),
         teams::description.eq(&team.description),
+        teams::hourly_rate_minor.eq(team.hourly_rate.map(|rate| rate.amount_minor)),
+        teams::hourly_rate_currency.eq(team.hourly_rate.map(|rate| rate.currency)),
         teams::created_at.eq(team.created_at),
         teams::updated_at.eq(team.updated_at),
         teams::version.eq(team.version),
@@ -92,6 +98,8 @@ pub async fn update(tx: &mut Conn, team: &Team) -> Result<(), Problem> {
     let change = (
         teams::name.eq(&team.name),
         teams::description.eq(&team.description),
+        teams::hourly_rate_minor.eq(team.hourly_rate.map(|rate| rate.amount_minor)),
+        teams::hourly_rate_currency.eq(team.hourly_rate.map(|rate| rate.currency)),
         teams::updated_at.eq(team.updated_at),
         teams::version.eq(team.version),
     );

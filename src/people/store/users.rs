@@ -9,7 +9,7 @@ use crate::db::fault::is_duplicate;
 use crate::db::schema::{principals, refresh_tokens, team_members};
 use crate::db::{Conn, Line, boxed, on_each};
 use crate::kernel::secret::Secret;
-use crate::kernel::{Code, Instant, PrincipalId, Problem};
+use crate::kernel::{Code, Currency, Instant, Money, PrincipalId, Problem};
 use crate::people::domain::Person;
 
 #[derive(Queryable, Selectable)]
@@ -24,6 +24,8 @@ struct Row {
     password_hash: Option<String>,
     issuer: Option<String>,
     subject: Option<String>,
+    hourly_rate_minor: Option<i64>,
+    hourly_rate_currency: Option<Currency>,
     anonymised_at: Option<Instant>,
     created_at: Instant,
     updated_at: Instant,
@@ -41,6 +43,7 @@ impl From<Row> for Person {
             password_hash: row.password_hash.map(Secret::new),
             issuer: row.issuer,
             subject: row.subject,
+            hourly_rate: Money::from_stored(row.hourly_rate_minor, row.hourly_rate_currency),
             anonymised_at: row.anonymised_at,
             created_at: row.created_at,
             updated_at: row.updated_at,
@@ -142,6 +145,8 @@ pub async fn insert(tx: &mut Conn, person: &Person) -> Result<(), Problem> {
         principals::issuer.eq(&person.issuer),
         principals::subject.eq(&person.subject),
         principals::active.eq(person.active),
+        principals::hourly_rate_minor.eq(person.hourly_rate.map(|rate| rate.amount_minor)),
+        principals::hourly_rate_currency.eq(person.hourly_rate.map(|rate| rate.currency)),
         principals::anonymised_at.eq(person.anonymised_at),
         principals::created_at.eq(person.created_at),
         principals::updated_at.eq(person.updated_at),
@@ -164,6 +169,8 @@ pub async fn update(tx: &mut Conn, person: &Person) -> Result<(), Problem> {
         principals::issuer.eq(&person.issuer),
         principals::subject.eq(&person.subject),
         principals::active.eq(person.active),
+        principals::hourly_rate_minor.eq(person.hourly_rate.map(|rate| rate.amount_minor)),
+        principals::hourly_rate_currency.eq(person.hourly_rate.map(|rate| rate.currency)),
         principals::anonymised_at.eq(person.anonymised_at),
         principals::updated_at.eq(person.updated_at),
         principals::version.eq(person.version),

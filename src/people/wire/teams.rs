@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use crate::auth::domain::Role;
 use crate::kernel::fault::Faults;
-use crate::kernel::{Instant, Patch, PrincipalId, Set, TeamId};
+use crate::kernel::{Instant, Money, Patch, PrincipalId, Set, TeamId};
 use crate::people::domain::{Description, Member, NewTeam, Team, TeamChange, TeamName};
 
 /// A team to be made.
@@ -21,12 +21,15 @@ pub struct NewTeamBody {
     #[deserr(default)]
     #[schema(value_type = Option<String>, max_length = 2000, nullable = false)]
     pub description: Option<Description>,
+    /// What an hour of work on the team's tickets costs, by agents without a rate of their own.
+    #[deserr(default)]
+    pub hourly_rate: Option<Money>,
 }
 
 impl From<NewTeamBody> for NewTeam {
     fn from(body: NewTeamBody) -> Self {
-        let NewTeamBody { name, description } = body;
-        Self { name, description }
+        let NewTeamBody { name, description, hourly_rate } = body;
+        Self { name, description, hourly_rate }
     }
 }
 
@@ -43,12 +46,17 @@ pub struct TeamPatch {
     #[deserr(default)]
     #[schema(value_type = Option<String>, max_length = 2000)]
     pub description: Patch<Description>,
+    /// What an hour of work on the team's tickets costs from now on; null for nothing of its own. Work that was entered
+    /// before keeps its cost.
+    #[deserr(default)]
+    #[schema(value_type = Option<Money>)]
+    pub hourly_rate: Patch<Money>,
 }
 
 impl From<TeamPatch> for TeamChange {
     fn from(patch: TeamPatch) -> Self {
-        let TeamPatch { name, description } = patch;
-        Self { name: name.0, description }
+        let TeamPatch { name, description, hourly_rate } = patch;
+        Self { name: name.0, description, hourly_rate }
     }
 }
 
@@ -56,7 +64,7 @@ impl From<TeamPatch> for TeamChange {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Team, example = json!({
     "id": "019a2f4e-7c1b-7d3e-8f00-00000000abcd", "name": "First line", "description": "Whatever comes in, comes in here.",
-    "created_at": "2026-03-01T09:30:00Z", "updated_at": "2026-03-01T09:30:00Z", "version": 1,
+    "hourly_rate": null, "created_at": "2026-03-01T09:30:00Z", "updated_at": "2026-03-01T09:30:00Z", "version": 1,
 }))]
 pub struct TeamBody {
     /// The team's id.
@@ -65,6 +73,10 @@ pub struct TeamBody {
     pub name: String,
     /// What the team is for; empty when nobody has said.
     pub description: String,
+    /// What an hour of work on the team's tickets costs, by agents without a rate of their own; null when that is up to
+    /// the service.
+    #[schema(required)]
+    pub hourly_rate: Option<Money>,
     /// When the team was made.
     pub created_at: Instant,
     /// When the team was last changed; coming and going members do not count.
@@ -75,8 +87,8 @@ pub struct TeamBody {
 
 impl From<Team> for TeamBody {
     fn from(team: Team) -> Self {
-        let Team { id, name, description, created_at, updated_at, version } = team;
-        Self { id, name, description, created_at, updated_at, version }
+        let Team { id, name, description, hourly_rate, created_at, updated_at, version } = team;
+        Self { id, name, description, hourly_rate, created_at, updated_at, version }
     }
 }
 

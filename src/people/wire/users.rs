@@ -10,7 +10,7 @@ use crate::http::{Csv, Cursor, Flag, Limit};
 use crate::kernel::fault::{self, Faults};
 use crate::kernel::secret::Secret;
 use crate::kernel::text::Email;
-use crate::kernel::{Instant, Patch, PrincipalId, Set};
+use crate::kernel::{Instant, Money, Patch, PrincipalId, Set};
 use crate::people::domain::{Name, Person};
 
 /// A person to be made.
@@ -31,6 +31,9 @@ pub struct NewUser {
     #[deserr(default)]
     #[schema(value_type = Option<Password>, write_only)]
     pub password: Option<Password>,
+    /// What an hour of the person's work costs; for agents and admins.
+    #[deserr(default)]
+    pub hourly_rate: Option<Money>,
 }
 
 /// A JSON merge patch (RFC 7396) of a person: what is not mentioned stays, null empties.
@@ -62,6 +65,11 @@ pub struct UserPatch {
     #[deserr(default)]
     #[schema(value_type = Option<String>, format = Password, write_only, nullable = false)]
     pub current_password: Set<Claimed>,
+    /// What an hour of the person's work costs from now on; null for nothing of its own. For agents and admins; whoever
+    /// becomes a requester loses it. Work that was entered before keeps its cost. Admins only.
+    #[deserr(default)]
+    #[schema(value_type = Option<Money>)]
+    pub hourly_rate: Patch<Money>,
 }
 
 /// A password as somebody claims it to be: any text.
@@ -78,7 +86,8 @@ impl Deserr<Faults> for Claimed {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = User, example = json!({
     "id": "019a2f4e-7c1b-7d3e-8f00-1234567890ab", "name": "Grace Hopper", "email": "grace@example.org", "role": "agent",
-    "active": true, "issuer": null, "has_password": true, "created_at": "2026-03-01T09:30:00Z",
+    "active": true, "issuer": null, "has_password": true,
+    "hourly_rate": { "amount_minor": 9000, "currency": "EUR" }, "created_at": "2026-03-01T09:30:00Z",
     "updated_at": "2026-03-01T09:30:00Z", "version": 1,
 }))]
 pub struct UserBody {
@@ -98,6 +107,9 @@ pub struct UserBody {
     pub issuer: Option<String>,
     /// Whether the person can log in here.
     pub has_password: bool,
+    /// What an hour of the person's work costs; null when that is up to the team or the service.
+    #[schema(required)]
+    pub hourly_rate: Option<Money>,
     /// When the person was made.
     pub created_at: Instant,
     /// When the person was last changed.
@@ -116,6 +128,7 @@ impl From<Person> for UserBody {
             active: person.active,
             issuer: person.issuer,
             has_password: person.password_hash.is_some(),
+            hourly_rate: person.hourly_rate,
             created_at: person.created_at,
             updated_at: person.updated_at,
             version: person.version,

@@ -354,3 +354,6 @@ impl Times {
         open.filter_map(Clock::due_at).min()
     }
 }
+
+#[cfg(test)]
+mod tests;

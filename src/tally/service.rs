@@ -1,0 +1,38 @@
+//! Folding: what changes have added one by one is added up.
+
+use super::domain::Sums;
+use super::store;
+use crate::db::{Conn, Db};
+use crate::kernel::Problem;
+
+/// Folds all changes there are, `at_once` in a transaction, and gives their number. Several instances may do so at the
+/// same time: of two that take the same changes, one starts again.
+///
+/// # Errors
+/// When the database is away, or others fold all the time; what was left is folded the next time.
+pub async fn fold(db: &Db, at_once: u16) -> Result<usize, Problem> {
+    let mut folded = 0;
+    loop {
+        let batch = db.write(async move |tx| fold_some(tx, at_once).await).await?;
+        folded += batch;
+        if batch < usize::from(at_once) {
+            return Ok(folded);
+        }
+    }
+}
+
+async fn fold_some(tx: &mut Conn, count: u16) -> Result<usize, Problem> {
+    let (ids, all): (Vec<_>, Vec<Sums>) = store::unfolded(tx, count.into()).await?.into_iter().unzip();
+    if ids.is_empty() {
+        return Ok(0);
+    }
+    // Taken away first: whoever is later with the same ones fails here, before anything is counted twice.
+    store::remove(tx, &ids).await?;
+    let mut sums = Sums::default();
+    all.into_iter().for_each(|one| sums.merge(one));
+    // In the order of the cells, so that two that meet here never wait for each other in a circle.
+    for (cell, n) in sums.iter() {
+        store::grow(tx, cell, n).await?;
+    }
+    Ok(ids.len())
+}

@@ -1,0 +1,115 @@
+//! Queries of the tallies.
+
+use diesel::dsl::sql;
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Nullable, Text};
+use diesel_async::RunQueryDsl;
+
+use super::domain::{Cell, Series, Sums};
+use crate::db::schema::{tallies, tally_deltas};
+use crate::db::{Conn, on_each};
+use crate::kernel::sql::{Document, Json};
+use crate::kernel::{DeltaId, Problem};
+
+/// The numbers at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Totals {
+    /// What every cell comes to.
+    pub sums: Sums,
+    /// How many changes are not folded yet.
+    pub unfolded: i64,
+}
+
+/// Adds what a change counts, if it counts anything: one row that nobody else writes.
+///
+/// # Errors
+/// When the database is away.
+pub async fn add(tx: &mut Conn, id: DeltaId, sums: &Sums) -> Result<(), Problem> {
+    if sums.is_empty() {
+        return Ok(());
+    }
+    let row = (tally_deltas::id.eq(id), tally_deltas::deltas.eq(Json(sums.to_json())));
+    on_each!(tx, |c| diesel::insert_into(tally_deltas::table).values(row).execute(c).await)?;
+    Ok(())
+}
+
+/// The numbers of `series` as they are now. One statement, and so one snapshot: a fold happens before it or after it.
+///
+/// # Errors
+/// When the database is away.
+pub async fn totals(conn: &mut Conn, series: &[Series]) -> Result<Totals, Problem> {
+    type Row = (String, String, i64, i64, Option<Json>);
+    let folded = tallies::table.filter(tallies::series.eq_any(series.to_vec())).select((
+        tallies::series,
+        tallies::labels,
+        tallies::hour,
+        tallies::n,
+        sql::<Nullable<Document>>("NULL"),
+    ));
+    let rest = tally_deltas::table.select((
+        sql::<Text>("''"),
+        sql::<Text>("''"),
+        sql::<BigInt>("0"),
+        sql::<BigInt>("0"),
+        tally_deltas::deltas.nullable(),
+    ));
+    let rows: Vec<Row> = on_each!(conn, |c| folded.union_all(rest).load(c).await)?;
+    let mut totals = Totals { sums: Sums::default(), unfolded: 0 };
+    for (series, labels, hour, n, deltas) in rows {
+        match deltas {
+            None => totals.sums.add(Cell { series, labels, hour }, n),
+            Some(deltas) => {
+                totals.unfolded += 1;
+                totals.sums.merge(Sums::from_json(deltas.0).map_err(Problem::internal)?);
+            }
+        }
+    }
+    Ok(totals)
+}
+
+/// At most `count` changes that are not folded yet, the oldest first.
+///
+/// # Errors
+/// When the database is away.
+pub async fn unfolded(tx: &mut Conn, count: i64) -> Result<Vec<(DeltaId, Sums)>, Problem> {
+    let query = tally_deltas::table.order(tally_deltas::id).limit(count);
+    let rows: Vec<(DeltaId, Json)> = on_each!(tx, |c| query.load(c).await)?;
+    rows.into_iter().map(|(id, deltas)| Ok((id, Sums::from_json(deltas.0).map_err(Problem::internal)?))).collect()
+}
+
+/// Removes changes.
+///
+/// # Errors
+/// When somebody else has removed one of them at the same time, which is made up for by starting again; or when the
+/// database is away.
+pub async fn remove(tx: &mut Conn, ids: &[DeltaId]) -> Result<(), Problem> {
+    let these = tally_deltas::table.filter(tally_deltas::id.eq_any(ids.to_vec()));
+    let gone = on_each!(tx, |c| diesel::delete(these).execute(c).await)?;
+    if gone == ids.len() { Ok(()) } else { Err(Problem::transient("others have folded the same changes")) }
+}
+
+/// Adds `n` to the folded `cell`. One that comes to 0 is removed.
+///
+/// # Errors
+/// When somebody else changes it at the same time, which is made up for by starting again; or when the database is away.
+pub async fn grow(tx: &mut Conn, cell: &Cell, n: i64) -> Result<(), Problem> {
+    let row = (
+        tallies::series.eq(&cell.series),
+        tallies::labels.eq(&cell.labels),
+        tallies::hour.eq(cell.hour),
+        tallies::n.eq(n),
+    );
+    let now: i64 = on_each!(tx, |c| diesel::insert_into(tallies::table)
+        .values(row)
+        .on_conflict((tallies::series, tallies::labels, tallies::hour))
+        .do_update()
+        .set(tallies::n.eq(tallies::n + n))
+        .returning(tallies::n)
+        .get_result(c)
+        .await)?;
+    if now == 0 {
+        let this = tallies::table.find((&cell.series, &cell.labels, cell.hour));
+        on_each!(tx, |c| diesel::delete(this).execute(c).await)?;
+    }
+    Ok(())
+}

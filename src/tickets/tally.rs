@@ -1,0 +1,47 @@
+//! What a change of a ticket counts. Pure.
+
+use super::domain::Ticket;
+use crate::kernel::Instant;
+use crate::tally::domain::{Cell, Hours, NO_TEAM, Series, Sums};
+
+/// What the tallies gain and lose when a ticket that was `before`, or was not there, is `after`. Nothing, if the change
+/// touches nothing that is counted.
+pub fn counts(before: Option<&Ticket>, after: &Ticket) -> Sums {
+    let mut sums = Sums::default();
+    if let Some(before) = before {
+        sums.add(standing(before), -1);
+    }
+    sums.add(standing(after), 1);
+
+    let team = team(after);
+    let mut happened = |series, times| sums.add(Cell::of(series, &[after.priority.as_str(), &team]), times);
+    happened(Series::Created, i64::from(before.is_none()));
+    happened(Series::Resolved, i64::from(newly(before, after, |ticket| ticket.resolved_at).is_some()));
+    happened(Series::Reopened, i64::from(after.reopen_count - before.map_or(0, |before| before.reopen_count)));
+
+    let calendar = [after.priority.as_str(), Hours::Calendar.as_str()];
+    if let Some(at) = newly(before, after, |ticket| ticket.started_at) {
+        sums.observe(Series::Response, &calendar, between_s(after.reported_at, at));
+        // Business hours come here.
+    }
+    // Service time comes here, when a ticket is resolved.
+    sums
+}
+
+fn standing(ticket: &Ticket) -> Cell {
+    Cell::of(Series::Tickets, &[ticket.status.as_str(), ticket.priority.as_str(), &team(ticket)])
+}
+
+fn team(ticket: &Ticket) -> String {
+    ticket.team_id.map_or_else(|| NO_TEAM.to_owned(), |id| id.to_string())
+}
+
+/// The instant of `which`, if it was not there before.
+fn newly(before: Option<&Ticket>, after: &Ticket, which: impl Fn(&Ticket) -> Option<Instant>) -> Option<Instant> {
+    which(after).filter(|_| before.and_then(&which).is_none())
+}
+
+/// Whole seconds, never negative.
+fn between_s(from: Instant, to: Instant) -> i64 {
+    to.micros().saturating_sub(from.micros()).max(0) / 1_000_000
+}

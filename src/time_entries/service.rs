@@ -1,0 +1,124 @@
+//! The use cases of time entries: one function each, run within one transaction. None of them touches the ticket, whose
+//! version and times tell requesters of nothing that is not theirs to see.
+
+use serde_json::Value;
+
+use super::domain::{Price, TimeEntry};
+use super::policy::may_delete;
+use super::store::{self, TimeEntryRow};
+use super::wire::NewTimeEntry;
+use crate::audit::domain::{Change, Event, EventKind, Visibility};
+use crate::auth::policy::Act;
+use crate::db::Conn;
+use crate::http::call::IfMatch;
+use crate::kernel::{Code, FieldError, Money, PrincipalId, Problem, TimeEntryId};
+use crate::people;
+use crate::people::domain::Person;
+use crate::tickets;
+use crate::tickets::domain::Ticket;
+use crate::tickets::policy::Reach;
+use crate::tickets::wire::TicketRef;
+
+/// Adds work to a ticket, at the rate that holds now: the agent's own, else that of the ticket's team, else
+/// `default_rate`.
+///
+/// # Errors
+/// `not_found`, `ticket_closed`, or `validation_failed` for work of nobody who works here and for work to come.
+pub async fn add(
+    tx: &mut Conn,
+    act: &Act,
+    reach: &Reach,
+    which: TicketRef,
+    default_rate: Option<Money>,
+    new: NewTimeEntry,
+) -> Result<TimeEntryRow, Problem> {
+    let ticket = tickets::store::find(tx, reach, which).await?;
+    ticket.require_not_closed()?;
+    let NewTimeEntry { work_s, agent_id, worked_at, note } = new;
+    let mut faults = Vec::new();
+    if worked_at.is_some_and(|at| at > act.now) {
+        faults.push(FieldError::new("/worked_at", "invalid", "must not be in the future"));
+    }
+    let whose = agent_id.or(act.who.is_staff().then_some(act.who.id));
+    let agent = match worker(tx, whose).await? {
+        Ok(agent) if faults.is_empty() => agent,
+        other => {
+            faults.extend(other.err());
+            return Err(Problem::invalid(faults));
+        }
+    };
+    let team_rate = match ticket.team_id {
+        Some(team) => people::store::teams::find(tx, team).await?.hourly_rate,
+        None => None,
+    };
+    let entry = TimeEntry {
+        id: act.id(),
+        ticket_number: ticket.number,
+        agent_id: agent.id,
+        created_by_id: act.who.id,
+        work_s: work_s.get(),
+        price: Price::of(work_s.get(), agent.hourly_rate, team_rate, default_rate),
+        note: note.map(|text| text.into_inner()),
+        worked_at: worked_at.unwrap_or(act.now),
+        created_at: act.now,
+        version: 1,
+    };
+    store::insert(tx, &entry).await?;
+    let added = |(field, value)| Change::of(field, Value::Null, value);
+    record(tx, act, &ticket, EventKind::TimeEntryAdded, entry.audited().into_iter().filter_map(added).collect())
+        .await?;
+    Ok(TimeEntryRow { entry, agent: agent.name, created_by: act.who.name.clone() })
+}
+
+/// Takes work off a ticket again. The audit trail keeps what it was.
+///
+/// # Errors
+/// `not_found`, `version_mismatch`, `forbidden` for somebody else's, or `ticket_closed`.
+pub async fn delete(
+    tx: &mut Conn,
+    act: &Act,
+    reach: &Reach,
+    place: (TicketRef, TimeEntryId),
+    condition: &IfMatch,
+) -> Result<(), Problem> {
+    let ticket = tickets::store::find(tx, reach, place.0).await?;
+    let TimeEntryRow { entry, .. } = store::find(tx, &ticket, place.1).await?;
+    condition.check(entry.version)?;
+    may_delete(&act.who, &entry)?;
+    ticket.require_not_closed()?;
+    store::delete(tx, entry.id).await?;
+    let removed = |(field, value)| Change::of(field, value, Value::Null);
+    record(tx, act, &ticket, EventKind::TimeEntryDeleted, entry.audited().into_iter().filter_map(removed).collect())
+        .await
+}
+
+/// The person `id`, if they work here; the fault otherwise.
+async fn worker(tx: &mut Conn, id: Option<PrincipalId>) -> Result<Result<Person, FieldError>, Problem> {
+    let fault = |code, detail| Ok(Err(FieldError::new("/agent_id", code, detail)));
+    let Some(id) = id else { return fault("required", "is required of a service account") };
+    match people::store::users::find(tx, id).await {
+        Ok(person) if person.is_active_staff() => Ok(Ok(person)),
+        Ok(_) => fault("invalid", "must be an active agent or admin"),
+        Err(problem) if problem.code() == Code::NotFound => fault("not_found", "there is no such person"),
+        Err(problem) => Err(problem),
+    }
+}
+
+async fn record(
+    tx: &mut Conn,
+    act: &Act,
+    ticket: &Ticket,
+    kind: EventKind,
+    changes: Vec<Change>,
+) -> Result<(), Problem> {
+    let event = Event {
+        ticket_id: ticket.id,
+        at: act.now,
+        actor: Some(act.who.id),
+        kind,
+        visibility: Visibility::Internal,
+        comment_id: None,
+        changes,
+    };
+    crate::audit::store::add(tx, event, &act.clock).await
+}
