@@ -168,7 +168,7 @@ on_both! {
         for missing in [json!({}), json!({ "name": "New" })] {
             desk.post(LIST).by(&admin).json(&missing).refused(422, "validation_failed").await;
         }
-        assert_eq!(desk.all(&admin, LIST).await, [kept.clone()]);
+        assert_eq!(desk.all(&admin, LIST).await, std::slice::from_ref(&kept));
         make(desk, &admin, "Just enough", json!({ "calendar_id": calendar, "targets": business(520 * 3600) })).await;
         // A calendar that is needed cannot be taken away.
         let needed = desk.all(&admin, LIST).await.remove(1);
