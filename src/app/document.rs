@@ -136,7 +136,16 @@ fn request_bodies(paths: &Value) -> BTreeSet<String> {
     let json =
         media.filter(|(kind, _)| kind.contains("json")).filter_map(|(_, media)| media["schema"]["$ref"].as_str());
     let mut names: BTreeSet<String> = json.filter_map(|r| r.rsplit('/').next().map(str::to_owned)).collect();
-    names.extend(["RequesterByEmail", "Money", "SlaConditionInput", "SlaTargetInput"].map(str::to_owned));
+    let parts = [
+        "RequesterByEmail",
+        "Money",
+        "WorkingHoursInput",
+        "ShiftInput",
+        "HolidayInput",
+        "SlaConditionInput",
+        "SlaTargetInput",
+    ];
+    names.extend(parts.map(str::to_owned));
     names
 }
 
@@ -195,7 +204,9 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
         .as_array()
         .is_some_and(|s| s.iter().any(|s| !s.as_object().is_some_and(|s| s.is_empty())));
     let creates = method == "post" && operation["responses"].get("201").is_some();
-    let writes = matches!(method, "patch" | "put" | "delete");
+    let names_version =
+        |all: &Value| all.as_array().is_some_and(|all| all.iter().any(|code| code == "version_mismatch"));
+    let writes = matches!(method, "patch" | "put" | "delete") || names_version(&operation["x-problems"]);
     let has_body = operation.get("requestBody").is_some();
     let in_v1 = path.starts_with("/v1/");
 

@@ -182,6 +182,17 @@ impl Call {
         }
     }
 
+    /// The text in the body, of the one media type that is taken.
+    ///
+    /// # Errors
+    /// `unsupported_media_type`, `body_too_large`, or `validation_failed` when it is not UTF-8.
+    pub async fn text(&self, media_type: &str) -> Result<String, Problem> {
+        self.require_media_type(&[media_type])?;
+        self.read().await?;
+        let text = String::from_utf8(self.bytes()).ok().filter(|text| !text.contains('\0'));
+        text.ok_or_else(|| Problem::field("", "invalid", "must be UTF-8 without U+0000"))
+    }
+
     /// Judges `If-Match` (RFC 9110, 13.1.1) against the version that a resource has now.
     ///
     /// # Errors

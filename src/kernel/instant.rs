@@ -15,8 +15,8 @@ pub struct Instant(i64);
 impl Instant {
     /// 1970-01-01T00:00:00Z, the earliest instant that clients may give.
     pub const EPOCH: Instant = Instant(0);
-    /// 9999-12-31T00:00:00Z; later years have no RFC 3339 form.
-    const LATEST_US: i64 = 253_402_214_400_000_000;
+    /// 9999-12-30T22:00:00Z, the last instant whose local time has four digits of year in every zone.
+    const LATEST_US: i64 = 253_402_207_200_000_000;
     /// Stands where an instant must stand and none will come: later than all others.
     pub const NEVER: Instant = Instant(Self::LATEST_US);
 

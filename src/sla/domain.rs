@@ -1,8 +1,10 @@
 //! The pure rules of time: working hours, promises, clocks.
 
 pub mod calendar;
+pub mod calendars;
 pub mod clock;
 pub mod explain;
+pub mod icalendar;
 pub mod policies;
 pub mod policy;
 pub mod preview;

@@ -1,10 +1,15 @@
 //! The use cases of clocks: they follow what happens to tickets, and what is configured.
 
+mod calendars;
 mod explain;
 mod policies;
 
 use uuid::Uuid;
 
+pub use calendars::{
+    change_calendar, create_calendar, delete_calendar, import_holidays, list_calendar_versions, list_calendars,
+    read_calendar,
+};
 pub use explain::explain;
 pub use policies::{
     change_policy, create_policy, delete_policy, list_policies, list_policy_versions, preview_policy, read_policy,

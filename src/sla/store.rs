@@ -1,5 +1,6 @@
 //! Queries for what is promised and measured.
 
 pub mod book;
+pub mod calendars;
 pub mod clocks;
 pub mod policies;

@@ -1,5 +1,6 @@
 //! Clocks, policies and calendars as clients see them.
 
+pub mod calendars;
 pub mod clocks;
 pub mod explain;
 pub mod policies;

@@ -2,7 +2,6 @@
 //! by hand; the comments say how. 2 March 2026 is a Monday. Oslo is one hour ahead of UTC in winter, two in summer.
 
 use serde_json::{Value, json};
-use skranke::kernel::CalendarId;
 
 use crate::on_both;
 use crate::support::{Caller, Desk, Engine};
@@ -10,38 +9,15 @@ use crate::support::{Caller, Desk, Engine};
 /// Monday to Friday, 8 to 16 in Oslo: 7 to 15 UTC in winter.
 fn office() -> Value {
     let day = json!([{ "from": "08:00", "to": "16:00" }]);
-    json!({ "time_zone": "Europe/Oslo", "holidays": {},
+    json!({ "name": "Office", "time_zone": "Europe/Oslo",
         "working_hours": { "monday": day, "tuesday": day, "wednesday": day, "thursday": day, "friday": day } })
 }
 
-/// A calendar, or a new version of it, as the database keeps it.
-pub async fn put_calendar(desk: &Desk, id: Option<&str>, version: i64, definition: &Value) -> String {
-    let id = id.map_or_else(|| desk.ids.id::<CalendarId>(desk.clock.now()).to_string(), str::to_owned);
-    let (blob, now) = match desk.db.engine() {
-        "sqlite" => (format!("x'{}'", id.replace('-', "")), desk.clock.now().micros().to_string()),
-        _ => (format!("'{id}'"), format!("'{}'", desk.clock.now())),
-    };
-    // A quote within a literal is written twice.
-    let definition = definition.to_string().replace('\'', "''");
-    let row = match version {
-        1 => format!(
-            "INSERT INTO calendars (id, name, is_default, definition, created_at, updated_at, version)
-            VALUES ({blob}, 'Office', false, '{definition}', {now}, {now}, 1)"
-        ),
-        _ => format!(
-            "UPDATE calendars SET definition = '{definition}', updated_at = {now}, version = {version} WHERE id = {blob}"
-        ),
-    };
-    let kept = format!(
-        "INSERT INTO calendar_versions (calendar_id, version, definition, created_at)
-        VALUES ({blob}, {version}, '{definition}', {now})"
-    );
-    desk.store.run(&format!("{row}; {kept}")).await;
-    let (now, ids) = (desk.clock.now(), desk.ids.clone());
-    let changed =
-        async move |tx: &mut skranke::db::Conn| skranke::sla::service::configuration_changed(tx, now, &ids).await;
-    desk.db.write_alone(changed).await.unwrap();
-    id
+/// A new calendar.
+pub async fn make_calendar(desk: &Desk, calendar: &Value) -> String {
+    let admin = desk.admin().await;
+    let made = desk.post("/v1/sla/calendars").by(&admin).json(calendar).expect(201).await;
+    made.body["id"].as_str().unwrap().to_owned()
 }
 
 /// A desk with an agent, a requester, and one policy; and one ticket after the other on it.
@@ -218,7 +194,7 @@ on_both! {
     }
 
     async fn a_pause_over_a_weekend(desk) {
-        let office = put_calendar(desk, None, 1, &office()).await;
+        let office = make_calendar(desk, &office()).await;
         let stage = Stage::with(desk, Some(&office), &[("service", 4 * HOUR, "business")]).await;
         let ticket = stage.at("2026-03-06T13:00:00Z").report(json!({})).await;
         // Friday 14:30 in Oslo: an hour and a half until 16:00, the other two and a half on Monday from 8:00.
@@ -296,8 +272,8 @@ on_both! {
 
     async fn reported_on_a_holiday(desk) {
         let mut calendar = office();
-        calendar["holidays"] = json!({ "2026-03-03": "Founder's Day" });
-        let office = put_calendar(desk, None, 1, &calendar).await;
+        calendar["holidays"] = json!([{ "date": "2026-03-03", "name": "Founder's Day" }]);
+        let office = make_calendar(desk, &calendar).await;
         let stage = Stage::with(desk, Some(&office), &[("response", HOUR, "business")]).await;
         let ticket = stage.at("2026-03-03T09:00:00Z").report(json!({})).await;
         // Nothing on Tuesday; an hour on Wednesday from 8:00 in Oslo.
@@ -307,7 +283,7 @@ on_both! {
     }
 
     async fn opened_and_solved_outside_hours(desk) {
-        let office = put_calendar(desk, None, 1, &office()).await;
+        let office = make_calendar(desk, &office()).await;
         let stage = Stage::with(desk, Some(&office), &[("response", 60, "business"), ("service", 60, "business")]).await;
         // A Saturday.
         let ticket = stage.at("2026-03-07T10:00:00Z").report(json!({})).await;
@@ -321,9 +297,9 @@ on_both! {
     }
 
     async fn an_hour_that_the_clocks_skip_and_one_that_they_repeat(desk) {
-        let night = json!({ "time_zone": "Europe/Oslo", "holidays": {}, "working_hours": {
+        let night = json!({ "name": "Office", "time_zone": "Europe/Oslo", "working_hours": {
             "sunday": [{ "from": "00:00", "to": "08:00" }], "monday": [{ "from": "08:00", "to": "16:00" }] } });
-        let night = put_calendar(desk, None, 1, &night).await;
+        let night = make_calendar(desk, &night).await;
         // On 29 March 2:00 is 3:00: the eight hours of Sunday are seven, and end at 6:00 UTC.
         let stage = Stage::with(desk, Some(&night), &[("response", 7 * HOUR, "business"), ("first_reply", 7 * HOUR + 1, "business")]).await;
         let ticket = stage.at("2026-03-28T12:00:00Z").report(json!({})).await;
@@ -482,7 +458,7 @@ on_both! {
     }
 
     async fn a_calendar_that_is_edited_in_mid_flight(desk) {
-        let calendar = put_calendar(desk, None, 1, &office()).await;
+        let calendar = make_calendar(desk, &office()).await;
         let stage = Stage::with(desk, Some(&calendar), &[("response", 4 * HOUR, "business"), ("first_reply", 600, "business")]).await;
         // 10:00 in Oslo.
         let ticket = stage.at("2026-03-02T09:00:00Z").report(json!({})).await;
@@ -490,7 +466,7 @@ on_both! {
         stage.at("2026-03-02T10:00:00Z");
         let mut short = office();
         short["working_hours"]["monday"] = json!([{ "from": "08:00", "to": "12:00" }]);
-        put_calendar(desk, Some(&calendar), 2, &short).await;
+        desk.patch(&format!("/v1/sla/calendars/{calendar}")).by(&stage.admin).json(&short).expect(200).await;
         // Until noon two hours count, and two on Tuesday from 8:00.
         stage.at("2026-03-02T12:00:00Z");
         assert_eq!(stage.clocks(&ticket).await, [
@@ -704,7 +680,7 @@ on_both! {
 
 /// A day of clocks as the bytes of the answers, with the random ids replaced by their order of appearance.
 async fn transcript(desk: &Desk) -> String {
-    let calendar = put_calendar(desk, None, 1, &office()).await;
+    let calendar = make_calendar(desk, &office()).await;
     let targets = [
         ("response", 1200, "business"),
         ("first_reply", HOUR, "calendar"),

@@ -5,6 +5,7 @@
 mod support;
 
 mod auth;
+mod calendars;
 mod clocks;
 mod comments;
 mod conventions;
@@ -20,3 +21,4 @@ mod prometheus;
 mod start;
 mod tickets;
 mod time_entries;
+mod upgrade;

@@ -59,6 +59,13 @@ const RULES: &[(&str, Rule)] = &[
     ("delete_team", Rule::Admin),
     ("add_team_member", Rule::Admin),
     ("remove_team_member", Rule::Admin),
+    ("list_calendars", Rule::Staff("tickets:read")),
+    ("get_calendar", Rule::Staff("tickets:read")),
+    ("list_calendar_versions", Rule::Staff("tickets:read")),
+    ("create_calendar", Rule::Admin),
+    ("update_calendar", Rule::Admin),
+    ("delete_calendar", Rule::Admin),
+    ("import_calendar_holidays", Rule::Admin),
     ("list_service_accounts", Rule::Admin),
     ("create_service_account", Rule::Admin),
     ("get_service_account", Rule::Admin),
@@ -220,7 +227,16 @@ async fn path_and_body(
         let made = desk.post("/v1/sla/policies").by(&world.admin).json(&policy).expect(201).await;
         path = path.replace("{id}", made.body["id"].as_str().unwrap());
     }
+    let hours = json!({ "monday": [{ "from": "08:00", "to": "16:00" }] });
+    let calendar = |name: &str| json!({ "name": format!("{name} {nth}"), "time_zone": "UTC", "working_hours": hours });
+    if path.contains("/calendars/{id}") {
+        let made = desk.post("/v1/sla/calendars").by(&world.admin).json(&calendar("made")).expect(201).await;
+        path = path.replace("{id}", made.body["id"].as_str().unwrap());
+    }
     let body = match operation {
+        "create_calendar" => Some(calendar("new")),
+        "update_calendar" => Some(json!({ "name": format!("changed {nth}") })),
+        "import_calendar_holidays" => Some(json!("BEGIN:VCALENDAR\r\nEND:VCALENDAR\r\n")),
         "create_ticket" => Some(json!({ "subject": "s" })),
         "update_ticket" => Some(json!({ "subject": "changed" })),
         "create_comment" => Some(json!({ "body": "b", "visibility": "public" })),
@@ -275,9 +291,11 @@ on_both! {
                     if let Some(caller) = &caller {
                         ask = ask.by(caller);
                     }
-                    if let Some(body) = &body {
-                        ask = ask.json(body);
-                    }
+                    ask = match &body {
+                        Some(Value::String(text)) => ask.raw("text/calendar", text.clone()),
+                        Some(body) => ask.json(body),
+                        None => ask,
+                    };
                     let answer = ask.send().await;
                     let end = match (answer.status.as_u16(), answer.body["code"].as_str()) {
                         (200..=299, _) => End::Allowed,
@@ -306,13 +324,13 @@ on_both! {
     /// Who may not is told so before the body is looked at.
     async fn authentication_is_judged_before_the_body(desk) {
         let requester = desk.requester().await;
-        for path in ["/v1/tickets", "/v1/users", "/v1/teams", "/v1/service-accounts", "/v1/sla/policies", "/v1/sla/policies/preview"] {
+        for path in ["/v1/tickets", "/v1/users", "/v1/teams", "/v1/service-accounts", "/v1/sla/calendars", "/v1/sla/policies", "/v1/sla/policies/preview"] {
             for body in ["{", "{\"nope\": 1}"] {
                 desk.post(path).raw("application/json", body).refused(401, "unauthenticated").await;
             }
             desk.post(path).raw("text/plain", vec![b'x'; 600_000]).refused(401, "unauthenticated").await;
         }
-        for path in ["/v1/users", "/v1/teams", "/v1/service-accounts", "/v1/sla/policies", "/v1/sla/policies/preview"] {
+        for path in ["/v1/users", "/v1/teams", "/v1/service-accounts", "/v1/sla/calendars", "/v1/sla/policies", "/v1/sla/policies/preview"] {
             desk.post(path).by(&requester).raw("application/json", "{").refused(403, "forbidden").await;
         }
     }

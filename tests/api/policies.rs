@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use skranke::db::Db;
 
-use crate::clocks::put_calendar;
+use crate::clocks::make_calendar;
 use crate::on_both;
 use crate::support::{Answer, Caller, Desk};
 
@@ -41,14 +41,14 @@ fn names(items: &[Value]) -> Vec<&str> {
 
 /// An hour a week.
 fn short_week() -> Value {
-    json!({ "time_zone": "UTC", "holidays": {}, "working_hours": { "monday": [{ "from": "09:00", "to": "10:00" }] } })
+    json!({ "name": "An hour a week", "time_zone": "UTC", "working_hours": { "monday": [{ "from": "09:00", "to": "10:00" }] } })
 }
 
 on_both! {
     async fn a_policy_is_made_read_changed_and_removed(desk) {
         let (admin, agent) = (desk.admin().await, desk.agent().await);
         let team = desk.post("/v1/teams").by(&admin).json(&json!({ "name": "First line" })).expect(201).await.body;
-        let calendar = put_calendar(desk, None, 1, &short_week()).await;
+        let calendar = make_calendar(desk, &short_week()).await;
         let body = json!({ "name": "Urgent incidents", "condition": { "team_ids": [team["id"]], "priorities": ["urgent", "high", "urgent"], "tags": ["vip"] },
             "calendar_id": calendar, "targets": [{ "target": "response", "priority": "urgent", "target_s": 900, "hours": "business" }, target("response", 3600)] });
         let made = desk.post(LIST).by(&admin).json(&body).expect(201).await;
@@ -129,7 +129,7 @@ on_both! {
 
     async fn every_fault_of_a_policy_is_told_with_its_place_and_changes_nothing(desk) {
         let admin = desk.admin().await;
-        let calendar = put_calendar(desk, None, 1, &short_week()).await;
+        let calendar = make_calendar(desk, &short_week()).await;
         let business = |target_s: i64| json!([{ "target": "response", "target_s": target_s, "hours": "business" }]);
         let many: Vec<String> = (0..101).map(|nth| format!("tag {nth}")).collect();
         let kept = make(desk, &admin, "Kept", json!({})).await;
@@ -174,6 +174,7 @@ on_both! {
         let needed = desk.all(&admin, LIST).await.remove(1);
         let refused = desk.patch(&path(&needed)).by(&admin).json(&json!({ "calendar_id": null })).refused(422, "validation_failed").await;
         assert_eq!(refused.pointers(), ["/calendar_id"]);
+        desk.delete(&format!("/v1/sla/calendars/{calendar}")).by(&admin).refused(409, "conflict").await;
         desk.post(LIST).by(&admin).json(&policy("Kept", json!({}))).refused(409, "conflict").await;
         desk.patch(&path(&needed)).by(&admin).json(&json!({ "name": "Kept" })).refused(409, "conflict").await;
         // A team that was removed may stay in a policy that is changed otherwise.

@@ -88,6 +88,7 @@ CREATE INDEX ticket_clocks_by_first_reply_breach ON ticket_clocks (first_reply_b
 CREATE INDEX ticket_clocks_by_first_reply_met ON ticket_clocks (first_reply_met_at) WHERE first_reply_met_at IS NOT NULL;
 CREATE INDEX ticket_clocks_by_service_breach ON ticket_clocks (service_breach_at) WHERE service_breach_at IS NOT NULL;
 CREATE INDEX ticket_clocks_by_service_met ON ticket_clocks (service_met_at) WHERE service_met_at IS NOT NULL;
+CREATE INDEX tickets_unclosed ON tickets (number) WHERE status <> 'closed';
 CREATE INDEX tickets_by_started ON tickets (started_at) WHERE started_at IS NOT NULL;
 CREATE INDEX tickets_by_first_reply ON tickets (first_replied_at) WHERE first_replied_at IS NOT NULL;
 
@@ -95,7 +96,7 @@ CREATE INDEX tickets_by_first_reply ON tickets (first_replied_at) WHERE first_re
 INSERT INTO ticket_clocks (
     ticket_number, timeline, clocks, due_at, last_resolved_at, response_business_s, first_reply_business_s,
     service_s, service_business_s, resolution_s, resolution_business_s)
-SELECT number, timeline, '[]', 253402214400000000,
+SELECT number, timeline, '[]', 253402207200000000,
     (SELECT max(v.value ->> 1) FROM json_each(timeline) v WHERE v.value ->> 0 = 'resolved'),
     (started_at - reported_at) / 1000000, (first_replied_at - reported_at) / 1000000, service_s, service_s,
     (resolved_at - reported_at) / 1000000, (resolved_at - reported_at) / 1000000

@@ -1,7 +1,8 @@
 //! Calendars of working hours. Pure; the zone database is in the binary, the same on every machine.
 //!
 //! One sentence defines it all: an instant is working time when its local date is no holiday and its local wall-clock time
-//! lies in a shift. An hour that the clocks skip does not exist, one that they repeat counts twice.
+//! lies in a shift. An hour that the clocks skip does not exist, one that they repeat counts twice. A shift that runs into
+//! the next day is judged minute by minute too: a holiday takes what lies on its own date, and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -22,6 +23,9 @@ pub const HORIZON_US: i64 = 3_660 * DAY_US;
 pub const MOST_HOLIDAYS: usize = 1_000;
 /// How many shifts a weekday may have.
 pub const MOST_SHIFTS: usize = 12;
+
+/// What a time zone has to be.
+pub const ZONE_EXPECTED: &str = "must be a time zone of the IANA database such as Europe/Oslo";
 
 const DAY_US: i64 = 86_400_000_000;
 const MINUTE_US: i64 = 60_000_000;
@@ -96,7 +100,8 @@ impl From<TimeOfDay> for String {
     }
 }
 
-/// A stretch of working time of a weekday. One that does not end later than it begins runs into the next day.
+/// A stretch of working time of a weekday. One that ends earlier than it begins runs into the next day. One that ends when
+/// it begins is refused, since nobody can tell whether it means no time or a day: a whole day is 00:00 to 24:00.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shift {
     /// When it begins.
@@ -128,7 +133,61 @@ pub struct Calendar {
 
 /// The zone of this name in IANA's database, as it is in the binary.
 pub fn zone(name: &str) -> Option<TimeZone> {
-    ZONES.get(name).ok().filter(|zone| zone.iana_name().is_some())
+    ZONES.get(name).ok().filter(|zone| zone.iana_name().is_some() && !zone.is_unknown())
+}
+
+impl Definition {
+    /// The working time of a week without holidays, in seconds.
+    pub fn weekly_s(&self) -> i64 {
+        let length = |shift: &Shift| match shift.to.minutes() - shift.from.minutes() {
+            minutes @ 1.. => minutes,
+            minutes => minutes + 1440,
+        };
+        self.working_hours.values().flatten().map(|shift| length(shift) * 60).sum()
+    }
+}
+
+/// The working time of each weekday from Monday on, as [`Calendar`] keeps it.
+///
+/// # Errors
+/// Every shift and every weekday that makes no sense, by its place within `working_hours`.
+pub fn check_hours(working_hours: &BTreeMap<Weekday, Vec<Shift>>) -> Result<[Vec<(i64, i64)>; 7], Vec<FieldError>> {
+    let mut faults = Vec::new();
+    let mut days: [Vec<(i64, i64)>; 7] = Default::default();
+    for (weekday, shifts) in working_hours {
+        if shifts.len() > MOST_SHIFTS {
+            let detail = format!("must have at most {MOST_SHIFTS} shifts");
+            faults.push(FieldError::new(format!("/{weekday}"), "too_many", detail));
+        }
+        let day = *weekday as usize;
+        for (nth, shift) in shifts.iter().enumerate() {
+            let (from, to) = (shift.from.minutes() * MINUTE_US, shift.to.minutes() * MINUTE_US);
+            if from == DAY_US {
+                faults.push(FieldError::new(format!("/{weekday}/{nth}/from"), "invalid", "must be before 24:00"));
+            } else if from == to {
+                let detail = "must not be the same as from; a whole day is 00:00 to 24:00";
+                faults.push(FieldError::new(format!("/{weekday}/{nth}/to"), "invalid", detail));
+            } else if from < to {
+                days[day].push((from, to));
+            } else {
+                days[day].push((from, DAY_US));
+                if to > 0 {
+                    days[(day + 1) % 7].push((0, to));
+                }
+            }
+        }
+    }
+    if working_hours.values().all(Vec::is_empty) {
+        faults.push(FieldError::new("", "invalid", "has no working time: give at least one shift on one weekday"));
+    }
+    for (day, weekday) in days.iter_mut().zip(Weekday::ALL) {
+        day.sort_unstable();
+        if day.windows(2).any(|pair| pair[0].1 > pair[1].0) {
+            let detail = "has shifts that overlap on this day, or with one that runs in from the day before";
+            faults.push(FieldError::new(format!("/{weekday}"), "invalid", detail));
+        }
+    }
+    if faults.is_empty() { Ok(days) } else { Err(faults) }
 }
 
 impl Calendar {
@@ -141,56 +200,22 @@ impl Calendar {
         let mut faults = Vec::new();
         let zone = zone(time_zone);
         if zone.is_none() {
-            let detail = "must be a time zone of the IANA database such as Europe/Oslo";
-            faults.push(FieldError::new("/time_zone", "invalid", detail));
+            faults.push(FieldError::new("/time_zone", "invalid", ZONE_EXPECTED));
         }
         if holidays.len() > MOST_HOLIDAYS {
-            let detail = format!("must have at most {MOST_HOLIDAYS} dates");
-            faults.push(FieldError::new("/holidays", "too_many", detail));
+            faults.push(FieldError::new("/holidays", "too_many", format!("must have at most {MOST_HOLIDAYS} dates")));
         }
-        let mut days: [Vec<(i64, i64)>; 7] = Default::default();
-        for (weekday, shifts) in working_hours {
-            let place = format!("/working_hours/{weekday}");
-            if shifts.len() > MOST_SHIFTS {
-                faults.push(FieldError::new(&place, "too_many", format!("must have at most {MOST_SHIFTS} shifts")));
-            }
-            let day = *weekday as usize;
-            for shift in shifts {
-                let (from, to) = (shift.from.minutes() * MINUTE_US, shift.to.minutes() * MINUTE_US);
-                if from == DAY_US {
-                    faults.push(FieldError::new(&place, "invalid", "a shift cannot begin at 24:00"));
-                } else if from < to {
-                    days[day].push((from, to));
-                } else {
-                    days[day].push((from, DAY_US));
-                    if to > 0 {
-                        days[(day + 1) % 7].push((0, to));
-                    }
-                }
-            }
-        }
-        if days.iter().all(Vec::is_empty) {
-            let detail = "has no working time: give at least one shift on one weekday";
-            faults.push(FieldError::new("/working_hours", "invalid", detail));
-        }
-        for (day, weekday) in days.iter_mut().zip(Weekday::ALL) {
-            day.sort_unstable();
-            if day.windows(2).any(|pair| pair[0].1 > pair[1].0) {
-                let detail = "two shifts overlap on this day";
-                faults.push(FieldError::new(format!("/working_hours/{weekday}"), "invalid", detail));
-            }
-        }
+        let days = check_hours(working_hours).unwrap_or_else(|inner| {
+            let place = |f: FieldError| FieldError { pointer: format!("/working_hours{}", f.pointer), ..f };
+            faults.extend(inner.into_iter().map(place));
+            Default::default()
+        });
         match zone {
             Some(zone) if faults.is_empty() => {
                 Ok(Self { zone, days, holidays: holidays.keys().map(|date| days_since_1970(*date)).collect() })
             }
             _ => Err(faults),
         }
-    }
-
-    /// The working time of a week without holidays, in seconds.
-    pub fn weekly_s(&self) -> i64 {
-        self.days.iter().flatten().map(|(from, to)| to - from).sum::<i64>() / 1_000_000
     }
 
     /// The working time from `from` to `to`, in microseconds; none when they are the wrong way round.
@@ -228,7 +253,9 @@ impl Calendar {
         until: i64,
         mut visit: impl FnMut(i64, i64) -> ControlFlow<T>,
     ) -> ControlFlow<T> {
-        let mut at = from;
+        // jiff tells no offset outside of its years.
+        let mut at = from.max(Timestamp::MIN.as_microsecond());
+        let until = until.min(Timestamp::MAX.as_microsecond());
         while at < until {
             // Between two changes of the offset, local time runs evenly.
             let (offset, end) = self.offset_until(at);
@@ -268,3 +295,6 @@ fn days_since_1970(date: Date) -> i64 {
     let since = date.duration_since(Date::constant(1970, 1, 1));
     since.as_hours().div_euclid(24)
 }
+
+#[cfg(test)]
+mod tests;

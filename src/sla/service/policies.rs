@@ -6,7 +6,6 @@ use crate::db::{Conn, Db};
 use crate::http::Limit;
 use crate::http::call::IfMatch;
 use crate::kernel::{Code, FieldError, Instant, PolicyId, Problem, TeamId};
-use crate::sla::domain::calendar::Calendar;
 use crate::sla::domain::policies::{
     Found, KeptPolicy, LAST_POSITION, MOST_POLICIES, NewPolicy, PolicyChange, PolicyVersion,
 };
@@ -179,8 +178,7 @@ async fn faults_of(
         Some(id) => store::calendar(conn, id).await?,
         None => None,
     };
-    let weekly_s =
-        calendar.as_ref().and_then(|calendar| Calendar::new(calendar).ok()).map(|calendar| calendar.weekly_s());
+    let weekly_s = calendar.map(|calendar| calendar.weekly_s());
     let faults = definition.faults(&Found { weekly_s, teams });
     Ok(faults.into_iter().map(|fault| FieldError { pointer: format!("{place}{}", fault.pointer), ..fault }).collect())
 }
