@@ -3,5 +3,8 @@
 pub mod calendar;
 pub mod calendars;
 pub mod clock;
+pub mod explain;
 pub mod icalendar;
+pub mod policies;
 pub mod policy;
+pub mod preview;

@@ -1,10 +1,12 @@
 //! The endpoints of what is promised.
 
 mod calendars;
+mod policies;
 
 use utoipa_actix_web::service_config::ServiceConfig;
 
 /// Registers the endpoints of this room.
 pub fn routes(config: &mut ServiceConfig<'_>) {
     calendars::routes(config);
+    policies::routes(config);
 }

@@ -3,3 +3,4 @@
 pub mod book;
 pub mod calendars;
 pub mod clocks;
+pub mod policies;

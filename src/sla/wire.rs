@@ -2,3 +2,5 @@
 
 pub mod calendars;
 pub mod clocks;
+pub mod explain;
+pub mod policies;

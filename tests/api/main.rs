@@ -6,6 +6,7 @@ mod support;
 
 mod auth;
 mod calendars;
+mod clocks;
 mod comments;
 mod conventions;
 mod document;
@@ -15,6 +16,8 @@ mod janitor;
 mod matrix;
 mod metrics;
 mod people;
+mod plans;
+mod policies;
 mod prometheus;
 mod start;
 mod tickets;

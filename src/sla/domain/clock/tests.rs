@@ -289,7 +289,7 @@ fn check(story: &Story) -> Result<(), TestCaseError> {
                     oracle.solved_at = oracle.minutes.len();
                 }
                 world.times.step(*to, world.now);
-                Occasion::Ticket
+                Occasion::Step
             }
             Happening::Reply => {
                 if oracle.replied_at.is_some() || world.status == Status::Closed {
@@ -297,7 +297,7 @@ fn check(story: &Story) -> Result<(), TestCaseError> {
                 }
                 oracle.replied_at = Some(oracle.minutes.len());
                 world.times.timeline.first_replied_at = Some(world.now);
-                Occasion::Ticket
+                Occasion::Step
             }
             Happening::Priority(priority) => {
                 world.traits.priority = *priority;
@@ -344,7 +344,7 @@ fn renew(oracle: &mut Oracle, world: &World, occasion: Occasion, report_us: i64)
         match oracle.clocks.get(&target) {
             Some(Judged::Breached { .. }) => continue,
             Some(Judged::Met(_)) if ended.is_some() => continue,
-            None if ended.is_some() && occasion == Occasion::Configuration => continue,
+            None if ended.is_some() && occasion != Occasion::Ticket => continue,
             _ => {}
         }
         let Some(rule) = rule_for(&world.rules, target, world.traits.priority) else {
