@@ -19,6 +19,7 @@ mod people;
 mod plans;
 mod policies;
 mod prometheus;
+mod replay;
 mod start;
 mod tickets;
 mod time_entries;

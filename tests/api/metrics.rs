@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use skranke::kernel::Instant;
 
 use crate::on_both;
-use crate::support::{Caller, Desk, Engine};
+use crate::support::{Caller, Chance, Desk, Engine, seed};
 
 const S: i64 = 1_000_000;
 const HOUR: i64 = 3_600 * S;
@@ -22,20 +22,6 @@ fn written(us: i64) -> String {
 
 fn at(text: &str) -> i64 {
     us(&json!(text))
-}
-
-/// Chance, the same one for the same seed (Knuth's MMIX).
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        ((self.0 >> 33) as usize) % n
-    }
-
-    fn of<'a, T>(&mut self, choices: &'a [T]) -> &'a T {
-        &choices[self.below(choices.len())]
-    }
 }
 
 const CALENDAR: &str = "019a2f4e-7c1b-7d3e-8f00-0000000000c1";
@@ -476,15 +462,6 @@ fn with_key((key, mut figures): (Value, Value)) -> Value {
 }
 
 const GROUPS: [&str; 7] = ["team", "priority", "type", "channel", "assignee", "tag", "policy"];
-
-/// The seed of today's histories: another one each time, unless `SKRANKE_TEST_SEED` says which.
-#[expect(clippy::print_stdout, reason = "shown when a test fails")]
-fn seed() -> u64 {
-    let fresh = || std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
-    let seed = std::env::var("SKRANKE_TEST_SEED").map_or_else(|_| fresh(), |seed| seed.parse().unwrap());
-    println!("repeat with SKRANKE_TEST_SEED={seed}");
-    seed
-}
 
 on_both! {
     async fn figures_are_what_a_plain_recount_of_the_trail_comes_to(desk) {
