@@ -126,10 +126,12 @@ fn replay(events: &[Value], configured: &Configured) -> Times {
             continue;
         }
         let at = instant(&event["at"]);
+        let same = times.is_some() && traits(&before) == traits(&fields);
+        let occasion = if same { Occasion::Step } else { Occasion::Ticket };
         let times = times.get_or_insert_with(|| Times::new(instant(&fields["reported_at"])));
         times.step(parsed(&fields["status"]), at);
         times.timeline.first_replied_at = fields["first_replied_at"].as_str().map(|text| text.parse().unwrap());
-        judge(times, &fields, Occasion::Ticket, at);
+        judge(times, &fields, occasion, at);
     }
     times.unwrap()
 }

@@ -300,8 +300,9 @@ fn check(story: &Story) -> Result<(), TestCaseError> {
                 Occasion::Step
             }
             Happening::Priority(priority) => {
+                let same = world.traits.priority == *priority;
                 world.traits.priority = *priority;
-                Occasion::Ticket
+                if same { Occasion::Step } else { Occasion::Ticket }
             }
             Happening::Policy(rules) => {
                 world.rules = rules.clone();
