@@ -32,7 +32,7 @@ impl<const MIN: i64, const MAX: i64> Deserr<Faults> for Whole<MIN, MAX> {
 }
 
 /// A place in the order.
-pub type Position = Whole<1, 1_000_000>;
+pub type Position = Whole<0, 1_000_000>;
 
 fn place(position: Position) -> i32 {
     i32::try_from(position.0).unwrap_or(i32::MAX)
