@@ -136,7 +136,7 @@ on_both! {
         for (fields, places) in [
             (json!({ "name": " ", "nope": 1 }), vec!["/name", "/nope"]),
             (json!({ "name": "x".repeat(201) }), vec!["/name"]),
-            (json!({ "position": 0 }), vec!["/position"]),
+            (json!({ "position": -1 }), vec!["/position"]),
             (json!({ "position": 1_000_001 }), vec!["/position"]),
             (json!({ "position": 99_999_999_999_999_999_999_f64 }), vec!["/position"]),
             (json!({ "position": "1" }), vec!["/position"]),

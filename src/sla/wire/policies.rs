@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use crate::kernel::fault::Faults;
 use crate::kernel::text::Line;
+use crate::kernel::whole::Whole;
 use crate::kernel::{CalendarId, Channel, Instant, Patch, PolicyId, Priority, Set, TeamId, TicketType};
 use crate::sla::domain::policies::{
     ConditionChange, KeptPolicy, MOST_TARGETS, MOST_VALUES, NewPolicy, PolicyChange, PolicyName, PolicyVersion,
@@ -13,29 +14,11 @@ use crate::sla::domain::policies::{
 use crate::sla::domain::policy::{Condition, Hours, PolicyDefinition, Rule, Target};
 use crate::sla::domain::preview::{Seen, Tally};
 
-/// A whole number from `MIN` to `MAX`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Whole<const MIN: i64, const MAX: i64>(pub i64);
-
-impl<const MIN: i64, const MAX: i64> Deserr<Faults> for Whole<MIN, MAX> {
-    fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Faults> {
-        let number = match value {
-            // Larger than any limit.
-            Value::Integer(number) => i64::try_from(number).unwrap_or(i64::MAX),
-            value => i64::deserialize_from_value(value, location)?,
-        };
-        if (MIN..=MAX).contains(&number) {
-            return Ok(Self(number));
-        }
-        Err(Faults::at(location, "invalid", format!("must be a whole number from {MIN} to {MAX}")))
-    }
-}
-
 /// A place in the order.
 pub type Position = Whole<0, 1_000_000>;
 
 fn place(position: Position) -> i32 {
-    i32::try_from(position.0).unwrap_or(i32::MAX)
+    i32::try_from(position.get()).unwrap_or(i32::MAX)
 }
 
 /// Values, each once, in the order given; at most 100.
@@ -151,7 +134,7 @@ impl Deserr<Faults> for Targets {
         let rule = |SlaTargetInput { target, priority, target_s, hours }| Rule {
             target,
             priority,
-            target_s: target_s.0,
+            target_s: target_s.get(),
             hours,
         };
         Ok(Self(given.into_iter().map(rule).collect()))
@@ -178,7 +161,7 @@ pub struct NewPolicyBody {
     /// Its place: the first policy whose condition holds is the ticket's. Behind the last one unless said; of two at the same
     /// place, the older one comes first.
     #[deserr(default)]
-    #[schema(value_type = Option<i32>, minimum = 1, maximum = 1_000_000)]
+    #[schema(value_type = Option<i32>, minimum = 0, maximum = 1_000_000)]
     pub position: Option<Position>,
     /// Which tickets it is for; all unless said.
     #[deserr(default)]
@@ -211,7 +194,7 @@ pub struct PolicyPatch {
     pub name: Set<PolicyName>,
     /// Its place.
     #[deserr(default)]
-    #[schema(value_type = Option<i32>, minimum = 1, maximum = 1_000_000, nullable = false)]
+    #[schema(value_type = Option<i32>, minimum = 0, maximum = 1_000_000, nullable = false)]
     pub position: Set<Position>,
     /// Which tickets it is for; null for all.
     #[deserr(default)]
@@ -301,7 +284,7 @@ pub struct PolicyBody {
     /// What the policy is called.
     pub name: String,
     /// Its place: the first policy whose condition holds is the ticket's; the older one where two have the same place.
-    #[schema(minimum = 1)]
+    #[schema(minimum = 0)]
     pub position: i32,
     /// Which tickets it is for.
     pub condition: ConditionBody,
@@ -354,7 +337,7 @@ pub struct PolicyVersionBody {
     /// What the policy was called.
     pub name: String,
     /// Its place.
-    #[schema(minimum = 1)]
+    #[schema(minimum = 0)]
     pub position: i32,
     /// Which tickets it was for.
     pub condition: ConditionBody,
