@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use actix_cors::Cors;
 use actix_web::dev::{ResourceDef, Server};
@@ -75,6 +76,8 @@ pub fn build(settings: Settings, listener: TcpListener) -> std::io::Result<Serve
             .service(SwaggerUi::new("/docs/{_:.*}").config(document::swagger_config()))
             .default_service(web::to(elsewhere))
     })
+    // A connection that was opened ahead of its first request is not answered 408 at once by a busy machine.
+    .client_request_timeout(Duration::from_secs(30))
     .shutdown_timeout(shutdown_s);
     if workers > 0 {
         server = server.workers(workers);

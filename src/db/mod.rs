@@ -1,4 +1,4 @@
-//! The two doors to storage, `read` and `write`, and what stands behind them on each engine.
+//! The doors to storage, `read`, `snapshot` and `write`, and what stands behind them on each engine.
 
 mod conn;
 pub mod fault;
@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(test)]
+pub(crate) use conn::SqliteAsync;
 pub use conn::{Conn, boxed};
 pub(crate) use conn::{Line, on_each};
 
@@ -120,6 +122,22 @@ impl Db {
         match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.read(&work).await,
             Engine::Postgres(postgres) => postgres.read(&work).await,
+        }
+    }
+
+    /// Runs queries that change nothing and all see the same state, that of the first of them: for reports. May take its
+    /// time, and keeps nobody waiting.
+    ///
+    /// # Errors
+    /// What `work` gives, or `unavailable` when there is no connection to be had.
+    pub async fn snapshot<T, F>(&self, work: F) -> Result<T, Problem>
+    where
+        T: Send + 'static,
+        F: AsyncFn(&mut Conn) -> Result<T, Problem> + Send + 'static,
+    {
+        match &self.engine {
+            Engine::Sqlite(sqlite) => sqlite.snapshot(work).await,
+            Engine::Postgres(postgres) => postgres.snapshot(&work).await,
         }
     }
 

@@ -13,6 +13,7 @@ use futures_util::future::{Ready, ready};
 use serde_json::Value;
 
 use super::idempotency::InFlight;
+use super::query::Parts;
 use super::seal::Sealer;
 use crate::db::Db;
 use crate::kernel::fault::Faults;
@@ -124,6 +125,22 @@ impl Call {
     pub fn query<T: Deserr<Faults>>(&self) -> Result<T, Problem> {
         let (fields, mut faults) = pairs(self.request.query_string().as_bytes());
         match deserr::deserialize::<T, _, Faults>(Value::Object(fields)) {
+            Ok(query) if faults.is_empty() => Ok(query),
+            Ok(_) => Err(bad_query(faults)),
+            Err(Faults(more)) => {
+                faults.extend(more);
+                Err(bad_query(faults))
+            }
+        }
+    }
+
+    /// The query parameters, where several types make them up.
+    ///
+    /// # Errors
+    /// As [`Call::query`].
+    pub fn query_of<T: Parts>(&self) -> Result<T, Problem> {
+        let (fields, mut faults) = pairs(self.request.query_string().as_bytes());
+        match T::read(fields) {
             Ok(query) if faults.is_empty() => Ok(query),
             Ok(_) => Err(bad_query(faults)),
             Err(Faults(more)) => {
@@ -323,7 +340,8 @@ fn entity_tags(text: &str) -> Option<Vec<String>> {
     }
 }
 
-fn bad_query(faults: Vec<FieldError>) -> Problem {
+/// `invalid_query` with these faults.
+pub fn bad_query(faults: Vec<FieldError>) -> Problem {
     let faults: Vec<_> =
         faults.into_iter().map(|f| FieldError { pointer: f.pointer.trim_start_matches('/').to_owned(), ..f }).collect();
     let sentences = faults.iter().map(|f| format!("{} {}", f.pointer, f.detail));

@@ -3,10 +3,78 @@
 use std::str::FromStr;
 
 use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
+use serde_json::{Map, Value as Json};
 use utoipa::IntoParams;
 
 use super::{Cursor, Limit};
+use crate::kernel::FieldError;
 use crate::kernel::fault::{self, Faults};
+
+/// Some of the parameters of a query: what several operations have in common, say.
+pub trait Part: Deserr<Faults> {
+    /// The names of the parameters.
+    fn names() -> &'static [String];
+}
+
+/// The names of the parameters of `T`, as the document has them.
+pub fn names<T: IntoParams>() -> Vec<String> {
+    T::into_params(|| None).into_iter().map(|parameter| parameter.name).collect()
+}
+
+/// Makes a type that derives `Deserr` and `IntoParams` a [`Part`] of queries.
+macro_rules! query_part {
+    ($name:ty) => {
+        impl $crate::http::query::Part for $name {
+            fn names() -> &'static [String] {
+                static NAMES: std::sync::LazyLock<Vec<String>> =
+                    std::sync::LazyLock::new($crate::http::query::names::<$name>);
+                &NAMES
+            }
+        }
+    };
+}
+pub(crate) use query_part;
+
+/// Several [`Part`]s that make up a whole query.
+pub trait Parts: Sized {
+    /// Reads them all; what is not known to any of them is a fault, and all faults are told at once.
+    ///
+    /// # Errors
+    /// The faults, in the order of their places.
+    fn read(fields: Map<String, Json>) -> Result<Self, Faults>;
+}
+
+macro_rules! parts {
+    ($($part:ident),+) => {
+        impl<$($part: Part),+> Parts for ($($part,)+) {
+            #[expect(non_snake_case, reason = "a value has the name of its type")]
+            fn read(mut fields: Map<String, Json>) -> Result<Self, Faults> {
+                let mut faults = Vec::new();
+                $(
+                    let own = $part::names().iter().filter_map(|name| fields.remove_entry(name)).collect();
+                    let $part = match deserr::deserialize::<$part, _, Faults>(Json::Object(own)) {
+                        Ok(part) => Some(part),
+                        Err(Faults(more)) => {
+                            faults.extend(more);
+                            None
+                        }
+                    };
+                )+
+                let known: Vec<&str> = [$($part::names()),+].into_iter().flatten().map(String::as_str).collect();
+                faults.extend(fields.keys().map(|name| {
+                    FieldError::new(name, "unknown_field", format!("is not known here; known are: {}", known.join(", ")))
+                }));
+                faults.sort_by(|a, b| a.pointer.trim_start_matches('/').cmp(b.pointer.trim_start_matches('/')));
+                match ($($part,)+) {
+                    ($(Some($part),)+) if faults.is_empty() => Ok(($($part,)+)),
+                    _ => Err(Faults(faults)),
+                }
+            }
+        }
+    };
+}
+parts!(A, B);
+parts!(A, B, C);
 
 /// One or more values, separated by commas: any of them will do.
 #[derive(Debug, Clone, PartialEq)]

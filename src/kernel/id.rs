@@ -58,6 +58,8 @@ macro_rules! ids {
 }
 
 ids! {
+    /// Anything that has an id.
+    AnyId;
     /// A ticket.
     TicketId;
     /// Somebody or something that can hold a token: a person or a service account.

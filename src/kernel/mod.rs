@@ -17,7 +17,7 @@ pub mod whole;
 pub mod words;
 
 pub use clock::Clock;
-pub use id::{CalendarId, CommentId, DeltaId, EventId, PolicyId, PrincipalId, TeamId, TicketId, TimeEntryId};
+pub use id::{AnyId, CalendarId, CommentId, DeltaId, EventId, PolicyId, PrincipalId, TeamId, TicketId, TimeEntryId};
 pub use instant::Instant;
 pub use money::{Currency, Money};
 pub use patch::{Patch, Set};

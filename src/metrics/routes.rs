@@ -1,47 +1,12 @@
-//! The endpoint that Prometheus scrapes.
+//! The endpoints of metrics.
 
-use actix_web::http::header;
-use actix_web::{HttpResponse, get, web};
+mod prometheus;
+mod reports;
+
 use utoipa_actix_web::service_config::ServiceConfig;
-
-use super::service;
-use super::wire::{self, Form};
-use crate::auth::policy::{Allowed, ReadMetrics};
-use crate::http::Call;
-use crate::http::meter::Meter;
-use crate::kernel::Problem;
 
 /// Registers the endpoints of this room.
 pub fn routes(config: &mut ServiceConfig<'_>) {
-    config.service(scrape_metrics);
-}
-
-/// Read all numbers for Prometheus.
-///
-/// OpenMetrics 1.0, unless `Accept` prefers `text/plain`: then the classic text format 0.0.4. Tickets are counted by status,
-/// priority and team; tickets opened, resolved and reopened by priority and the team of that moment; and how long it took
-/// until work began. The rest is about this instance: requests, connections, build. Every series is there from the start,
-/// at zero. The hundred oldest teams are named, further ones are `other` together, and no team is `none`. Bounds of
-/// histograms are powers of two. Reading it costs the same however many tickets there are.
-#[utoipa::path(
-    operation_id = "scrape_metrics", tag = "metrics", security(("bearer" = ["metrics:read"])),
-    extensions(("x-problems" = json!(["invalid_query", "not_acceptable", "unavailable"]))),
-    responses((status = 200, description = "The numbers as they are now.", content(
-        (String = "application/openmetrics-text", example = json!("# HELP skranke_tickets Tickets by where they stand\n# TYPE skranke_tickets gauge\nskranke_tickets{status=\"open\",priority=\"high\",team=\"Printers\"} 3\n# EOF\n")),
-        (String = "text/plain", example = json!("# HELP skranke_tickets Tickets by where they stand\n# TYPE skranke_tickets gauge\nskranke_tickets{status=\"open\",priority=\"high\",team=\"Printers\"} 3\n"))
-    )))
-)]
-#[get("/metrics")]
-async fn scrape_metrics(
-    _who: Allowed<ReadMetrics>,
-    call: Call,
-    meter: web::Data<Meter>,
-) -> Result<HttpResponse, Problem> {
-    call.no_query()?;
-    let form = Form::of(call.headers())?;
-    let figures = service::figures(call.db()).await?;
-    let text = wire::write(form, &meter, figures)?;
-    let mut answer = HttpResponse::Ok();
-    answer.insert_header((header::CACHE_CONTROL, "no-store")).insert_header((header::VARY, "accept"));
-    Ok(answer.content_type(form.content_type()).body(text))
+    reports::routes(config);
+    prometheus::routes(config);
 }

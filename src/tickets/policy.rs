@@ -2,7 +2,7 @@
 
 use crate::auth::domain::Principal;
 use crate::auth::policy::{
-    Administer, Allowed, ReadComments, ReadTickets, ReadWork, WriteComments, WriteTickets, WriteWork,
+    Administer, Allowed, ReadComments, ReadMetrics, ReadTickets, ReadWork, WriteComments, WriteTickets, WriteWork,
 };
 use crate::kernel::{Code, PrincipalId, Problem};
 
@@ -17,6 +17,11 @@ pub struct Reach(Option<PrincipalId>);
 impl Reach {
     fn of(who: &Principal) -> Self {
         Self(who.is_requester().then_some(who.id))
+    }
+
+    #[cfg(test)]
+    pub(super) fn everything() -> Self {
+        Self(None)
     }
 
     /// The requester whose tickets alone may be seen; nobody when all may.
@@ -40,7 +45,7 @@ macro_rules! reaches_tickets {
         }
     )*};
 }
-reaches_tickets!(ReadTickets, WriteTickets, ReadComments, WriteComments, ReadWork, WriteWork, Administer);
+reaches_tickets!(ReadTickets, WriteTickets, ReadComments, WriteComments, ReadWork, WriteWork, ReadMetrics, Administer);
 
 /// Requesters report for themselves, and leave the sorting to those behind the counter.
 ///

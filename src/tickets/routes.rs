@@ -4,7 +4,8 @@ use actix_web::{get, patch, post};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::policy::{ReachesTickets, may_change, may_open};
-use super::wire::{NewTicket, Sort, TicketBody, TicketPatch, TicketQuery, TicketRef};
+use super::store::Sieve;
+use super::wire::{ListOptions, NewTicket, Sort, TicketBody, TicketFilter, TicketPatch, TicketRef};
 use super::{service, store};
 use crate::audit;
 use crate::audit::wire::EventBody;
@@ -31,21 +32,21 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
 /// Requesters get their own tickets, all others get all. Filters narrow: several of them must all hold. A cursor goes on
 /// behind the last item of the page before, however many tickets have come in since.
 #[utoipa::path(
-    operation_id = "list_tickets", tag = "tickets", security(("bearer" = ["tickets:read"])), params(TicketQuery),
+    operation_id = "list_tickets", tag = "tickets", security(("bearer" = ["tickets:read"])), params(TicketFilter, ListOptions),
     responses((status = 200, description = "A page of tickets.", body = Page<TicketBody>,
         headers(("Link" = String, description = "`rel=\"next\"`: the address of the next page."))))
 )]
 #[get("/v1/tickets")]
 async fn list_tickets(who: Allowed<ReadTickets>, call: Call) -> Answer {
-    let query: TicketQuery = call.query()?;
-    let sort = query.sort.unwrap_or(Sort::CreatedDesc);
+    let (filter, options): (TicketFilter, ListOptions) = call.query_of()?;
+    let sort = options.sort.unwrap_or(Sort::CreatedDesc);
     let list = format!("tickets {sort}");
-    let after = query.cursor.as_ref().map(|cursor| cursor.open(&list)).transpose()?;
+    let after = options.cursor.as_ref().map(|cursor| cursor.open(&list)).transpose()?;
     let now = call.now();
-    let list_them = async |conn: &mut Conn| service::list(conn, &who.reach(), &query, who.who().id, now, after).await;
-    let (rows, almanac) = call.db().read(list_them).await?;
+    let sieve = Sieve::new(&who.reach(), &filter, who.who().id, now)?;
+    let (rows, almanac) = call.db().read(async |conn| service::list(conn, &sieve, &options, after).await).await?;
     let body = |row| TicketBody::of(row, &almanac, now);
-    Page::reply(&call, query.limit, &list, rows, |row| store::key(sort, row), body)
+    Page::reply(&call, options.limit, &list, rows, |row| store::key(sort, row), body)
 }
 
 /// Open a ticket.

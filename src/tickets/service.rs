@@ -2,8 +2,8 @@
 
 use super::domain::{Channel, Priority, Status, Ticket, TicketType};
 use super::policy::Reach;
-use super::store::{self, TicketRow};
-use super::wire::{NewTicket, TicketBody, TicketPatch, TicketQuery, TicketRef};
+use super::store::{self, Sieve, TicketRow};
+use super::wire::{ListOptions, NewTicket, TicketBody, TicketPatch, TicketRef};
 use crate::audit::domain::{Event, EventKind, Visibility};
 use crate::auth::domain::Role;
 use crate::auth::policy::Act;
@@ -41,16 +41,14 @@ pub async fn explain(conn: &mut Conn, reach: &Reach, which: TicketRef, now: Inst
 /// A page of tickets, and the calendars of their clocks.
 ///
 /// # Errors
-/// `invalid_query` when a filter makes no sense.
+/// When the database is away.
 pub async fn list(
     conn: &mut Conn,
-    reach: &Reach,
-    query: &TicketQuery,
-    me: PrincipalId,
-    now: Instant,
+    sieve: &Sieve,
+    options: &ListOptions,
     after: Option<(i64, i64)>,
 ) -> Result<(Vec<TicketRow>, Almanac), Problem> {
-    let rows = store::list(conn, reach, query, me, now, after).await?;
+    let rows = store::list(conn, sieve, options, after).await?;
     let almanac = sla::store::book::almanac(conn, rows.iter().flat_map(|row| row.times.calendars())).await?;
     Ok((rows, almanac))
 }

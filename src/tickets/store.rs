@@ -7,7 +7,7 @@ use diesel_async::RunQueryDsl;
 
 use super::domain::{Channel, Priority, Status, Ticket, TicketType};
 use super::policy::Reach;
-use super::wire::{SlaFilter, Sort, TicketQuery, TicketRef, WhoRef};
+use super::wire::{ListOptions, SlaFilter, Sort, TicketFilter, TicketRef, WhoRef};
 use crate::auth::domain::Role;
 use crate::db::schema::{principals, teams, ticket_clocks, ticket_tags, tickets};
 use crate::db::{Conn, boxed, fault, on_each};
@@ -219,106 +219,170 @@ pub fn key(sort: Sort, row: &TicketRow) -> (i64, i64) {
     (value, ticket.number)
 }
 
-/// A page of the tickets within `reach` that pass the filters of `query` at `now`, from behind the key `after`. `me` is the
-/// caller.
-///
-/// # Errors
-/// `invalid_query` when a filter makes no sense.
-pub async fn list(
-    conn: &mut Conn,
-    reach: &Reach,
-    query: &TicketQuery,
-    me: PrincipalId,
-    now: Instant,
-    after: Option<(i64, i64)>,
-) -> Result<Vec<TicketRow>, Problem> {
-    // Taken apart whole, so that a new filter does not compile until it filters.
-    let TicketQuery {
-        status,
-        priority,
-        kind,
-        channel,
-        team_id,
-        assignee_id,
-        requester_id,
-        tag,
-        external_id,
-        created_after,
-        created_before,
-        updated_after,
-        updated_before,
-        sla,
-        sort,
-        limit,
-        cursor: _,
-    } = query;
-    let sort = sort.unwrap_or(Sort::CreatedDesc);
-    let team = team_id.as_ref().map(|teams| split(&teams.0, None)).transpose()?;
-    let assignee = assignee_id.as_ref().map(|who| split(&who.0, Some(me))).transpose()?;
-    let requester = requester_id.as_ref().map(|who| split(&who.0, Some(me))).transpose()?;
-    let rows: Vec<Joined> = on_each!(conn, |c| {
-        let mut list = boxed(c, with_names!());
-        if let Some(own) = reach.only_of() {
-            list = list.filter(tickets::requester_id.eq(own));
+/// Which tickets are meant: those within a reach that pass every filter at an instant.
+#[derive(Debug, Clone)]
+pub struct Sieve {
+    pub(crate) only_of: Option<PrincipalId>,
+    pub(crate) status: Option<Vec<Status>>,
+    pub(crate) priority: Option<Vec<Priority>>,
+    pub(crate) kind: Option<Vec<TicketType>>,
+    pub(crate) channel: Option<Vec<Channel>>,
+    pub(crate) team: Option<(Vec<TeamId>, bool)>,
+    pub(crate) assignee: Option<(Vec<PrincipalId>, bool)>,
+    pub(crate) requester: Option<(Vec<PrincipalId>, bool)>,
+    pub(crate) tag: Option<Vec<String>>,
+    pub(crate) external_id: Option<String>,
+    pub(crate) created_after: Option<Instant>,
+    pub(crate) created_before: Option<Instant>,
+    pub(crate) updated_after: Option<Instant>,
+    pub(crate) updated_before: Option<Instant>,
+    pub(crate) sla: Option<SlaFilter>,
+    pub(crate) now: Instant,
+}
+
+impl Sieve {
+    /// The tickets within `reach` that pass `filter` at `now`. `me` is the caller.
+    ///
+    /// # Errors
+    /// `invalid_query` when a filter makes no sense.
+    pub fn new(reach: &Reach, filter: &TicketFilter, me: PrincipalId, now: Instant) -> Result<Self, Problem> {
+        // Taken apart whole, so that a new filter does not compile until it filters.
+        let TicketFilter {
+            status,
+            priority,
+            kind,
+            channel,
+            team_id,
+            assignee_id,
+            requester_id,
+            tag,
+            external_id,
+            created_after,
+            created_before,
+            updated_after,
+            updated_before,
+            sla,
+        } = filter.clone();
+        Ok(Self {
+            only_of: reach.only_of(),
+            status: status.map(|any| any.0),
+            priority: priority.map(|any| any.0),
+            kind: kind.map(|any| any.0),
+            channel: channel.map(|any| any.0),
+            team: team_id.map(|teams| split(&teams.0, None)).transpose()?,
+            assignee: assignee_id.map(|who| split(&who.0, Some(me))).transpose()?,
+            requester: requester_id.map(|who| split(&who.0, Some(me))).transpose()?,
+            tag: tag.map(|any| any.0.into_iter().map(|tag| tag.0).collect()),
+            external_id: external_id.map(|id| id.0),
+            created_after,
+            created_before,
+            updated_after,
+            updated_before,
+            sla,
+            now,
+        })
+    }
+}
+
+#[cfg(test)]
+impl Sieve {
+    /// Lets every ticket through.
+    pub(crate) fn everything(now: Instant) -> Self {
+        let filter = TicketFilter::default();
+        let nobody = PrincipalId::from(uuid::Uuid::nil());
+        match Self::new(&Reach::everything(), &filter, nobody, now) {
+            Ok(sieve) => sieve,
+            Err(problem) => panic!("no filter makes no sense: {problem:?}"),
+        }
+    }
+}
+
+/// The tickets of a boxed query that a [`Sieve`] lets through. The query is about `tickets` and `ticket_clocks`.
+macro_rules! narrow {
+    ($query:expr, $sieve:expr) => {{
+        use diesel::prelude::*;
+        use $crate::db::schema::{ticket_clocks, ticket_tags, tickets};
+        use $crate::tickets::wire::SlaFilter;
+        let mut query = $query;
+        // Taken apart whole, so that a new filter does not compile until it filters.
+        let $crate::tickets::store::Sieve {
+            only_of,
+            status,
+            priority,
+            kind,
+            channel,
+            team,
+            assignee,
+            requester,
+            tag,
+            external_id,
+            created_after,
+            created_before,
+            updated_after,
+            updated_before,
+            sla,
+            now,
+        } = $sieve.clone();
+        if let Some(own) = only_of {
+            query = query.filter(tickets::requester_id.eq(own));
         }
         if let Some(any) = status {
-            list = list.filter(tickets::status.eq_any(any.0.clone()));
+            query = query.filter(tickets::status.eq_any(any));
         }
         if let Some(any) = priority {
-            list = list.filter(tickets::priority.eq_any(any.0.clone()));
+            query = query.filter(tickets::priority.eq_any(any));
         }
         if let Some(any) = kind {
-            list = list.filter(tickets::kind.eq_any(any.0.clone()));
+            query = query.filter(tickets::kind.eq_any(any));
         }
         if let Some(any) = channel {
-            list = list.filter(tickets::channel.eq_any(any.0.clone()));
+            query = query.filter(tickets::channel.eq_any(any));
         }
         macro_rules! any_or_none {
             ($filter:expr, $column:expr) => {
                 match $filter {
-                    Some((ids, false)) => list = list.filter($column.eq_any(ids)),
-                    Some((ids, true)) if ids.is_empty() => list = list.filter($column.is_null()),
+                    Some((ids, false)) => query = query.filter($column.eq_any(ids)),
+                    Some((ids, true)) if ids.is_empty() => query = query.filter($column.is_null()),
                     Some((ids, true)) => {
-                        list = list.filter($column.is_null().or($column.eq_any(ids).assume_not_null()))
+                        query = query.filter($column.is_null().or($column.eq_any(ids).assume_not_null()))
                     }
                     None => {}
                 }
             };
         }
-        any_or_none!(team.clone(), tickets::team_id);
-        any_or_none!(assignee.clone(), tickets::assignee_id);
-        any_or_none!(requester.clone(), tickets::requester_id);
+        any_or_none!(team, tickets::team_id);
+        any_or_none!(assignee, tickets::assignee_id);
+        any_or_none!(requester, tickets::requester_id);
         if let Some(any) = tag {
-            let names: Vec<String> = any.0.iter().map(|tag| tag.0.clone()).collect();
-            let tagged = ticket_tags::table.filter(ticket_tags::tag.eq_any(names)).select(ticket_tags::ticket_number);
-            list = list.filter(tickets::number.eq_any(tagged));
+            let tagged = ticket_tags::table.filter(ticket_tags::tag.eq_any(any)).select(ticket_tags::ticket_number);
+            query = query.filter(tickets::number.eq_any(tagged));
         }
         if let Some(id) = external_id {
-            list = list.filter(tickets::external_id.eq(id.0.clone()));
+            query = query.filter(tickets::external_id.eq(id));
         }
         if let Some(at) = created_after {
-            list = list.filter(tickets::created_at.gt(*at));
+            query = query.filter(tickets::created_at.gt(at));
         }
         if let Some(at) = created_before {
-            list = list.filter(tickets::created_at.lt(*at));
+            query = query.filter(tickets::created_at.lt(at));
         }
         if let Some(at) = updated_after {
-            list = list.filter(tickets::updated_at.gt(*at));
+            query = query.filter(tickets::updated_at.gt(at));
         }
         if let Some(at) = updated_before {
-            list = list.filter(tickets::updated_at.lt(*at));
+            query = query.filter(tickets::updated_at.lt(at));
         }
         match sla {
-            Some(SlaFilter::Breached) => list = list.filter(ticket_clocks::breach_at.le(now)),
+            Some(SlaFilter::Breached) => query = query.filter(ticket_clocks::breach_at.le(now)),
             Some(SlaFilter::DueWithin(s)) => {
                 // A clock is breached from the microsecond after it was due.
-                let until = Instant::from_micros(now.plus_s(*s).micros() + 1);
+                let until = $crate::kernel::Instant::from_micros(now.plus_s(s).micros() + 1);
                 macro_rules! due {
                     ($breach_at:expr) => {
                         $breach_at.gt(now).and($breach_at.le(until))
                     };
                 }
-                list = list.filter(
+                query = query.filter(
                     due!(ticket_clocks::response_breach_at)
                         .or(due!(ticket_clocks::first_reply_breach_at))
                         .or(due!(ticket_clocks::service_breach_at)),
@@ -326,6 +390,25 @@ pub async fn list(
             }
             None => {}
         }
+        query
+    }};
+}
+pub(crate) use narrow;
+
+/// A page of the tickets that `sieve` lets through, from behind the key `after`.
+///
+/// # Errors
+/// When the database is away.
+pub async fn list(
+    conn: &mut Conn,
+    sieve: &Sieve,
+    options: &ListOptions,
+    after: Option<(i64, i64)>,
+) -> Result<Vec<TicketRow>, Problem> {
+    let ListOptions { sort, limit, cursor: _ } = options;
+    let sort = sort.unwrap_or(Sort::CreatedDesc);
+    let rows: Vec<Joined> = on_each!(conn, |c| {
+        let mut list = narrow!(boxed(c, with_names!()), sieve);
         macro_rules! behind {
             ($column:literal, $relation:literal, $type:ty, $value:expr) => {
                 behind!($column, "tickets.number", $relation, $type, $value)

@@ -7,7 +7,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::domain::{Channel, Priority, Status, TicketType};
 use super::store::TicketRow;
 use crate::audit::wire::{Named, NamedPrincipal, NamedTeam};
-use crate::http::query::Csv;
+use crate::http::query::{Csv, query_part};
 use crate::http::{Cursor, Limit};
 use crate::kernel::fault::{self, Faults};
 use crate::kernel::fields::Fields;
@@ -467,11 +467,11 @@ impl<Id: std::str::FromStr> std::str::FromStr for WhoRef<Id> {
     }
 }
 
-/// The filters and the order of a list of tickets.
-#[derive(Debug, Clone, Deserr, IntoParams)]
+/// Which tickets are meant: all filters must hold.
+#[derive(Debug, Clone, Default, Deserr, IntoParams)]
 #[deserr(error = Faults, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub struct TicketQuery {
+pub struct TicketFilter {
     /// One or more statuses, separated by commas.
     #[deserr(default)]
     #[param(value_type = Option<String>, example = "new,open")]
@@ -529,6 +529,13 @@ pub struct TicketQuery {
     #[deserr(default)]
     #[param(value_type = Option<String>, example = "due_within:3600")]
     pub sla: Option<SlaFilter>,
+}
+
+/// The order of a list of tickets, and which page of it.
+#[derive(Debug, Clone, Deserr, IntoParams)]
+#[deserr(error = Faults, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ListOptions {
     /// The order; newest first unless said.
     #[deserr(default)]
     #[param(value_type = Option<Sort>, inline)]
@@ -542,3 +549,6 @@ pub struct TicketQuery {
     #[param(value_type = Option<String>)]
     pub cursor: Option<Cursor>,
 }
+
+query_part!(TicketFilter);
+query_part!(ListOptions);

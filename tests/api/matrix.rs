@@ -81,6 +81,9 @@ const RULES: &[(&str, Rule)] = &[
     ("delete_sla_policy", Rule::Admin),
     ("preview_sla_policy", Rule::Admin),
     ("scrape_metrics", Rule::Staff("metrics:read")),
+    ("get_metrics_summary", Rule::Staff("metrics:read")),
+    ("get_metrics_timeseries", Rule::Staff("metrics:read")),
+    ("get_metrics_backlog", Rule::Staff("metrics:read")),
 ];
 
 /// Operations that have rules of their own, tested elsewhere. May only shrink.
@@ -175,6 +178,9 @@ async fn path_and_body(
 ) -> (String, Option<Value>) {
     let mut path = path.to_owned();
     let nth = desk.nth();
+    if operation == "get_metrics_timeseries" {
+        path.push_str("?interval=day");
+    }
     if path.contains("/tickets/{id}") {
         let ticket = desk.ticket(&world.owner, json!({})).await;
         let ticket_path = format!("/v1/tickets/{}", ticket["id"].as_str().unwrap());

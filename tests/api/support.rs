@@ -453,6 +453,30 @@ pub fn untimed(answer: &Answer) -> String {
     seconds.replace_all(&answer.text(), "").into_owned()
 }
 
+/// Chance, the same one for the same seed (Knuth's MMIX).
+#[derive(Debug)]
+pub struct Chance(pub u64);
+
+impl Chance {
+    pub fn below(&mut self, n: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        ((self.0 >> 33) as usize) % n
+    }
+
+    pub fn of<'a, T>(&mut self, choices: &'a [T]) -> &'a T {
+        &choices[self.below(choices.len())]
+    }
+}
+
+/// The seed of today's histories: another one each time, unless `SKRANKE_TEST_SEED` says which.
+#[expect(clippy::print_stdout, reason = "shown when a test fails")]
+pub fn seed() -> u64 {
+    let fresh = || std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
+    let seed = std::env::var("SKRANKE_TEST_SEED").map_or_else(|_| fresh(), |seed| seed.parse().unwrap());
+    println!("repeat with SKRANKE_TEST_SEED={seed}");
+    seed
+}
+
 /// A transaction of the test's own that keeps all others from writing.
 pub enum Hold {
     Sqlite(diesel::SqliteConnection),

@@ -1,0 +1,185 @@
+//! Which series there are, and with which values of their labels: all of them, from the start, and never more than bounded
+//! many. Pure.
+
+use std::collections::BTreeMap;
+
+use crate::kernel::TeamId;
+use crate::tally::domain::{Hours, Label, NO_TEAM, SUM, Series, Sums, buckets};
+use crate::tickets::domain::{Priority, Status};
+
+/// How many teams have series of their own.
+pub const NAMED_TEAMS: usize = 100;
+
+/// The label of all teams that have no series of their own.
+const OTHER_TEAMS: &str = "other";
+
+/// How a family of series behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Goes up and down.
+    Gauge,
+    /// Only grows.
+    Counter,
+    /// Counts observations of seconds by buckets; the last label is the bucket.
+    Histogram,
+}
+
+/// A family of series that the tally keeps.
+#[derive(Debug)]
+pub struct Kept {
+    /// What it counts.
+    pub series: Series,
+    /// How it behaves.
+    pub kind: Kind,
+    /// Its name, without the prefix and without what the kind appends.
+    pub name: &'static str,
+    /// What it says.
+    pub help: &'static str,
+}
+
+/// All families that the tally keeps, in the order of the answer. One more is one more line.
+pub const KEPT: &[Kept] = &[
+    Kept { series: Series::Tickets, kind: Kind::Gauge, name: "tickets", help: "Tickets by where they stand" },
+    Kept { series: Series::Created, kind: Kind::Counter, name: "tickets_created", help: "Tickets that were opened" },
+    Kept {
+        series: Series::Resolved,
+        kind: Kind::Counter,
+        name: "tickets_resolved",
+        help: "Times that a ticket was resolved",
+    },
+    Kept {
+        series: Series::Reopened,
+        kind: Kind::Counter,
+        name: "tickets_reopened",
+        help: "Times that a resolved ticket was reopened",
+    },
+    Kept {
+        series: Series::Response,
+        kind: Kind::Histogram,
+        name: "response",
+        help: "From the report of a ticket to the beginning of work on it",
+    },
+    // Service time comes here, and the clocks of tickets that run and that are breached.
+];
+
+/// The series of the tally that an answer needs.
+pub fn needed() -> Vec<Series> {
+    KEPT.iter().map(|kept| kept.series).collect()
+}
+
+/// Teams as values of a label.
+#[derive(Debug, Clone, Default)]
+pub struct Teams {
+    names: BTreeMap<String, String>,
+    more: bool,
+}
+
+impl Teams {
+    /// The `oldest` teams by id and name, one more than [`NAMED_TEAMS`] if there are more. Those up to [`NAMED_TEAMS`] have
+    /// series of their own.
+    pub fn new(oldest: impl IntoIterator<Item = (TeamId, String)>) -> Self {
+        let mut oldest = oldest.into_iter();
+        let named = oldest.by_ref().take(NAMED_TEAMS);
+        let mut names: BTreeMap<_, _> = named.map(|(id, name)| (id.to_string(), name)).collect();
+        names.insert(NO_TEAM.to_owned(), NO_TEAM.to_owned());
+        Self { names, more: oldest.next().is_some() }
+    }
+
+    /// The label of the team with this id. A team that was removed has none while every team has its own.
+    fn label(&self, id: &str) -> Option<&str> {
+        self.names.get(id).map(String::as_str).or(self.more.then_some(OTHER_TEAMS))
+    }
+
+    fn labels(&self) -> Vec<String> {
+        let other = self.more.then(|| OTHER_TEAMS.to_owned());
+        self.names.values().cloned().chain(other).collect()
+    }
+}
+
+/// Every value that `label` can have.
+fn values(label: Label, teams: &Teams) -> Vec<String> {
+    match label {
+        Label::Status => Status::ALL.iter().map(ToString::to_string).collect(),
+        Label::Priority => Priority::ALL.iter().map(ToString::to_string).collect(),
+        Label::Hours => Hours::ALL.iter().map(ToString::to_string).collect(),
+        Label::Team => teams.labels(),
+        Label::Le => buckets().map(|(_, name)| name).chain([SUM.to_owned()]).collect(),
+    }
+}
+
+/// The numbers of `series` by the values of its labels: all there can be, those that were never counted at 0. Teams that
+/// share a label are added up.
+pub fn numbers(series: Series, sums: &Sums, teams: &Teams) -> BTreeMap<Vec<String>, i64> {
+    let mut sets = vec![Vec::new()];
+    for label in series.labels() {
+        let all = values(*label, teams);
+        sets = sets
+            .iter()
+            .flat_map(|set| all.iter().map(move |value| [set.as_slice(), std::slice::from_ref(value)].concat()))
+            .collect();
+    }
+    let mut numbers: BTreeMap<Vec<String>, i64> = sets.into_iter().map(|set| (set, 0)).collect();
+    for (cell, n) in sums.iter().filter(|(cell, _)| cell.series == series.as_str()) {
+        let labels = series.labels().iter().zip(cell.values());
+        let set: Option<Vec<String>> = labels
+            .map(|(label, value)| match label {
+                Label::Team => teams.label(&value).map(str::to_owned),
+                _ => Some(value),
+            })
+            .collect();
+        // What is not among them is a removed team's, or of a newer version.
+        if let Some(number) = set.and_then(|set| numbers.get_mut(&set)) {
+            *number += n;
+        }
+    }
+    numbers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tally::domain::Cell;
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    fn teams(count: usize) -> Teams {
+        Teams::new((0..count).take(NAMED_TEAMS + 1).map(|i| (id(i), format!("team {i}"))))
+    }
+
+    fn id(i: usize) -> TeamId {
+        TeamId(Uuid::from_u128(i as u128))
+    }
+
+    proptest! {
+        #[test]
+        fn every_ticket_of_a_team_that_exists_is_in_exactly_one_series(count in 0usize..130, tickets in prop::collection::vec((0usize..130, 1i64..9), 0..50)) {
+            let mut sums = Sums::default();
+            let mut all = 0;
+            for (team, n) in tickets.into_iter().filter(|(team, _)| *team < count) {
+                sums.add(Cell::of(Series::Created, &["low", &id(team).to_string()]), n);
+                all += n;
+            }
+            let numbers = numbers(Series::Created, &sums, &teams(count));
+            prop_assert_eq!(numbers.values().sum::<i64>(), all);
+            let labels = count.min(NAMED_TEAMS) + 1 + usize::from(count > NAMED_TEAMS);
+            prop_assert_eq!(numbers.len(), Priority::ALL.len() * labels);
+        }
+    }
+
+    #[test]
+    fn a_removed_team_takes_its_series_along() {
+        let mut sums = Sums::default();
+        sums.add(Cell::of(Series::Created, &["low", &id(7).to_string()]), 3);
+        assert_eq!(numbers(Series::Created, &sums, &teams(7)).values().sum::<i64>(), 0);
+        assert_eq!(numbers(Series::Created, &sums, &teams(8))[&vec!["low".to_owned(), "team 7".to_owned()]], 3);
+    }
+
+    #[test]
+    fn a_team_may_have_a_name_that_means_something_here() {
+        let mut sums = Sums::default();
+        sums.add(Cell::of(Series::Created, &["low", &id(0).to_string()]), 3);
+        sums.add(Cell::of(Series::Created, &["low", NO_TEAM]), 4);
+        let numbers = numbers(Series::Created, &sums, &Teams::new([(id(0), NO_TEAM.to_owned())]));
+        assert_eq!(numbers[&vec!["low".to_owned(), NO_TEAM.to_owned()]], 7);
+    }
+}

@@ -1,0 +1,93 @@
+//! The endpoints of reports about tickets.
+
+use actix_web::get;
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use crate::auth::policy::{Allowed, ReadMetrics};
+use crate::db::Conn;
+use crate::http::call::bad_query;
+use crate::http::{Answer, Call, Reply};
+use crate::metrics::service::reports as service;
+use crate::metrics::store::facts::Ask;
+use crate::metrics::wire::reports::{BacklogBody, BacklogQuery, StepsQuery, SummaryBody, TimeseriesBody, WindowQuery};
+use crate::tickets::policy::ReachesTickets;
+use crate::tickets::store::Sieve;
+use crate::tickets::wire::TicketFilter;
+
+/// Registers the endpoints of reports.
+pub fn routes(config: &mut ServiceConfig<'_>) {
+    config.service(get_summary).service(get_timeseries).service(get_backlog);
+}
+
+/// Sum up a window of time.
+///
+/// How many tickets came and were solved, how long that took, which promises were kept, and what it cost. The window takes in
+/// what happened at `from` or later and before `to`. Filters and groups look at tickets as they are now, not as they were
+/// then. A ticket with several tags counts in the group of each, so that groups may come to more than the total. Groups are
+/// in the order of their names, those of tickets without one last; every priority, type and channel is there, also at zero.
+/// At most 1,000 groups: the largest, by tickets created and resolved. An empty window has zeros and nulls. All figures are
+/// of one moment, also while tickets change.
+#[utoipa::path(
+    operation_id = "get_metrics_summary", tag = "metrics", security(("bearer" = ["metrics:read"])),
+    params(TicketFilter, WindowQuery),
+    responses((status = 200, description = "The figures.", body = SummaryBody))
+)]
+#[get("/v1/metrics/summary")]
+async fn get_summary(who: Allowed<ReadMetrics>, call: Call) -> Answer {
+    let (filter, span): (TicketFilter, WindowQuery) = call.query_of()?;
+    let sieve = Sieve::new(&who.reach(), &filter, who.who().id, call.now())?;
+    let window = span.window(call.now()).map_err(|fault| bad_query(vec![fault]))?;
+    let ask = Ask { sieve, window, group: span.group_by };
+    let report = async move |conn: &mut Conn| {
+        let (total, groups) = service::summary(conn, &ask).await?;
+        Reply::ok(&SummaryBody::of(&ask, total, groups))
+    };
+    call.db().snapshot(report).await
+}
+
+/// Sum up a window of time step by step.
+///
+/// The figures of `GET /v1/metrics/summary` for each hour, day, week or month of the window, by local time: days begin at
+/// midnight, weeks on Monday, months on the first, hours at the local clock's full hours. Where clocks are set, days have 23
+/// or 25 hours, and an hour that comes twice is two steps. The first and the last step are cut to the window. A step in
+/// which nothing happened has zeros and nulls. At most 2,000 steps; with `group_by` at most 20,000 points, those of the
+/// largest groups by tickets created and resolved.
+#[utoipa::path(
+    operation_id = "get_metrics_timeseries", tag = "metrics", security(("bearer" = ["metrics:read"])),
+    params(TicketFilter, WindowQuery, StepsQuery),
+    responses((status = 200, description = "The figures of each step.", body = TimeseriesBody))
+)]
+#[get("/v1/metrics/timeseries")]
+async fn get_timeseries(who: Allowed<ReadMetrics>, call: Call) -> Answer {
+    let (filter, span, steps): (TicketFilter, WindowQuery, StepsQuery) = call.query_of()?;
+    let sieve = Sieve::new(&who.reach(), &filter, who.who().id, call.now())?;
+    let window = span.window(call.now()).map_err(|fault| bad_query(vec![fault]))?;
+    let edges = steps.edges(window).map_err(|fault| bad_query(vec![fault]))?;
+    let ask = Ask { sieve, window, group: span.group_by };
+    let report = async move |conn: &mut Conn| {
+        let series = service::timeseries(conn, &ask, &edges).await?;
+        Reply::ok(&TimeseriesBody::of(&ask, &steps, &edges, series))
+    };
+    call.db().snapshot(report).await
+}
+
+/// Count what there is to do.
+///
+/// Tickets that are neither resolved nor closed, as they are now: where they stand, how old they are, and which promises
+/// about them are broken or due soon. `group_by=assignee` tells the load of each agent. Filters and groups are those of
+/// `GET /v1/metrics/summary`; of more than 1,000 groups the largest are here.
+#[utoipa::path(
+    operation_id = "get_metrics_backlog", tag = "metrics", security(("bearer" = ["metrics:read"])),
+    params(TicketFilter, BacklogQuery),
+    responses((status = 200, description = "What there is to do.", body = BacklogBody))
+)]
+#[get("/v1/metrics/backlog")]
+async fn get_backlog(who: Allowed<ReadMetrics>, call: Call) -> Answer {
+    let (filter, query): (TicketFilter, BacklogQuery) = call.query_of()?;
+    let sieve = Sieve::new(&who.reach(), &filter, who.who().id, call.now())?;
+    let report = async move |conn: &mut Conn| {
+        let to_do = service::backlog(conn, &sieve, query.group_by, query.due_within_s.get()).await?;
+        Reply::ok(&BacklogBody::of(sieve.now, &query, to_do))
+    };
+    call.db().snapshot(report).await
+}

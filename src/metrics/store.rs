@@ -1,0 +1,3 @@
+//! Queries for what is counted.
+
+pub mod facts;

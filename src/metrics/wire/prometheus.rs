@@ -1,0 +1,261 @@
+//! Numbers on the wire: the OpenMetrics text format 1.0, and the classic text format of Prometheus, 0.0.4.
+
+use std::fmt::{Error, Write};
+
+use actix_web::http::header::{self, HeaderMap};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::http::meter::Meter;
+use crate::kernel::{Code, Problem};
+use crate::metrics::domain::series::{KEPT, Kept, Kind, numbers};
+use crate::metrics::service::prometheus::Figures;
+use crate::tally::domain::{SUM, buckets};
+
+/// In which form an answer is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// OpenMetrics 1.0.
+    Open,
+    /// The classic format 0.0.4.
+    Classic,
+}
+
+impl Form {
+    /// The form that `Accept` prefers; OpenMetrics if it is the same to it, or not said.
+    ///
+    /// # Errors
+    /// `not_acceptable` when it takes neither.
+    pub fn of(headers: &HeaderMap) -> Result<Self, Problem> {
+        let given: Vec<&str> = headers.get_all(header::ACCEPT).filter_map(|value| value.to_str().ok()).collect();
+        if given.iter().all(|value| value.trim().is_empty()) {
+            return Ok(Self::Open);
+        }
+        let accept = given.join(",");
+        let open = quality(&accept, "application", "openmetrics-text");
+        let classic = quality(&accept, "text", "plain");
+        if open.max(classic) <= 0.0 {
+            let detail = "Answers are application/openmetrics-text or text/plain.";
+            return Err(Problem::new(Code::NotAcceptable, detail));
+        }
+        Ok(if open >= classic { Self::Open } else { Self::Classic })
+    }
+
+    /// The media type.
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Self::Open => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Classic => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+}
+
+/// How much `accept` wants a media type, 0 to 1: by the most specific range that it fits (RFC 9110, 12.5.1).
+fn quality(accept: &str, kind: &str, subtype: &str) -> f32 {
+    let mut best = (0, 0.0);
+    for range in accept.split(',') {
+        let mut parts = range.split(';').map(|part| part.trim().to_ascii_lowercase());
+        let specific = match parts.next().as_deref().and_then(|range| range.split_once('/')) {
+            Some((k, s)) if k == kind && s == subtype => 3,
+            Some((k, "*")) if k == kind => 2,
+            Some(("*", "*")) => 1,
+            _ => continue,
+        };
+        let given = parts.find_map(|part| part.strip_prefix("q=")?.trim().parse::<f32>().ok());
+        let wanted = given.unwrap_or(1.0).clamp(0.0, 1.0);
+        if specific > best.0 || (specific == best.0 && wanted > best.1) {
+            best = (specific, wanted);
+        }
+    }
+    best.1
+}
+
+/// All numbers, in this form.
+///
+/// # Errors
+/// When they cannot be written, which would be our fault.
+pub fn write(form: Form, meter: &Meter, figures: Figures) -> Result<String, Problem> {
+    let mut registry = Registry::with_prefix("skranke");
+    registry.register_collector(Box::new(Answer(figures)));
+    let mut text = String::with_capacity(256 * 1024);
+    encode_registry(&mut text, &registry)
+        .and_then(|()| meter.write(&mut text))
+        .and_then(|()| encode_eof(&mut text))
+        .map_err(Problem::internal)?;
+    Ok(match form {
+        Form::Open => text,
+        Form::Classic => classic(&text),
+    })
+}
+
+#[derive(Debug)]
+struct Answer(Figures);
+
+impl Collector for Answer {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
+        let Figures { totals, teams, load, engine } = &self.0;
+        for kept in KEPT {
+            let numbers = numbers(kept.series, &totals.sums, teams);
+            encode_kept(&mut encoder, kept, &numbers.into_iter().collect::<Vec<_>>())?;
+        }
+        gauge(&mut encoder, "tally_unfolded", "Changes that are not folded into the tally yet", totals.unfolded)?;
+        let connections = [("idle", load.idle), ("in_use", load.in_use)];
+        let help = "Connections of this instance to the database";
+        let mut family = encoder.encode_descriptor("db_connections", help, None, MetricType::Gauge)?;
+        for (state, count) in connections {
+            family.encode_family(&[("state", state)])?.encode_gauge(&count_of(count))?;
+        }
+        if let Some(max) = load.max {
+            gauge(&mut encoder, "db_connections_max", "How many connections there may be", count_of(max))?;
+        }
+        if let Some(waiting) = load.writes_waiting {
+            gauge(&mut encoder, "db_writes_waiting", "Writes that wait for the writer", count_of(waiting))?;
+        }
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION")), ("engine", engine)]);
+        build.encode(encoder.encode_descriptor("build", "What runs here", None, build.metric_type())?)
+    }
+}
+
+fn count_of(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: i64) -> Result<(), Error> {
+    let gauge = ConstGauge::new(value);
+    gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
+}
+
+fn encode_kept(encoder: &mut DescriptorEncoder<'_>, kept: &Kept, numbers: &[(Vec<String>, i64)]) -> Result<(), Error> {
+    let (kind, unit) = match kept.kind {
+        Kind::Gauge => (MetricType::Gauge, None),
+        Kind::Counter => (MetricType::Counter, None),
+        Kind::Histogram => (MetricType::Histogram, Some(&Unit::Seconds)),
+    };
+    let mut family = encoder.encode_descriptor(kept.name, kept.help, unit, kind)?;
+    if kept.kind == Kind::Histogram {
+        return encode_histograms(&mut family, kept, numbers);
+    }
+    for (values, n) in numbers {
+        let labels = labels(kept, values);
+        let mut series = family.encode_family(&labels)?;
+        match kept.kind {
+            Kind::Counter => series.encode_counter::<NoLabelSet, u64, f64>(&unsigned(*n), None)?,
+            _ => series.encode_gauge(n)?,
+        }
+    }
+    Ok(())
+}
+
+/// The last label is the bucket: all that have the others in common are one histogram.
+fn encode_histograms(family: &mut MetricEncoder<'_>, kept: &Kept, numbers: &[(Vec<String>, i64)]) -> Result<(), Error> {
+    let alike =
+        |a: &(Vec<String>, i64), b: &(Vec<String>, i64)| a.0.split_last().map(|l| l.1) == b.0.split_last().map(|l| l.1);
+    for histogram in numbers.chunk_by(alike) {
+        let Some((_, values)) = histogram.first().and_then(|(values, _)| values.split_last()) else { continue };
+        let of = |bucket: &str| {
+            let number = histogram.iter().find(|(values, _)| values.last().is_some_and(|last| last == bucket));
+            unsigned(number.map_or(0, |(_, n)| *n))
+        };
+        let buckets: Vec<(f64, u64)> =
+            buckets().map(|(bound, name)| (bound.map_or(f64::INFINITY, |bound| bound as f64), of(&name))).collect();
+        let count = buckets.iter().map(|(_, n)| n).sum();
+        let labels = labels(kept, values);
+        family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(of(SUM) as f64, count, &buckets, None)?;
+    }
+    Ok(())
+}
+
+fn labels<'a>(kept: &Kept, values: &'a [String]) -> Vec<(&'static str, &'a str)> {
+    kept.series.labels().iter().map(|label| label.as_str()).zip(values.iter().map(String::as_str)).collect()
+}
+
+/// Counters never fall below 0.
+fn unsigned(n: i64) -> u64 {
+    u64::try_from(n).unwrap_or(0)
+}
+
+/// The classic form of an OpenMetrics text: families are called as their samples are, units are not told apart, and nothing
+/// marks the end.
+fn classic(open: &str) -> String {
+    let mut text = String::with_capacity(open.len());
+    // The help of a family stands before its type, which decides on its name.
+    let mut help = None;
+    for line in open.lines() {
+        let mut words = line.splitn(4, ' ');
+        let written = match (words.next(), words.next(), words.next(), words.next()) {
+            (Some("#"), Some("HELP"), Some(name), said) => {
+                help = Some((name, said.unwrap_or_default()));
+                Ok(())
+            }
+            (Some("#"), Some("TYPE"), Some(name), Some(kind)) => {
+                let (suffix, kind) = match kind {
+                    "counter" => ("_total", "counter"),
+                    "info" => ("_info", "gauge"),
+                    "unknown" => ("", "untyped"),
+                    same => ("", same),
+                };
+                let said = help.take().filter(|(of, _)| *of == name).map_or("", |(_, said)| said);
+                writeln!(text, "# HELP {name}{suffix} {said}\n# TYPE {name}{suffix} {kind}")
+            }
+            (Some("#"), ..) => Ok(()),
+            _ => writeln!(text, "{line}"),
+        };
+        // A String takes all that is written to it.
+        debug_assert!(written.is_ok());
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::http::header::HeaderValue;
+
+    fn form(accept: &str) -> Option<Form> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT, HeaderValue::from_str(accept).expect("a header"));
+        Form::of(&headers).ok()
+    }
+
+    #[test]
+    fn the_form_is_the_one_that_is_wanted_more() {
+        for open in [
+            "",
+            "*/*",
+            "application/*",
+            "application/openmetrics-text",
+            "text/plain, application/openmetrics-text",
+            "Application/OpenMetrics-Text; version=1.0.0",
+            "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+            "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+        ] {
+            assert_eq!(form(open), Some(Form::Open), "{open}");
+        }
+        for classic in [
+            "text/plain",
+            "text/*",
+            "text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+            "application/openmetrics-text;q=0, */*",
+            "application/openmetrics-text;q=0.4,text/plain;q=0.5",
+        ] {
+            assert_eq!(form(classic), Some(Form::Classic), "{classic}");
+        }
+        for neither in ["application/json", "*/*;q=0", "text/plain;q=0, application/openmetrics-text;q=0, */*"] {
+            assert_eq!(form(neither), None, "{neither}");
+        }
+    }
+
+    #[test]
+    fn the_classic_form_names_families_as_their_samples() {
+        let open = "# HELP a Why.\n# TYPE a counter\na_total{x=\"# TYPE b c\"} 1\n# HELP b_seconds How long.\n# TYPE b_seconds histogram\n\
+                    # UNIT b_seconds seconds\nb_seconds_sum 0.0\n# HELP c What.\n# TYPE c info\nc_info{v=\"1\"} 1\n# EOF\n";
+        let expected = "# HELP a_total Why.\n# TYPE a_total counter\na_total{x=\"# TYPE b c\"} 1\n# HELP b_seconds How long.\n\
+                        # TYPE b_seconds histogram\nb_seconds_sum 0.0\n# HELP c_info What.\n# TYPE c_info gauge\nc_info{v=\"1\"} 1\n";
+        assert_eq!(classic(open), expected);
+    }
+}

@@ -1,0 +1,788 @@
+//! Reports as clients ask for them and see them. What each figure means stands here, beside it.
+
+use deserr::Deserr;
+use jiff::tz::TimeZone;
+use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use crate::audit::wire::Named;
+use crate::http::query::query_part;
+use crate::kernel::fault::{self, Faults};
+use crate::kernel::{AnyId, Currency, FieldError, Instant, Money, Priority, Status};
+use crate::metrics::domain::figures::{
+    AGES_S, Backlog, Duration, Fact, Figures, GroupBy, Kept, Key, Sample, States, Steps, Took, rate,
+};
+use crate::metrics::domain::window::{Interval, Window};
+use crate::metrics::service::reports::{Group, Groups, ToDo};
+use crate::metrics::store::facts::Ask;
+use crate::sla::domain::calendar;
+use crate::sla::domain::clock::ClockState;
+use crate::sla::domain::policy::Target;
+
+/// Which window of time, and by what tickets are grouped.
+#[derive(Debug, Clone, Deserr, IntoParams)]
+#[deserr(error = Faults, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct WindowQuery {
+    /// The beginning of the window; 30 days before its end unless said.
+    #[deserr(default)]
+    #[param(value_type = Option<String>, format = DateTime)]
+    pub from: Option<Instant>,
+    /// The end of the window: the first instant that is not in it any more. Now unless said.
+    #[deserr(default)]
+    #[param(value_type = Option<String>, format = DateTime)]
+    pub to: Option<Instant>,
+    /// By what tickets are grouped, as they are now.
+    #[deserr(default)]
+    #[param(value_type = Option<GroupBy>, inline)]
+    pub group_by: Option<GroupBy>,
+}
+
+impl WindowQuery {
+    /// The window that is meant at `now`.
+    ///
+    /// # Errors
+    /// The fault that it ends before it begins.
+    pub fn window(&self, now: Instant) -> Result<Window, FieldError> {
+        Window::new(self.from, self.to, now)
+    }
+}
+
+/// A time zone by its name in IANA's database; UTC unless said.
+#[derive(Debug, Clone)]
+pub struct Zone(TimeZone);
+
+impl Default for Zone {
+    fn default() -> Self {
+        Self(TimeZone::UTC)
+    }
+}
+
+impl std::str::FromStr for Zone {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        calendar::zone(text).map(Self).ok_or("must be a time zone of the IANA database such as Europe/Oslo")
+    }
+}
+
+fault::deserr_from_str!(Zone);
+
+/// Into which steps a window is cut.
+#[derive(Debug, Clone, Deserr, IntoParams)]
+#[deserr(error = Faults, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct StepsQuery {
+    /// How long a step is, by local time.
+    #[param(value_type = Interval, inline)]
+    pub interval: Interval,
+    /// Whose local time: a name of the IANA time zone database.
+    #[deserr(default)]
+    #[param(value_type = Option<String>, default = "UTC", example = "Europe/Oslo")]
+    pub time_zone: Zone,
+}
+
+impl StepsQuery {
+    /// The edges of the steps of `window`.
+    ///
+    /// # Errors
+    /// The fault that there are too many.
+    pub fn edges(&self, window: Window) -> Result<Vec<Instant>, FieldError> {
+        window.edges(self.interval, &self.time_zone.0)
+    }
+}
+
+/// How long ahead one looks, in seconds: an hour unless told, at most a leap year.
+#[derive(Debug, Clone, Copy)]
+pub struct Ahead(i64);
+
+impl Ahead {
+    /// In seconds.
+    pub fn get(self) -> i64 {
+        self.0
+    }
+}
+
+impl Default for Ahead {
+    fn default() -> Self {
+        Self(3_600)
+    }
+}
+
+impl std::str::FromStr for Ahead {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.parse() {
+            Ok(s @ 0..=31_622_400) => Ok(Self(s)),
+            _ => Err("must be a whole number of seconds from 0 to 31622400"),
+        }
+    }
+}
+
+fault::deserr_from_str!(Ahead);
+
+/// How far ahead one looks, and by what tickets are grouped.
+#[derive(Debug, Clone, Deserr, IntoParams)]
+#[deserr(error = Faults, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct BacklogQuery {
+    /// How many seconds ahead promises are due soon.
+    #[deserr(default)]
+    #[param(value_type = Option<i64>, minimum = 0, maximum = 31622400, default = 3600)]
+    pub due_within_s: Ahead,
+    /// By what tickets are grouped, as they are now.
+    #[deserr(default)]
+    #[param(value_type = Option<GroupBy>, inline)]
+    pub group_by: Option<GroupBy>,
+}
+
+query_part!(WindowQuery);
+query_part!(StepsQuery);
+query_part!(BacklogQuery);
+
+/// Whatever has an id and a name.
+pub type NamedThing = Named<AnyId>;
+
+/// What a group is: something with an id, or a word.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = GroupKey)]
+#[serde(untagged)]
+pub enum KeyBody {
+    /// A team, an assignee or a policy.
+    Named(NamedThing),
+    /// A priority, a type, a channel or a tag.
+    Word(String),
+}
+
+impl KeyBody {
+    fn of(key: Key, name: Option<String>) -> Option<Self> {
+        match key {
+            Key::Id(id) => Some(Self::Named(Named { id, name: name.unwrap_or_default() })),
+            Key::Word(word) => Some(Self::Word(word)),
+            Key::None => None,
+        }
+    }
+}
+
+/// What happened to tickets in a window of time.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Figures)]
+pub struct FiguresBody {
+    /// How many tickets.
+    pub tickets: TicketFigures,
+    /// `tickets.reopened / tickets.resolved`, rounded to six digits; null when none was resolved.
+    #[schema(required, minimum = 0.0, maximum = 1.0)]
+    pub reopen_rate: Option<f64>,
+    /// `tickets.first_contact / tickets.resolved`, rounded to six digits; null when none was resolved.
+    #[schema(required, minimum = 0.0, maximum = 1.0)]
+    pub first_contact_rate: Option<f64>,
+    /// How long it took.
+    pub durations: DurationFigures,
+    /// How often promises of SLA policies were kept.
+    pub sla: SlaFigures,
+    /// Work, and what it cost.
+    pub cost: CostFigures,
+}
+
+/// Numbers of tickets.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TicketFigures {
+    /// Tickets that were opened in the window, by `created_at`.
+    #[schema(minimum = 0)]
+    pub created: i64,
+    /// Tickets that were resolved in the window. Each counts once, at its latest resolution, also when it has come back since.
+    #[schema(minimum = 0)]
+    pub resolved: i64,
+    /// Of those resolved, the ones that came back at any time, before that resolution or since.
+    #[schema(minimum = 0)]
+    pub reopened: i64,
+    /// Of those resolved, the ones that never came back and have at most one public comment by an agent other than the
+    /// requester.
+    #[schema(minimum = 0)]
+    pub first_contact: i64,
+}
+
+/// How long things took.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DurationFigures {
+    /// From the report until somebody began to work on it: of tickets on which work began in the window.
+    pub response: SpreadByHours,
+    /// From the report until an agent first answered in public: of tickets first answered in the window.
+    pub first_reply: SpreadByHours,
+    /// The time in `open`, without all waiting and all time resolved: of tickets resolved in the window, until their latest
+    /// resolution.
+    pub service: SpreadByHours,
+    /// From the report to the latest resolution, minus nothing: of tickets resolved in the window.
+    pub resolution: SpreadByHours,
+}
+
+/// A duration in both kinds of seconds.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SpreadByHours {
+    /// All seconds.
+    pub calendar: SpreadBody,
+    /// Those in working hours, as they were measured when the duration ended.
+    pub business: SpreadBody,
+}
+
+/// How a duration is spread. All but `count` are null when there is none.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Spread)]
+pub struct SpreadBody {
+    /// How many tickets have this duration.
+    #[schema(minimum = 0)]
+    pub count: usize,
+    /// The mean, in seconds, rounded to a thousandth.
+    #[schema(required, minimum = 0.0)]
+    pub mean_s: Option<f64>,
+    /// The median, in seconds: half of the tickets took no longer. Exact, by nearest rank, as are the other percentiles.
+    #[schema(required, minimum = 0)]
+    pub p50_s: Option<i64>,
+    /// 90 percent took no longer, in seconds.
+    #[schema(required, minimum = 0)]
+    pub p90_s: Option<i64>,
+    /// 95 percent took no longer, in seconds.
+    #[schema(required, minimum = 0)]
+    pub p95_s: Option<i64>,
+    /// 99 percent took no longer, in seconds.
+    #[schema(required, minimum = 0)]
+    pub p99_s: Option<i64>,
+    /// The longest, in seconds.
+    #[schema(required, minimum = 0)]
+    pub max_s: Option<i64>,
+}
+
+/// How often promises were kept, by target.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SlaFigures {
+    /// That somebody begins to work on it in time.
+    pub response: AttainmentBody,
+    /// That an agent first answers in public in time.
+    pub first_reply: AttainmentBody,
+    /// That it is solved in time.
+    pub service: AttainmentBody,
+}
+
+/// How often a promise was kept.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Attainment)]
+pub struct AttainmentBody {
+    /// Clocks that were met in the window, and still are: that of a ticket which came back runs again.
+    #[schema(minimum = 0)]
+    pub met: i64,
+    /// Clocks that became breached in the window, until now: at the instant after they were due, also if nothing was written
+    /// then.
+    #[schema(minimum = 0)]
+    pub breached: i64,
+    /// `met / (met + breached)`, rounded to six digits; null when there was neither.
+    #[schema(required, minimum = 0.0, maximum = 1.0)]
+    pub attainment: Option<f64>,
+}
+
+/// Work, and what it cost.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CostFigures {
+    /// The work of all time entries with a `worked_at` in the window, in seconds.
+    #[schema(minimum = 0)]
+    pub work_s: i64,
+    /// As much of it as has no hourly rate, and so no part in `costs`, in seconds.
+    #[schema(minimum = 0)]
+    pub unrated_work_s: i64,
+    /// What the rest of it cost, by currency, in the order of their letters.
+    pub costs: Vec<CostFigure>,
+}
+
+/// What work cost, in one currency.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CostFigure {
+    /// The currency.
+    pub currency: Currency,
+    /// What the work in the window cost, in minor units.
+    #[schema(minimum = 0)]
+    pub total_minor: i64,
+    /// `total_minor / tickets.resolved`, rounded half up to a minor unit; null when none was resolved.
+    #[schema(required, minimum = 0)]
+    pub per_resolved_ticket_minor: Option<i64>,
+}
+
+impl From<&Sample> for SpreadBody {
+    fn from(sample: &Sample) -> Self {
+        let spread = sample.spread();
+        let percentile = |place: usize| spread.map(|spread| spread.percentiles_s[place]);
+        Self {
+            count: sample.count(),
+            mean_s: spread.map(|spread| spread.mean_s),
+            p50_s: percentile(0),
+            p90_s: percentile(1),
+            p95_s: percentile(2),
+            p99_s: percentile(3),
+            max_s: percentile(4),
+        }
+    }
+}
+
+impl From<&Duration> for SpreadByHours {
+    fn from(Duration { calendar, business }: &Duration) -> Self {
+        Self { calendar: calendar.into(), business: business.into() }
+    }
+}
+
+impl From<Kept> for AttainmentBody {
+    fn from(Kept { met, breached }: Kept) -> Self {
+        Self { met, breached, attainment: rate(met, met + breached) }
+    }
+}
+
+impl From<&Figures> for FiguresBody {
+    fn from(figures: &Figures) -> Self {
+        let costs = figures.costs().map(|(currency, total_minor, per_resolved_ticket_minor)| CostFigure {
+            currency,
+            total_minor,
+            per_resolved_ticket_minor,
+        });
+        let Figures { created, resolved, reopened, first_contact, .. } = *figures;
+        Self {
+            tickets: TicketFigures { created, resolved, reopened, first_contact },
+            reopen_rate: rate(reopened, resolved),
+            first_contact_rate: rate(first_contact, resolved),
+            durations: DurationFigures {
+                response: (&figures.response).into(),
+                first_reply: (&figures.first_reply).into(),
+                service: (&figures.service).into(),
+                resolution: (&figures.resolution).into(),
+            },
+            sla: SlaFigures {
+                response: figures.kept(Target::Response).into(),
+                first_reply: figures.kept(Target::FirstReply).into(),
+                service: figures.kept(Target::Service).into(),
+            },
+            cost: CostFigures {
+                work_s: figures.work.work_s,
+                unrated_work_s: figures.work.unrated_work_s,
+                costs: costs.collect(),
+            },
+        }
+    }
+}
+
+/// The figures of a window.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = MetricsSummary, example = json!(SummaryBody::example()))]
+pub struct SummaryBody {
+    /// The first instant of the window.
+    pub from: Instant,
+    /// The first instant after it.
+    pub to: Instant,
+    /// The figures of all tickets that the filters let through, each counted once.
+    pub total: FiguresBody,
+    /// By what tickets are grouped.
+    #[schema(required)]
+    pub group_by: Option<GroupBy>,
+    /// The figures of each group, in the order of their names; null when nothing was asked to be grouped.
+    #[schema(required, max_items = 1000)]
+    pub groups: Option<Vec<GroupFigures>>,
+    /// Whether there are more groups than these: only the largest are here then.
+    pub truncated: bool,
+}
+
+/// The figures of a group.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct GroupFigures {
+    /// Which group; null for tickets without.
+    #[schema(required)]
+    pub key: Option<KeyBody>,
+    /// Its figures.
+    #[serde(flatten)]
+    pub figures: FiguresBody,
+}
+
+impl SummaryBody {
+    /// The answer to `ask`.
+    pub fn of(ask: &Ask, total: Figures, groups: Option<Groups<Figures>>) -> Self {
+        let truncated = groups.as_ref().is_some_and(|groups| groups.truncated);
+        let group = |Group { key, name, about }: Group<Figures>| GroupFigures {
+            key: KeyBody::of(key, name),
+            figures: (&about).into(),
+        };
+        Self {
+            from: ask.window.from,
+            to: ask.window.to,
+            total: (&total).into(),
+            group_by: ask.group,
+            groups: groups.map(|groups| groups.items.into_iter().map(group).collect()),
+            truncated,
+        }
+    }
+
+    fn example() -> Self {
+        let [from, to] = example_day();
+        let group = GroupFigures { key: example_team(), figures: example_figures() };
+        Self {
+            from,
+            to,
+            total: example_figures(),
+            group_by: Some(GroupBy::Team),
+            groups: Some(vec![group]),
+            truncated: false,
+        }
+    }
+}
+
+/// The figures of each step of a window.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = MetricsTimeseries, example = json!(TimeseriesBody::example()))]
+pub struct TimeseriesBody {
+    /// The first instant of the window.
+    pub from: Instant,
+    /// The first instant after it.
+    pub to: Instant,
+    /// How long a step is.
+    pub interval: Interval,
+    /// Whose local time it goes by.
+    #[schema(examples("Europe/Oslo"))]
+    pub time_zone: String,
+    /// By what tickets are grouped.
+    #[schema(required)]
+    pub group_by: Option<GroupBy>,
+    /// One series of all tickets that the filters let through; with `group_by` one of each group, in the order of their names.
+    #[schema(max_items = 1000)]
+    pub series: Vec<Series>,
+    /// Whether there are more groups than these: only the largest are here then.
+    pub truncated: bool,
+}
+
+/// The figures of each step, of all tickets or of one group.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Series {
+    /// Which group; null for tickets without, and when nothing was asked to be grouped.
+    #[schema(required)]
+    pub key: Option<KeyBody>,
+    /// Every step of the window, in order.
+    #[schema(max_items = 2000)]
+    pub points: Vec<Point>,
+}
+
+/// The figures of a step.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Point {
+    /// The first instant of the step.
+    pub from: Instant,
+    /// The first instant after it.
+    pub to: Instant,
+    /// Its figures.
+    #[serde(flatten)]
+    pub figures: FiguresBody,
+}
+
+impl TimeseriesBody {
+    /// The answer to `ask` in steps between `edges`.
+    pub fn of(ask: &Ask, query: &StepsQuery, edges: &[Instant], groups: Groups<Steps>) -> Self {
+        let nothing = Figures::default();
+        let points = |steps: &Steps| {
+            let figures = |step| FiguresBody::from(steps.get(&step).unwrap_or(&nothing));
+            let pairs = edges.iter().zip(edges.iter().skip(1)).enumerate();
+            pairs.map(|(step, (from, to))| Point { from: *from, to: *to, figures: figures(step) }).collect()
+        };
+        let one =
+            |Group { key, name, about }: Group<Steps>| Series { key: KeyBody::of(key, name), points: points(&about) };
+        Self {
+            from: ask.window.from,
+            to: ask.window.to,
+            interval: query.interval,
+            time_zone: query.time_zone.0.iana_name().unwrap_or("UTC").to_owned(),
+            group_by: ask.group,
+            series: groups.items.into_iter().map(one).collect(),
+            truncated: groups.truncated,
+        }
+    }
+
+    fn example() -> Self {
+        let [from, to] = example_day();
+        let series = Series { key: None, points: vec![Point { from, to, figures: example_figures() }] };
+        let time_zone = "Europe/Oslo".to_owned();
+        Self { from, to, interval: Interval::Day, time_zone, group_by: None, series: vec![series], truncated: false }
+    }
+}
+
+/// What there is to do, now.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = MetricsBacklog, example = json!(BacklogBody::example()))]
+pub struct BacklogBody {
+    /// The instant that all of it is about.
+    pub now: Instant,
+    /// How many seconds ahead promises are due soon.
+    #[schema(minimum = 0)]
+    pub due_within_s: i64,
+    /// All tickets that the filters let through, each counted once.
+    pub total: BacklogTotal,
+    /// By what tickets are grouped.
+    #[schema(required)]
+    pub group_by: Option<GroupBy>,
+    /// Each group, in the order of their names; null when nothing was asked to be grouped.
+    #[schema(required, max_items = 1000)]
+    pub groups: Option<Vec<BacklogGroup>>,
+    /// Whether there are more groups or teams than these: only the largest are here then.
+    pub truncated: bool,
+}
+
+/// What there is to do, altogether.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BacklogTotal {
+    /// The figures.
+    #[serde(flatten)]
+    pub figures: BacklogFigures,
+    /// How many of the tickets are in the queue of each team, in the order of their names; last those in none.
+    #[schema(max_items = 1000)]
+    pub by_team: Vec<TeamBacklog>,
+}
+
+/// How many tickets a team has to do.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TeamBacklog {
+    /// Which team; null for tickets in no queue.
+    #[schema(required)]
+    pub key: Option<KeyBody>,
+    /// Tickets that are neither resolved nor closed.
+    #[schema(minimum = 0)]
+    pub open: i64,
+}
+
+/// What there is to do, of a group.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BacklogGroup {
+    /// Which group; null for tickets without.
+    #[schema(required)]
+    pub key: Option<KeyBody>,
+    /// Its figures.
+    #[serde(flatten)]
+    pub figures: BacklogFigures,
+}
+
+/// What there is to do.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BacklogFigures {
+    /// Tickets that are neither resolved nor closed. All others are some of them.
+    #[schema(minimum = 0)]
+    pub open: i64,
+    /// By where they stand.
+    pub by_status: OpenByStatus,
+    /// By how urgent they are.
+    pub by_priority: OpenByPriority,
+    /// By the time since they were reported: the youngest first.
+    #[schema(min_items = 7, max_items = 7)]
+    pub by_age: Vec<AgeBody>,
+    /// When the oldest was reported; null when there is none.
+    #[schema(required)]
+    pub oldest_reported_at: Option<Instant>,
+    /// Those that nobody has.
+    #[schema(minimum = 0)]
+    pub unassigned: i64,
+    /// The promises about them.
+    pub sla: BacklogSla,
+}
+
+/// Tickets by where they stand.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OpenByStatus {
+    /// Nobody has begun to work on them.
+    #[schema(minimum = 0)]
+    pub new: i64,
+    /// Being worked on.
+    #[schema(minimum = 0)]
+    pub open: i64,
+    /// Waiting for the requester.
+    #[schema(minimum = 0)]
+    pub waiting_requester: i64,
+    /// Waiting for somebody else.
+    #[schema(minimum = 0)]
+    pub waiting_third_party: i64,
+}
+
+/// Tickets by how urgent they are.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OpenByPriority {
+    /// Can wait.
+    #[schema(minimum = 0)]
+    pub low: i64,
+    /// The usual.
+    #[schema(minimum = 0)]
+    pub normal: i64,
+    /// Before the usual.
+    #[schema(minimum = 0)]
+    pub high: i64,
+    /// At once.
+    #[schema(minimum = 0)]
+    pub urgent: i64,
+}
+
+/// Tickets of an age.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Age)]
+pub struct AgeBody {
+    /// The least age, in seconds since the report.
+    #[schema(minimum = 0)]
+    pub from_s: i64,
+    /// The least age that is too old, in seconds; null for no bound.
+    #[schema(required, minimum = 0)]
+    pub to_s: Option<i64>,
+    /// How many tickets.
+    #[schema(minimum = 0)]
+    pub tickets: i64,
+}
+
+/// How the promises about tickets stand.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BacklogSla {
+    /// Tickets with at least one clock that is breached.
+    #[schema(minimum = 0)]
+    pub breached: i64,
+    /// Tickets with at least one clock that runs and is due within `due_within_s` seconds.
+    #[schema(minimum = 0)]
+    pub due_within: i64,
+    /// Clocks that promise a response.
+    pub response: StatesBody,
+    /// Clocks that promise a first reply.
+    pub first_reply: StatesBody,
+    /// Clocks that promise a solution.
+    pub service: StatesBody,
+}
+
+/// How many clocks are in each state.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ClockStates)]
+pub struct StatesBody {
+    /// Time counts.
+    #[schema(minimum = 0)]
+    pub running: i64,
+    /// Time does not count now.
+    #[schema(minimum = 0)]
+    pub paused: i64,
+    /// Ended in time.
+    #[schema(minimum = 0)]
+    pub met: i64,
+    /// Did not, for good.
+    #[schema(minimum = 0)]
+    pub breached: i64,
+}
+
+impl From<&States> for StatesBody {
+    fn from(states: &States) -> Self {
+        let count = |state: ClockState| states.get(&state).copied().unwrap_or(0);
+        Self {
+            running: count(ClockState::Running),
+            paused: count(ClockState::Paused),
+            met: count(ClockState::Met),
+            breached: count(ClockState::Breached),
+        }
+    }
+}
+
+impl From<&Backlog> for BacklogFigures {
+    fn from(backlog: &Backlog) -> Self {
+        let status = |status: Status| backlog.by_status.get(&status).copied().unwrap_or(0);
+        let priority = |priority: Priority| backlog.by_priority.get(&priority).copied().unwrap_or(0);
+        let ends = AGES_S.iter().skip(1).map(|to_s| Some(*to_s)).chain([None]);
+        let ages = AGES_S.iter().zip(ends).zip(backlog.by_age);
+        let clocks = |target: Target| StatesBody::from(&backlog.clocks[target as usize]);
+        Self {
+            open: backlog.open,
+            by_status: OpenByStatus {
+                new: status(Status::New),
+                open: status(Status::Open),
+                waiting_requester: status(Status::WaitingRequester),
+                waiting_third_party: status(Status::WaitingThirdParty),
+            },
+            by_priority: OpenByPriority {
+                low: priority(Priority::Low),
+                normal: priority(Priority::Normal),
+                high: priority(Priority::High),
+                urgent: priority(Priority::Urgent),
+            },
+            by_age: ages.map(|((from_s, to_s), tickets)| AgeBody { from_s: *from_s, to_s, tickets }).collect(),
+            oldest_reported_at: backlog.oldest_reported_at,
+            unassigned: backlog.unassigned,
+            sla: BacklogSla {
+                breached: backlog.breached,
+                due_within: backlog.due_within,
+                response: clocks(Target::Response),
+                first_reply: clocks(Target::FirstReply),
+                service: clocks(Target::Service),
+            },
+        }
+    }
+}
+
+impl BacklogBody {
+    /// What there is to do at `now`.
+    pub fn of(now: Instant, query: &BacklogQuery, to_do: ToDo) -> Self {
+        let ToDo { total, by_team, groups } = to_do;
+        let truncated = by_team.truncated || groups.as_ref().is_some_and(|groups| groups.truncated);
+        let team = |Group { key, name, about }: Group<i64>| TeamBacklog { key: KeyBody::of(key, name), open: about };
+        let group = |Group { key, name, about }: Group<Backlog>| BacklogGroup {
+            key: KeyBody::of(key, name),
+            figures: (&about).into(),
+        };
+        let by_team = by_team.items.into_iter().map(team).collect();
+        Self {
+            now,
+            due_within_s: query.due_within_s.get(),
+            total: BacklogTotal { figures: (&total).into(), by_team },
+            group_by: query.group_by,
+            groups: groups.map(|groups| groups.items.into_iter().map(group).collect()),
+            truncated,
+        }
+    }
+
+    fn example() -> Self {
+        let now = example_day()[1];
+        let mut backlog = Backlog::default();
+        backlog.add(
+            &crate::metrics::domain::figures::Waiting {
+                status: Status::Open,
+                priority: Priority::High,
+                reported_at: now.plus_s(-7_200),
+                assigned: true,
+                clocks: vec![(Target::Response, ClockState::Met), (Target::Service, ClockState::Running)],
+                due: true,
+            },
+            now,
+        );
+        let by_team = vec![TeamBacklog { key: example_team(), open: 1 }];
+        let total = BacklogTotal { figures: (&backlog).into(), by_team };
+        Self { now, due_within_s: 3_600, total, group_by: None, groups: None, truncated: false }
+    }
+}
+
+/// A Monday in Oslo.
+fn example_day() -> [Instant; 2] {
+    [1_772_406_000, 1_772_492_400].map(|s| Instant::EPOCH.plus_s(s))
+}
+
+fn example_team() -> Option<KeyBody> {
+    let id = AnyId(Uuid::from_u128(0x019a_2f4e_7c1b_7d3e_8f00_0000_0000_000c));
+    KeyBody::of(Key::Id(id), Some("Facilities".to_owned()))
+}
+
+fn example_figures() -> FiguresBody {
+    let took = |calendar_s, business_s| Took::of(Some(calendar_s), Some(business_s));
+    let cost = "EUR".parse().ok().map(|currency| Money { amount_minor: 3_750, currency });
+    let mut figures = Figures::default();
+    for fact in [
+        Fact::Created,
+        Fact::Created,
+        Fact::Started(took(210, 210)),
+        Fact::Replied(took(600, 600)),
+        Fact::Resolved {
+            reopened: false,
+            first_contact: true,
+            service: took(5_400, 3_600),
+            resolution: took(9_000, 3_810),
+        },
+        Fact::Met(Target::Response),
+        Fact::Breached(Target::Service),
+        Fact::Worked { work_s: 1_500, cost },
+    ] {
+        figures.add(&fact);
+    }
+    (&figures).into()
+}
