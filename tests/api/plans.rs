@@ -130,10 +130,8 @@ async fn lists_by_clocks_read_an_index_and_not_all_tickets() {
             LISTENING.store(false, Ordering::SeqCst);
             let heard: Vec<_> = HEARD.lock().unwrap().drain(..).collect();
             // Other tests run meanwhile; the limit comes last, and is that of no other.
-            let last =
-                [" ", "[", "("].map(|before| format!("{before}{}{}]", LIMIT + 1, if before == "(" { ")" } else { "" }));
-            let own =
-                heard.iter().find(|sql| sql.contains("ticket_clocks") && last.iter().any(|last| sql.ends_with(last)));
+            let last = regex::Regex::new(&format!(r"\b{}\)?\]$", LIMIT + 1)).unwrap();
+            let own = heard.iter().find(|sql| sql.contains("ticket_clocks") && last.is_match(sql));
             let own = own.unwrap_or_else(|| panic!("no statement has this limit: {heard:?}"));
             let plan = plan(&desk, &typed(own, engine)).await;
             for table in ["tickets", "ticket_clocks"] {
