@@ -123,6 +123,22 @@ impl Db {
         }
     }
 
+    /// Runs queries that change nothing and all see the same state, that of the first of them: for reports. May take its
+    /// time, and keeps nobody waiting.
+    ///
+    /// # Errors
+    /// What `work` gives, or `unavailable` when there is no connection to be had.
+    pub async fn snapshot<T, F>(&self, work: F) -> Result<T, Problem>
+    where
+        T: Send + 'static,
+        F: AsyncFn(&mut Conn) -> Result<T, Problem> + Send + 'static,
+    {
+        match &self.engine {
+            Engine::Sqlite(sqlite) => sqlite.snapshot(work).await,
+            Engine::Postgres(postgres) => postgres.snapshot(&work).await,
+        }
+    }
+
     /// Runs `work` in one transaction: all of it is on disk when this gives `Ok`, and none of it otherwise. `work` may
     /// run more than once and must wait for nothing but its database.
     ///

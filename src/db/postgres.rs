@@ -88,6 +88,11 @@ impl Postgres {
         work(&mut conn).await
     }
 
+    /// Runs `work` in a transaction that cannot write and sees one state throughout. It loses against nobody.
+    pub async fn snapshot<T>(&self, work: &impl AsyncFn(&mut Conn) -> Result<T, Problem>) -> Result<T, Problem> {
+        self.transaction(work, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
+    }
+
     /// Runs `work` in a transaction of isolation REPEATABLE READ: whoever loses against another starts again, so
     /// that `work` may read, judge and write without locking.
     pub async fn write<T>(
@@ -97,7 +102,7 @@ impl Postgres {
     ) -> Result<T, Problem> {
         let mut attempt = 1;
         loop {
-            match self.transaction(work, company).await {
+            match self.transaction(work, company.begin()).await {
                 Err(problem) if problem.is_transient() && attempt < ATTEMPTS => attempt += 1,
                 outcome => return outcome,
             }
@@ -107,11 +112,11 @@ impl Postgres {
     async fn transaction<T>(
         &self,
         work: &impl AsyncFn(&mut Conn) -> Result<T, Problem>,
-        company: Company,
+        begin: &str,
     ) -> Result<T, Problem> {
         let mut conn = self.connection().await?;
         let Line::Postgres(pooled) = &mut conn.line else { unreachable!("the pool is PostgreSQL's") };
-        AnsiTransactionManager::begin_transaction_sql(&mut ***pooled, company.begin()).await?;
+        AnsiTransactionManager::begin_transaction_sql(&mut ***pooled, begin).await?;
         let outcome = work(&mut conn).await;
         let Line::Postgres(pooled) = &mut conn.line else { unreachable!("the pool is PostgreSQL's") };
         match outcome {

@@ -100,14 +100,37 @@ impl Sqlite {
     /// Runs `work` in place on a connection of its own that cannot write.
     pub async fn read<T>(&self, work: &impl AsyncFn(&mut Conn) -> Result<T, Problem>) -> Result<T, Problem> {
         let _working = Counted::on(&self.activity.reading);
-        let free = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut conn = match free {
-            Some(conn) => conn,
-            None => connect(&self.path, true, &self.kept)?,
-        };
+        let mut conn = self.reader()?;
         let result = work(&mut conn).await;
         self.readers.lock().unwrap_or_else(PoisonError::into_inner).push(conn);
         result
+    }
+
+    /// Runs `work` on a thread for what takes long, on a connection that cannot write, in one transaction: in WAL mode
+    /// it sees the state of its first query throughout, and keeps no writer waiting.
+    pub async fn snapshot<T, F>(self: &Arc<Self>, work: F) -> Result<T, Problem>
+    where
+        T: Send + 'static,
+        F: AsyncFn(&mut Conn) -> Result<T, Problem> + Send + 'static,
+    {
+        let sqlite = self.clone();
+        let running = tokio::task::spawn_blocking(move || {
+            let _working = Counted::on(&sqlite.activity.reading);
+            let mut conn = sqlite.reader()?;
+            now(conn.batch("BEGIN DEFERRED"))?;
+            let outcome = work(&mut conn).now_or_never();
+            // There is nothing to undo. A connection that cannot end its transaction is dropped, and others take its place.
+            now(conn.batch("ROLLBACK"))?;
+            sqlite.readers.lock().unwrap_or_else(PoisonError::into_inner).push(conn);
+            outcome
+                .unwrap_or_else(|| Err(Problem::internal("work in a snapshot must wait for nothing but its database")))
+        });
+        running.await.map_err(Problem::internal)?
+    }
+
+    fn reader(&self) -> Result<Conn, Problem> {
+        let free = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        free.map_or_else(|| connect(&self.path, true, &self.kept), Ok)
     }
 
     /// Runs `work` on the writer thread within a savepoint and answers when it is on disk.
