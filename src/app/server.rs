@@ -41,6 +41,7 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
     config
         .configure(crate::auth::routes::routes)
         .configure(crate::people::routes::routes)
+        .configure(crate::sla::routes::routes)
         .configure(crate::tickets::routes::routes)
         .configure(crate::comments::routes::routes)
         .configure(crate::time_entries::routes::routes)

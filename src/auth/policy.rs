@@ -61,7 +61,9 @@ permissions! {
     ReadTeams: Some(Scope::TicketsRead), STAFF;
     /// Read the numbers about all tickets and about the service itself.
     ReadMetrics: Some(Scope::MetricsRead), STAFF;
-    /// Set up people, teams and service accounts; redact comments.
+    /// See what is promised: calendars and SLA policies.
+    ReadSla: Some(Scope::TicketsRead), STAFF;
+    /// Set up people, teams, service accounts, calendars and SLA policies; redact comments.
     Administer: Some(Scope::Admin), ADMINS;
 }
 

@@ -69,28 +69,52 @@ impl Call {
     where
         F: AsyncFn(&mut Conn) -> Answer + Send + 'static,
     {
+        self.carry_out(who, work, false).await
+    }
+
+    /// As [`create`](Self::create), while no other write is at work: for the configuration that other writes rely on.
+    ///
+    /// # Errors
+    /// As those of [`create`](Self::create).
+    pub async fn create_alone<F>(&self, who: PrincipalId, work: F) -> Answer
+    where
+        F: AsyncFn(&mut Conn) -> Answer + Send + 'static,
+    {
+        self.carry_out(who, work, true).await
+    }
+
+    async fn carry_out<F>(&self, who: PrincipalId, work: F, alone: bool) -> Answer
+    where
+        F: AsyncFn(&mut Conn) -> Answer + Send + 'static,
+    {
         let Some(key) = self.idempotency_key()? else {
-            return self.db().write(work).await;
+            return self.write(work, alone).await;
         };
         let sealer = self.state().sealer.clone();
         let fingerprints = sealer.fingerprints(&[self.target().as_bytes(), b"\n", &self.bytes()].concat());
         let now = self.now();
         let _entry = self.state().in_flight.enter((who, key.clone()))?;
-        self.db()
-            .write(async move |tx| {
-                lock(tx, who, &key).await?;
-                if let Some(row) = find(tx, who, &key).await? {
-                    if row.created_at.plus_s(KEPT_S) > now {
-                        return replay(row, &fingerprints, &sealer);
-                    }
-                    forget(tx, who, &key).await?;
+        let once = async move |tx: &mut Conn| {
+            lock(tx, who, &key).await?;
+            if let Some(row) = find(tx, who, &key).await? {
+                if row.created_at.plus_s(KEPT_S) > now {
+                    return replay(row, &fingerprints, &sealer);
                 }
-                let reply = work(tx).await?;
-                let fingerprint = <[String]>::first(&fingerprints).cloned().unwrap_or_default();
-                remember(tx, seal(&reply, who, &key, fingerprint, now, &sealer)?).await?;
-                Ok(reply)
-            })
-            .await
+                forget(tx, who, &key).await?;
+            }
+            let reply = work(tx).await?;
+            let fingerprint = <[String]>::first(&fingerprints).cloned().unwrap_or_default();
+            remember(tx, seal(&reply, who, &key, fingerprint, now, &sealer)?).await?;
+            Ok(reply)
+        };
+        self.write(once, alone).await
+    }
+
+    async fn write<F>(&self, work: F, alone: bool) -> Answer
+    where
+        F: AsyncFn(&mut Conn) -> Answer + Send + 'static,
+    {
+        if alone { self.db().write_alone(work).await } else { self.db().write(work).await }
     }
 
     fn idempotency_key(&self) -> Result<Option<String>, Problem> {

@@ -2,4 +2,7 @@
 
 pub mod calendar;
 pub mod clock;
+pub mod explain;
+pub mod policies;
 pub mod policy;
+pub mod preview;

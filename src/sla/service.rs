@@ -1,6 +1,14 @@
 //! The use cases of clocks: they follow what happens to tickets, and what is configured.
 
+mod explain;
+mod policies;
+
 use uuid::Uuid;
+
+pub use explain::explain;
+pub use policies::{
+    change_policy, create_policy, delete_policy, list_policies, list_policy_versions, preview_policy, read_policy,
+};
 
 use super::domain::clock::{Facts, Occasion, Times};
 use super::domain::policy::Almanac;
@@ -37,7 +45,8 @@ pub async fn follow(tx: &mut Conn, before: &Facts, after: &Facts, now: Instant) 
     let mut times = was.clone();
     times.step(after.status, now);
     times.timeline.first_replied_at = after.first_replied_at;
-    times.judge(&after.traits, &book, &almanac, Occasion::Ticket, now);
+    let occasion = if before.traits == after.traits { Occasion::Step } else { Occasion::Ticket };
+    times.judge(&after.traits, &book, &almanac, occasion, now);
     if times == was { Ok(()) } else { clocks::update(tx, after.number, &times).await }
 }
 

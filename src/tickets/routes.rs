@@ -13,10 +13,17 @@ use crate::db::Conn;
 use crate::http::query::PageQuery;
 use crate::http::{Answer, Call, Page, Reply};
 use crate::kernel::EventId;
+use crate::sla::wire::explain::TicketSlaBody;
 
 /// Registers the endpoints of this room.
 pub fn routes(config: &mut ServiceConfig<'_>) {
-    config.service(list_tickets).service(create_ticket).service(get_ticket).service(update_ticket).service(list_events);
+    config
+        .service(list_tickets)
+        .service(create_ticket)
+        .service(get_ticket)
+        .service(update_ticket)
+        .service(list_events)
+        .service(get_ticket_sla);
 }
 
 /// List tickets.
@@ -130,4 +137,21 @@ async fn list_events(who: Allowed<ReadTickets>, call: Call) -> Answer {
         })
         .await?;
     Page::reply(&call, query.limit, "events", rows, |row| row.id, EventBody::from)
+}
+
+/// Explain a ticket's clocks.
+///
+/// Where their time went, what each stretch of it counted for, and which version of which policy and calendar judges them.
+/// The segments of a clock begin with the report and end with the clock, or now.
+#[utoipa::path(
+    operation_id = "get_ticket_sla", tag = "tickets", security(("bearer" = ["tickets:read"])),
+    params(("id" = String, Path, description = "The ticket's id or number.", example = "4711")),
+    responses((status = 200, description = "Why its clocks stand as they do.", body = TicketSlaBody))
+)]
+#[get("/v1/tickets/{id}/sla")]
+async fn get_ticket_sla(who: Allowed<ReadTickets>, call: Call) -> Answer {
+    call.no_query()?;
+    let which: TicketRef = call.path("id")?;
+    let sla = call.db().read(async |conn| service::explain(conn, &who.reach(), which, call.now()).await).await?;
+    Reply::ok(&sla)
 }

@@ -12,6 +12,7 @@ use crate::http::call::IfMatch;
 use crate::kernel::fields::{Fields, LARGEST_B};
 use crate::kernel::{Clock, Code, FieldError, Instant, Patch, PrincipalId, Problem, TeamId};
 use crate::sla::domain::policy::Almanac;
+use crate::sla::wire::explain::{SlaTicket, TicketSlaBody};
 use crate::{people, sla};
 
 /// How many tickets one transaction closes.
@@ -25,6 +26,16 @@ pub async fn read(conn: &mut Conn, reach: &Reach, which: TicketRef, now: Instant
     let row = store::find_named(conn, reach, which).await?;
     let almanac = sla::store::book::almanac(conn, row.times.calendars()).await?;
     Ok(TicketBody::of(row, &almanac, now))
+}
+
+/// Why the clocks of the ticket `which` stand as they do at `now`.
+///
+/// # Errors
+/// `not_found`.
+pub async fn explain(conn: &mut Conn, reach: &Reach, which: TicketRef, now: Instant) -> Result<TicketSlaBody, Problem> {
+    let row = store::find_named(conn, reach, which).await?;
+    let ticket = SlaTicket { id: row.ticket.id, number: row.ticket.number };
+    sla::service::explain(conn, ticket, &row.times, now).await
 }
 
 /// A page of tickets, and the calendars of their clocks.

@@ -5,6 +5,7 @@
 mod support;
 
 mod auth;
+mod clocks;
 mod comments;
 mod conventions;
 mod document;
@@ -13,6 +14,8 @@ mod issuers;
 mod janitor;
 mod matrix;
 mod people;
+mod plans;
+mod policies;
 mod prometheus;
 mod start;
 mod tickets;

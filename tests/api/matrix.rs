@@ -66,6 +66,14 @@ const RULES: &[(&str, Rule)] = &[
     ("delete_service_account", Rule::Admin),
     ("rotate_service_account_secret", Rule::Admin),
     ("scrape_metrics", Rule::Staff("metrics:read")),
+    ("get_ticket_sla", Rule::Own("tickets:read")),
+    ("list_sla_policies", Rule::Staff("tickets:read")),
+    ("get_sla_policy", Rule::Staff("tickets:read")),
+    ("list_sla_policy_versions", Rule::Staff("tickets:read")),
+    ("create_sla_policy", Rule::Admin),
+    ("update_sla_policy", Rule::Admin),
+    ("delete_sla_policy", Rule::Admin),
+    ("preview_sla_policy", Rule::Admin),
 ];
 
 /// Operations that have rules of their own, tested elsewhere. May only shrink.
@@ -205,6 +213,13 @@ async fn path_and_body(
             }
         }
     }
+    let targets = json!([{ "target": "response", "target_s": 60, "hours": "calendar" }]);
+    if path.contains("/sla/policies/{id}") {
+        let policy =
+            json!({ "name": format!("policy {nth}"), "condition": { "tags": ["none has it"] }, "targets": targets });
+        let made = desk.post("/v1/sla/policies").by(&world.admin).json(&policy).expect(201).await;
+        path = path.replace("{id}", made.body["id"].as_str().unwrap());
+    }
     let body = match operation {
         "create_ticket" => Some(json!({ "subject": "s" })),
         "update_ticket" => Some(json!({ "subject": "changed" })),
@@ -216,6 +231,10 @@ async fn path_and_body(
         "create_team" => Some(json!({ "name": format!("new team {nth}") })),
         "update_team" => Some(json!({ "description": "changed" })),
         "create_service_account" => Some(json!({ "name": format!("new {nth}"), "scopes": ["admin"] })),
+        "create_sla_policy" => Some(json!({ "name": format!("new policy {nth}"), "targets": targets })),
+        "update_sla_policy" => Some(json!({ "position": 9 })),
+        "preview_sla_policy" => Some(json!({ "policy": { "name": "Draft", "targets": targets },
+            "from": "2026-03-01T00:00:00Z", "to": "2026-03-03T00:00:00Z" })),
         "update_service_account" => Some(json!({ "name": format!("changed {nth}") })),
         _ => None,
     };
@@ -287,13 +306,13 @@ on_both! {
     /// Who may not is told so before the body is looked at.
     async fn authentication_is_judged_before_the_body(desk) {
         let requester = desk.requester().await;
-        for path in ["/v1/tickets", "/v1/users", "/v1/teams", "/v1/service-accounts"] {
+        for path in ["/v1/tickets", "/v1/users", "/v1/teams", "/v1/service-accounts", "/v1/sla/policies", "/v1/sla/policies/preview"] {
             for body in ["{", "{\"nope\": 1}"] {
                 desk.post(path).raw("application/json", body).refused(401, "unauthenticated").await;
             }
             desk.post(path).raw("text/plain", vec![b'x'; 600_000]).refused(401, "unauthenticated").await;
         }
-        for path in ["/v1/users", "/v1/teams", "/v1/service-accounts"] {
+        for path in ["/v1/users", "/v1/teams", "/v1/service-accounts", "/v1/sla/policies", "/v1/sla/policies/preview"] {
             desk.post(path).by(&requester).raw("application/json", "{").refused(403, "forbidden").await;
         }
     }

@@ -73,6 +73,18 @@ impl TestClock {
         self.0.fetch_add(s * 1_000_000, Ordering::SeqCst);
     }
 
+    /// Lets `us` microseconds pass.
+    pub fn pass_us(&self, us: i64) {
+        self.0.fetch_add(us, Ordering::SeqCst);
+    }
+
+    /// Lets time pass until `instant`, such as `2026-03-02T10:00:00Z`.
+    pub fn go_to(&self, instant: &str) {
+        let instant: Instant = instant.parse().unwrap();
+        assert!(instant >= self.now(), "time does not go back to {instant}");
+        self.0.store(instant.micros(), Ordering::SeqCst);
+    }
+
     pub fn clock(&self) -> Clock {
         let source = self.clone();
         Clock::new(move || source.now())

@@ -276,8 +276,10 @@ pub struct Facts {
 /// Why the clocks of a ticket are judged anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Occasion {
-    /// Something happened to the ticket: the promise that fits now holds from its zero.
+    /// The ticket is another one than before, or new: the promise that fits now holds from its zero.
     Ticket,
+    /// The ticket took a step or was answered: what ended without a promise stays so.
+    Step,
     /// Policies or calendars have changed: what has ended is not judged by what came later.
     Configuration,
 }
@@ -323,7 +325,7 @@ impl Times {
                     Some(clock.recounted(&measure, &self.timeline))
                 }
                 Some(clock) if clock.state() == ClockState::Met && end.is_some() => Some(clock),
-                None if end.is_some() && occasion == Occasion::Configuration => None,
+                None if end.is_some() && occasion != Occasion::Ticket => None,
                 _ => {
                     let pledge = book.pledge(policy?, *target, ticket.priority)?;
                     let measure = book.almanac.measure(&pledge);

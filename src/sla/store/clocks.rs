@@ -1,12 +1,14 @@
 //! The times of tickets: one row each.
 
+use diesel::dsl::sql;
 use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Bool};
 use diesel_async::RunQueryDsl;
 use serde_json::json;
 
 use crate::db::schema::{ticket_clocks, tickets};
 use crate::db::{Conn, on_each};
-use crate::kernel::sql::Json;
+use crate::kernel::sql::{Json, Moment};
 use crate::kernel::{Channel, Instant, PolicyId, Priority, Problem, Status, TeamId, TicketType};
 use crate::sla::domain::clock::{Clock, Facts, Measured, Timeline, Times};
 use crate::sla::domain::policy::{Target, Traits};
@@ -123,33 +125,84 @@ pub async fn update(tx: &mut Conn, ticket_number: i64, times: &Times) -> Result<
 type FactsRow =
     ((i64, Instant, Status, Option<Instant>), (Option<TeamId>, Priority, TicketType, Channel, Json), Stored);
 
+/// What the rules ask of tickets, with their times.
+macro_rules! facts {
+    () => {
+        tickets::table.inner_join(ticket_clocks::table).select((
+            (tickets::number, tickets::reported_at, tickets::status, tickets::first_replied_at),
+            (tickets::team_id, tickets::priority, tickets::kind, tickets::channel, tickets::tags),
+            Stored::as_select(),
+        ))
+    };
+}
+
+fn read(row: FactsRow) -> Result<(Facts, Times), Problem> {
+    let ((number, reported_at, status, first_replied_at), (team_id, priority, kind, channel, tags), stored) = row;
+    let tags = serde_json::from_value(tags.0).map_err(Problem::internal)?;
+    let traits = Traits { team_id, priority, kind, channel, tags };
+    let times = stored.times(reported_at, first_replied_at)?;
+    Ok((Facts { number, reported_at, status, first_replied_at, traits }, times))
+}
+
 /// At most `most` tickets that are not closed, from behind `after` on, in the order of their numbers.
 ///
 /// # Errors
 /// When the database is away.
 pub async fn unclosed(tx: &mut Conn, after: i64, most: i64) -> Result<Vec<(Facts, Times)>, Problem> {
     let rows: Vec<FactsRow> = on_each!(tx, |c| {
-        tickets::table
-            .inner_join(ticket_clocks::table)
+        facts!()
             .filter(tickets::status.ne(Status::Closed).and(tickets::number.gt(after)))
             .order(tickets::number)
             .limit(most)
-            .select((
-                (tickets::number, tickets::reported_at, tickets::status, tickets::first_replied_at),
-                (tickets::team_id, tickets::priority, tickets::kind, tickets::channel, tickets::tags),
-                Stored::as_select(),
-            ))
             .load(c)
             .await
     })?;
-    rows.into_iter()
-        .map(|((number, reported_at, status, first_replied_at), (team_id, priority, kind, channel, tags), stored)| {
-            let tags = serde_json::from_value(tags.0).map_err(Problem::internal)?;
-            let traits = Traits { team_id, priority, kind, channel, tags };
-            let times = stored.times(reported_at, first_replied_at)?;
-            Ok((Facts { number, reported_at, status, first_replied_at, traits }, times))
-        })
-        .collect()
+    rows.into_iter().map(read).collect()
+}
+
+/// Whether more than `most` tickets were created from `from` on and before `to`.
+///
+/// # Errors
+/// When the database is away.
+pub async fn more_created_than(conn: &mut Conn, from: Instant, to: Instant, most: i64) -> Result<bool, Problem> {
+    let within = tickets::created_at.ge(from).and(tickets::created_at.lt(to));
+    let next = tickets::table.filter(within).order((tickets::created_at, tickets::number)).offset(most).limit(1);
+    let found: Option<i64> = on_each!(conn, |c| next.select(tickets::number).first(c).await).optional()?;
+    Ok(found.is_some())
+}
+
+/// The place of a ticket in the order of creation.
+pub type CreatedKey = (Instant, i64);
+
+/// At most `most` tickets that were created before `to`, from behind the key `after` on, in the order of their creation;
+/// and the key of the last one.
+///
+/// # Errors
+/// When the database is away.
+pub async fn created_between(
+    conn: &mut Conn,
+    after: CreatedKey,
+    to: Instant,
+    most: i64,
+) -> Result<(Vec<(Facts, Times)>, Option<CreatedKey>), Problem> {
+    let keys: Vec<CreatedKey> = on_each!(conn, |c| {
+        let behind = sql::<Bool>("(created_at, number) > (")
+            .bind::<Moment, _>(after.0)
+            .sql(", ")
+            .bind::<BigInt, _>(after.1)
+            .sql(")");
+        tickets::table
+            .filter(tickets::created_at.lt(to))
+            .filter(behind)
+            .order((tickets::created_at, tickets::number))
+            .limit(most)
+            .select((tickets::created_at, tickets::number))
+            .load(c)
+            .await
+    })?;
+    let numbers: Vec<i64> = keys.iter().map(|(_, number)| *number).collect();
+    let rows: Vec<FactsRow> = on_each!(conn, |c| facts!().filter(tickets::number.eq_any(numbers)).load(c).await)?;
+    Ok((rows.into_iter().map(read).collect::<Result<_, _>>()?, keys.last().copied()))
 }
 
 /// Everybody sees the clocks of a ticket, so a change of them is one of the ticket.

@@ -1,0 +1,161 @@
+//! The endpoints of policies.
+
+use actix_web::{delete, get, patch, post};
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use crate::auth::policy::{Administer, Allowed, ReadSla};
+use crate::http::{Answer, Call, Page, PageQuery, Reply};
+use crate::kernel::PolicyId;
+use crate::sla::domain::policies::{NewPolicy, PolicyChange};
+use crate::sla::service;
+use crate::sla::wire::policies::{
+    NewPolicyBody, PolicyBody, PolicyPatch, PolicyVersionBody, PreviewBody, PreviewRequest,
+};
+
+/// What a cursor of the list is bound to.
+const LIST: &str = "policies";
+
+/// Registers the endpoints of policies.
+pub fn routes(config: &mut ServiceConfig<'_>) {
+    config
+        .service(list_sla_policies)
+        .service(create_sla_policy)
+        .service(preview_sla_policy)
+        .service(get_sla_policy)
+        .service(update_sla_policy)
+        .service(delete_sla_policy)
+        .service(list_sla_policy_versions);
+}
+
+/// List SLA policies.
+///
+/// By position, the older one first where two have the same: the first one whose condition holds is a ticket's policy.
+#[utoipa::path(
+    operation_id = "list_sla_policies", tag = "sla", security(("bearer" = ["tickets:read"])), params(PageQuery),
+    responses((status = 200, description = "A page of policies.", body = Page<PolicyBody>,
+        headers(("Link" = String, description = "`rel=\"next\"`: the address of the next page."))))
+)]
+#[get("/v1/sla/policies")]
+async fn list_sla_policies(_who: Allowed<ReadSla>, call: Call) -> Answer {
+    let query: PageQuery = call.query()?;
+    let after = query.cursor.as_ref().map(|cursor| cursor.open(LIST)).transpose()?;
+    let policies = call.db().read(async |conn| service::list_policies(conn, after, query.limit).await).await?;
+    Page::reply(&call, query.limit, LIST, policies, |one| (one.definition.position, one.id), PolicyBody::from)
+}
+
+/// Make an SLA policy.
+///
+/// It holds at once, for all clocks that have not ended, each from its ticket's report on. What has ended is not judged by
+/// it. There are at most 100 policies.
+#[utoipa::path(
+    operation_id = "create_sla_policy", tag = "sla", security(("bearer" = ["admin"])), request_body = NewPolicyBody,
+    extensions(("x-problems" = json!(["conflict"]))),
+    responses((status = 201, description = "The policy.", body = PolicyBody, headers(
+        ("ETag" = String, description = "The policy's version."),
+        ("Location" = String, description = "Where the policy is."))))
+)]
+#[post("/v1/sla/policies")]
+async fn create_sla_policy(who: Allowed<Administer>, call: Call) -> Answer {
+    call.no_query()?;
+    let new = NewPolicy::from(call.body::<NewPolicyBody>().await?);
+    let act = who.act(&call);
+    call.create_alone(who.who().id, async move |tx| {
+        let policy = PolicyBody::from(service::create_policy(tx, new.clone(), &act).await?);
+        Reply::created(&policy, policy.version, format!("/v1/sla/policies/{}", policy.id))
+    })
+    .await
+}
+
+/// Try an SLA policy on tickets of the past.
+///
+/// Judges a draft against the tickets that were created in a window, as if it had held since each was reported, and shows
+/// beside it how the clocks that they have stand. Tickets are matched as they are now. Nothing changes.
+#[utoipa::path(
+    operation_id = "preview_sla_policy", tag = "sla", security(("bearer" = ["admin"])), request_body = PreviewRequest,
+    responses((status = 200, description = "What the draft would have promised, and kept.", body = PreviewBody))
+)]
+#[post("/v1/sla/policies/preview")]
+async fn preview_sla_policy(_who: Allowed<Administer>, call: Call) -> Answer {
+    call.no_query()?;
+    let PreviewRequest { policy, from, to } = call.body().await?;
+    let seen = service::preview_policy(call.db(), &policy.into(), from, to, call.now()).await?;
+    Reply::ok(&PreviewBody::from(seen))
+}
+
+/// Read an SLA policy.
+#[utoipa::path(
+    operation_id = "get_sla_policy", tag = "sla", security(("bearer" = ["tickets:read"])),
+    description = "For agents, admins and service accounts.",
+    params(("id" = PolicyId, Path, description = "The policy's id.")),
+    responses((status = 200, description = "The policy.", body = PolicyBody,
+        headers(("ETag" = String, description = "The policy's version."))))
+)]
+#[get("/v1/sla/policies/{id}")]
+async fn get_sla_policy(_who: Allowed<ReadSla>, call: Call) -> Answer {
+    let id: PolicyId = call.path("id")?;
+    call.no_query()?;
+    let policy = PolicyBody::from(call.db().read(async |conn| service::read_policy(conn, id).await).await?);
+    Reply::resource(&policy, policy.version)
+}
+
+/// Change an SLA policy.
+///
+/// A JSON merge patch: what is not mentioned stays, null empties. Each list of `condition` is replaced for itself, and
+/// `targets` are replaced whole. Clocks that have not ended take the new version at once, from their tickets' reports on;
+/// those that have ended keep the one that judged them. A patch that changes nothing leaves the version as it is.
+#[utoipa::path(
+    operation_id = "update_sla_policy", tag = "sla", security(("bearer" = ["admin"])),
+    params(("id" = PolicyId, Path, description = "The policy's id.")),
+    request_body(content((PolicyPatch = "application/merge-patch+json"), (PolicyPatch = "application/json"))),
+    extensions(("x-problems" = json!(["conflict"]))),
+    responses((status = 200, description = "The policy as it is now.", body = PolicyBody,
+        headers(("ETag" = String, description = "The policy's version."))))
+)]
+#[patch("/v1/sla/policies/{id}")]
+async fn update_sla_policy(who: Allowed<Administer>, call: Call) -> Answer {
+    let id: PolicyId = call.path("id")?;
+    call.no_query()?;
+    let (condition, act) = (call.precondition()?, who.act(&call));
+    let change = PolicyChange::from(call.patch::<PolicyPatch>().await?);
+    let write = async move |tx: &mut _| service::change_policy(tx, id, change.clone(), &condition, &act).await;
+    let policy = PolicyBody::from(call.db().write_alone(write).await?);
+    Reply::resource(&policy, policy.version)
+}
+
+/// Remove an SLA policy.
+///
+/// Clocks that have not ended take the promise of the next policy whose condition holds, or are gone. Those that have ended
+/// keep the version that judged them.
+#[utoipa::path(
+    operation_id = "delete_sla_policy", tag = "sla", security(("bearer" = ["admin"])),
+    params(("id" = PolicyId, Path, description = "The policy's id.")),
+    responses((status = 204, description = "The policy is gone."))
+)]
+#[delete("/v1/sla/policies/{id}")]
+async fn delete_sla_policy(who: Allowed<Administer>, call: Call) -> Answer {
+    let id: PolicyId = call.path("id")?;
+    call.no_query()?;
+    let (condition, act) = (call.precondition()?, who.act(&call));
+    call.db().write_alone(async move |tx| service::delete_policy(tx, id, &condition, &act).await).await?;
+    Ok(Reply::no_content())
+}
+
+/// List the versions of an SLA policy.
+///
+/// Oldest first; the last one is what holds now. They stay when the policy is removed, since clocks name them.
+#[utoipa::path(
+    operation_id = "list_sla_policy_versions", tag = "sla", security(("bearer" = ["tickets:read"])),
+    params(("id" = PolicyId, Path, description = "The policy's id."), PageQuery),
+    responses((status = 200, description = "A page of versions.", body = Page<PolicyVersionBody>,
+        headers(("Link" = String, description = "`rel=\"next\"`: the address of the next page."))))
+)]
+#[get("/v1/sla/policies/{id}/versions")]
+async fn list_sla_policy_versions(_who: Allowed<ReadSla>, call: Call) -> Answer {
+    let id: PolicyId = call.path("id")?;
+    let query: PageQuery = call.query()?;
+    let list = format!("versions of {id}");
+    let after = query.cursor.as_ref().map(|cursor| cursor.open(&list)).transpose()?;
+    let versions =
+        call.db().read(async |conn| service::list_policy_versions(conn, id, after, query.limit).await).await?;
+    Page::reply(&call, query.limit, &list, versions, |version| version.version, PolicyVersionBody::from)
+}
