@@ -2,7 +2,7 @@
 //! over a JSON HTTP API.
 //!
 //! The rooms import only leftwards:
-//! `kernel → db → http → auth → audit → people → sla → tally → tickets → comments → time_entries → metrics → app`.
+//! `kernel → db → http → auth → audit → people → tally → sla → tickets → comments → time_entries → metrics → app`.
 
 pub mod app;
 pub mod audit;

@@ -58,18 +58,22 @@ pub fn start(db: Db, close_after_s: i64, clock: Clock) -> std::io::Result<()> {
                 }
             }
         };
-        runtime.block_on(async { tokio::join!(rounds, folds(&db)) });
+        runtime.block_on(async { tokio::join!(rounds, folds(&db, &clock)) });
     })?;
     Ok(())
 }
 
 /// Folds the tally until the process ends.
-async fn folds(db: &Db) {
+async fn folds(db: &Db, clock: &Clock) {
     loop {
         tokio::time::sleep(Duration::from_secs(FOLD_PAUSE_S)).await;
-        match tally::service::fold(db, FOLD_AT_ONCE).await {
-            Ok(0) => {}
-            Ok(changes) => tracing::debug!(changes, "folded the tally"),
+        let folded = async {
+            let changes = tally::service::fold(db, FOLD_AT_ONCE).await?;
+            Ok::<_, Problem>((changes, tally::service::settle(db, clock.now(), FOLD_AT_ONCE).await?))
+        };
+        match folded.await {
+            Ok((0, 0)) => {}
+            Ok((changes, hours)) => tracing::debug!(changes, hours, "folded the tally"),
             Err(problem) => tracing::warn!(cause = %problem, "the fold will be made up for"),
         }
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use crate::kernel::Instant;
 use crate::kernel::words::words;
 
 words! {
@@ -19,7 +20,14 @@ words! {
         Reopened = "reopened",
         /// How long it took until work began, in seconds; a histogram.
         Response = "response",
-        // Service time and clocks come here: a word, its labels below, and a line where it is counted.
+        /// How much work it took, each time a ticket was resolved, in seconds; a histogram.
+        Service = "service",
+        /// How many clocks stand where, as far as that is written down.
+        Clocks = "clocks",
+        /// How often a clock ended in time.
+        ClocksMet = "clocks_met",
+        /// How many clocks are breached from some moment of an hour on, if nothing happens.
+        ClocksBreached = "clocks_breached",
     }
 }
 
@@ -32,6 +40,10 @@ words! {
         Priority = "priority",
         /// The team that a ticket is in, by id, or [`NO_TEAM`].
         Team = "team",
+        /// What a clock measures.
+        Target = "target",
+        /// Where a clock stands: a [`Standing`].
+        Standing = "standing",
         /// Which hours a duration is measured in.
         Hours = "hours",
         /// The bucket of a histogram: one of [`buckets`], or [`SUM`].
@@ -40,11 +52,14 @@ words! {
 }
 
 words! {
-    /// Which hours count.
-    pub enum Hours {
-        /// All of them.
-        Calendar = "calendar",
-        // Business hours come here.
+    /// Where a clock stands, as far as that does not depend on when one asks.
+    pub enum Standing {
+        /// Its end has not come, and time counts or it is too late.
+        Open = "open",
+        /// Its end has not come, and time does not count.
+        Paused = "paused",
+        /// Its end has come, too late.
+        EndedLate = "ended_late",
     }
 }
 
@@ -61,13 +76,20 @@ pub const SUM: &str = "sum";
 /// have their bounds too, so that one can be made of the other.
 const EXPONENTS: std::ops::RangeInclusive<u32> = 4..=23;
 
+/// The hour that an instant is in: hours since 1970.
+pub fn hour_of(at: Instant) -> i64 {
+    at.seconds().div_euclid(3600)
+}
+
 impl Series {
     /// The labels, in the order in which a [`Cell`] has their values.
     pub const fn labels(self) -> &'static [Label] {
         match self {
             Series::Tickets => &[Label::Status, Label::Priority, Label::Team],
             Series::Created | Series::Resolved | Series::Reopened => &[Label::Priority, Label::Team],
-            Series::Response => &[Label::Priority, Label::Hours, Label::Le],
+            Series::Response | Series::Service => &[Label::Priority, Label::Hours, Label::Le],
+            Series::Clocks => &[Label::Target, Label::Standing],
+            Series::ClocksMet | Series::ClocksBreached => &[Label::Target, Label::Priority],
         }
     }
 }
@@ -103,6 +125,12 @@ impl Cell {
         Self { series: series.as_str().to_owned(), labels: json!(values).to_string(), hour: 0 }
     }
 
+    /// The same for one `hour` alone.
+    #[must_use]
+    pub fn in_hour(self, hour: i64) -> Self {
+        Self { hour, ..self }
+    }
+
     /// The values of the labels.
     pub fn values(&self) -> Vec<String> {
         serde_json::from_str(&self.labels).unwrap_or_default()
@@ -136,6 +164,19 @@ impl Sums {
         let with = |last: &str| Cell::of(series, &[values, &[last]].concat());
         self.add(with(&bucket(seconds)), 1);
         self.add(with(SUM), seconds);
+    }
+
+    /// Takes away all of `other`.
+    pub fn take(&mut self, other: Sums) {
+        for (cell, n) in other.0 {
+            self.add(cell, -n);
+        }
+    }
+
+    /// Without what is counted for hours after `hour`.
+    #[must_use]
+    pub fn until(self, hour: i64) -> Self {
+        Self(self.0.into_iter().filter(|(cell, _)| cell.hour <= hour).collect())
     }
 
     /// Adds all of `other`.

@@ -1,9 +1,12 @@
 //! Folding: what changes have added one by one is added up.
 
-use super::domain::Sums;
+use super::domain::{Series, Sums, hour_of};
 use super::store;
 use crate::db::{Conn, Db};
-use crate::kernel::Problem;
+use crate::kernel::{Instant, Problem};
+
+/// How many hours that are past are kept apart: more than clocks of instances can be wrong.
+const KEPT_H: i64 = 48;
 
 /// Folds all changes there are, `at_once` in a transaction, and gives their number. Several instances may do so at the
 /// same time: of two that take the same changes, one starts again.
@@ -35,4 +38,36 @@ async fn fold_some(tx: &mut Conn, count: u16) -> Result<usize, Problem> {
         store::grow(tx, cell, n).await?;
     }
     Ok(ids.len())
+}
+
+/// Adds up the hours that are so long past at `now` that nobody tells them apart any more, `at_once` cells in a
+/// transaction, so that there are not more and more of them; gives the number of cells. Several instances may do so at the
+/// same time.
+///
+/// # Errors
+/// As those of [`fold`].
+pub async fn settle(db: &Db, now: Instant, at_once: u16) -> Result<usize, Problem> {
+    let before = hour_of(now) - KEPT_H;
+    let mut settled = 0;
+    loop {
+        let batch = db.write(async move |tx| settle_some(tx, before, at_once).await).await?;
+        settled += batch;
+        if batch < usize::from(at_once) {
+            return Ok(settled);
+        }
+    }
+}
+
+async fn settle_some(tx: &mut Conn, before: i64, count: u16) -> Result<usize, Problem> {
+    let past = store::past(tx, Series::ClocksBreached, before, count.into()).await?;
+    let settled = past.len();
+    let mut sums = Sums::default();
+    for (cell, n) in past {
+        sums.add(cell.clone().in_hour(0), n);
+        sums.add(cell, -n);
+    }
+    for (cell, n) in sums.iter() {
+        store::grow(tx, cell, n).await?;
+    }
+    Ok(settled)
 }

@@ -33,13 +33,15 @@ pub async fn add(tx: &mut Conn, id: DeltaId, sums: &Sums) -> Result<(), Problem>
     Ok(())
 }
 
-/// The numbers of `series` as they are now. One statement, and so one snapshot: a fold happens before it or after it.
+/// The numbers of `series` as they are now, without those for hours after `hour`. One statement, and so one snapshot: a
+/// fold happens before it or after it.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn totals(conn: &mut Conn, series: &[Series]) -> Result<Totals, Problem> {
+pub async fn totals(conn: &mut Conn, series: &[Series], hour: i64) -> Result<Totals, Problem> {
     type Row = (String, String, i64, i64, Option<Json>);
-    let folded = tallies::table.filter(tallies::series.eq_any(series.to_vec())).select((
+    let wanted = tallies::series.eq_any(series.to_vec()).and(tallies::hour.le(hour));
+    let folded = tallies::table.filter(wanted).select((
         tallies::series,
         tallies::labels,
         tallies::hour,
@@ -60,7 +62,7 @@ pub async fn totals(conn: &mut Conn, series: &[Series]) -> Result<Totals, Proble
             None => totals.sums.add(Cell { series, labels, hour }, n),
             Some(deltas) => {
                 totals.unfolded += 1;
-                totals.sums.merge(Sums::from_json(deltas.0).map_err(Problem::internal)?);
+                totals.sums.merge(Sums::from_json(deltas.0).map_err(Problem::internal)?.until(hour));
             }
         }
     }
@@ -112,4 +114,20 @@ pub async fn grow(tx: &mut Conn, cell: &Cell, n: i64) -> Result<(), Problem> {
         on_each!(tx, |c| diesel::delete(this).execute(c).await)?;
     }
     Ok(())
+}
+
+/// At most `count` cells of `series` for single hours before `hour`, with what they come to.
+///
+/// # Errors
+/// When the database is away.
+pub async fn past(conn: &mut Conn, series: Series, hour: i64, count: i64) -> Result<Vec<(Cell, i64)>, Problem> {
+    let hours = tallies::hour.gt(0).and(tallies::hour.lt(hour));
+    let query = tallies::table
+        .filter(tallies::series.eq(series).and(hours))
+        .order((tallies::labels, tallies::hour))
+        .limit(count)
+        .select((tallies::labels, tallies::hour, tallies::n));
+    let rows: Vec<(String, i64, i64)> = on_each!(conn, |c| query.load(c).await)?;
+    let cell = |labels, hour| Cell { series: series.as_str().to_owned(), labels, hour };
+    Ok(rows.into_iter().map(|(labels, hour, n)| (cell(labels, hour), n)).collect())
 }

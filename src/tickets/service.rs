@@ -13,7 +13,8 @@ use crate::kernel::fields::{Fields, LARGEST_B};
 use crate::kernel::{Clock, Code, FieldError, Instant, Patch, PrincipalId, Problem, TeamId};
 use crate::sla::domain::policy::Almanac;
 use crate::sla::wire::explain::{SlaTicket, TicketSlaBody};
-use crate::{people, sla};
+use crate::tally::domain::Sums;
+use crate::{people, sla, tally};
 
 /// How many tickets one transaction closes.
 const CLOSE_AT_ONCE: i64 = 200;
@@ -124,8 +125,8 @@ pub async fn open(tx: &mut Conn, act: &Act, reach: &Reach, new: NewTicket) -> Re
         version: 1,
     };
     ticket.number = store::insert(tx, &ticket).await?;
-    sla::service::open(tx, &ticket.facts(), now).await?;
-    record(tx, None, &ticket, Some(who.id), &act.clock).await?;
+    let times = sla::service::open(tx, &ticket.facts(), now).await?;
+    record(tx, None, &ticket, times, Some(who.id), &act.clock).await?;
     read(tx, reach, TicketRef::Number(ticket.number), now).await
 }
 
@@ -249,8 +250,8 @@ async fn write(
     clock: &Clock,
 ) -> Result<(), Problem> {
     store::update(tx, before, after).await?;
-    sla::service::follow(tx, &before.facts(), &after.facts(), after.updated_at).await?;
-    record(tx, Some(before), after, actor, clock).await
+    let times = sla::service::follow(tx, &before.facts(), &after.facts(), after.updated_at).await?;
+    record(tx, Some(before), after, times, actor, clock).await
 }
 
 fn touch(ticket: &mut Ticket, now: Instant) {
@@ -259,14 +260,17 @@ fn touch(ticket: &mut Ticket, now: Instant) {
     ticket.version += 1;
 }
 
+/// What a change counts, of which `counted` is known already, and its event.
 async fn record(
     tx: &mut Conn,
     before: Option<&Ticket>,
     after: &Ticket,
+    mut counted: Sums,
     actor: Option<PrincipalId>,
     clock: &Clock,
 ) -> Result<(), Problem> {
-    crate::tally::store::add(tx, clock.id(after.updated_at), &super::tally::counts(before, after)).await?;
+    counted.merge(super::tally::counts(before, after));
+    tally::store::add(tx, clock.id(after.updated_at), &counted).await?;
     let changes = after.changes_since(before);
     if changes.is_empty() {
         return Ok(());

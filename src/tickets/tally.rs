@@ -1,8 +1,8 @@
-//! What a change of a ticket counts. Pure.
+//! What a change of a ticket counts, but for its times, which `sla::tally` counts. Pure.
 
 use super::domain::Ticket;
 use crate::kernel::Instant;
-use crate::tally::domain::{Cell, Hours, NO_TEAM, Series, Sums};
+use crate::tally::domain::{Cell, NO_TEAM, Series, Sums};
 
 /// What the tallies gain and lose when a ticket that was `before`, or was not there, is `after`. Nothing, if the change
 /// touches nothing that is counted.
@@ -18,13 +18,6 @@ pub fn counts(before: Option<&Ticket>, after: &Ticket) -> Sums {
     happened(Series::Created, i64::from(before.is_none()));
     happened(Series::Resolved, i64::from(newly(before, after, |ticket| ticket.resolved_at).is_some()));
     happened(Series::Reopened, i64::from(after.reopen_count - before.map_or(0, |before| before.reopen_count)));
-
-    let calendar = [after.priority.as_str(), Hours::Calendar.as_str()];
-    if let Some(at) = newly(before, after, |ticket| ticket.started_at) {
-        sums.observe(Series::Response, &calendar, between_s(after.reported_at, at));
-        // Business hours come here.
-    }
-    // Service time comes here, when a ticket is resolved.
     sums
 }
 
@@ -39,9 +32,4 @@ fn team(ticket: &Ticket) -> String {
 /// The instant of `which`, if it was not there before.
 fn newly(before: Option<&Ticket>, after: &Ticket, which: impl Fn(&Ticket) -> Option<Instant>) -> Option<Instant> {
     which(after).filter(|_| before.and_then(&which).is_none())
-}
-
-/// Whole seconds, never negative.
-fn between_s(from: Instant, to: Instant) -> i64 {
-    to.micros().saturating_sub(from.micros()).max(0) / 1_000_000
 }

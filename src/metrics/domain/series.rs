@@ -3,8 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::kernel::TeamId;
-use crate::tally::domain::{Hours, Label, NO_TEAM, SUM, Series, Sums, buckets};
+use crate::kernel::{Instant, TeamId};
+use crate::sla::domain::policy::{Hours, Target};
+use crate::sla::service::Near;
+use crate::sla::tally::Board;
+use crate::tally::domain::{Label, NO_TEAM, SUM, Series, Standing, Sums, buckets};
 use crate::tickets::domain::{Priority, Status};
 
 /// How many teams have series of their own.
@@ -37,7 +40,7 @@ pub struct Kept {
     pub help: &'static str,
 }
 
-/// All families that the tally keeps, in the order of the answer. One more is one more line.
+/// All families that are the tally's own numbers, in the order of the answer. One more is one more line.
 pub const KEPT: &[Kept] = &[
     Kept { series: Series::Tickets, kind: Kind::Gauge, name: "tickets", help: "Tickets by where they stand" },
     Kept { series: Series::Created, kind: Kind::Counter, name: "tickets_created", help: "Tickets that were opened" },
@@ -59,12 +62,70 @@ pub const KEPT: &[Kept] = &[
         name: "response",
         help: "From the report of a ticket to the beginning of work on it",
     },
-    // Service time comes here, and the clocks of tickets that run and that are breached.
+    Kept {
+        series: Series::Service,
+        kind: Kind::Histogram,
+        name: "service",
+        help: "Time in work, each time that a ticket was resolved",
+    },
+    Kept {
+        series: Series::ClocksMet,
+        kind: Kind::Counter,
+        name: "sla_met",
+        help: "Times that a promise of an SLA policy was kept",
+    },
 ];
 
-/// The series of the tally that an answer needs.
+/// The series of the tally that an answer needs: those of [`KEPT`], and those that the [`board`] is made of.
 pub fn needed() -> Vec<Series> {
-    KEPT.iter().map(|kept| kept.series).collect()
+    KEPT.iter().map(|kept| kept.series).chain([Series::Clocks, Series::ClocksBreached]).collect()
+}
+
+/// A family of series that changes without anybody writing, as time passes.
+#[derive(Debug)]
+pub struct Moving {
+    /// How it behaves.
+    pub kind: Kind,
+    /// Its name, without the prefix and without what the kind appends.
+    pub name: &'static str,
+    /// What it says.
+    pub help: &'static str,
+    /// The names of its labels.
+    pub labels: &'static [&'static str],
+    /// Its numbers by the values of its labels.
+    pub numbers: Vec<(Vec<String>, i64)>,
+}
+
+/// The clocks of tickets at `now`, by what the tally says and the clocks `near` that moment say.
+pub fn board(now: Instant, sums: &Sums, near: &Near) -> Vec<Moving> {
+    let Board { breached, clocks } = Board::at(now, sums, &near.breached);
+    let words = |a: &str, b: &str| vec![a.to_owned(), b.to_owned()];
+    let breached = breached.into_iter().map(|((target, priority), n)| (words(target.as_str(), priority.as_str()), n));
+    let clocks = clocks.into_iter().map(|((target, state), n)| (words(target.as_str(), state.as_str()), n));
+    let due_soon = near.due_soon.iter().map(|(target, n)| (vec![target.to_string()], *n));
+    vec![
+        Moving {
+            kind: Kind::Counter,
+            name: "sla_breached",
+            help: "Promises of SLA policies that were broken",
+            labels: &["target", "priority"],
+            numbers: breached.collect(),
+        },
+        Moving {
+            kind: Kind::Gauge,
+            name: "sla_clocks",
+            help: "SLA clocks of tickets that have not ended",
+            labels: &["target", "state"],
+            numbers: clocks.collect(),
+        },
+        Moving {
+            kind: Kind::Gauge,
+            name: "sla_clocks_due_soon",
+            help: "SLA clocks that run and are due within an hour",
+            labels: &["target"],
+            numbers: due_soon.collect(),
+        },
+    ]
 }
 
 /// Teams as values of a label.
@@ -101,6 +162,8 @@ fn values(label: Label, teams: &Teams) -> Vec<String> {
     match label {
         Label::Status => Status::ALL.iter().map(ToString::to_string).collect(),
         Label::Priority => Priority::ALL.iter().map(ToString::to_string).collect(),
+        Label::Target => Target::ALL.iter().map(ToString::to_string).collect(),
+        Label::Standing => Standing::ALL.iter().map(ToString::to_string).collect(),
         Label::Hours => Hours::ALL.iter().map(ToString::to_string).collect(),
         Label::Team => teams.labels(),
         Label::Le => buckets().map(|(_, name)| name).chain([SUM.to_owned()]).collect(),

@@ -19,8 +19,9 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
 /// Read all numbers for Prometheus.
 ///
 /// OpenMetrics 1.0, unless `Accept` prefers `text/plain`: then the classic text format 0.0.4. Tickets are counted by status,
-/// priority and team; tickets opened, resolved and reopened by priority and the team of that moment; and how long it took
-/// until work began. The rest is about this instance: requests, connections, build. Every series is there from the start,
+/// priority and team; tickets opened, resolved and reopened by priority and the team of that moment; how long it took until
+/// work began, and how much work it took; and the clocks of SLA policies: kept, broken, running, paused and due soon, as they
+/// are at the moment of the answer. The rest is about this instance: requests, connections, build. Every series is there from the start,
 /// at zero. The hundred oldest teams are named, further ones are `other` together, and no team is `none`. Bounds of
 /// histograms are powers of two. Reading it costs the same however many tickets there are.
 #[utoipa::path(
@@ -39,7 +40,7 @@ async fn scrape_metrics(
 ) -> Result<HttpResponse, Problem> {
     call.no_query()?;
     let form = Form::of(call.headers())?;
-    let figures = service::figures(call.db()).await?;
+    let figures = service::figures(call.db(), call.now()).await?;
     let text = wire::write(form, &meter, figures)?;
     let mut answer = HttpResponse::Ok();
     answer.insert_header((header::CACHE_CONTROL, "no-store")).insert_header((header::VARY, "accept"));

@@ -13,7 +13,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::http::meter::Meter;
 use crate::kernel::{Code, Problem};
-use crate::metrics::domain::series::{KEPT, Kept, Kind, numbers};
+use crate::metrics::domain::series::{KEPT, Kind, board, numbers};
 use crate::metrics::service::prometheus::Figures;
 use crate::tally::domain::{SUM, buckets};
 
@@ -98,10 +98,15 @@ struct Answer(Figures);
 
 impl Collector for Answer {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
-        let Figures { totals, teams, load, engine } = &self.0;
+        let Figures { totals, near, now, teams, load, engine } = &self.0;
         for kept in KEPT {
-            let numbers = numbers(kept.series, &totals.sums, teams);
-            encode_kept(&mut encoder, kept, &numbers.into_iter().collect::<Vec<_>>())?;
+            let numbers: Vec<_> = numbers(kept.series, &totals.sums, teams).into_iter().collect();
+            let labels: Vec<_> = kept.series.labels().iter().map(|label| label.as_str()).collect();
+            encode_family(&mut encoder, (kept.kind, kept.name, kept.help), &labels, &numbers)?;
+        }
+        for moving in board(*now, &totals.sums, near) {
+            let family = (moving.kind, moving.name, moving.help);
+            encode_family(&mut encoder, family, moving.labels, &moving.numbers)?;
         }
         gauge(&mut encoder, "tally_unfolded", "Changes that are not folded into the tally yet", totals.unfolded)?;
         let connections = [("idle", load.idle), ("in_use", load.in_use)];
@@ -130,20 +135,25 @@ fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: i64
     gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
 }
 
-fn encode_kept(encoder: &mut DescriptorEncoder<'_>, kept: &Kept, numbers: &[(Vec<String>, i64)]) -> Result<(), Error> {
-    let (kind, unit) = match kept.kind {
+fn encode_family(
+    encoder: &mut DescriptorEncoder<'_>,
+    (kind, name, help): (Kind, &str, &str),
+    names: &[&'static str],
+    numbers: &[(Vec<String>, i64)],
+) -> Result<(), Error> {
+    let (written, unit) = match kind {
         Kind::Gauge => (MetricType::Gauge, None),
         Kind::Counter => (MetricType::Counter, None),
         Kind::Histogram => (MetricType::Histogram, Some(&Unit::Seconds)),
     };
-    let mut family = encoder.encode_descriptor(kept.name, kept.help, unit, kind)?;
-    if kept.kind == Kind::Histogram {
-        return encode_histograms(&mut family, kept, numbers);
+    let mut family = encoder.encode_descriptor(name, help, unit, written)?;
+    if kind == Kind::Histogram {
+        return encode_histograms(&mut family, names, numbers);
     }
     for (values, n) in numbers {
-        let labels = labels(kept, values);
+        let labels = labels(names, values);
         let mut series = family.encode_family(&labels)?;
-        match kept.kind {
+        match kind {
             Kind::Counter => series.encode_counter::<NoLabelSet, u64, f64>(&unsigned(*n), None)?,
             _ => series.encode_gauge(n)?,
         }
@@ -152,7 +162,11 @@ fn encode_kept(encoder: &mut DescriptorEncoder<'_>, kept: &Kept, numbers: &[(Vec
 }
 
 /// The last label is the bucket: all that have the others in common are one histogram.
-fn encode_histograms(family: &mut MetricEncoder<'_>, kept: &Kept, numbers: &[(Vec<String>, i64)]) -> Result<(), Error> {
+fn encode_histograms(
+    family: &mut MetricEncoder<'_>,
+    names: &[&'static str],
+    numbers: &[(Vec<String>, i64)],
+) -> Result<(), Error> {
     let alike =
         |a: &(Vec<String>, i64), b: &(Vec<String>, i64)| a.0.split_last().map(|l| l.1) == b.0.split_last().map(|l| l.1);
     for histogram in numbers.chunk_by(alike) {
@@ -164,14 +178,14 @@ fn encode_histograms(family: &mut MetricEncoder<'_>, kept: &Kept, numbers: &[(Ve
         let buckets: Vec<(f64, u64)> =
             buckets().map(|(bound, name)| (bound.map_or(f64::INFINITY, |bound| bound as f64), of(&name))).collect();
         let count = buckets.iter().map(|(_, n)| n).sum();
-        let labels = labels(kept, values);
+        let labels = labels(names, values);
         family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(of(SUM) as f64, count, &buckets, None)?;
     }
     Ok(())
 }
 
-fn labels<'a>(kept: &Kept, values: &'a [String]) -> Vec<(&'static str, &'a str)> {
-    kept.series.labels().iter().map(|label| label.as_str()).zip(values.iter().map(String::as_str)).collect()
+fn labels<'a>(names: &[&'static str], values: &'a [String]) -> Vec<(&'static str, &'a str)> {
+    names.iter().copied().zip(values.iter().map(String::as_str)).collect()
 }
 
 /// Counters never fall below 0.

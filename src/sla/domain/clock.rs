@@ -356,4 +356,4 @@ impl Times {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

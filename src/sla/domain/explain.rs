@@ -116,7 +116,7 @@ fn clock_why(clock: &Clock, timeline: &Timeline, end: Option<Instant>, elapsed_s
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::PolicyId;
+    use crate::kernel::{PolicyId, Priority};
     use crate::sla::domain::calendar::{Calendar, Definition, Weekday};
     use crate::sla::domain::policy::{Hours, Pledge, VersionOf};
     use proptest::prelude::*;
@@ -124,7 +124,7 @@ mod tests {
 
     fn pledge(target_s: i64) -> Pledge {
         let policy = VersionOf { id: PolicyId(uuid::Uuid::nil()), version: 1 };
-        Pledge { policy, target_s, hours: Hours::Calendar, calendar: None }
+        Pledge { policy, priority: Priority::Normal, target_s, hours: Hours::Calendar, calendar: None }
     }
 
     fn at(s: i64) -> Instant {

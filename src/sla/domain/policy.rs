@@ -135,6 +135,8 @@ impl Policy {
 pub struct Pledge {
     /// The policy that promises.
     pub policy: VersionOf<PolicyId>,
+    /// The priority that the ticket had when it was promised.
+    pub priority: Priority,
     /// How long it may take, in seconds.
     pub target_s: i64,
     /// Of which time.
@@ -209,7 +211,7 @@ impl Book {
             Hours::Calendar => None,
             Hours::Business => policy.definition.calendar_id.and_then(|id| self.version_of(id)),
         };
-        Some(Pledge { policy: policy.of, target_s: rule.target_s, hours: rule.hours, calendar })
+        Some(Pledge { policy: policy.of, priority, target_s: rule.target_s, hours: rule.hours, calendar })
     }
 
     /// What business time is on a ticket with this policy: by the policy's calendar, or else the default one; without

@@ -1,5 +1,7 @@
 //! The times of tickets: one row each.
 
+use std::collections::BTreeMap;
+
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool};
@@ -218,4 +220,60 @@ pub async fn touch(tx: &mut Conn, ticket_number: i64, now: Instant) -> Result<()
     let earlier = ticket.filter(tickets::updated_at.lt(now));
     on_each!(tx, |c| diesel::update(earlier).set(tickets::updated_at.eq(now)).execute(c).await)?;
     Ok(())
+}
+
+/// Runs `$query` with the column that says from which instant on the clock of `$target` is breached.
+macro_rules! by_breach {
+    ($target:expr, |$breach_at:ident| $query:expr) => {
+        match $target {
+            Target::Response => {
+                let $breach_at = ticket_clocks::response_breach_at;
+                $query
+            }
+            Target::FirstReply => {
+                let $breach_at = ticket_clocks::first_reply_breach_at;
+                $query
+            }
+            Target::Service => {
+                let $breach_at = ticket_clocks::service_breach_at;
+                $query
+            }
+        }
+    };
+}
+
+/// The clocks of `target` that are breached since some moment from `from` to `to`, both included: how many, by the
+/// priority that they were promised for.
+///
+/// # Errors
+/// When the database is away.
+pub async fn breached_between(
+    conn: &mut Conn,
+    target: Target,
+    from: Instant,
+    to: Instant,
+) -> Result<BTreeMap<Priority, i64>, Problem> {
+    let rows: Vec<Json> = by_breach!(target, |breach_at| {
+        let query = ticket_clocks::table.filter(breach_at.between(from, to)).select(ticket_clocks::clocks);
+        on_each!(conn, |c| query.load(c).await)
+    })?;
+    let mut counts = BTreeMap::new();
+    for row in rows {
+        let clocks: Vec<Clock> = serde_json::from_value(row.0).map_err(Problem::internal)?;
+        for clock in clocks.iter().filter(|clock| clock.target == target) {
+            *counts.entry(clock.pledge.priority).or_insert(0) += 1;
+        }
+    }
+    Ok(counts)
+}
+
+/// How many clocks of `target` will be breached at some moment after `from` up to `to`, if nothing happens.
+///
+/// # Errors
+/// When the database is away.
+pub async fn due_between(conn: &mut Conn, target: Target, from: Instant, to: Instant) -> Result<i64, Problem> {
+    by_breach!(target, |breach_at| {
+        let query = ticket_clocks::table.filter(breach_at.gt(from).and(breach_at.le(to))).count();
+        Ok(on_each!(conn, |c| query.get_result(c).await)?)
+    })
 }

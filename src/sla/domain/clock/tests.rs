@@ -44,7 +44,7 @@ enum Happening {
 }
 
 #[derive(Debug, Clone)]
-struct Story {
+pub(crate) struct Story {
     begins: Instant,
     /// Minutes between the report and the moment at which the ticket was typed in.
     reported_before: i64,
@@ -98,7 +98,7 @@ fn any_definition() -> impl Strategy<Value = Definition> {
         })
 }
 
-fn any_story() -> impl Strategy<Value = Story> {
+pub(crate) fn any_story() -> impl Strategy<Value = Story> {
     let happening = prop_oneof![
         6 => prop::sample::select(Status::ALL).prop_map(Happening::Step),
         2 => Just(Happening::Reply),
@@ -139,6 +139,26 @@ struct World {
 }
 
 impl World {
+    fn of(story: &Story) -> Self {
+        let traits = Traits {
+            team_id: None,
+            priority: story.priority,
+            kind: TicketType::Incident,
+            channel: Channel::Api,
+            tags: vec![],
+        };
+        Self {
+            times: Times::new(Instant::from_micros(story.begins.micros() - story.reported_before * MINUTE_US)),
+            traits,
+            status: Status::New,
+            now: story.begins,
+            version: 1,
+            rules: story.rules.clone(),
+            definition: story.definition.clone(),
+            almanac: Almanac::default(),
+        }
+    }
+
     fn book(&mut self) -> Book {
         let id = CalendarId(Uuid::from_u128(1));
         let of = VersionOf { id, version: self.version };
@@ -166,6 +186,50 @@ impl World {
         let (book, almanac) = (self.book(), self.almanac.clone());
         self.times.judge(&self.traits, &book, &almanac, occasion, self.now);
     }
+}
+
+/// What is written down in the course of a story: the times of the ticket, its priority, and when; and when somebody looks
+/// at the end.
+pub(crate) fn told(story: &Story) -> (Vec<(Times, Priority, Instant)>, Instant) {
+    let mut world = World::of(story);
+    world.judge(Occasion::Ticket);
+    let mut written = vec![(world.times.clone(), story.priority, world.now)];
+    for (minutes, happening) in &story.happenings {
+        world.now = Instant::from_micros(world.now.micros() + minutes * MINUTE_US);
+        let occasion = match happening {
+            Happening::Step(to) if !world.status.next().contains(to) => continue,
+            Happening::Reply if world.times.timeline.first_replied_at.is_some() => continue,
+            // Whatever is configured, a closed ticket is not judged anew.
+            _ if world.status == Status::Closed => continue,
+            Happening::Step(to) => {
+                world.status = *to;
+                world.times.step(*to, world.now);
+                Occasion::Step
+            }
+            Happening::Reply => {
+                world.times.timeline.first_replied_at = Some(world.now);
+                Occasion::Step
+            }
+            Happening::Priority(priority) => {
+                world.traits.priority = *priority;
+                Occasion::Ticket
+            }
+            Happening::Policy(rules) => {
+                world.rules = rules.clone();
+                world.version += 1;
+                Occasion::Configuration
+            }
+            Happening::Calendar(definition) => {
+                world.definition = definition.clone();
+                world.version += 1;
+                Occasion::Configuration
+            }
+        };
+        world.judge(occasion);
+        written.push((world.times.clone(), world.traits.priority, world.now));
+    }
+    let looks = Instant::from_micros(world.now.micros() + story.looks_after * MINUTE_US);
+    (written, looks)
 }
 
 /// The oracle: everything minute by minute, from first principles, remembering only what the contract says is kept.
@@ -252,23 +316,7 @@ fn rule_for(rules: &[Rule], target: Target, priority: Priority) -> Option<Rule> 
 fn check(story: &Story) -> Result<(), TestCaseError> {
     let reported_at = Instant::from_micros(story.begins.micros() - story.reported_before * MINUTE_US);
     let report_us = reported_at.micros();
-    let traits = Traits {
-        team_id: None,
-        priority: story.priority,
-        kind: TicketType::Incident,
-        channel: Channel::Api,
-        tags: vec![],
-    };
-    let mut world = World {
-        times: Times::new(reported_at),
-        traits,
-        status: Status::New,
-        now: story.begins,
-        version: 1,
-        rules: story.rules.clone(),
-        definition: story.definition.clone(),
-        almanac: Almanac::default(),
-    };
+    let mut world = World::of(story);
     let mut oracle = Oracle {
         minutes: vec![Status::New; usize::try_from(story.reported_before).expect("few")],
         ..Oracle::default()
@@ -430,12 +478,7 @@ proptest! {
 
     #[test]
     fn what_is_written_down_is_read_back(story in any_story()) {
-        let mut world = World {
-            times: Times::new(story.begins),
-            traits: Traits { team_id: None, priority: story.priority, kind: TicketType::Incident, channel: Channel::Api, tags: vec![] },
-            status: Status::New, now: story.begins, version: 1, rules: story.rules.clone(), definition: story.definition.clone(),
-            almanac: Almanac::default(),
-        };
+        let mut world = World::of(&story);
         world.judge(Occasion::Ticket);
         let text = serde_json::to_string(&world.times.clocks).expect("JSON");
         prop_assert_eq!(serde_json::from_str::<Vec<Clock>>(&text).expect("the same"), world.times.clocks);
@@ -451,7 +494,7 @@ proptest! {
             first_replied_at: None,
         };
         let pledge = Pledge {
-            policy: VersionOf { id: PolicyId(Uuid::nil()), version: 1 }, target_s: target_min * 60, hours: Hours::Calendar, calendar: None,
+            policy: VersionOf { id: PolicyId(Uuid::nil()), version: 1 }, priority: Priority::Normal, target_s: target_min * 60, hours: Hours::Calendar, calendar: None,
         };
         let judge = |timeline: &Timeline| Clock::judge(Target::Service, pledge.clone(), &Measure::AllTime, timeline);
         let straight = judge(&timeline(&[(Status::New, 0), (Status::Open, 0)]));
@@ -467,6 +510,6 @@ proptest! {
 }
 
 /// As many as `PROPTEST_CASES` says, or enough for every run of the tests.
-fn cases() -> u32 {
+pub(crate) fn cases() -> u32 {
     std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(256)
 }
