@@ -5,6 +5,8 @@ set -euo pipefail
 usage() {
     cat <<'HELP'
 Usage: tests/run.sh                               everything: format, lints, all tests, the TypeScript client
+       tests/run.sh --with-prometheus             and after that /metrics, the alert rules and the dashboard, with a
+                                                  real Prometheus: tests/prometheus/check.sh
        tests/run.sh --only-tests [ARGUMENT...]    only cargo test; the arguments are passed on to it
        tests/run.sh --with-postgres COMMAND...    run any command while the private PostgreSQL is up
        tests/run.sh --help
@@ -25,8 +27,16 @@ die() {
 # What is to be done.
 
 mode=everything
+with_prometheus=''
 case "${1-}" in
 '') ;;
+--with-prometheus)
+    [ $# -eq 1 ] || {
+        usage >&2
+        exit 2
+    }
+    with_prometheus=yes
+    ;;
 --only-tests)
     mode=only-tests
     shift
@@ -199,6 +209,10 @@ get_programs() {
         command -v node >/dev/null || packages+=(nodejs)
         command -v npm >/dev/null || packages+=(npm)
         [ -e /etc/ssl/certs/ca-certificates.crt ] || packages+=(ca-certificates)
+        if [ -n "$with_prometheus" ]; then
+            { command -v prometheus && command -v promtool; } >/dev/null || packages+=(prometheus)
+            command -v jq >/dev/null || packages+=(jq)
+        fi
     fi
     if [ ${#packages[@]} -gt 0 ]; then install_packages "${packages[@]}"; fi
 
@@ -381,10 +395,12 @@ everything)
         'the TypeScript client, server on SQLite'
         'the TypeScript client, server on PostgreSQL'
     )
+    if [ -n "$with_prometheus" ]; then planned+=('/metrics, the rules and the dashboard, with a real Prometheus'); fi
     step cargo fmt --check
     step cargo clippy --all-targets --locked -- -D warnings
     step cargo test --locked
     step client_on sqlite
     step client_on postgres
+    if [ -n "$with_prometheus" ]; then step tests/prometheus/check.sh "$skranke"; fi
     ;;
 esac
