@@ -8,3 +8,4 @@ pub mod icalendar;
 pub mod policies;
 pub mod policy;
 pub mod preview;
+pub mod tally;

@@ -4,7 +4,6 @@ pub mod domain;
 pub mod routes;
 pub mod service;
 pub mod store;
-pub mod tally;
 pub mod wire;
 
 pub use routes::routes;

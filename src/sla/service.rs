@@ -19,9 +19,9 @@ pub use policies::{
 
 use super::domain::clock::{Facts, Occasion, Times};
 use super::domain::policy::{Almanac, Target};
+use super::domain::tally::counts;
 use super::store::book::{self, Generation};
 use super::store::clocks;
-use super::tally::counts;
 use crate::db::Conn;
 use crate::kernel::{Clock, Instant, Priority, Problem};
 use crate::tally;

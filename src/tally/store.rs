@@ -33,14 +33,14 @@ pub async fn add(tx: &mut Conn, id: DeltaId, sums: &Sums) -> Result<(), Problem>
     Ok(())
 }
 
-/// The numbers of `series` as they are now, without those for hours after `hour`. One statement, and so one snapshot: a
+/// The numbers of `series` as they are now, without those for hours after `until`. One statement, and so one snapshot: a
 /// fold happens before it or after it.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn totals(conn: &mut Conn, series: &[Series], hour: i64) -> Result<Totals, Problem> {
+pub async fn totals(conn: &mut Conn, series: &[Series], until: i64) -> Result<Totals, Problem> {
     type Row = (String, String, i64, i64, Option<Json>);
-    let wanted = tallies::series.eq_any(series.to_vec()).and(tallies::hour.le(hour));
+    let wanted = tallies::series.eq_any(series.to_vec()).and(tallies::hour.le(until));
     let folded = tallies::table.filter(wanted).select((
         tallies::series,
         tallies::labels,
@@ -62,7 +62,7 @@ pub async fn totals(conn: &mut Conn, series: &[Series], hour: i64) -> Result<Tot
             None => totals.sums.add(Cell { series, labels, hour }, n),
             Some(deltas) => {
                 totals.unfolded += 1;
-                totals.sums.merge(Sums::from_json(deltas.0).map_err(Problem::internal)?.until(hour));
+                totals.sums.merge(Sums::from_json(deltas.0).map_err(Problem::internal)?.until(until));
             }
         }
     }

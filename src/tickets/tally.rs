@@ -1,4 +1,4 @@
-//! What a change of a ticket counts, but for its times, which `sla::tally` counts. Pure.
+//! What a change of a ticket counts, but for its times, which the room `sla` counts. Pure.
 
 use super::domain::Ticket;
 use crate::kernel::Instant;

@@ -1,5 +1,6 @@
 //! `/metrics`: what it says, in which form, and that it says the same whenever the tally is folded.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use skranke::tally::service::fold;
 use skranke::tally::store::{Totals, totals};
 
 use crate::on_both;
-use crate::support::{Caller, Desk};
+use crate::support::{Caller, Chance, Desk, seed};
 
 const STATUSES: [&str; 6] = ["new", "open", "waiting_requester", "waiting_third_party", "resolved", "closed"];
 const PRIORITIES: [&str; 4] = ["low", "normal", "high", "urgent"];
@@ -68,14 +69,20 @@ impl Scrape {
     }
 
     fn sum(&self, name: &str) -> f64 {
-        self.all(name).values().sum()
+        self.all(name).iter().filter(|((_, labels), _)| !of_business(labels)).map(|(_, n)| n).sum()
     }
 
     /// What the tally says, which no scrape changes.
     fn kept(&self) -> BTreeMap<Key, f64> {
         let kept = |name: &str| name.starts_with("skranke_tickets") || name.starts_with("skranke_response_seconds");
-        self.samples.iter().filter(|((name, _), _)| kept(name)).map(|(key, value)| (key.clone(), *value)).collect()
+        let all = self.samples.iter().filter(|((name, labels), _)| kept(name) && !of_business(labels));
+        all.map(|(key, value)| (key.clone(), *value)).collect()
     }
+}
+
+/// Business hours have tests of their own.
+fn of_business(labels: &BTreeMap<String, String>) -> bool {
+    labels.get("hours").is_some_and(|hours| hours == "business")
 }
 
 async fn scrape_at(desk: &Desk, url: &str, who: &Caller) -> Scrape {
@@ -94,7 +101,7 @@ async fn team(desk: &Desk, admin: &Caller, name: &str) -> Value {
 }
 
 async fn read(db: &Db) -> Totals {
-    db.read(async |conn| totals(conn, Series::ALL).await).await.unwrap()
+    db.read(async |conn| totals(conn, Series::ALL, i64::MAX).await).await.unwrap()
 }
 
 /// What the tally must say, counted by hand.
@@ -155,7 +162,12 @@ on_both! {
             }
             assert_eq!(empty.get("skranke_response_seconds_sum", &labels) + empty.get("skranke_response_seconds_count", &labels), 0.0);
         }
-        assert_eq!(empty.all("skranke_response_seconds_bucket").len(), 4 * 21);
+        for name in ["skranke_response_seconds_bucket", "skranke_service_seconds_bucket"] {
+            assert_eq!(empty.all(name).len(), 4 * 2 * 21);
+        }
+        for (name, series) in [("skranke_sla_clocks", 9), ("skranke_sla_clocks_due_soon", 3), ("skranke_sla_met_total", 12), ("skranke_sla_breached_total", 12)] {
+            assert_eq!((empty.all(name).len(), empty.sum(name)), (series, 0.0), "{name}");
+        }
 
         let document: Value = serde_json::from_str(document::CHECKED_IN).unwrap();
         let mut operations = vec![("other".to_owned(), "other".to_owned())];
@@ -508,8 +520,66 @@ on_both! {
             cells.push(totals.sums.iter().map(|(cell, _)| cell.clone()).collect::<Vec<_>>());
         }
         assert_eq!(cells[0], cells[1]);
-        // Four priorities: where they stand, opened, resolved, the bucket and the sum of responses. What has come back to 0
-        // is gone.
-        assert_eq!(cells[0].len(), 4 * 5);
+        // Four priorities: where they stand, opened, resolved; of both kinds of hours the bucket and the sum of responses, and
+        // the bucket of service, which took no time. What has come back to 0 is gone.
+        assert_eq!(cells[0].len(), 4 * (3 + 2 * 2 + 2));
+    }
+}
+
+on_both! {
+    /// Clocks: gauges are what a recount of the tickets comes to at every step of a history, counters never fall, and a
+    /// breach shows though nothing is written.
+    async fn clocks_are_counted_as_they_stand(desk) {
+        let monitor = desk.account("metrics:read").await;
+        let reader = desk.account("tickets:read").await;
+        let mut chance = Chance(seed());
+        let last = RefCell::new(BTreeMap::<Key, f64>::new());
+        let look = async || {
+            let seen = scrape(desk, &monitor).await;
+            let mut gauges: BTreeMap<Key, f64> = BTreeMap::new();
+            for target in ["response", "first_reply", "service"] {
+                for state in ["running", "paused", "breached"] {
+                    gauges.insert(key("skranke_sla_clocks", &[("target", target), ("state", state)]), 0.0);
+                }
+            }
+            let mut soon = 0;
+            for ticket in desk.all(&reader, "/v1/tickets?limit=200").await {
+                for clock in ticket["clocks"].as_array().unwrap() {
+                    let (target, state) = (clock["target"].as_str().unwrap(), clock["state"].as_str().unwrap());
+                    let ended = match target {
+                        "response" => ticket["started_at"].is_string(),
+                        "first_reply" => ticket["first_replied_at"].is_string(),
+                        _ => ticket["resolved_at"].is_string(),
+                    };
+                    if !ended {
+                        *gauges.get_mut(&key("skranke_sla_clocks", &[("target", target), ("state", state)])).unwrap() += 1.0;
+                    }
+                    let left_us = clock["due_at"].as_str().map(|at| at.parse::<skranke::kernel::Instant>().unwrap().micros() - desk.clock.now().micros());
+                    soon += i32::from(state == "running" && left_us.is_some_and(|left| left <= 3_600_000_000));
+                }
+            }
+            assert_eq!(seen.all("skranke_sla_clocks"), gauges);
+            assert_eq!(seen.sum("skranke_sla_clocks_due_soon"), f64::from(soon));
+            let counters = |name: &str| name.ends_with("_total") || name.ends_with("_bucket") || name.ends_with("_count");
+            let now: BTreeMap<_, _> = seen.samples.iter().filter(|((name, _), _)| counters(name) && !name.contains("http"))
+                .map(|(key, n)| (key.clone(), *n)).collect();
+            for (key, n) in last.borrow().iter() {
+                assert!(now.get(key).is_some_and(|now| now >= n), "{key:?} fell from {n}");
+            }
+            last.replace(now);
+            if desk.clock.now().micros() % 3 == 0 {
+                fold(&desk.db, 7).await.unwrap();
+                skranke::tally::service::settle(&desk.db, skranke::kernel::Instant::from_micros(desk.clock.now().micros()), 7).await.unwrap();
+            }
+        };
+        crate::replay::live(desk, &mut chance, 90, &look).await;
+        look().await;
+        // Everything that runs becomes late by itself.
+        let before = scrape(desk, &monitor).await;
+        desk.clock.pass_s(300 * 86_400);
+        look().await;
+        let after = scrape(desk, &monitor).await;
+        let running: f64 = before.all("skranke_sla_clocks").iter().filter(|((_, labels), _)| labels["state"] == "running").map(|(_, n)| n).sum();
+        assert_eq!(after.sum("skranke_sla_breached_total"), before.sum("skranke_sla_breached_total") + running);
     }
 }

@@ -136,8 +136,8 @@ fn replay(events: &[Value], configured: &Configured) -> Times {
     times.unwrap()
 }
 
-/// Lives through a history in which policies and calendars change as tickets do.
-async fn live(desk: &Desk, chance: &mut Chance, steps: usize) -> Caller {
+/// Lives through a history in which policies and calendars change as tickets do; does `each` before every step.
+pub async fn live(desk: &Desk, chance: &mut Chance, steps: usize, each: &impl AsyncFn()) -> Caller {
     let (admin, agent, ada) = (desk.admin().await, desk.agent().await, desk.requester().await);
     let team =
         desk.post("/v1/teams").by(&admin).json(&json!({ "name": "Printers" })).expect(201).await.body["id"].clone();
@@ -170,6 +170,7 @@ async fn live(desk: &Desk, chance: &mut Chance, steps: usize) -> Caller {
     let mut policies = Vec::new();
     let mut made = 0;
     for _ in 0..steps {
+        each().await;
         desk.clock.pass_s(1 + chance.below(20_000) as i64);
         let ticket = format!("/v1/tickets/{}", 1 + chance.below(usize::max(made, 1)));
         let priority = *chance.of(&["low", "normal", "high", "urgent"]);
@@ -230,7 +231,7 @@ async fn live(desk: &Desk, chance: &mut Chance, steps: usize) -> Caller {
 on_both! {
     async fn whoever_replays_the_trail_comes_to_the_clocks(desk) {
         let mut chance = Chance(seed());
-        let admin = live(desk, &mut chance, 220).await;
+        let admin = live(desk, &mut chance, 220, &async || {}).await;
         let configured = Configured::read(desk, &admin).await;
         let now = Instant::from_micros(desk.clock.now().micros());
         let mut states = BTreeSet::new();

@@ -15,7 +15,8 @@ CREATE TABLE tally_deltas (
     deltas jsonb NOT NULL
 );
 
--- What has happened before there were tallies, by the team that each ticket is in now.
+-- What has happened before there were tallies, by the team that each ticket is in now; responses in calendar hours alone,
+-- and service times from now on.
 INSERT INTO tallies (series, labels, hour, n)
 SELECT 'tickets', '["' || status || '","' || priority || '","' || coalesce(team_id::text, 'none') || '"]', 0, count(*)
 FROM tickets GROUP BY 2;

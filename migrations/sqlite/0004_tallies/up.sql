@@ -15,7 +15,8 @@ CREATE TABLE tally_deltas (
     deltas TEXT NOT NULL
 ) WITHOUT ROWID;
 
--- What has happened before there were tallies, by the team that each ticket is in now.
+-- What has happened before there were tallies, by the team that each ticket is in now; responses in calendar hours alone,
+-- and service times from now on.
 CREATE TEMPORARY TABLE told AS
 SELECT status, priority, reopen_count, resolved_at, (started_at - reported_at) / 1000000 AS s,
     CASE WHEN team_id IS NULL THEN 'none' ELSE lower(substr(hex(team_id), 1, 8) || '-' || substr(hex(team_id), 9, 4) || '-'

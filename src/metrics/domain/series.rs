@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use crate::kernel::{Instant, TeamId};
 use crate::sla::domain::policy::{Hours, Target};
+use crate::sla::domain::tally::Board;
 use crate::sla::service::Near;
-use crate::sla::tally::Board;
 use crate::tally::domain::{Label, NO_TEAM, SUM, Series, Standing, Sums, buckets};
 use crate::tickets::domain::{Priority, Status};
 

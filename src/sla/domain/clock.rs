@@ -348,8 +348,12 @@ impl Times {
         self.clocks.iter().filter_map(|clock| clock.pledge.calendar)
     }
 
-    /// The earliest due instant of the clocks that have not ended.
+    /// The earliest due instant of the clocks that have not ended; nothing once the ticket is closed, since nothing can be
+    /// done about it any more.
     pub fn due_at(&self) -> Option<Instant> {
+        if self.timeline.spans.last().is_some_and(|(status, _)| *status == Status::Closed) {
+            return None;
+        }
         let open = self.clocks.iter().filter(|clock| self.timeline.end(clock.target).is_none());
         open.filter_map(Clock::due_at).min()
     }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::domain::clock::{Clock, ClockState, Progress, Times};
-use super::domain::policy::{Hours, Target};
+use super::clock::{Clock, ClockState, Progress, Times};
+use super::policy::{Hours, Target};
 use crate::kernel::{Instant, Priority, Status};
 use crate::tally::domain::{Cell, Series, Standing, Sums, hour_of};
 
