@@ -57,15 +57,15 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
 /// When the listener cannot be used.
 pub fn build(settings: Settings, listener: TcpListener) -> std::io::Result<Server> {
     let Settings { state, authority, cors_origins, workers, shutdown_s, signals } = settings;
-    let state = web::Data::new(state);
     let authority = web::Data::from(authority);
     let meter = web::Data::new(Meter::new(&document::methods()));
     let mut server = HttpServer::new(move || {
+        let state = web::Data::new(State { db: state.db.local(), ..state.clone() });
         App::new()
             .wrap(Compress::default())
             .wrap(Condition::new(!cors_origins.is_empty(), cors(&cors_origins)))
             .wrap(from_fn(edge))
-            .app_data(state.clone())
+            .app_data(state)
             .app_data(authority.clone())
             .app_data(meter.clone())
             .into_utoipa_app()

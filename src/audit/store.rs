@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::domain::{Change, Event, EventKind, Visibility};
 use crate::db::schema::{events, principals};
-use crate::db::{Conn, boxed, on_each};
+use crate::db::{Conn, boxed, on_each, post};
 use crate::http::Limit;
 use crate::kernel::sql::Json;
 use crate::kernel::{Clock, CommentId, EventId, Instant, PrincipalId, Problem, TicketId};
@@ -60,8 +60,7 @@ pub async fn add(tx: &mut Conn, event: Event, clock: &Clock) -> Result<(), Probl
         comment_id: event.comment_id,
         changes: Json(changes_json(&event.changes)),
     };
-    on_each!(tx, |c| diesel::insert_into(events::table).values(&row).execute(c).await)?;
-    Ok(())
+    post!(tx, 1, |c| diesel::insert_into(events::table).values(&row).execute(c).await)
 }
 
 /// A page of the trail of `ticket`, oldest first. The caller has proved access to the ticket.

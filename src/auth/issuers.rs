@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 use super::domain::{Role, Scopes};
 use super::jwks::{KeySet, Place, Remote};
 use super::mapping::Mapping;
-use super::token::untrusted;
+use super::token::{Verifier, untrusted};
 use crate::kernel::secret::Secret;
 use crate::kernel::{Instant, Problem};
 
@@ -105,7 +105,7 @@ pub struct Issuer {
 
 enum Source {
     /// The one key, whatever a token's `kid` says.
-    One(DecodingKey),
+    One(Verifier),
     Set(Remote),
 }
 
@@ -123,7 +123,7 @@ impl Issuer {
     ///
     /// # Errors
     /// `unauthenticated` when there is none; `unavailable` while the keys cannot be fetched.
-    pub async fn key(&self, kid: Option<&str>, algorithm: Algorithm, now: Instant) -> Result<DecodingKey, Problem> {
+    pub async fn key(&self, kid: Option<&str>, algorithm: Algorithm, now: Instant) -> Result<Verifier, Problem> {
         if !self.algorithms.contains(&algorithm) {
             return Err(untrusted("algorithm"));
         }
@@ -284,7 +284,7 @@ fn shared(key: &'static str, secret: &str) -> Result<Source, Wrong> {
     if secret.len() < 32 {
         return Err(wrong(key, "should have at least 32 bytes"));
     }
-    Ok(Source::One(DecodingKey::from_secret(secret.as_bytes())))
+    Ok(Source::One(DecodingKey::from_secret(secret.as_bytes()).into()))
 }
 
 /// A public key, which must be for the one algorithm that is allowed.
@@ -301,7 +301,9 @@ fn public(key: &'static str, pem: &str, algorithms: &[Algorithm]) -> Result<Sour
         [Algorithm::EdDSA] => DecodingKey::from_ed_pem(pem).ok(),
         _ => return Err(wrong("algorithms", "should be the one that the key in PEM is for")),
     };
-    found.map(Source::One).ok_or_else(|| wrong(key, format!("should be a public key for {:?}", algorithms[0])))
+    found
+        .map(|key| Source::One(key.into()))
+        .ok_or_else(|| wrong(key, format!("should be a public key for {:?}", algorithms[0])))
 }
 
 /// All outside issuers.

@@ -11,6 +11,7 @@ use reqwest::Url;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::token::Verifier;
 use crate::kernel::{Instant, Problem};
 
 /// Larger sets are not read.
@@ -24,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 struct PublicKey {
     kid: Option<String>,
     algorithm: Algorithm,
-    key: DecodingKey,
+    key: Verifier,
 }
 
 /// The usable keys of a JWK set.
@@ -47,7 +48,7 @@ impl KeySet {
     }
 
     /// The key for a token's `kid` and `alg`. Without a `kid` there must be no choice.
-    fn find(&self, kid: Option<&str>, algorithm: Algorithm) -> Option<&DecodingKey> {
+    fn find(&self, kid: Option<&str>, algorithm: Algorithm) -> Option<&Verifier> {
         let mut fitting = self
             .0
             .iter()
@@ -78,7 +79,7 @@ fn usable(jwk: Value) -> Option<PublicKey> {
         && common.public_key_use.is_none_or(|purpose| purpose == PublicKeyUse::Signature)
         && common.key_operations.is_none_or(|operations| operations.contains(&KeyOperations::Verify));
     let key = DecodingKey::from_jwk(&jwk).ok().filter(|_| fits)?;
-    Some(PublicKey { kid: common.key_id, algorithm, key })
+    Some(PublicKey { kid: common.key_id, algorithm, key: key.into() })
 }
 
 /// Where a set is.
@@ -186,7 +187,7 @@ impl Remote {
         kid: Option<&str>,
         algorithm: Algorithm,
         now: Instant,
-    ) -> Result<Option<DecodingKey>, Problem> {
+    ) -> Result<Option<Verifier>, Problem> {
         let copy = self.copy();
         let find = |copy: &Kept| copy.keys.as_ref().and_then(|keys| keys.find(kid, algorithm).cloned());
         match find(&copy) {

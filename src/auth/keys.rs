@@ -11,6 +11,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 use serde::Serialize;
 
+use super::token::Verifier;
 use crate::kernel::Problem;
 use crate::kernel::secret::Secret;
 
@@ -20,7 +21,7 @@ pub struct Key {
     pub kid: String,
     x: String,
     signer: EncodingKey,
-    verifier: DecodingKey,
+    verifier: Verifier,
     /// For keys that are derived from this one.
     seed: Secret<Vec<u8>>,
 }
@@ -49,7 +50,7 @@ impl Key {
         let x = URL_SAFE_NO_PAD.encode(&public);
         let thumbprint = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#);
         let kid = URL_SAFE_NO_PAD.encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, thumbprint.as_bytes()));
-        let verifier = DecodingKey::from_ed_der(&public);
+        let verifier = DecodingKey::from_ed_der(&public).into();
         Ok(Self { kid, x, signer: EncodingKey::from_ed_der(&der), verifier, seed: Secret::new(der) })
     }
 
@@ -120,7 +121,7 @@ impl Keys {
     }
 
     /// The public key of `kid`.
-    pub fn verifier(&self, kid: &str) -> Option<&DecodingKey> {
+    pub fn verifier(&self, kid: &str) -> Option<&Verifier> {
         self.0.iter().find(|key| key.kid == kid).map(|key| &key.verifier)
     }
 

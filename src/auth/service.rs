@@ -1,7 +1,7 @@
 //! From a token to a principal, and from a principal to a token.
 
-use jsonwebtoken::{Algorithm, Header};
-use serde::{Deserialize, Serialize};
+use jsonwebtoken::Algorithm;
+use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -11,7 +11,7 @@ use super::keys::Keys;
 use super::mapping::Outsider;
 use super::password::Passwords;
 use super::store::{self, KnownRow};
-use super::token::{self, Expected, LONGEST_B, untrusted};
+use super::token::{self, Expected, Given, Head, Tokens, untrusted};
 use crate::db::{Conn, Db};
 use crate::kernel::{Clock, Instant, PrincipalId, Problem};
 
@@ -46,6 +46,7 @@ pub struct Authority {
     pub issuers: Issuers,
     /// Where passwords are hashed and verified.
     pub passwords: Passwords,
+    tokens: Tokens,
 }
 
 impl Authority {
@@ -61,7 +62,15 @@ impl Authority {
         outside: &[IssuerConfig],
     ) -> Result<Self, String> {
         let issuers = Issuers::new(outside, &issuer)?;
-        Ok(Self { keys, issuer, audience, lifetimes, issuers, passwords: Passwords::default() })
+        Ok(Self {
+            keys,
+            issuer,
+            audience,
+            lifetimes,
+            issuers,
+            passwords: Passwords::default(),
+            tokens: Tokens::default(),
+        })
     }
 
     /// The active principal that `token` speaks for. Looked up at each request, so that somebody who was deactivated is
@@ -70,30 +79,23 @@ impl Authority {
     /// # Errors
     /// `unauthenticated` or `token_expired`; `unavailable` while an outside issuer's keys cannot be fetched.
     pub async fn authenticate(&self, db: &Db, token: &str, now: Instant, clock: &Clock) -> Result<Principal, Problem> {
-        if token.len() > LONGEST_B {
-            return Err(untrusted("too long"));
+        let given = self.tokens.look_up(token)?;
+        let head = given.head()?;
+        if head.iss == self.issuer {
+            return self.insider(db, given, head, now).await;
         }
-        let header = jsonwebtoken::decode_header(token).map_err(|_| untrusted("not a token"))?;
-        if header.crit.is_some() {
-            return Err(untrusted("crit"));
-        }
-        // Not verified yet: it only chooses whose keys must have signed it, and `check` holds it against that issuer.
-        let Named { iss } =
-            jsonwebtoken::dangerous::insecure_decode_claims(token).map_err(|_| untrusted("not a token"))?;
-        if iss == self.issuer {
-            return self.insider(db, token, &header, now).await;
-        }
-        let issuer = self.issuers.find(&iss).ok_or_else(|| untrusted("issuer"))?;
-        self.outsider(db, issuer, token, &header, now, clock).await
+        let issuer = self.issuers.find(&head.iss).ok_or_else(|| untrusted("issuer"))?;
+        self.outsider(db, issuer, given, head, now, clock).await
     }
 
     /// Whom one of our own tokens speaks for.
-    async fn insider(&self, db: &Db, token: &str, header: &Header, now: Instant) -> Result<Principal, Problem> {
-        let kid = header.kid.as_deref().ok_or_else(|| untrusted("no kid"))?;
+    async fn insider(&self, db: &Db, given: Given<'_>, head: Head, now: Instant) -> Result<Principal, Problem> {
+        let kid = head.kid.as_deref().ok_or_else(|| untrusted("no kid"))?;
         let key = self.keys.verifier(kid).ok_or_else(|| untrusted("unknown kid"))?;
         let (issuer, audience) = (&self.issuer, &self.audience);
         let expected = Expected { algorithms: &[Algorithm::EdDSA], issuer, audience, grace_s: 0 };
-        let claims = token::check(token, key, &expected, now)?;
+        let verified = given.check(head, key, &expected, now)?;
+        let claims = &verified.claims;
         let id = claims.get("sub").and_then(Value::as_str).and_then(|sub| sub.parse::<PrincipalId>().ok());
         let Some(id) = id else { return Err(untrusted("sub")) };
         let narrowed = match claims.get("scope") {
@@ -110,17 +112,17 @@ impl Authority {
         &self,
         db: &Db,
         issuer: &Issuer,
-        token: &str,
-        header: &Header,
+        given: Given<'_>,
+        head: Head,
         now: Instant,
         clock: &Clock,
     ) -> Result<Principal, Problem> {
-        let key = issuer.key(header.kid.as_deref(), header.alg, now).await?;
+        let key = issuer.key(head.kid.as_deref(), head.alg, now).await?;
         let audience = issuer.audience.as_deref().unwrap_or(&self.audience);
         let expected =
             Expected { algorithms: &issuer.algorithms, issuer: &issuer.name, audience, grace_s: token::LEEWAY_S };
-        let claims = token::check(token, &key, &expected, now)?;
-        let who = issuer.mapping.read(&claims).ok_or_else(|| untrusted("sub"))?;
+        let verified = given.check(head, &key, &expected, now)?;
+        let who = issuer.mapping.read(&verified.claims).ok_or_else(|| untrusted("sub"))?;
         let scopes = who.scopes;
         principal(recognise(db, issuer, who, now, clock).await?, scopes)
     }
@@ -148,12 +150,6 @@ impl Authority {
             scope: narrowed.map(|scopes| scopes.to_string()),
         })
     }
-}
-
-/// The one claim that is looked at before the signature is.
-#[derive(Deserialize)]
-struct Named {
-    iss: String,
 }
 
 /// The claims of our own access tokens (RFC 9068, 2.2).

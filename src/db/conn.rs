@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use diesel::SqliteConnection;
-use diesel_async::AsyncPgConnection;
 use diesel_async::sync_connection_wrapper::{SpawnBlocking, SyncConnectionWrapper};
 use futures_util::future::{BoxFuture, FutureExt};
+
+use super::postgres::Channel;
 
 /// Runs SQLite's calls in place: they are short, and handing them to another thread costs more than they do.
 pub struct Inline;
@@ -31,9 +32,6 @@ impl SpawnBlocking for Inline {
 /// SQLite behind the same async interface as PostgreSQL.
 pub type SqliteAsync = SyncConnectionWrapper<SqliteConnection, Inline>;
 
-/// What PostgreSQL's pool hands out.
-pub type Pooled = diesel_async::pooled_connection::deadpool::Object<AsyncPgConnection>;
-
 /// A connection of either engine. Queries reach it through [`on_each!`].
 pub struct Conn {
     pub(crate) line: Line,
@@ -42,8 +40,8 @@ pub struct Conn {
 
 /// The connection itself.
 pub(crate) enum Line {
-    /// From the pool of the primary.
-    Postgres(Box<Pooled>),
+    /// To a PostgreSQL server.
+    Postgres(Channel),
     /// A reader's own, or the writer's.
     Sqlite(SqliteAsync),
 }
@@ -86,8 +84,8 @@ impl Conn {
 macro_rules! on_each {
     ($conn:expr, |$c:ident| $body:expr) => {
         match &mut $conn.line {
-            $crate::db::Line::Postgres(pooled) => {
-                let $c: &mut diesel_async::AsyncPgConnection = &mut **pooled;
+            $crate::db::Line::Postgres(channel) => {
+                let $c: &mut &diesel_async::AsyncPgConnection = &mut channel.backend().conn();
                 $body
             }
             $crate::db::Line::Sqlite($c) => $body,
@@ -95,6 +93,26 @@ macro_rules! on_each {
     };
 }
 pub(crate) use on_each;
+
+/// Sends a statement that gives nothing back, within a write. PostgreSQL answers later: whatever comes after it finds it
+/// done, and the transaction does not end well unless it did. The body must own what it uses, and its place and `rows`
+/// must tell the statement.
+macro_rules! post {
+    ($conn:expr, $rows:expr, |$c:ident| $body:expr) => {
+        match &mut $conn.line {
+            $crate::db::Line::Postgres(channel) => {
+                let backend = channel.backend().clone();
+                let statement = async move {
+                    let $c: &mut &diesel_async::AsyncPgConnection = &mut backend.conn();
+                    $body.map(drop).map_err($crate::kernel::Problem::from)
+                };
+                channel.post($rows, statement).await
+            }
+            $crate::db::Line::Sqlite($c) => $body.map(drop).map_err($crate::kernel::Problem::from),
+        }
+    };
+}
+pub(crate) use post;
 
 /// Boxes `query` for the engine of `conn`, so that filters can be added one by one.
 pub fn boxed<'a, C, Q>(_conn: &C, query: Q) -> Q::Output

@@ -14,7 +14,7 @@ use std::time::Duration;
 #[cfg(test)]
 pub(crate) use conn::SqliteAsync;
 pub use conn::{Conn, boxed};
-pub(crate) use conn::{Line, on_each};
+pub(crate) use conn::{Line, on_each, post};
 
 use crate::kernel::Problem;
 
@@ -96,6 +96,15 @@ impl Db {
             }
         };
         Ok(Self { engine, url: url.clone() })
+    }
+
+    /// The same database, for a thread that serves requests by itself: what it reads need not go through other threads.
+    #[must_use]
+    pub fn local(&self) -> Self {
+        match &self.engine {
+            Engine::Sqlite(_) => self.clone(),
+            Engine::Postgres(postgres) => Self { engine: Engine::Postgres(postgres.local()), url: self.url.clone() },
+        }
     }
 
     /// Which engine this is: `sqlite` or `postgres`.

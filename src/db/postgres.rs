@@ -1,13 +1,17 @@
-//! PostgreSQL: a pool of connections by a pure Rust client with rustls.
+//! PostgreSQL by a pure Rust client with rustls: a pool of connections for transactions, and a few lines on which many
+//! requests read at once, each without waiting for the answer to the one before (pipelining).
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::panic::Location;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use deadpool::managed::{Metrics, Object, Pool, RecycleError, RecycleResult, Timeouts};
 use diesel::ConnectionError;
-use diesel_async::pooled_connection::deadpool::Pool;
-use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
-use diesel_async::{AnsiTransactionManager, AsyncPgConnection, TransactionManager};
+use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, join, join_all};
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -38,54 +42,267 @@ impl Company {
     }
 }
 
-/// The doors to one PostgreSQL primary.
-pub struct Postgres {
-    pool: Pool<AsyncPgConnection>,
+/// How many lines each worker thread reads on.
+const LINES: usize = 2;
+
+/// One connection. Its statements are carried out in the order in which they are sent.
+pub struct Backend {
+    conn: AsyncPgConnection,
+    /// Set when the connection is gone.
+    ended: Arc<AtomicBool>,
+    /// Whether a transaction is open, as far as is known here.
+    open: AtomicBool,
+    /// The places in the code whose statements have been prepared on this connection.
+    prepared: Mutex<HashSet<Place>>,
+}
+
+/// A place in the code, and how many rows it writes: as much as tells statements apart.
+type Place = (&'static Location<'static>, usize);
+
+impl Backend {
+    /// A connection whose traffic the current runtime carries, for as long as that lives.
+    async fn connect(config: &tokio_postgres::Config, tls: &MakeRustlsConnect) -> Result<Self, ConnectionError> {
+        let (client, connection) = config.connect(tls.clone()).await.map_err(|e| {
+            let source = std::error::Error::source(&e).map(|s| format!(": {s}")).unwrap_or_default();
+            ConnectionError::BadConnection(format!("{e}{source}"))
+        })?;
+        let ended = Arc::new(AtomicBool::new(false));
+        let end = ended.clone();
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(cause = %error, "a connection to PostgreSQL has ended");
+            }
+            end.store(true, Ordering::Release);
+        });
+        let conn = AsyncPgConnection::try_from(client).await?;
+        Ok(Self { conn, ended, open: AtomicBool::new(false), prepared: Mutex::default() })
+    }
+
+    /// What queries run on.
+    pub fn conn(&self) -> &AsyncPgConnection {
+        &self.conn
+    }
+
+    fn is_gone(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+}
+
+/// A connection as one request has it.
+pub struct Channel {
+    backend: Arc<Backend>,
+    /// Kept until the request is done with it.
+    _turn: Turn,
+    posted: Vec<BoxFuture<'static, Result<(), Problem>>>,
+}
+
+/// Whose turn on a connection it is.
+enum Turn {
+    /// One transaction's, alone.
+    Alone(#[expect(dead_code, reason = "goes back to the pool when it is dropped")] Object<Maker>),
+    /// Among others.
+    Shared(#[expect(dead_code, reason = "counts for as long as it lives")] Reading),
+}
+
+impl Channel {
+    /// The connection, to be shared with whatever is sent on it.
+    pub fn backend(&self) -> &Arc<Backend> {
+        &self.backend
+    }
+
+    /// Sends a statement and does not wait for its answer: what is sent later finds it done, and the end of the
+    /// transaction waits for it. `rows` and the place of the caller must tell the statement.
+    ///
+    /// # Errors
+    /// Its own, if it is sent for the first time on this connection: preparing it takes an answer.
+    #[track_caller]
+    pub fn post(
+        &mut self,
+        rows: usize,
+        statement: impl Future<Output = Result<(), Problem>> + Send + 'static,
+    ) -> impl Future<Output = Result<(), Problem>> {
+        let place = (Location::caller(), rows);
+        async move {
+            let is_prepared =
+                |backend: &Backend| backend.prepared.lock().unwrap_or_else(PoisonError::into_inner).contains(&place);
+            if !is_prepared(&self.backend) {
+                statement.await?;
+                self.backend.prepared.lock().unwrap_or_else(PoisonError::into_inner).insert(place);
+                return Ok(());
+            }
+            self.send(statement)
+        }
+    }
+
+    /// Sends what needs no preparing.
+    fn send(&mut self, statement: impl Future<Output = Result<(), Problem>> + Send + 'static) -> Result<(), Problem> {
+        // The first poll sends it; without a budget it never holds back.
+        let mut statement = tokio::task::unconstrained(statement).boxed();
+        match (&mut statement).now_or_never() {
+            Some(outcome) => outcome,
+            None => {
+                self.posted.push(statement);
+                Ok(())
+            }
+        }
+    }
+
+    fn control(&self, sql: &'static str) -> impl Future<Output = Result<(), Problem>> + Send + 'static {
+        let backend = self.backend.clone();
+        async move { (&mut &backend.conn).batch_execute(sql).await.map_err(Problem::from) }
+    }
+
+    fn begin(&mut self, sql: &'static str) -> Result<(), Problem> {
+        self.backend.open.store(true, Ordering::Release);
+        let begin = self.control(sql);
+        self.send(begin)
+    }
+
+    /// Ends the transaction by `sql`; gives the first error of what was posted in it.
+    async fn end(&mut self, sql: &'static str) -> Result<(), Problem> {
+        let posted = std::mem::take(&mut self.posted);
+        let (posted, ended) = join(join_all(posted), self.control(sql)).await;
+        if ended.is_ok() {
+            self.backend.open.store(false, Ordering::Release);
+        }
+        posted.into_iter().collect::<Result<(), _>>().and(ended)
+    }
+}
+
+/// Makes the connections of the pool.
+struct Maker {
     config: tokio_postgres::Config,
     tls: MakeRustlsConnect,
+    /// Carries their traffic, so that they outlive a single worker.
+    driver: tokio::runtime::Handle,
+}
+
+impl deadpool::managed::Manager for Maker {
+    type Type = Arc<Backend>;
+    type Error = ConnectionError;
+
+    async fn create(&self) -> Result<Arc<Backend>, ConnectionError> {
+        let (config, tls) = (self.config.clone(), self.tls.clone());
+        let connecting = self.driver.spawn(async move { Backend::connect(&config, &tls).await });
+        connecting.await.unwrap_or_else(|e| Err(ConnectionError::BadConnection(e.to_string()))).map(Arc::new)
+    }
+
+    async fn recycle(&self, backend: &mut Arc<Backend>, _: &Metrics) -> RecycleResult<ConnectionError> {
+        if backend.is_gone() {
+            return Err(RecycleError::message("it is gone"));
+        }
+        // Whoever was in the middle of a transaction went away; closing the connection undoes it.
+        if backend.open.load(Ordering::Acquire) {
+            return Err(RecycleError::message("a transaction is open"));
+        }
+        Ok(())
+    }
+}
+
+/// A request that reads on a line, for as long as this lives.
+struct Reading(Arc<AtomicUsize>);
+
+impl Reading {
+    fn on(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What all threads share.
+struct Shared {
+    pool: Pool<Maker>,
+    config: tokio_postgres::Config,
+    tls: MakeRustlsConnect,
+    wait: Duration,
     kept: Arc<Kept>,
+    /// How many requests read on lines.
+    reading: Arc<AtomicUsize>,
+}
+
+/// The doors to one PostgreSQL primary.
+pub struct Postgres {
+    shared: Arc<Shared>,
+    /// Opened by whoever reads first; their traffic is carried by that thread.
+    lines: [tokio::sync::Mutex<Option<Arc<Backend>>>; LINES],
 }
 
 impl Postgres {
-    /// A pool of at most `size` connections to `url`; connects on first use.
+    /// Transactions on at most `size` connections to `url`; connects on first use.
     ///
     /// # Errors
     /// A sentence about what is wrong with the URL.
     pub fn open(url: &str, size: usize, wait: Duration) -> Result<Arc<Self>, String> {
-        let config = parse(url)?;
-        let tls = tls();
-        // Connections are driven by the runtime that opens the pool, so that they outlive a single worker.
+        let (config, tls) = (parse(url)?, tls());
         let driver = tokio::runtime::Handle::current();
-        let mut manager = ManagerConfig::default();
-        manager.recycling_method = RecyclingMethod::Fast;
-        let setup = (config.clone(), tls.clone());
-        manager.custom_setup = Box::new(move |_| {
-            let (config, tls) = setup.clone();
-            let connecting = driver.spawn(async move { connect(&config, &tls).await });
-            async move { connecting.await.unwrap_or_else(|e| Err(ConnectionError::BadConnection(e.to_string()))) }
-                .boxed()
-        });
-        let pool = Pool::builder(AsyncDieselConnectionManager::new_with_config(url, manager))
+        let maker = Maker { config: config.clone(), tls: tls.clone(), driver };
+        let pool = Pool::builder(maker)
             .max_size(size)
-            .wait_timeout(Some(wait))
-            .create_timeout(Some(wait))
+            .timeouts(Timeouts { wait: Some(wait), create: Some(wait), recycle: None })
             .runtime(deadpool::Runtime::Tokio1)
             .build()
             .map_err(|e| e.to_string())?;
-        Ok(Arc::new(Self { pool, config, tls, kept: Arc::default() }))
+        let shared = Shared { pool, config, tls, wait, kept: Arc::default(), reading: Arc::default() };
+        Ok(Arc::new(Self { shared: Arc::new(shared), lines: Default::default() }))
     }
 
-    /// How busy the pool is.
+    /// The same database with lines of its own: for a thread that serves requests by itself.
+    pub fn local(&self) -> Arc<Self> {
+        Arc::new(Self { shared: self.shared.clone(), lines: Default::default() })
+    }
+
+    /// How busy the connections are; a line that several requests read on counts for each of them.
     pub fn load(&self) -> Load {
-        let status = self.pool.status();
+        let status = self.shared.pool.status();
         let in_use = status.size.saturating_sub(status.available);
-        Load { idle: status.available, in_use, max: Some(status.max_size), writes_waiting: None }
+        Load {
+            idle: status.available,
+            in_use: in_use + self.shared.reading.load(Ordering::Relaxed),
+            max: Some(status.max_size),
+            writes_waiting: None,
+        }
     }
 
-    /// Runs `work` on a pooled connection, each statement for itself.
+    /// Runs `work` on a line, each statement for itself, together with the reads of other requests.
     pub async fn read<T>(&self, work: &impl AsyncFn(&mut Conn) -> Result<T, Problem>) -> Result<T, Problem> {
-        let mut conn = self.connection().await?;
-        work(&mut conn).await
+        let backend = self.line().await?;
+        match work(&mut self.among_others(backend.clone())).await {
+            // The server has gone away since the line was used last; whether it is back a new line tells.
+            Err(_) if backend.is_gone() => work(&mut self.among_others(self.line().await?)).await,
+            outcome => outcome,
+        }
+    }
+
+    fn among_others(&self, backend: Arc<Backend>) -> Conn {
+        let turn = Turn::Shared(Reading::on(&self.shared.reading));
+        self.conn(Channel { backend, _turn: turn, posted: Vec::new() })
+    }
+
+    /// The line with the fewest requests on it.
+    async fn line(&self) -> Result<Arc<Backend>, Problem> {
+        let busy = |slot: &tokio::sync::Mutex<Option<Arc<Backend>>>| {
+            slot.try_lock().map_or(usize::MAX, |line| line.as_ref().map_or(0, Arc::strong_count))
+        };
+        let Some(slot) = self.lines.iter().min_by_key(|slot| busy(slot)) else {
+            return Err(Problem::internal("there are no lines"));
+        };
+        let mut line = slot.lock().await;
+        match &*line {
+            Some(backend) if !backend.is_gone() => Ok(backend.clone()),
+            _ => {
+                let connecting = Backend::connect(&self.shared.config, &self.shared.tls);
+                let backend = tokio::time::timeout(self.shared.wait, connecting).await;
+                let backend =
+                    backend.map_err(Problem::unavailable)?.map_err(|e| Problem::unavailable(e.to_string()))?;
+                Ok(line.insert(Arc::new(backend)).clone())
+            }
+        }
     }
 
     /// Runs `work` in a transaction that cannot write and sees one state throughout. It loses against nobody.
@@ -112,24 +329,21 @@ impl Postgres {
     async fn transaction<T>(
         &self,
         work: &impl AsyncFn(&mut Conn) -> Result<T, Problem>,
-        begin: &str,
+        begin: &'static str,
     ) -> Result<T, Problem> {
-        let mut conn = self.connection().await?;
-        let Line::Postgres(pooled) = &mut conn.line else { unreachable!("the pool is PostgreSQL's") };
-        AnsiTransactionManager::begin_transaction_sql(&mut ***pooled, begin).await?;
+        let object = self.shared.pool.get().await.map_err(|e| Problem::unavailable(e.to_string()))?;
+        let backend = Arc::clone(&object);
+        let mut channel = Channel { backend, _turn: Turn::Alone(object), posted: Vec::new() };
+        channel.begin(begin)?;
+        let mut conn = self.conn(channel);
         let outcome = work(&mut conn).await;
-        let Line::Postgres(pooled) = &mut conn.line else { unreachable!("the pool is PostgreSQL's") };
+        let Line::Postgres(channel) = &mut conn.line else { unreachable!("the pool is PostgreSQL's") };
         match outcome {
-            Ok(value) => {
-                AnsiTransactionManager::commit_transaction(&mut ***pooled).await?;
-                Ok(value)
-            }
+            Ok(value) => channel.end("COMMIT").await.map(|()| value),
+            // What was posted before has failed first, and everything after it for that alone. A rollback that fails
+            // leaves the transaction open, and the pool drops the connection: the change is undone either way.
             Err(problem) => {
-                // A rollback that fails breaks the connection, and the pool drops it: the change is undone either way.
-                if let Err(error) = AnsiTransactionManager::rollback_transaction(&mut ***pooled).await {
-                    tracing::warn!(cause = %error, "rollback failed");
-                }
-                Err(problem)
+                Err(channel.end("ROLLBACK").await.err().filter(|_| !channel.backend.is_gone()).unwrap_or(problem))
             }
         }
     }
@@ -139,24 +353,13 @@ impl Postgres {
     /// # Errors
     /// When the server is away.
     pub async fn detached(&self) -> Result<AsyncPgConnection, Problem> {
-        connect(&self.config, &self.tls).await.map_err(|e| Problem::unavailable(e.to_string()))
+        let backend = Backend::connect(&self.shared.config, &self.shared.tls).await;
+        backend.map(|backend| backend.conn).map_err(|e| Problem::unavailable(e.to_string()))
     }
 
-    async fn connection(&self) -> Result<Conn, Problem> {
-        let pooled = self.pool.get().await.map_err(|e| Problem::unavailable(e.to_string()))?;
-        Ok(Conn::new(Line::Postgres(Box::new(pooled)), self.kept.clone()))
+    fn conn(&self, channel: Channel) -> Conn {
+        Conn::new(Line::Postgres(channel), self.shared.kept.clone())
     }
-}
-
-async fn connect(
-    config: &tokio_postgres::Config,
-    tls: &MakeRustlsConnect,
-) -> Result<AsyncPgConnection, ConnectionError> {
-    let (client, connection) = config.connect(tls.clone()).await.map_err(|e| {
-        let source = std::error::Error::source(&e).map(|s| format!(": {s}")).unwrap_or_default();
-        ConnectionError::BadConnection(format!("{e}{source}"))
-    })?;
-    AsyncPgConnection::try_from_client_and_connection(client, connection).await
 }
 
 /// Reads the URL. Without `sslmode`, a server on this machine is spoken to in the clear and any other with TLS when

@@ -4,12 +4,15 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
+use futures_util::future::join;
 
 use super::{Answer, Call, Reply, Sealer};
+use crate::db::fault::is_duplicate;
 use crate::db::schema::idempotency_keys;
-use crate::db::{Conn, Line, on_each};
+use crate::db::{Conn, Line, on_each, post};
 use crate::kernel::sql::Json;
 use crate::kernel::{Code, Instant, PrincipalId, Problem};
 
@@ -95,8 +98,7 @@ impl Call {
         let now = self.now();
         let _entry = self.state().in_flight.enter((who, key.clone()))?;
         let once = async move |tx: &mut Conn| {
-            lock(tx, who, &key).await?;
-            if let Some(row) = find(tx, who, &key).await? {
+            if let Some(row) = claim(tx, who, &key).await? {
                 if row.created_at.plus_s(KEPT_S) > now {
                     return replay(row, &fingerprints, &sealer);
                 }
@@ -154,24 +156,39 @@ fn replay(row: Row, fingerprints: &[String], sealer: &Sealer) -> Answer {
     Ok(reply.header("idempotent-replayed", "true".into()))
 }
 
-/// On PostgreSQL another instance may be at work on the key; SQLite's writer takes one request after the other.
-async fn lock(tx: &mut Conn, who: PrincipalId, key: &str) -> Result<(), Problem> {
-    #[derive(QueryableByName)]
-    struct Locked {
-        #[diesel(sql_type = diesel::sql_types::Bool)]
-        locked: bool,
-    }
-    let Line::Postgres(conn) = &mut tx.line else { return Ok(()) };
-    let rows: Vec<Locked> = diesel::sql_query("SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0)) AS locked")
-        .bind::<diesel::sql_types::Text, _>(format!("idempotency {who} {key}"))
-        .load(&mut ***conn)
-        .await?;
-    if rows.iter().all(|row| row.locked) { Ok(()) } else { Err(in_progress()) }
+diesel::define_sql_function! {
+    /// Takes a lock until the end of the transaction, unless somebody else has it.
+    fn pg_try_advisory_xact_lock(key: diesel::sql_types::BigInt) -> diesel::sql_types::Bool;
 }
 
-async fn find(tx: &mut Conn, who: PrincipalId, key: &str) -> Result<Option<Row>, Problem> {
-    let row = on_each!(tx, |c| idempotency_keys::table.find((who, key)).select(Row::as_select()).first(c).await);
+/// The answer to an earlier request with this key, if there is one. On PostgreSQL another instance may be at work on it;
+/// SQLite's writer takes one request after the other.
+async fn claim(tx: &mut Conn, who: PrincipalId, key: &str) -> Result<Option<Row>, Problem> {
+    macro_rules! answer {
+        ($conn:expr) => {
+            idempotency_keys::table.find((who, key)).select(Row::as_select()).first($conn)
+        };
+    }
+    let row = match &mut tx.line {
+        Line::Sqlite(conn) => answer!(conn).await,
+        Line::Postgres(channel) => {
+            let conn = channel.backend().conn();
+            let lock = diesel::select(pg_try_advisory_xact_lock(lock_key(who, key)));
+            let (mut first, mut second) = (conn, conn);
+            let (locked, row) = join(lock.get_result::<bool>(&mut first), answer!(&mut second)).await;
+            if !locked? {
+                return Err(in_progress());
+            }
+            row
+        }
+    };
     Ok(row.optional()?)
+}
+
+/// Names the lock of a key. That two keys may have the same does no harm: one of them is told to come again.
+fn lock_key(who: PrincipalId, key: &str) -> i64 {
+    let hash = digest(&SHA256, format!("idempotency {who} {key}").as_bytes());
+    hash.as_ref().iter().take(8).fold(0, |sum, byte| (sum << 8) | i64::from(*byte))
 }
 
 async fn forget(tx: &mut Conn, who: PrincipalId, key: &str) -> Result<(), Problem> {
@@ -200,15 +217,12 @@ fn seal(
 }
 
 async fn remember(tx: &mut Conn, row: Row) -> Result<(), Problem> {
-    match on_each!(tx, |c| diesel::insert_into(idempotency_keys::table).values(&row).execute(c).await) {
-        // Committed by another instance since our snapshot was taken: the next attempt sees it.
-        Err(error)
-            if crate::db::fault::is_duplicate(&error, "idempotency_keys_pkey", "idempotency_keys.principal_id") =>
-        {
-            Err(Problem::transient(error))
-        }
-        other => Ok(other.map(drop)?),
-    }
+    // Committed by another instance since our snapshot was taken: the next attempt sees it.
+    let taken = |error| match is_duplicate(&error, "idempotency_keys_pkey", "idempotency_keys.principal_id") {
+        true => Problem::transient(error),
+        false => Problem::from(error),
+    };
+    post!(tx, 1, |c| { diesel::insert_into(idempotency_keys::table).values(&row).execute(c).await.map_err(taken) })
 }
 
 /// Forgets answers that are older than 24 hours.

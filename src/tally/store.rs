@@ -7,7 +7,7 @@ use diesel_async::RunQueryDsl;
 
 use super::domain::{Cell, Series, Sums};
 use crate::db::schema::{tallies, tally_deltas};
-use crate::db::{Conn, on_each};
+use crate::db::{Conn, on_each, post};
 use crate::kernel::sql::{Document, Json};
 use crate::kernel::{DeltaId, Problem};
 
@@ -29,8 +29,7 @@ pub async fn add(tx: &mut Conn, id: DeltaId, sums: &Sums) -> Result<(), Problem>
         return Ok(());
     }
     let row = (tally_deltas::id.eq(id), tally_deltas::deltas.eq(Json(sums.to_json())));
-    on_each!(tx, |c| diesel::insert_into(tally_deltas::table).values(row).execute(c).await)?;
-    Ok(())
+    post!(tx, 1, |c| diesel::insert_into(tally_deltas::table).values(row).execute(c).await)
 }
 
 /// The numbers of `series` as they are now, without those for hours after `until`. One statement, and so one snapshot: a

@@ -10,7 +10,7 @@ use super::policy::Reach;
 use super::wire::{ListOptions, SlaFilter, Sort, TicketFilter, TicketRef, WhoRef};
 use crate::auth::domain::Role;
 use crate::db::schema::{principals, teams, ticket_clocks, ticket_tags, tickets};
-use crate::db::{Conn, boxed, fault, on_each};
+use crate::db::{Conn, boxed, fault, on_each, post};
 use crate::kernel::fields::Fields;
 use crate::kernel::sql::{Json, Moment};
 use crate::kernel::{Code, FieldError, Instant, PrincipalId, Problem, TeamId, TicketId};
@@ -175,12 +175,12 @@ macro_rules! with_names {
 /// `not_found`, the same for a ticket that does not exist and for one out of reach.
 pub async fn find(conn: &mut Conn, reach: &Reach, which: TicketRef) -> Result<Ticket, Problem> {
     let stored: Option<Stored> = on_each!(conn, |c| {
-        let query = boxed(c, tickets::table.select(Stored::as_select()));
-        let query = match which {
-            TicketRef::Id(id) => query.filter(tickets::id.eq(id)),
-            TicketRef::Number(number) => query.filter(tickets::number.eq(number)),
-        };
-        query.first(c).await.optional()
+        let all = tickets::table.select(Stored::as_select());
+        match which {
+            TicketRef::Id(id) => all.filter(tickets::id.eq(id)).first(c).await,
+            TicketRef::Number(number) => all.filter(tickets::number.eq(number)).first(c).await,
+        }
+        .optional()
     })?;
     within(stored.map(Ticket::from), reach, |ticket| ticket)
 }
@@ -190,14 +190,12 @@ pub async fn find(conn: &mut Conn, reach: &Reach, which: TicketRef) -> Result<Ti
 /// # Errors
 /// `not_found`, the same for a ticket that does not exist and for one out of reach.
 pub async fn find_named(conn: &mut Conn, reach: &Reach, which: TicketRef) -> Result<TicketRow, Problem> {
-    let row: Option<Joined> = on_each!(conn, |c| {
-        let query = boxed(c, with_names!());
-        let query = match which {
-            TicketRef::Id(id) => query.filter(tickets::id.eq(id)),
-            TicketRef::Number(number) => query.filter(tickets::number.eq(number)),
-        };
-        query.first(c).await.optional()
-    })?;
+    // Not boxed: the statement is known by its type, without writing it out each time.
+    let row: Option<Joined> = on_each!(conn, |c| match which {
+        TicketRef::Id(id) => with_names!().filter(tickets::id.eq(id)).first(c).await,
+        TicketRef::Number(number) => with_names!().filter(tickets::number.eq(number)).first(c).await,
+    }
+    .optional())?;
     within(row.map(TicketRow::try_from).transpose()?, reach, |row| &row.ticket)
 }
 
@@ -532,11 +530,13 @@ pub async fn insert(tx: &mut Conn, ticket: &Ticket) -> Result<i64, Problem> {
 /// A transient problem when another request takes the same external id right now.
 pub async fn update(tx: &mut Conn, before: &Ticket, after: &Ticket) -> Result<(), Problem> {
     let row = Stored::from(after);
-    on_each!(tx, |c| diesel::update(tickets::table.find(after.number)).set(&row).execute(c).await)
-        .map_err(external_id_taken)?;
+    let number = after.number;
+    post!(tx, 1, |c| {
+        diesel::update(tickets::table.find(number)).set(&row).execute(c).await.map_err(external_id_taken)
+    })?;
     if before.tags != after.tags {
         let old = ticket_tags::table.filter(ticket_tags::ticket_number.eq(after.number));
-        on_each!(tx, |c| diesel::delete(old).execute(c).await)?;
+        post!(tx, 1, |c| diesel::delete(old).execute(c).await)?;
         add_tags(tx, after.number, &after.tags).await?;
     }
     Ok(())
@@ -544,8 +544,8 @@ pub async fn update(tx: &mut Conn, before: &Ticket, after: &Ticket) -> Result<()
 
 async fn add_tags(tx: &mut Conn, number: i64, tags: &[String]) -> Result<(), Problem> {
     for tag in tags {
-        let values = (ticket_tags::tag.eq(tag), ticket_tags::ticket_number.eq(number));
-        on_each!(tx, |c| diesel::insert_into(ticket_tags::table).values(values).execute(c).await)?;
+        let values = (ticket_tags::tag.eq(tag.clone()), ticket_tags::ticket_number.eq(number));
+        post!(tx, 1, |c| diesel::insert_into(ticket_tags::table).values(values).execute(c).await)?;
     }
     Ok(())
 }

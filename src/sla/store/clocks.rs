@@ -9,7 +9,7 @@ use diesel_async::RunQueryDsl;
 use serde_json::json;
 
 use crate::db::schema::{ticket_clocks, tickets};
-use crate::db::{Conn, on_each};
+use crate::db::{Conn, on_each, post};
 use crate::kernel::sql::{Json, Moment};
 use crate::kernel::{Channel, Instant, PolicyId, Priority, Problem, Status, TeamId, TicketType};
 use crate::sla::domain::clock::{Clock, Facts, Measured, Timeline, Times};
@@ -110,8 +110,7 @@ pub async fn find(tx: &mut Conn, facts: &Facts) -> Result<Times, Problem> {
 /// When the database is away.
 pub async fn insert(tx: &mut Conn, ticket_number: i64, times: &Times) -> Result<(), Problem> {
     let row = Stored::of(ticket_number, times);
-    on_each!(tx, |c| diesel::insert_into(ticket_clocks::table).values(&row).execute(c).await)?;
-    Ok(())
+    post!(tx, 1, |c| diesel::insert_into(ticket_clocks::table).values(&row).execute(c).await)
 }
 
 /// Stores the times of a ticket over what they were.
@@ -120,8 +119,7 @@ pub async fn insert(tx: &mut Conn, ticket_number: i64, times: &Times) -> Result<
 /// When the database is away.
 pub async fn update(tx: &mut Conn, ticket_number: i64, times: &Times) -> Result<(), Problem> {
     let row = Stored::of(ticket_number, times);
-    on_each!(tx, |c| diesel::update(ticket_clocks::table.find(ticket_number)).set(&row).execute(c).await)?;
-    Ok(())
+    post!(tx, 1, |c| diesel::update(ticket_clocks::table.find(ticket_number)).set(&row).execute(c).await)
 }
 
 type FactsRow =
