@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::db::Db;
 use crate::http::idempotency;
 use crate::kernel::{Clock, Problem};
+use crate::tally::domain::hour_of;
 use crate::{auth, tally, tickets};
 
 /// The longest pause between two rounds, in seconds; shorter where tickets close sooner.
@@ -65,13 +66,20 @@ pub fn start(db: Db, close_after_s: i64, clock: Clock) -> std::io::Result<()> {
 
 /// Folds the tally until the process ends.
 async fn folds(db: &Db, clock: &Clock) {
+    let mut settled_in = None;
     loop {
         tokio::time::sleep(Duration::from_secs(FOLD_PAUSE_S)).await;
+        let now = clock.now();
+        let hour = Some(hour_of(now));
         let folded = async {
             let changes = tally::service::fold(db, FOLD_AT_ONCE).await?;
-            Ok::<_, Problem>((changes, tally::service::settle(db, clock.now(), FOLD_AT_ONCE).await?))
+            // There is something to settle when another hour is past.
+            let settled = if hour == settled_in { 0 } else { tally::service::settle(db, now, FOLD_AT_ONCE).await? };
+            Ok::<_, Problem>((changes, settled))
         };
-        match folded.await {
+        let folded = folded.await;
+        settled_in = if folded.is_ok() { hour } else { settled_in };
+        match folded {
             Ok((0, 0)) => {}
             Ok((changes, hours)) => tracing::debug!(changes, hours, "folded the tally"),
             Err(problem) => tracing::warn!(cause = %problem, "the fold will be made up for"),

@@ -17,13 +17,13 @@ pub use policies::{
     change_policy, create_policy, delete_policy, list_policies, list_policy_versions, preview_policy, read_policy,
 };
 
-use super::domain::clock::{Facts, Occasion, Times};
+use super::domain::clock::{Facts, MOST_STEPS, Occasion, Times};
 use super::domain::policy::{Almanac, Target};
 use super::domain::tally::counts;
 use super::store::book::{self, Generation};
 use super::store::clocks;
 use crate::db::Conn;
-use crate::kernel::{Clock, Instant, Priority, Problem};
+use crate::kernel::{Clock, Code, Instant, Priority, Problem};
 use crate::tally;
 use crate::tally::domain::{Sums, hour_of};
 
@@ -39,19 +39,23 @@ pub async fn open(tx: &mut Conn, ticket: &Facts, now: Instant) -> Result<Sums, P
     let mut times = Times::new(ticket.reported_at);
     times.judge(&ticket.traits, &book, &Almanac::default(), Occasion::Ticket, now);
     clocks::insert(tx, ticket.number, &times).await?;
-    Ok(counts(None, &times, ticket.traits.priority))
+    Ok(counts(None, (ticket, &times)))
 }
 
 /// Follows a change of a ticket at `now`, if its clocks care; gives what that counts.
 ///
 /// # Errors
-/// When the database is away.
+/// `conflict` when it has changed its status too often, or when the database is away.
 pub async fn follow(tx: &mut Conn, before: &Facts, after: &Facts, now: Instant) -> Result<Sums, Problem> {
     if before == after {
         return Ok(Sums::default());
     }
     let book = book::current(tx).await?;
     let was = clocks::find(tx, before).await?;
+    if before.status != after.status && !was.timeline.takes(after.status) {
+        let detail = format!("This ticket has changed its status {MOST_STEPS} times. It can only be resolved and closed.");
+        return Err(Problem::new(Code::Conflict, detail));
+    }
     let almanac = book::almanac(tx, was.calendars()).await?;
     let mut times = was.clone();
     times.step(after.status, now);
@@ -61,7 +65,7 @@ pub async fn follow(tx: &mut Conn, before: &Facts, after: &Facts, now: Instant) 
     if times != was {
         clocks::update(tx, after.number, &times).await?;
     }
-    Ok(counts(Some(&was), &times, after.traits.priority))
+    Ok(counts(Some((before, &was)), (after, &times)))
 }
 
 /// The one place that every change of policies and calendars goes through, in its transaction and while no other write is
@@ -83,7 +87,7 @@ pub async fn configuration_changed(tx: &mut Conn, now: Instant, clock: &Clock) -
             if times != *was {
                 clocks::update(tx, ticket.number, &times).await?;
                 clocks::touch(tx, ticket.number, now).await?;
-                counted.merge(counts(Some(was), &times, ticket.traits.priority));
+                counted.merge(counts(Some((ticket, was)), (ticket, &times)));
             }
             last = ticket.number;
         }

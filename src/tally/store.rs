@@ -1,5 +1,7 @@
 //! Queries of the tallies.
 
+pub mod backlog;
+
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable, Text};
@@ -119,7 +121,7 @@ pub async fn grow(tx: &mut Conn, cell: &Cell, n: i64) -> Result<(), Problem> {
 ///
 /// # Errors
 /// When the database is away.
-pub async fn past(conn: &mut Conn, series: Series, hour: i64, count: i64) -> Result<Vec<(Cell, i64)>, Problem> {
+pub async fn past(conn: &mut Conn, series: &str, hour: i64, count: i64) -> Result<Vec<(Cell, i64)>, Problem> {
     let hours = tallies::hour.gt(0).and(tallies::hour.lt(hour));
     let query = tallies::table
         .filter(tallies::series.eq(series).and(hours))
@@ -127,6 +129,6 @@ pub async fn past(conn: &mut Conn, series: Series, hour: i64, count: i64) -> Res
         .limit(count)
         .select((tallies::labels, tallies::hour, tallies::n));
     let rows: Vec<(String, i64, i64)> = on_each!(conn, |c| query.load(c).await)?;
-    let cell = |labels, hour| Cell { series: series.as_str().to_owned(), labels, hour };
+    let cell = |labels, hour| Cell { series: series.to_owned(), labels, hour };
     Ok(rows.into_iter().map(|(labels, hour, n)| (cell(labels, hour), n)).collect())
 }

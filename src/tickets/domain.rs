@@ -146,6 +146,7 @@ impl Ticket {
             reported_at: self.reported_at,
             status: self.status,
             first_replied_at: self.first_replied_at,
+            assignee_id: self.assignee_id,
             traits: Traits {
                 team_id: self.team_id,
                 priority: self.priority,

@@ -96,7 +96,7 @@ async fn get_ticket(who: Allowed<ReadTickets>, call: Call) -> Answer {
     operation_id = "update_ticket", tag = "tickets", security(("bearer" = ["tickets:write"])),
     params(("id" = String, Path, description = "The ticket's id or number.", example = "4711")),
     request_body(content((TicketPatch = "application/merge-patch+json"), (TicketPatch = "application/json"))),
-    extensions(("x-problems" = json!(["illegal_transition", "ticket_closed", "duplicate_external_id"]))),
+    extensions(("x-problems" = json!(["illegal_transition", "ticket_closed", "conflict", "duplicate_external_id"]))),
     responses((status = 200, description = "The ticket as it is now.", body = TicketBody, headers(("ETag" = String, description = "The ticket's version."))))
 )]
 #[patch("/v1/tickets/{id}")]

@@ -1,5 +1,9 @@
 //! The use cases of tickets: one function each, run within one transaction.
 
+mod recount;
+
+pub use recount::recount;
+
 use super::domain::{Channel, Priority, Status, Ticket, TicketType};
 use super::policy::Reach;
 use super::store::{self, Sieve, TicketRow};
@@ -133,8 +137,8 @@ pub async fn open(tx: &mut Conn, act: &Act, reach: &Reach, new: NewTicket) -> Re
 /// Changes a ticket as `patch` says.
 ///
 /// # Errors
-/// `not_found`, `version_mismatch`, `ticket_closed`, `illegal_transition`, `duplicate_external_id`, or
-/// `validation_failed`.
+/// `not_found`, `version_mismatch`, `ticket_closed`, `illegal_transition`, `conflict` after too many changes of status,
+/// `duplicate_external_id`, or `validation_failed`.
 pub async fn change(
     tx: &mut Conn,
     act: &Act,
@@ -232,11 +236,16 @@ pub async fn save(
     write(tx, before, &after, actor, clock).await
 }
 
-/// As [`save`], for what everybody sees but no field of the ticket tells: a public comment.
+/// As [`save`], for what everybody sees but no field of the ticket tells: a public comment. A ticket that has changed its
+/// status too often stays where it is: nobody's words are lost for that.
 ///
 /// # Errors
 /// When the database is away.
 pub async fn save_commented(tx: &mut Conn, before: &Ticket, mut after: Ticket, act: &Act) -> Result<(), Problem> {
+    if before.status != after.status && !sla::store::clocks::find(tx, &before.facts()).await?.timeline.takes(after.status)
+    {
+        after = before.clone();
+    }
     touch(&mut after, act.now);
     write(tx, before, &after, Some(act.who.id), &act.clock).await
 }

@@ -280,6 +280,33 @@ impl Sieve {
             now,
         })
     }
+
+    /// Whether there is no filter.
+    pub fn lets_all_through(&self) -> bool {
+        // Taken apart whole, so that a new filter does not compile until it is asked for.
+        let Self {
+            only_of: None,
+            status: None,
+            priority: None,
+            kind: None,
+            channel: None,
+            team: None,
+            assignee: None,
+            requester: None,
+            tag: None,
+            external_id: None,
+            created_after: None,
+            created_before: None,
+            updated_after: None,
+            updated_before: None,
+            sla: None,
+            now: _,
+        } = self
+        else {
+            return false;
+        };
+        true
+    }
 }
 
 #[cfg(test)]
@@ -481,6 +508,30 @@ fn split<Id: Copy>(choices: &[WhoRef<Id>], me: Option<Id>) -> Result<(Vec<Id>, b
         }
     }
     Ok((ids, nobody))
+}
+
+/// At most `most` tickets with numbers after `number`, in their order.
+///
+/// # Errors
+/// When the database is away.
+pub async fn after(tx: &mut Conn, number: i64, most: i64) -> Result<Vec<(Ticket, Times)>, Problem> {
+    let rows: Vec<(Stored, clocks::Stored)> = on_each!(tx, |c| {
+        tickets::table
+            .inner_join(ticket_clocks::table)
+            .filter(tickets::number.gt(number))
+            .order(tickets::number)
+            .limit(most)
+            .select((Stored::as_select(), clocks::Stored::as_select()))
+            .load(c)
+            .await
+    })?;
+    rows.into_iter()
+        .map(|(stored, times)| {
+            let ticket = Ticket::from(stored);
+            let times = times.times(ticket.reported_at, ticket.first_replied_at)?;
+            Ok((ticket, times))
+        })
+        .collect()
 }
 
 /// Stores a new ticket, all but its number, which the database gives; returns that number.

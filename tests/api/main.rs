@@ -5,6 +5,7 @@
 mod support;
 
 mod auth;
+mod backlog;
 mod calendars;
 mod clocks;
 mod comments;

@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use crate::db::Conn;
 use crate::kernel::{Channel, Instant, Priority, Problem, TicketType};
 use crate::metrics::domain::figures::{
-    Backlog, Figures, GroupBy, Key, MOST_GROUPS, MOST_POINTS, Sheet, Steps, keep_largest,
+    Figures, GroupBy, Key, MOST_GROUPS, MOST_POINTS, Sheet, Steps,
 };
 use crate::metrics::store::facts::{self, Ask};
-use crate::tickets::store::Sieve;
 
 /// A group with its name, if it has an id.
 #[derive(Debug)]
@@ -58,48 +57,9 @@ pub async fn timeseries(conn: &mut Conn, ask: &Ask, edges: &[Instant]) -> Result
     Ok(groups.unwrap_or(Groups { items: vec![all], truncated: false }))
 }
 
-/// What there is to do at the instant of `sieve`.
-#[derive(Debug)]
-pub struct ToDo {
-    /// All of it.
-    pub total: Backlog,
-    /// How many tickets there are, by team.
-    pub by_team: Groups<i64>,
-    /// By group.
-    pub groups: Option<Groups<Backlog>>,
-}
-
-/// What there is to do, and what of it is due within `due_within_s` seconds.
-///
-/// # Errors
-/// When the database is away.
-pub async fn backlog(
-    conn: &mut Conn,
-    sieve: &Sieve,
-    group: Option<GroupBy>,
-    due_within_s: i64,
-) -> Result<ToDo, Problem> {
-    let now = sieve.now;
-    let mut total = Backlog::default();
-    let mut by_team: BTreeMap<Key, i64> = BTreeMap::new();
-    let mut groups: BTreeMap<Key, Backlog> = BTreeMap::new();
-    for row in facts::waiting(conn, sieve, group, due_within_s).await? {
-        total.add(&row.ticket, now);
-        *by_team.entry(row.team).or_default() += 1;
-        for key in row.keys {
-            groups.entry(key).or_default().add(&row.ticket, now);
-        }
-    }
-    let teams_left_out = keep_largest(&mut by_team, MOST_GROUPS, |open| *open);
-    let groups_left_out = keep_largest(&mut groups, MOST_GROUPS, |backlog| backlog.open);
-    let by_team = arrange(conn, Some(GroupBy::Team), by_team, teams_left_out).await?;
-    let by_team = by_team.unwrap_or(Groups { items: Vec::new(), truncated: false });
-    Ok(ToDo { total, by_team, groups: arrange(conn, group, groups, groups_left_out).await? })
-}
-
 /// Groups in their order, with their names: by name, the words of a vocabulary in its order and all of them, and last the
 /// tickets without.
-async fn arrange<T: Default>(
+pub(super) async fn arrange<T: Default>(
     conn: &mut Conn,
     group: Option<GroupBy>,
     mut groups: BTreeMap<Key, T>,

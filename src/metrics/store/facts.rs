@@ -1,4 +1,4 @@
-//! What happened in a window, and what is still to do: small rows, found by the index of the instant that they are about.
+//! What happened in a window: small rows, found by the index of the instant that they are about.
 
 use diesel::dsl::sql;
 use diesel::prelude::*;
@@ -7,19 +7,18 @@ use diesel_async::RunQueryDsl;
 
 use crate::db::schema::{principals, sla_policies, teams, ticket_clocks, tickets, time_entries};
 use crate::db::{Conn, boxed, on_each};
-use crate::kernel::sql::{Guid, Json};
-use crate::kernel::{AnyId, Currency, Instant, Money, PrincipalId, Priority, Problem, Status, TeamId};
-use crate::metrics::domain::figures::{Fact, GroupBy, Key, Sheet, Took, Waiting};
+use crate::kernel::sql::Guid;
+use crate::kernel::{AnyId, Currency, Instant, Money, Problem};
+use crate::metrics::domain::figures::{Fact, GroupBy, Key, Sheet, Took};
 use crate::metrics::domain::window::Window;
-use crate::sla::domain::clock::{Clock, ClockState};
 use crate::sla::domain::policy::Target;
 use crate::tickets::store::{Sieve, narrow};
 
 /// What a ticket is grouped by: an id, or a word, or neither.
-type KeyRow = (Option<AnyId>, Option<String>);
+pub(super) type KeyRow = (Option<AnyId>, Option<String>);
 
 /// The columns with the group of a ticket.
-fn columns(group: Option<GroupBy>) -> (&'static str, &'static str) {
+pub(super) fn columns(group: Option<GroupBy>) -> (&'static str, &'static str) {
     const NO_ID: &str = "CAST(NULL AS uuid)";
     const NO_WORD: &str = "CAST(NULL AS text)";
     match group {
@@ -36,7 +35,7 @@ fn columns(group: Option<GroupBy>) -> (&'static str, &'static str) {
 }
 
 /// The groups that a ticket is in.
-fn keys(group: Option<GroupBy>, (id, word): KeyRow) -> Result<Vec<Key>, Problem> {
+pub(super) fn keys(group: Option<GroupBy>, (id, word): KeyRow) -> Result<Vec<Key>, Problem> {
     Ok(match (group, id, word) {
         (None, ..) => Vec::new(),
         (Some(GroupBy::Tag), _, Some(list)) => {
@@ -195,66 +194,6 @@ fn put<T>(
 /// The whole seconds from `from` to `to`.
 fn since(from: Instant, to: Option<Instant>) -> Option<i64> {
     to.map(|to| (to.micros() - from.micros()) / 1_000_000)
-}
-
-/// A ticket that is not solved, its team, and its groups.
-#[derive(Debug)]
-pub struct WaitingRow {
-    /// The ticket.
-    pub ticket: Waiting,
-    /// Whose queue it is in.
-    pub team: Key,
-    /// The groups that it is in.
-    pub keys: Vec<Key>,
-}
-
-/// All tickets that `sieve` lets through and that are not solved, as they are at its instant. What is due is due within
-/// `due_within_s` seconds of it.
-///
-/// # Errors
-/// When the database is away.
-pub async fn waiting(
-    conn: &mut Conn,
-    sieve: &Sieve,
-    group: Option<GroupBy>,
-    due_within_s: i64,
-) -> Result<Vec<WaitingRow>, Problem> {
-    type Row = (Status, Priority, Instant, Option<PrincipalId>, Option<TeamId>, Json, KeyRow);
-    const UNSOLVED: [Status; 4] = [Status::New, Status::Open, Status::WaitingRequester, Status::WaitingThirdParty];
-    let (id, word) = columns(group);
-    let rows: Vec<Row> = on_each!(conn, |c| {
-        let unsolved =
-            tickets::table.inner_join(ticket_clocks::table).filter(tickets::status.eq_any(UNSOLVED)).select((
-                tickets::status,
-                tickets::priority,
-                tickets::reported_at,
-                tickets::assignee_id,
-                tickets::team_id,
-                ticket_clocks::clocks,
-                (sql::<Nullable<Guid>>(id), sql::<Nullable<Text>>(word)),
-            ));
-        narrow!(boxed(c, unsolved), sieve).load(c).await
-    })?;
-    let (now, until) = (sieve.now, sieve.now.plus_s(due_within_s));
-    rows.into_iter()
-        .map(|(status, priority, reported_at, assignee, team, clocks, key)| {
-            let clocks: Vec<Clock> = serde_json::from_value(clocks.0).map_err(Problem::internal)?;
-            let clocks: Vec<Clock> = clocks.into_iter().map(|clock| clock.at(now)).collect();
-            let runs = |clock: &&Clock| clock.state() == ClockState::Running;
-            Ok(WaitingRow {
-                ticket: Waiting {
-                    status,
-                    priority,
-                    reported_at,
-                    assigned: assignee.is_some(),
-                    due: clocks.iter().filter(runs).any(|clock| clock.due_at().is_some_and(|at| at <= until)),
-                    clocks: clocks.iter().map(|clock| (clock.target, clock.state())).collect(),
-                },
-                team: team.map_or(Key::None, |TeamId(id)| Key::Id(AnyId(id))),
-                keys: keys(group, key)?,
-            })
-        })
-        .collect()
 }
 
 /// The names of what groups of this kind stand for, as they are now.

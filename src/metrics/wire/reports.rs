@@ -14,7 +14,8 @@ use crate::metrics::domain::figures::{
     AGES_S, Backlog, Duration, Fact, Figures, GroupBy, Kept, Key, Sample, States, Steps, Took, rate,
 };
 use crate::metrics::domain::window::{Interval, Window};
-use crate::metrics::service::reports::{Group, Groups, ToDo};
+use crate::metrics::service::backlog::ToDo;
+use crate::metrics::service::reports::{Group, Groups};
 use crate::metrics::store::facts::Ask;
 use crate::sla::domain::calendar;
 use crate::sla::domain::clock::ClockState;

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::db::schema::{ticket_clocks, tickets};
 use crate::db::{Conn, on_each, post};
 use crate::kernel::sql::{Json, Moment};
-use crate::kernel::{Channel, Instant, PolicyId, Priority, Problem, Status, TeamId, TicketType};
+use crate::kernel::{Channel, Instant, PolicyId, PrincipalId, Priority, Problem, Status, TeamId, TicketType};
 use crate::sla::domain::clock::{Clock, Facts, Measured, Timeline, Times};
 use crate::sla::domain::policy::{Target, Traits};
 
@@ -122,14 +122,23 @@ pub async fn update(tx: &mut Conn, ticket_number: i64, times: &Times) -> Result<
     post!(tx, 1, |c| diesel::update(ticket_clocks::table.find(ticket_number)).set(&row).execute(c).await)
 }
 
-type FactsRow =
-    ((i64, Instant, Status, Option<Instant>), (Option<TeamId>, Priority, TicketType, Channel, Json), Stored);
+type FactsRow = (
+    (i64, Instant, Status, Option<Instant>, Option<PrincipalId>),
+    (Option<TeamId>, Priority, TicketType, Channel, Json),
+    Stored,
+);
 
 /// What the rules ask of tickets, with their times.
 macro_rules! facts {
     () => {
         tickets::table.inner_join(ticket_clocks::table).select((
-            (tickets::number, tickets::reported_at, tickets::status, tickets::first_replied_at),
+            (
+                tickets::number,
+                tickets::reported_at,
+                tickets::status,
+                tickets::first_replied_at,
+                tickets::assignee_id,
+            ),
             (tickets::team_id, tickets::priority, tickets::kind, tickets::channel, tickets::tags),
             Stored::as_select(),
         ))
@@ -137,11 +146,12 @@ macro_rules! facts {
 }
 
 fn read(row: FactsRow) -> Result<(Facts, Times), Problem> {
-    let ((number, reported_at, status, first_replied_at), (team_id, priority, kind, channel, tags), stored) = row;
+    let ((number, reported_at, status, first_replied_at, assignee_id), traits, stored) = row;
+    let (team_id, priority, kind, channel, tags) = traits;
     let tags = serde_json::from_value(tags.0).map_err(Problem::internal)?;
     let traits = Traits { team_id, priority, kind, channel, tags };
     let times = stored.times(reported_at, first_replied_at)?;
-    Ok((Facts { number, reported_at, status, first_replied_at, traits }, times))
+    Ok((Facts { number, reported_at, status, first_replied_at, assignee_id, traits }, times))
 }
 
 /// At most `most` tickets that are not closed, from behind `after` on, in the order of their numbers.
