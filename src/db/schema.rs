@@ -102,8 +102,10 @@ diesel::table! {
 
 diesel::table! {
     use diesel::sql_types::*;
-    ticket_tags (tag, ticket_number) {
+    use crate::kernel::sql::Moment;
+    ticket_tags (tag, created_at, ticket_number) {
         tag -> Text,
+        created_at -> Moment,
         ticket_number -> BigInt,
     }
 }
@@ -259,6 +261,7 @@ diesel::table! {
         first_reply_met_at -> Nullable<Moment>,
         service_breach_at -> Nullable<Moment>,
         service_met_at -> Nullable<Moment>,
+        created_at -> Moment,
     }
 }
 

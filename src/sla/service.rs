@@ -38,7 +38,7 @@ pub async fn open(tx: &mut Conn, ticket: &Facts, now: Instant) -> Result<Sums, P
     let book = book::current(tx).await?;
     let mut times = Times::new(ticket.reported_at);
     times.judge(&ticket.traits, &book, &Almanac::default(), Occasion::Ticket, now);
-    clocks::insert(tx, ticket.number, &times).await?;
+    clocks::insert(tx, ticket.number, &times, now).await?;
     Ok(counts(None, (ticket, &times)))
 }
 

@@ -34,7 +34,7 @@ pub async fn backlog(
     group: Option<GroupBy>,
     due_within_s: i64,
 ) -> Result<ToDo, Problem> {
-    let found = if sieve.lets_all_through() {
+    let found = if sieve.is_open() {
         counted(conn, Moment::new(sieve.now, due_within_s), group).await?
     } else {
         read(conn, sieve, group, due_within_s).await?

@@ -239,13 +239,13 @@ mod tests {
     #[tokio::test]
     async fn each_kind_of_fact_is_found_by_an_index_of_its_instant() {
         let mut plain = SqliteConnection::establish(":memory:").expect("a database");
-        for up in ["0001_counter", "0002_clocks", "0003_time_entries"] {
+        for up in ["0001_counter", "0002_clocks", "0003_time_entries", "0004_tallies", "0008_lists"] {
             let path = format!("{}/migrations/sqlite/{up}/up.sql", env!("CARGO_MANIFEST_DIR"));
             plain.batch_execute(&std::fs::read_to_string(path).expect("a migration")).expect("a schema");
         }
         let c = &mut SqliteAsync::new(plain);
         let ask = Ask {
-            sieve: Sieve::everything(Instant::EPOCH),
+            sieve: Sieve::open(Instant::EPOCH),
             window: Window { from: Instant::EPOCH, to: Instant::NEVER },
             group: Some(GroupBy::Team),
         };

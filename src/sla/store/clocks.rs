@@ -104,12 +104,12 @@ pub async fn find(tx: &mut Conn, facts: &Facts) -> Result<Times, Problem> {
     row.times(facts.reported_at, facts.first_replied_at)
 }
 
-/// Stores the times of a new ticket.
+/// Stores the times of a new ticket, which is created at `now`.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn insert(tx: &mut Conn, ticket_number: i64, times: &Times) -> Result<(), Problem> {
-    let row = Stored::of(ticket_number, times);
+pub async fn insert(tx: &mut Conn, ticket_number: i64, times: &Times, now: Instant) -> Result<(), Problem> {
+    let row = (Stored::of(ticket_number, times), ticket_clocks::created_at.eq(now));
     post!(tx, 1, |c| diesel::insert_into(ticket_clocks::table).values(&row).execute(c).await)
 }
 
