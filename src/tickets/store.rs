@@ -1,10 +1,13 @@
 //! Queries for tickets. A ticket is found only within a [`Reach`].
 
+pub mod search;
+
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Integer};
 use diesel_async::RunQueryDsl;
 
+use self::search::Hits;
 use super::domain::{Channel, Priority, Status, Ticket, TicketType};
 use super::policy::Reach;
 use super::wire::{ListOptions, SlaFilter, Sort, TicketFilter, TicketRef, WhoRef};
@@ -135,6 +138,8 @@ pub struct TicketRow {
     pub created_by: String,
     /// Its times, as they were when they were written down.
     pub times: Times,
+    /// How well it answers a search, in a list by relevance; else 0.
+    pub relevance: i64,
 }
 
 type Joined = (Stored, clocks::Stored, Option<String>, Option<String>, Option<String>, String);
@@ -145,7 +150,7 @@ impl TryFrom<Joined> for TicketRow {
     fn try_from((stored, times, team, requester, assignee, created_by): Joined) -> Result<Self, Problem> {
         let ticket = Ticket::from(stored);
         let times = times.times(ticket.reported_at, ticket.first_replied_at)?;
-        Ok(Self { ticket, team, requester, assignee, created_by, times })
+        Ok(Self { ticket, team, requester, assignee, created_by, times, relevance: 0 })
     }
 }
 
@@ -168,6 +173,8 @@ macro_rules! with_names {
             ))
     };
 }
+
+use with_names;
 
 /// The ticket `which`, if it is within `reach`.
 ///
@@ -215,6 +222,7 @@ pub fn key(sort: Sort, row: &TicketRow) -> (i64, i64) {
         Sort::Updated | Sort::UpdatedDesc => ticket.updated_at.micros(),
         Sort::Priority | Sort::PriorityDesc => ticket.priority.rank().into(),
         Sort::Due | Sort::DueDesc => row.times.due_at().unwrap_or(Instant::NEVER).micros(),
+        Sort::Relevance => row.relevance,
     };
     (value, ticket.number)
 }
@@ -237,6 +245,7 @@ pub struct Sieve {
     pub(crate) updated_after: Option<Instant>,
     pub(crate) updated_before: Option<Instant>,
     pub(crate) sla: Option<SlaFilter>,
+    pub(crate) q: Option<Hits>,
     pub(crate) now: Instant,
 }
 
@@ -244,7 +253,8 @@ impl Sieve {
     /// The tickets within `reach` that pass `filter` at `now`. `me` is the caller.
     ///
     /// # Errors
-    /// `invalid_query` when a filter makes no sense.
+    /// `invalid_query` when a filter makes no sense; `insufficient_scope` for a search by a token that may not read what is
+    /// searched.
     pub fn new(reach: &Reach, filter: &TicketFilter, me: PrincipalId, now: Instant) -> Result<Self, Problem> {
         // Taken apart whole, so that a new filter does not compile until it filters.
         let TicketFilter {
@@ -262,6 +272,7 @@ impl Sieve {
             updated_after,
             updated_before,
             sla,
+            q,
         } = filter.clone();
         Ok(Self {
             only_of: reach.only_of(),
@@ -279,6 +290,10 @@ impl Sieve {
             updated_after,
             updated_before,
             sla,
+            q: match q {
+                Some(query) => Hits::of(query, reach.searched()?),
+                None => None,
+            },
             now,
         })
     }
@@ -321,6 +336,7 @@ macro_rules! narrow {
             updated_after,
             updated_before,
             sla,
+            q,
             now,
         } = $sieve.clone();
         if let Some(own) = only_of {
@@ -372,6 +388,9 @@ macro_rules! narrow {
         if let Some(at) = updated_before {
             query = query.filter(tickets::updated_at.lt(at));
         }
+        if let Some(hits) = q {
+            query = query.filter(hits);
+        }
         match sla {
             Some(SlaFilter::Breached) => query = query.filter(ticket_clocks::breach_at.le(now)),
             Some(SlaFilter::DueWithin(s)) => {
@@ -407,6 +426,9 @@ pub async fn list(
 ) -> Result<Vec<TicketRow>, Problem> {
     let ListOptions { sort, limit, cursor: _ } = options;
     let sort = sort.unwrap_or(Sort::CreatedDesc);
+    if sieve.q.is_some() || sort == Sort::Relevance {
+        return search::list(conn, sieve, options, after).await;
+    }
     let rows: Vec<Joined> = on_each!(conn, |c| {
         let mut list = narrow!(boxed(c, with_names!()), sieve);
         macro_rules! behind {
@@ -459,6 +481,8 @@ pub async fn list(
                 behind!("ticket_clocks.due_at", "ticket_clocks.ticket_number", "<", Moment, Instant::from_micros);
                 list = list.order((ticket_clocks::due_at.desc(), ticket_clocks::ticket_number.desc()));
             }
+            // Of what was searched for alone.
+            Sort::Relevance => {}
         }
         list.limit(limit.and_one()).load(c).await
     })?;
