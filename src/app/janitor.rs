@@ -1,5 +1,5 @@
-//! What the service does by itself: closing resolved tickets, forgetting what has expired, and folding the tally. Several
-//! instances may do so at once.
+//! What the service does by itself: closing resolved tickets, forgetting what has expired, folding the tally, and indexing the
+//! tickets of an older version. Several instances may do so at once.
 
 use std::time::Duration;
 
@@ -17,6 +17,15 @@ const FOLD_PAUSE_S: u64 = 5;
 
 /// How many changes of the tally one transaction folds.
 const FOLD_AT_ONCE: u16 = 500;
+
+/// How many tickets of an older version one transaction indexes.
+const INDEX_AT_ONCE: u16 = 100;
+
+/// The pause between two of these transactions, in which others write.
+const INDEX_BREATH: Duration = Duration::from_millis(10);
+
+/// The pause when none waits.
+const INDEX_PAUSE: Duration = Duration::from_secs(30);
 
 /// What a round did, in numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,9 +68,34 @@ pub fn start(db: Db, close_after_s: i64, clock: Clock) -> std::io::Result<()> {
                 }
             }
         };
-        runtime.block_on(async { tokio::join!(rounds, folds(&db, &clock)) });
+        runtime.block_on(async { tokio::join!(rounds, folds(&db, &clock), indexing(&db)) });
     })?;
     Ok(())
+}
+
+/// Indexes what waits for it, a little at a time, until the process ends.
+async fn indexing(db: &Db) {
+    let mut indexed = 0;
+    loop {
+        let pause = match tickets::service::index_waiting(db, INDEX_AT_ONCE).await {
+            Ok(0) => {
+                if indexed > 0 {
+                    tracing::info!(indexed, "all tickets can be searched");
+                }
+                indexed = 0;
+                INDEX_PAUSE
+            }
+            Ok(more) => {
+                indexed += more;
+                INDEX_BREATH
+            }
+            Err(problem) => {
+                tracing::warn!(cause = %problem, "the indexing will be made up for");
+                INDEX_PAUSE
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
 }
 
 /// Folds the tally until the process ends.

@@ -110,6 +110,33 @@ diesel::table! {
     }
 }
 
+// The words of tickets, on PostgreSQL and on SQLite.
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::kernel::sql::Lexemes;
+    ticket_search (ticket_number) {
+        ticket_number -> BigInt,
+        words -> Lexemes,
+    }
+}
+diesel::table! {
+    use diesel::sql_types::*;
+    ticket_words (rowid) {
+        rowid -> BigInt,
+        subject -> Text,
+        body -> Text,
+        comments -> Text,
+        internal -> Text,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    search_backlog (until_number) {
+        until_number -> BigInt,
+    }
+}
+
 diesel::table! {
     use diesel::sql_types::*;
     use crate::kernel::sql::{Guid, Moment};

@@ -28,6 +28,11 @@ pub struct Moment;
 #[diesel(postgres_type(oid = 3802, array_oid = 3807), sqlite_type(name = "Text"))]
 pub struct Document;
 
+/// The words of a text with their places, `tsvector`: PostgreSQL alone has it.
+#[derive(Debug, Clone, Copy, SqlType, QueryId)]
+#[diesel(postgres_type(oid = 3614, array_oid = 3643))]
+pub struct Lexemes;
+
 /// A JSON value as it is stored.
 #[derive(Debug, Clone, PartialEq, AsExpression, FromSqlRow)]
 #[diesel(sql_type = Document)]

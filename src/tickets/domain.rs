@@ -1,5 +1,8 @@
 //! A ticket and the rules of its life. Pure: the clock comes in as a value.
 
+pub mod search;
+mod words;
+
 use serde_json::{Value, json};
 
 use crate::audit::domain::Change;

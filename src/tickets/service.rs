@@ -4,6 +4,7 @@ mod recount;
 
 pub use recount::recount;
 
+use super::domain::search::Document;
 use super::domain::{Channel, Priority, Status, Ticket, TicketType};
 use super::policy::Reach;
 use super::store::{self, Sieve, TicketRow};
@@ -131,6 +132,7 @@ pub async fn open(tx: &mut Conn, act: &Act, reach: &Reach, new: NewTicket) -> Re
     ticket.number = store::insert(tx, &ticket).await?;
     let times = sla::service::open(tx, &ticket.facts(), now).await?;
     record(tx, None, &ticket, times, Some(who.id), &act.clock).await?;
+    keep(tx, vec![(ticket.number, document(&ticket, &[]))]).await?;
     read(tx, reach, TicketRef::Number(ticket.number), now).await
 }
 
@@ -260,7 +262,60 @@ async fn write(
 ) -> Result<(), Problem> {
     store::update(tx, before, after).await?;
     let times = sla::service::follow(tx, &before.facts(), &after.facts(), after.updated_at).await?;
-    record(tx, Some(before), after, times, actor, clock).await
+    record(tx, Some(before), after, times, actor, clock).await?;
+    let searched = |ticket: &Ticket| (ticket.subject.clone(), ticket.tags.clone(), ticket.description.clone());
+    if searched(before) == searched(after) { Ok(()) } else { index(tx, after).await }
+}
+
+/// Makes `ticket` found by what it and its comments say now, and by nothing else.
+///
+/// # Errors
+/// When the database is away.
+pub async fn index(tx: &mut Conn, ticket: &Ticket) -> Result<(), Problem> {
+    let comments = store::search::texts(tx, ticket.id).await?;
+    keep(tx, vec![(ticket.number, document(ticket, &comments))]).await
+}
+
+/// Together with what others index: a flush of SQLite's index for each ticket costs twice as much.
+async fn keep(tx: &mut Conn, documents: Vec<(i64, Document)>) -> Result<(), Problem> {
+    tx.at_last(Box::new(move |tx| Box::pin(async move { store::search::put(tx, &documents).await }))).await
+}
+
+fn document(ticket: &Ticket, comments: &[(bool, String)]) -> Document {
+    let comments = comments.iter().map(|(internal, body)| (*internal, body.as_str()));
+    Document::of(&ticket.subject, &ticket.tags, &ticket.description, comments)
+}
+
+/// Lets the tickets up to the number `until` be indexed by [`index_waiting`]: for those that were stored by other means.
+///
+/// # Errors
+/// When the database is away.
+pub async fn index_later(tx: &mut Conn, until: i64) -> Result<(), Problem> {
+    let waiting = store::search::backlog(tx).await?;
+    store::search::set_backlog(tx, waiting.max(Some(until))).await
+}
+
+/// Indexes at most `at_once` of the tickets that wait for it, the newest first, in one transaction; gives their number, and
+/// 0 when none waits any more. Several instances may do so at the same time.
+///
+/// # Errors
+/// When the database is away.
+pub async fn index_waiting(db: &Db, at_once: u16) -> Result<usize, Problem> {
+    db.write(async move |tx| {
+        let Some(until) = store::search::backlog(tx).await? else { return Ok(0) };
+        let tickets = store::search::up_to(tx, until, at_once.into()).await?;
+        store::search::set_backlog(tx, tickets.last().map(|ticket| ticket.number - 1)).await?;
+        let commented = store::search::commented(tx, tickets.iter().map(|ticket| ticket.id).collect()).await?;
+        let mut documents = Vec::with_capacity(tickets.len());
+        for ticket in &tickets {
+            let comments =
+                if commented.contains(&ticket.id) { store::search::texts(tx, ticket.id).await? } else { Vec::new() };
+            documents.push((ticket.number, document(ticket, &comments)));
+        }
+        keep(tx, documents).await?;
+        Ok(tickets.len())
+    })
+    .await
 }
 
 fn touch(ticket: &mut Ticket, now: Instant) {

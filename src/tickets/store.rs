@@ -1,8 +1,11 @@
 //! Queries for tickets. A ticket is found only within a [`Reach`].
 
+pub mod search;
+
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 
+use self::search::Hits;
 use super::domain::{Channel, Priority, Status, Ticket, TicketType};
 use super::policy::Reach;
 use super::wire::{SlaFilter, Sort, TicketFilter, TicketRef, WhoRef};
@@ -133,6 +136,8 @@ pub struct TicketRow {
     pub created_by: String,
     /// Its times, as they were when they were written down.
     pub times: Times,
+    /// How well it answers a search, in a list by relevance; else 0.
+    pub relevance: i64,
 }
 
 type Joined = (Stored, clocks::Stored, Option<String>, Option<String>, Option<String>, String);
@@ -143,7 +148,7 @@ impl TryFrom<Joined> for TicketRow {
     fn try_from((stored, times, team, requester, assignee, created_by): Joined) -> Result<Self, Problem> {
         let ticket = Ticket::from(stored);
         let times = times.times(ticket.reported_at, ticket.first_replied_at)?;
-        Ok(Self { ticket, team, requester, assignee, created_by, times })
+        Ok(Self { ticket, team, requester, assignee, created_by, times, relevance: 0 })
     }
 }
 
@@ -171,6 +176,7 @@ mod leads;
 mod list;
 
 pub use list::list;
+use with_names;
 
 /// The ticket `which`, if it is within `reach`.
 ///
@@ -216,6 +222,7 @@ pub fn key(sort: Sort, row: &TicketRow) -> (i64, i64) {
         Sort::Updated | Sort::UpdatedDesc => ticket.updated_at.micros(),
         Sort::Priority | Sort::PriorityDesc => ticket.priority.rank().into(),
         Sort::Due | Sort::DueDesc => row.times.due_at().unwrap_or(Instant::NEVER).micros(),
+        Sort::Relevance => row.relevance,
     };
     (value, ticket.number)
 }
@@ -238,6 +245,7 @@ pub struct Sieve {
     pub(crate) updated_after: Option<Instant>,
     pub(crate) updated_before: Option<Instant>,
     pub(crate) sla: Option<SlaFilter>,
+    pub(crate) q: Option<Hits>,
     pub(crate) now: Instant,
 }
 
@@ -245,7 +253,8 @@ impl Sieve {
     /// The tickets within `reach` that pass `filter` at `now`. `me` is the caller.
     ///
     /// # Errors
-    /// `invalid_query` when a filter makes no sense.
+    /// `invalid_query` when a filter makes no sense; `insufficient_scope` for a search by a token that may not read what is
+    /// searched.
     pub fn new(reach: &Reach, filter: &TicketFilter, me: PrincipalId, now: Instant) -> Result<Self, Problem> {
         // Taken apart whole, so that a new filter does not compile until it filters.
         let TicketFilter {
@@ -263,6 +272,7 @@ impl Sieve {
             updated_after,
             updated_before,
             sla,
+            q,
         } = filter.clone();
         Ok(Self {
             only_of: reach.only_of(),
@@ -280,6 +290,10 @@ impl Sieve {
             updated_after,
             updated_before,
             sla,
+            q: match q {
+                Some(query) => Hits::of(query, reach.searched()?),
+                None => None,
+            },
             now,
         })
     }
@@ -302,6 +316,7 @@ impl Sieve {
             updated_after: None,
             updated_before: None,
             sla: None,
+            q: None,
             now,
         }
     }
@@ -336,6 +351,7 @@ macro_rules! narrow {
             updated_after,
             updated_before,
             sla,
+            q,
             now,
         } = $sieve.clone();
         if let Some(own) = only_of {
@@ -388,6 +404,9 @@ macro_rules! narrow {
         }
         if let Some(at) = updated_before {
             query = query.filter(tickets::updated_at.lt(at));
+        }
+        if let Some(hits) = q {
+            query = query.filter(hits);
         }
         match sla {
             Some(SlaFilter::Breached) => query = query.filter(ticket_clocks::breach_at.le(now)),

@@ -21,6 +21,7 @@ mod plans;
 mod policies;
 mod prometheus;
 mod replay;
+mod search;
 mod start;
 mod tickets;
 mod time_entries;

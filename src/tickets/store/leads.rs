@@ -33,6 +33,8 @@ impl Order {
             Sort::PriorityDesc => (Self::Priority, true),
             Sort::Due => (Self::Due, false),
             Sort::DueDesc => (Self::Due, true),
+            // By relevance there is a list only of what was searched for.
+            Sort::Relevance => (Self::Created, true),
         }
     }
 }

@@ -16,7 +16,7 @@ use diesel::sqlite::Sqlite;
 use diesel_async::RunQueryDsl;
 
 use super::leads::{Lead, Order, Traits, Way, along, shortcuts};
-use super::{ASSIGNEES, CREATORS, Joined, REQUESTERS, Sieve, Stored, TicketRow, breached_after, key, narrow};
+use super::{ASSIGNEES, CREATORS, Joined, REQUESTERS, Sieve, Stored, TicketRow, breached_after, key, narrow, search};
 use crate::db::schema::{principals, teams, ticket_clocks, ticket_tags, tickets};
 use crate::db::{Conn, boxed, on_each};
 use crate::kernel::sql::Moment;
@@ -302,6 +302,9 @@ pub async fn list(
     after: Option<(i64, i64)>,
 ) -> Result<Vec<TicketRow>, Problem> {
     let sort = options.sort.unwrap_or(Sort::CreatedDesc);
+    if sieve.q.is_some() || sort == Sort::Relevance {
+        return search::list(conn, sieve, options, after).await;
+    }
     let (order, descending) = Order::of(sort);
     let wanted = usize::try_from(options.limit.and_one()).unwrap_or(usize::MAX);
     let Way { lead, rest, .. } = find(conn, sieve, order).await?;
