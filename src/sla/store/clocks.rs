@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool};
 use diesel_async::RunQueryDsl;
 use serde_json::json;
 
 use crate::db::schema::{ticket_clocks, tickets};
+use crate::db::raw::raw;
 use crate::db::{Conn, on_each, post};
 use crate::kernel::sql::{Json, Moment};
 use crate::kernel::{Channel, Instant, PolicyId, PrincipalId, Priority, Problem, Status, TeamId, TicketType};
@@ -162,7 +162,7 @@ pub async fn unclosed(tx: &mut Conn, after: i64, most: i64) -> Result<Vec<(Facts
     let rows: Vec<FactsRow> = on_each!(tx, |c| {
         facts!()
             // Word for word as in the index.
-            .filter(sql::<Bool>("tickets.status <> 'closed'").and(tickets::number.gt(after)))
+            .filter(raw::<Bool>("tickets.status <> 'closed'").and(tickets::number.gt(after)))
             .order(tickets::number)
             .limit(most)
             .load(c)
@@ -197,10 +197,10 @@ pub async fn created_between(
     most: i64,
 ) -> Result<(Vec<(Facts, Times)>, Option<CreatedKey>), Problem> {
     let keys: Vec<CreatedKey> = on_each!(conn, |c| {
-        let behind = sql::<Bool>("(created_at, number) > (")
-            .bind::<Moment, _>(after.0)
+        let behind = raw::<Bool>("(created_at, number) > (")
+            .bind(after.0)
             .sql(", ")
-            .bind::<BigInt, _>(after.1)
+            .bind(after.1)
             .sql(")");
         tickets::table
             .filter(tickets::created_at.lt(to))

@@ -6,7 +6,6 @@
 //! only [`FEW`]: those are then sorted.
 
 use diesel::backend::Backend;
-use diesel::dsl::sql;
 use diesel::expression::{AppearsOnTable, ValidGrouping, is_aggregate};
 use diesel::pg::Pg;
 use diesel::prelude::*;
@@ -18,6 +17,7 @@ use diesel_async::RunQueryDsl;
 use super::leads::{Lead, Order, Traits, Way, along, shortcuts};
 use super::{ASSIGNEES, CREATORS, Joined, REQUESTERS, Sieve, Stored, TicketRow, breached_after, key, narrow, search};
 use crate::db::schema::{principals, teams, ticket_clocks, ticket_tags, tickets};
+use crate::db::raw::raw;
 use crate::db::{Conn, boxed, on_each};
 use crate::kernel::sql::Moment;
 use crate::kernel::{Instant, Problem};
@@ -176,18 +176,18 @@ macro_rules! ranges {
         macro_rules! select {
             ($path:ident, $number:literal) => {{
                 let columns = format!("path.{} AS number, path.{column} AS value", $number);
-                let mut query = boxed($c, $path.select(sql::<(BigInt, BigInt)>(&columns)));
+                let mut query = boxed($c, $path.select(raw::<(BigInt, BigInt)>(columns.clone())));
                 if let Some((value, number)) = course.after {
                     let relation = if course.descending { "<" } else { ">" };
-                    let behind = sql::<Bool>(&format!("(path.{column}, path.{}) {relation} (", $number));
+                    let behind = raw::<Bool>(format!("(path.{column}, path.{}) {relation} (", $number));
                     query = match course.order {
                         Order::Priority => {
                             let rank = i32::try_from(value).unwrap_or(0);
-                            query.filter(behind.bind::<Integer, _>(rank).sql(", ").bind::<BigInt, _>(number).sql(")"))
+                            query.filter(behind.bind(rank).sql(", ").bind(number).sql(")"))
                         }
                         Order::Created | Order::Updated | Order::Due => {
                             let at = Instant::from_micros(value);
-                            query.filter(behind.bind::<Moment, _>(at).sql(", ").bind::<BigInt, _>(number).sql(")"))
+                            query.filter(behind.bind(at).sql(", ").bind(number).sql(")"))
                         }
                     };
                 }
@@ -207,8 +207,8 @@ macro_rules! ranges {
         macro_rules! range {
             ($query:ident, $number:literal, $null:expr) => {{
                 if !rest.is_open() {
-                    let met = sql::<Bool>(concat!("tickets.number = path.", $number));
-                    let met = tickets::table.left_join(ticket_clocks::table).filter(met).select(sql::<Integer>("1"));
+                    let met = raw::<Bool>(concat!("tickets.number = path.", $number));
+                    let met = tickets::table.left_join(ticket_clocks::table).filter(met).select(raw::<Integer>("1"));
                     let met = narrow!(boxed($c, met), rest);
                     // Its own limits keep it from being made a join, for which there would be other ways.
                     $query = $query.filter(Condition("EXISTS (", Box::new(met), " LIMIT 1 OFFSET 0)"));
@@ -356,7 +356,7 @@ async fn in_time(conn: &mut Conn, sla: SlaFilter, now: Instant) -> Result<Option
         macro_rules! range {
             ($column:ident, $after:expr, $until:expr) => {{
                 let value = concat!("path.ticket_number AS number, path.", stringify!($column), " AS value");
-                let mut query = boxed(c, CLOCKS.select(sql::<(BigInt, BigInt)>(value)));
+                let mut query = boxed(c, CLOCKS.select(raw::<(BigInt, BigInt)>(value)));
                 query = query.filter(CLOCKS.field(ticket_clocks::$column).le($until));
                 if let Some(after) = $after {
                     query = query.filter(CLOCKS.field(ticket_clocks::$column).gt(after));

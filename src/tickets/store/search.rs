@@ -3,7 +3,6 @@
 
 use std::io::Write;
 
-use diesel::dsl::sql;
 use diesel::expression::{AsExpression, ValidGrouping};
 use diesel::pg::Pg;
 use diesel::prelude::*;
@@ -18,6 +17,7 @@ use crate::audit::domain::Visibility;
 use crate::db::schema::{
     comments, principals, search_backlog, teams, ticket_clocks, ticket_search, ticket_words, tickets,
 };
+use crate::db::raw::raw;
 use crate::db::{Conn, Line, boxed, on_each};
 use crate::kernel::sql::{Lexemes, Moment};
 use crate::kernel::{Instant, Problem, TicketId};
@@ -288,10 +288,10 @@ async fn page(
         let found = tickets::table.inner_join(ticket_clocks::table).select(tickets::number);
         let mut found = narrow!(boxed(c, found), sieve);
         if let Some((value, last)) = after {
-            let place = sql::<Bool>(&format!("({column}, {number}) {relation} ("));
+            let place = raw::<Bool>(format!("({column}, {number}) {relation} ("));
             macro_rules! behind {
                 ($type:ty, $value:expr) => {
-                    found.filter(place.bind::<$type, _>($value).sql(", ").bind::<BigInt, _>(last).sql(")"))
+                    found.filter(place.bind($value).sql(", ").bind(last).sql(")"))
                 };
             }
             found = match sort {
@@ -300,8 +300,8 @@ async fn page(
                 _ => behind!(Moment, Instant::from_micros(value)),
             };
         }
-        let found = found.order(sql::<Integer>(&order)).limit(most);
-        with_names!().filter(tickets::number.eq_any(found)).order(sql::<Integer>(&order)).load(c).await
+        let found = found.order(raw::<Integer>(order.as_str())).limit(most);
+        with_names!().filter(tickets::number.eq_any(found)).order(raw::<Integer>(order.as_str())).load(c).await
     })?;
     rows.into_iter().map(TicketRow::try_from).collect()
 }
@@ -330,12 +330,12 @@ async fn are_more_than(conn: &mut Conn, hits: &Hits, most: i64) -> Result<bool, 
     }
     let one_more: Option<i64> = match &mut conn.line {
         Line::Postgres(channel) => {
-            let found = sql::<Bool>("words @@ CAST(").bind::<Text, _>(&hits.tsquery).sql(" AS tsquery)");
+            let found = raw::<Bool>("words @@ CAST(").bind(hits.tsquery.clone()).sql(" AS tsquery)");
             let numbers = ticket_search::table.filter(found).select(ticket_search::ticket_number);
             numbers.limit(1).offset(most).first(&mut channel.backend().conn()).await.optional()?
         }
         Line::Sqlite(c) => {
-            let found = sql::<Bool>("ticket_words MATCH ").bind::<Text, _>(&hits.fts);
+            let found = raw::<Bool>("ticket_words MATCH ").bind(hits.fts.clone());
             let numbers = ticket_words::table.filter(found).select(ticket_words::rowid);
             numbers.limit(1).offset(most).first(c).await.optional()?
         }
