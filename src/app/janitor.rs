@@ -1,4 +1,4 @@
-//! What the service does by itself: closing resolved tickets, forgetting what has expired, and folding the tally. Several
+//! What the service does by itself: closing resolved tickets, forgetting what has expired, and keeping the tally. Several
 //! instances may do so at once.
 
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::db::Db;
 use crate::http::idempotency;
 use crate::kernel::{Clock, Problem};
-use crate::{auth, tally, tickets};
+use crate::{auth, metrics, tally, tickets};
 
 /// The longest pause between two rounds, in seconds; shorter where tickets close sooner.
 const LONGEST_PAUSE_S: i64 = 30;
@@ -16,6 +16,9 @@ const FOLD_PAUSE_S: u64 = 5;
 
 /// How many changes of the tally one transaction folds.
 const FOLD_AT_ONCE: u16 = 500;
+
+/// About how many facts one transaction builds into cells.
+const BUILD_AT_ONCE: usize = 5_000;
 
 /// What a round did, in numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,11 +72,12 @@ async fn folds(db: &Db, clock: &Clock) {
         tokio::time::sleep(Duration::from_secs(FOLD_PAUSE_S)).await;
         let folded = async {
             let changes = tally::service::fold(db, FOLD_AT_ONCE).await?;
-            Ok::<_, Problem>((changes, tally::service::settle(db, clock.now(), FOLD_AT_ONCE).await?))
+            let hours = tally::service::settle(db, clock.now(), FOLD_AT_ONCE).await?;
+            Ok::<_, Problem>((changes, hours, metrics::service::cells::build(db, clock.now(), BUILD_AT_ONCE).await?))
         };
         match folded.await {
-            Ok((0, 0)) => {}
-            Ok((changes, hours)) => tracing::debug!(changes, hours, "folded the tally"),
+            Ok((0, 0, 0)) => {}
+            Ok((changes, hours, facts)) => tracing::debug!(changes, hours, facts, "folded the tally"),
             Err(problem) => tracing::warn!(cause = %problem, "the fold will be made up for"),
         }
     }

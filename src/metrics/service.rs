@@ -1,4 +1,6 @@
 //! The use cases of metrics.
 
+pub mod cells;
+mod figures;
 pub mod prometheus;
 pub mod reports;

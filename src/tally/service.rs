@@ -1,5 +1,8 @@
 //! Folding: what changes have added one by one is added up.
 
+pub mod cells;
+
+use super::domain::facts::Facts;
 use super::domain::{Series, Sums, hour_of};
 use super::store;
 use crate::db::{Conn, Db};
@@ -25,14 +28,18 @@ pub async fn fold(db: &Db, at_once: u16) -> Result<usize, Problem> {
 }
 
 async fn fold_some(tx: &mut Conn, count: u16) -> Result<usize, Problem> {
-    let (ids, all): (Vec<_>, Vec<Sums>) = store::unfolded(tx, count.into()).await?.into_iter().unzip();
+    let (mut ids, mut sums, mut facts) = (Vec::new(), Sums::default(), Facts::default());
+    for (id, one, changed) in store::unfolded(tx, count.into()).await? {
+        ids.push(id);
+        sums.merge(one);
+        facts.merge(changed);
+    }
     if ids.is_empty() {
         return Ok(0);
     }
     // Taken away first: whoever is later with the same ones fails here, before anything is counted twice.
     store::remove(tx, &ids).await?;
-    let mut sums = Sums::default();
-    all.into_iter().for_each(|one| sums.merge(one));
+    cells::fold(tx, facts.settled()).await?;
     // In the order of the cells, so that two that meet here never wait for each other in a circle.
     for (cell, n) in sums.iter() {
         store::grow(tx, cell, n).await?;

@@ -19,7 +19,7 @@ impl Reach {
         Self(who.is_requester().then_some(who.id))
     }
 
-    #[cfg(test)]
+    /// That of the service itself.
     pub(super) fn everything() -> Self {
         Self(None)
     }
