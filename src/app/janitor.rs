@@ -1,4 +1,4 @@
-//! What the service does by itself: closing resolved tickets, forgetting what has expired, folding the tally, and indexing the
+//! What the service does by itself: closing resolved tickets, forgetting what has expired, keeping the tally, and indexing the
 //! tickets of an older version. Several instances may do so at once.
 
 use std::time::Duration;
@@ -7,7 +7,7 @@ use crate::db::Db;
 use crate::http::idempotency;
 use crate::kernel::{Clock, Problem};
 use crate::tally::domain::hour_of;
-use crate::{auth, tally, tickets};
+use crate::{auth, metrics, tally, tickets};
 
 /// The longest pause between two rounds, in seconds; shorter where tickets close sooner.
 const LONGEST_PAUSE_S: i64 = 30;
@@ -26,6 +26,9 @@ const INDEX_BREATH: Duration = Duration::from_millis(10);
 
 /// The pause when none waits.
 const INDEX_PAUSE: Duration = Duration::from_secs(30);
+
+/// About how many facts one transaction builds into cells.
+const BUILD_AT_ONCE: usize = 5_000;
 
 /// What a round did, in numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,13 +112,13 @@ async fn folds(db: &Db, clock: &Clock) {
             let changes = tally::service::fold(db, FOLD_AT_ONCE).await?;
             // There is something to settle when another hour is past.
             let settled = if hour == settled_in { 0 } else { tally::service::settle(db, now, FOLD_AT_ONCE).await? };
-            Ok::<_, Problem>((changes, settled))
+            Ok::<_, Problem>((changes, settled, metrics::service::cells::build(db, now, BUILD_AT_ONCE).await?))
         };
         let folded = folded.await;
         settled_in = if folded.is_ok() { hour } else { settled_in };
         match folded {
-            Ok((0, 0)) => {}
-            Ok((changes, hours)) => tracing::debug!(changes, hours, "folded the tally"),
+            Ok((0, 0, 0)) => {}
+            Ok((changes, hours, facts)) => tracing::debug!(changes, hours, facts, "folded the tally"),
             Err(problem) => tracing::warn!(cause = %problem, "the fold will be made up for"),
         }
     }

@@ -11,7 +11,8 @@ use deadpool::managed::{Metrics, Object, Pool, RecycleError, RecycleResult, Time
 use diesel::ConnectionError;
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, join, join_all};
+use futures_util::future::{join, join_all};
+use tokio::task::JoinHandle;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -93,7 +94,7 @@ pub struct Channel {
     backend: Arc<Backend>,
     /// Kept until the request is done with it.
     _turn: Turn,
-    posted: Vec<BoxFuture<'static, Result<(), Problem>>>,
+    posted: Vec<JoinHandle<Result<(), Problem>>>,
 }
 
 /// Whose turn on a connection it is.
@@ -138,13 +139,12 @@ impl Channel {
     fn send(&mut self, statement: impl Future<Output = Result<(), Problem>> + Send + 'static) -> Result<(), Problem> {
         // The first poll sends it; without a budget it never holds back.
         let mut statement = tokio::task::unconstrained(statement).boxed();
-        match (&mut statement).now_or_never() {
-            Some(outcome) => outcome,
-            None => {
-                self.posted.push(statement);
-                Ok(())
-            }
+        if let Some(outcome) = (&mut statement).now_or_never() {
+            return outcome;
         }
+        // The answer is taken as it comes: those to later statements come behind it.
+        self.posted.push(tokio::spawn(statement));
+        Ok(())
     }
 
     fn control(&self, sql: &'static str) -> impl Future<Output = Result<(), Problem>> + Send + 'static {
@@ -165,7 +165,7 @@ impl Channel {
         if ended.is_ok() {
             self.backend.open.store(false, Ordering::Release);
         }
-        posted.into_iter().collect::<Result<(), _>>().and(ended)
+        posted.into_iter().map(|answer| answer.map_err(Problem::internal)?).collect::<Result<(), _>>().and(ended)
     }
 }
 

@@ -307,6 +307,44 @@ diesel::table! {
     tally_deltas (id) {
         id -> Guid,
         deltas -> Document,
+        facts -> Nullable<Binary>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::kernel::sql::Moment;
+    cell_marks (id) {
+        id -> Integer,
+        day -> Moment,
+        month -> Moment,
+        year -> Moment,
+        parts -> BigInt,
+    }
+}
+
+diesel::table! {
+    fact_log (slice) {
+        slice -> BigInt,
+        facts -> Binary,
+    }
+}
+
+diesel::table! {
+    cells (axis, level, day, key) {
+        axis -> Text,
+        level -> Text,
+        day -> BigInt,
+        key -> Text,
+        figures -> Binary,
+        samples -> Binary,
+    }
+}
+
+diesel::table! {
+    cell_parts (id) {
+        id -> BigInt,
+        runs -> Binary,
     }
 }
 

@@ -1,6 +1,10 @@
 //! What is counted, and how counts are added up. Pure.
 
 pub mod backlog;
+pub mod cells;
+pub mod facts;
+pub mod packed;
+pub mod samples;
 
 use std::collections::BTreeMap;
 

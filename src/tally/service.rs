@@ -1,6 +1,9 @@
 //! Folding: what changes have added one by one is added up.
 
+pub mod cells;
+
 use super::domain::backlog::{Axis, Part, series};
+use super::domain::facts::Facts;
 use super::domain::{Series, Sums, hour_of};
 use super::store;
 use crate::db::{Conn, Db};
@@ -36,14 +39,18 @@ pub async fn fold_all(tx: &mut Conn) -> Result<(), Problem> {
 }
 
 async fn fold_some(tx: &mut Conn, count: u16) -> Result<usize, Problem> {
-    let (ids, all): (Vec<_>, Vec<Sums>) = store::unfolded(tx, count.into()).await?.into_iter().unzip();
+    let (mut ids, mut sums, mut facts) = (Vec::new(), Sums::default(), Facts::default());
+    for (id, one, changed) in store::unfolded(tx, count.into()).await? {
+        ids.push(id);
+        sums.merge(one);
+        facts.merge(changed);
+    }
     if ids.is_empty() {
         return Ok(0);
     }
     // Taken away first: whoever is later with the same ones fails here, before anything is counted twice.
     store::remove(tx, &ids).await?;
-    let mut sums = Sums::default();
-    all.into_iter().for_each(|one| sums.merge(one));
+    cells::fold(tx, facts.settled()).await?;
     let sums = sums.spread();
     // In the order of the cells, so that two that meet here never wait for each other in a circle.
     for (cell, n) in sums.iter() {

@@ -32,7 +32,7 @@ impl Reach {
         Self { only_of: who.is_requester().then_some(who.id), searched }
     }
 
-    #[cfg(test)]
+    /// That of the service itself.
     pub(super) fn everything() -> Self {
         Self { only_of: None, searched: Some(Part::Internal) }
     }

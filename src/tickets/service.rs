@@ -16,9 +16,12 @@ use crate::db::{Conn, Db};
 use crate::http::call::IfMatch;
 use crate::kernel::fields::{Fields, LARGEST_B};
 use crate::kernel::{Clock, Code, FieldError, Instant, Patch, PrincipalId, Problem, TeamId};
+use crate::sla::domain::past::{self, Work};
 use crate::sla::domain::policy::Almanac;
+use crate::sla::service::Followed;
 use crate::sla::wire::explain::{SlaTicket, TicketSlaBody};
 use crate::tally::domain::Sums;
+use crate::tally::domain::facts::Facts;
 use crate::{people, sla, tally};
 
 /// How many tickets one transaction closes.
@@ -130,8 +133,8 @@ pub async fn open(tx: &mut Conn, act: &Act, reach: &Reach, new: NewTicket) -> Re
         version: 1,
     };
     ticket.number = store::insert(tx, &ticket).await?;
-    let times = sla::service::open(tx, &ticket.facts(), now).await?;
-    record(tx, None, &ticket, times, Some(who.id), &act.clock).await?;
+    let followed = sla::service::open(tx, &ticket.facts(), now).await?;
+    record(tx, None, &ticket, Some(followed), Some(who.id), &act.clock).await?;
     keep(tx, vec![(ticket.number, document(&ticket, &[]))]).await?;
     read(tx, reach, TicketRef::Number(ticket.number), now).await
 }
@@ -261,8 +264,8 @@ async fn write(
     clock: &Clock,
 ) -> Result<(), Problem> {
     store::update(tx, before, after).await?;
-    let times = sla::service::follow(tx, &before.facts(), &after.facts(), after.updated_at).await?;
-    record(tx, Some(before), after, times, actor, clock).await?;
+    let followed = sla::service::follow(tx, &before.facts(), &after.facts(), after.updated_at).await?;
+    record(tx, Some(before), after, followed, actor, clock).await?;
     let searched = |ticket: &Ticket| (ticket.subject.clone(), ticket.tags.clone(), ticket.description.clone());
     if searched(before) == searched(after) { Ok(()) } else { index(tx, after).await }
 }
@@ -324,17 +327,19 @@ fn touch(ticket: &mut Ticket, now: Instant) {
     ticket.version += 1;
 }
 
-/// What a change counts, of which `counted` is known already, and its event.
+/// What a change counts, if its clocks have followed it, and its event.
 async fn record(
     tx: &mut Conn,
     before: Option<&Ticket>,
     after: &Ticket,
-    mut counted: Sums,
+    followed: Option<Followed>,
     actor: Option<PrincipalId>,
     clock: &Clock,
 ) -> Result<(), Problem> {
+    let facts = facts_changed(tx, before, after, followed.as_ref()).await?;
+    let mut counted = followed.map_or_else(Sums::default, |followed| followed.counted);
     counted.merge(super::tally::counts(before, after));
-    tally::store::add(tx, clock.id(after.updated_at), &counted).await?;
+    tally::store::add(tx, clock.id(after.updated_at), &counted, &facts).await?;
     let changes = after.changes_since(before);
     if changes.is_empty() {
         return Ok(());
@@ -350,6 +355,31 @@ async fn record(
         changes,
     };
     crate::audit::store::add(tx, event, clock).await
+}
+
+/// The facts that a change takes away and adds.
+async fn facts_changed(
+    tx: &mut Conn,
+    before: Option<&Ticket>,
+    after: &Ticket,
+    followed: Option<&Followed>,
+) -> Result<Facts, Problem> {
+    let Some(Followed { was, times, .. }) = followed else {
+        // What clocks do not care about is how many answers a ticket has needed.
+        let answered = before.filter(|before| before.agent_comments != after.agent_comments);
+        let Some(before) = answered.filter(|_| after.resolved_at.is_some() && after.reopen_count == 0) else {
+            return Ok(Facts::default());
+        };
+        let times = sla::store::clocks::find(tx, &after.facts()).await?;
+        return Ok(Facts::changed(past::facts(&before.card(), &times, &[]), past::facts(&after.card(), &times, &[])));
+    };
+    let (Some(before), Some(was)) = (before, was) else {
+        return Ok(Facts::changed([], past::facts(&after.card(), times, &[])));
+    };
+    let (before, after, number) = (before.card(), after.card(), after.number);
+    // Work moves with its ticket from group to group.
+    let work = if before.keys(was) == after.keys(times) { Vec::new() } else { work_to_move(tx, number).await? };
+    Ok(Facts::changed(past::facts(&before, was, &work), past::facts(&after, times, &work)))
 }
 
 /// Closes the tickets that have been resolved for `after_s` seconds; several instances may do so at once. Returns how
@@ -377,6 +407,12 @@ pub async fn close_resolved(db: &Db, after_s: i64, now: Instant, clock: &Clock) 
             return Ok(closed);
         }
     }
+}
+
+/// All work on a ticket, to which none is added meanwhile.
+async fn work_to_move(tx: &mut Conn, number: i64) -> Result<Vec<Work>, Problem> {
+    sla::store::past::hold(tx, number).await?;
+    Ok(sla::store::past::work(tx, vec![number]).await?.remove(&number).unwrap_or_default())
 }
 
 async fn require_free(

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use crate::db::Conn;
 use crate::kernel::{Channel, Instant, Priority, Problem, TicketType};
-use crate::metrics::domain::figures::{
-    Figures, GroupBy, Key, MOST_GROUPS, MOST_POINTS, Sheet, Steps,
-};
+use crate::metrics::domain::figures::{GroupBy, Key, MOST_GROUPS, MOST_POINTS, Steps};
+use crate::metrics::service::figures;
 use crate::metrics::store::facts::{self, Ask};
+use crate::tally::domain::cells::Figures;
 
 /// A group with its name, if it has an id.
 #[derive(Debug)]
@@ -34,13 +34,12 @@ pub struct Groups<T> {
 /// # Errors
 /// When the database is away.
 pub async fn summary(conn: &mut Conn, ask: &Ask) -> Result<(Figures, Option<Groups<Figures>>), Problem> {
-    let mut sheet = Sheet::new(vec![ask.window.from, ask.window.to]);
-    facts::gather(conn, ask, &mut sheet).await?;
-    let truncated = sheet.keep_largest(MOST_GROUPS);
+    let mut report = figures::report(conn, ask, &[ask.window.from, ask.window.to]).await?;
+    let truncated = report.keep_largest(MOST_GROUPS);
     // There is one step.
     let only = |steps: Steps| steps.into_values().next().unwrap_or_default();
-    let groups = sheet.groups.into_iter().map(|(key, steps)| (key, only(steps))).collect();
-    Ok((only(sheet.total), arrange(conn, ask.group, groups, truncated).await?))
+    let groups = report.groups.into_iter().map(|(key, steps)| (key, only(steps))).collect();
+    Ok((only(report.total), arrange(conn, ask.group, groups, truncated).await?))
 }
 
 /// The figures of each step between `edges`: of all tickets that are meant, or of their groups.
@@ -48,12 +47,11 @@ pub async fn summary(conn: &mut Conn, ask: &Ask) -> Result<(Figures, Option<Grou
 /// # Errors
 /// When the database is away.
 pub async fn timeseries(conn: &mut Conn, ask: &Ask, edges: &[Instant]) -> Result<Groups<Steps>, Problem> {
-    let mut sheet = Sheet::new(edges.to_vec());
-    facts::gather(conn, ask, &mut sheet).await?;
+    let mut report = figures::report(conn, ask, edges).await?;
     let steps = edges.len().saturating_sub(1).max(1);
-    let truncated = sheet.keep_largest(MOST_GROUPS.min(MOST_POINTS / steps));
-    let all = Group { key: Key::None, name: None, about: sheet.total };
-    let groups = arrange(conn, ask.group, sheet.groups, truncated).await?;
+    let truncated = report.keep_largest(MOST_GROUPS.min(MOST_POINTS / steps));
+    let all = Group { key: Key::None, name: None, about: report.total };
+    let groups = arrange(conn, ask.group, report.groups, truncated).await?;
     Ok(groups.unwrap_or(Groups { items: vec![all], truncated: false }))
 }
 

@@ -378,7 +378,7 @@ async fn are_near(
     most: i64,
 ) -> Result<bool, Problem> {
     let Line::Sqlite(c) = &mut conn.line else { return Ok(false) };
-    let found = sql::<Bool>("ticket_words MATCH ").bind::<Text, _>(&hits.fts);
+    let found = raw::<Bool>("ticket_words MATCH ").bind(hits.fts.clone());
     let found = ticket_words::table.filter(found).select(ticket_words::rowid).limit(1).offset(most - 1);
     let last = after.map(|(_, number)| number);
     let (first, far): (_, Option<i64>) = match sort {
