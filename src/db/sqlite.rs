@@ -181,7 +181,8 @@ fn commit_group(conn: &mut Conn, first: Job, waiting: &mpsc::Receiver<Job>) {
     }
     for work in std::mem::take(&mut conn.last) {
         if fate.is_ok() {
-            fate = work(conn).now_or_never().unwrap_or_else(|| Err(Problem::internal(WAITED))).map_err(|e| e.to_string());
+            fate =
+                work(conn).now_or_never().unwrap_or_else(|| Err(Problem::internal(WAITED))).map_err(|e| e.to_string());
         }
     }
     if fate.is_ok() {

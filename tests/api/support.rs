@@ -612,7 +612,9 @@ impl Store {
             };
         }
         // SQLite's rowid is an index that it does not list.
-        for rowid in ["tickets(number", "ticket_clocks(ticket_number", "configuration(id", "search_backlog(until_number"] {
+        for rowid in
+            ["tickets(number", "ticket_clocks(ticket_number", "configuration(id", "search_backlog(until_number"]
+        {
             shape.indexes.insert(rowid.into());
         }
         shape

@@ -220,7 +220,8 @@ mod tests {
 
     /// How a query was understood, in one line.
     fn read(text: &str) -> String {
-        let show = |sign: &str, term: &Term| format!("{sign}{}{}", term.words.join("+"), if term.prefix { "*" } else { "" });
+        let show =
+            |sign: &str, term: &Term| format!("{sign}{}{}", term.words.join("+"), if term.prefix { "*" } else { "" });
         let query: Query = text.parse().expect("a query");
         let with = query.with.iter().map(|term| show("", term));
         with.chain(query.without.iter().map(|term| show("-", term))).collect::<Vec<_>>().join(" ")
@@ -255,7 +256,12 @@ mod tests {
 
     #[test]
     fn no_phrase_reaches_from_one_text_into_the_next() {
-        let document = Document::of("Printer fire", &["A".into(), "b".into()], "Smoke!", [(false, "two"), (true, "three"), (false, "one")]);
+        let document = Document::of(
+            "Printer fire",
+            &["A".into(), "b".into()],
+            "Smoke!",
+            [(false, "two"), (true, "three"), (false, "one")],
+        );
         assert_eq!(document.0, ["_ printer fire", "_ a _ b _ smoke", "_ two _ one", "_ three"]);
         assert_eq!(document.places()["fire"], [(Part::Subject, 3)]);
         assert_eq!(document.places()["one"], [(Part::Comments, 6_504)]);

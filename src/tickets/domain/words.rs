@@ -39,11 +39,7 @@ pub fn words(text: &str) -> Vec<String> {
 }
 
 /// Splits what is folded; `word` is empty before and after.
-fn split(
-    folded: &str,
-    word: &mut String,
-    take: &mut impl FnMut(&str) -> ControlFlow<()>,
-) -> ControlFlow<()> {
+fn split(folded: &str, word: &mut String, take: &mut impl FnMut(&str) -> ControlFlow<()>) -> ControlFlow<()> {
     let (mut length, mut was_alone) = (0, false);
     for c in folded.chars() {
         let goes_on = is_combining_mark(c);
@@ -165,8 +161,14 @@ mod tests {
 
     #[test]
     fn words_end_where_they_should() {
-        assert_eq!(words("don't panic: user@example.org, 3.5mm_x"), ["don", "t", "panic", "user", "example", "org", "3", "5mm", "x"]);
-        assert_eq!(words("プリンターA4 東京abc"), ["フ\u{309a}", "リ", "ン", "タ", "ー", "a4", "東", "京", "abc"].map(|w| w.nfc().collect::<String>()));
+        assert_eq!(
+            words("don't panic: user@example.org, 3.5mm_x"),
+            ["don", "t", "panic", "user", "example", "org", "3", "5mm", "x"]
+        );
+        assert_eq!(
+            words("プリンターA4 東京abc"),
+            ["フ\u{309a}", "リ", "ン", "タ", "ー", "a4", "東", "京", "abc"].map(|w| w.nfc().collect::<String>())
+        );
         assert_eq!(words("ที่นี่").len(), 2);
         assert_eq!(words(" \u{301}-?!🔥 "), Vec::<String>::new());
         assert_eq!(words(&"x".repeat(100)), ["x".repeat(LONGEST)]);

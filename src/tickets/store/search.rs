@@ -38,9 +38,9 @@ const MOST_RANKED: i64 = 10_000;
 /// the tickets in their order.
 const MOST_SORTED: (i64, i64) = (10_000, 2_000);
 
-/// Among how many tickets the hits of a page may be for each of these to be looked up in SQLite's index, which takes it about
-/// 100 µs; to list a hit takes 0.3 µs.
-const NEAR: u64 = 500;
+/// Among how many tickets for each hit the next hits may be for these to be looked up one by one in SQLite's index. That takes
+/// some 100 µs each; to list all hits takes 0.3 µs each.
+const NEAR: i64 = 3;
 
 /// How the engines go about it: SQLite cannot know how many tickets have a word, and PostgreSQL knows that of common words
 /// alone.
@@ -395,7 +395,7 @@ async fn are_near(
         }
         _ => return Ok(false),
     };
-    Ok(first.zip(far).is_some_and(|(first, far)| first.abs_diff(far) <= NEAR))
+    Ok(first.zip(far).is_some_and(|(first, far)| (first - far).abs() <= NEAR * most))
 }
 
 /// Whether there are more hits than `most`, whatever else is asked for.
