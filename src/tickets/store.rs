@@ -41,7 +41,7 @@ struct Stored {
     created_by_id: PrincipalId,
     external_id: Option<String>,
     follow_up_of: Option<TicketId>,
-    tags: Json,
+    tags: Json<Vec<String>>,
     custom_fields: Json,
     created_at: Instant,
     updated_at: Instant,
@@ -72,7 +72,7 @@ impl From<Stored> for Ticket {
             created_by_id: row.created_by_id,
             external_id: row.external_id,
             follow_up_of: row.follow_up_of,
-            tags: serde_json::from_value(row.tags.0).unwrap_or_default(),
+            tags: row.tags.0,
             custom_fields: Fields::from_stored(row.custom_fields.0),
             created_at: row.created_at,
             updated_at: row.updated_at,
@@ -105,7 +105,7 @@ impl From<&Ticket> for Stored {
             created_by_id: ticket.created_by_id,
             external_id: ticket.external_id.clone(),
             follow_up_of: ticket.follow_up_of,
-            tags: Json(serde_json::json!(ticket.tags)),
+            tags: Json(ticket.tags.clone()),
             custom_fields: Json(ticket.custom_fields.to_json()),
             created_at: ticket.created_at,
             updated_at: ticket.updated_at,
@@ -147,7 +147,7 @@ impl TryFrom<Joined> for TicketRow {
 
     fn try_from((stored, times, team, requester, assignee, created_by): Joined) -> Result<Self, Problem> {
         let ticket = Ticket::from(stored);
-        let times = times.times(ticket.reported_at, ticket.first_replied_at)?;
+        let times = times.times(ticket.reported_at, ticket.first_replied_at);
         Ok(Self { ticket, team, requester, assignee, created_by, times, relevance: 0 })
     }
 }
@@ -473,7 +473,7 @@ pub async fn after(tx: &mut Conn, number: i64, most: i64) -> Result<Vec<(Ticket,
     rows.into_iter()
         .map(|(stored, times)| {
             let ticket = Ticket::from(stored);
-            let times = times.times(ticket.reported_at, ticket.first_replied_at)?;
+            let times = times.times(ticket.reported_at, ticket.first_replied_at);
             Ok((ticket, times))
         })
         .collect()
