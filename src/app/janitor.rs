@@ -1,12 +1,13 @@
-//! What the service does by itself: closing resolved tickets, forgetting what has expired, and folding the tally. Several
-//! instances may do so at once.
+//! What the service does by itself: closing resolved tickets, forgetting what has expired, keeping the tally, and indexing the
+//! tickets of an older version. Several instances may do so at once.
 
 use std::time::Duration;
 
 use crate::db::Db;
 use crate::http::idempotency;
 use crate::kernel::{Clock, Problem};
-use crate::{auth, tally, tickets};
+use crate::tally::domain::hour_of;
+use crate::{auth, metrics, tally, tickets};
 
 /// The longest pause between two rounds, in seconds; shorter where tickets close sooner.
 const LONGEST_PAUSE_S: i64 = 30;
@@ -16,6 +17,18 @@ const FOLD_PAUSE_S: u64 = 5;
 
 /// How many changes of the tally one transaction folds.
 const FOLD_AT_ONCE: u16 = 500;
+
+/// How many tickets of an older version one transaction indexes.
+const INDEX_AT_ONCE: u16 = 100;
+
+/// The pause between two of these transactions, in which others write.
+const INDEX_BREATH: Duration = Duration::from_millis(10);
+
+/// The pause when none waits.
+const INDEX_PAUSE: Duration = Duration::from_secs(30);
+
+/// About how many facts one transaction builds into cells.
+const BUILD_AT_ONCE: usize = 5_000;
 
 /// What a round did, in numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,22 +71,54 @@ pub fn start(db: Db, close_after_s: i64, clock: Clock) -> std::io::Result<()> {
                 }
             }
         };
-        runtime.block_on(async { tokio::join!(rounds, folds(&db, &clock)) });
+        runtime.block_on(async { tokio::join!(rounds, folds(&db, &clock), indexing(&db)) });
     })?;
     Ok(())
 }
 
+/// Indexes what waits for it, a little at a time, until the process ends.
+async fn indexing(db: &Db) {
+    let mut indexed = 0;
+    loop {
+        let pause = match tickets::service::index_waiting(db, INDEX_AT_ONCE).await {
+            Ok(0) => {
+                if indexed > 0 {
+                    tracing::info!(indexed, "all tickets can be searched");
+                }
+                indexed = 0;
+                INDEX_PAUSE
+            }
+            Ok(more) => {
+                indexed += more;
+                INDEX_BREATH
+            }
+            Err(problem) => {
+                tracing::warn!(cause = %problem, "the indexing will be made up for");
+                INDEX_PAUSE
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
 /// Folds the tally until the process ends.
 async fn folds(db: &Db, clock: &Clock) {
+    let mut settled_in = None;
     loop {
         tokio::time::sleep(Duration::from_secs(FOLD_PAUSE_S)).await;
+        let now = clock.now();
+        let hour = Some(hour_of(now));
         let folded = async {
             let changes = tally::service::fold(db, FOLD_AT_ONCE).await?;
-            Ok::<_, Problem>((changes, tally::service::settle(db, clock.now(), FOLD_AT_ONCE).await?))
+            // There is something to settle when another hour is past.
+            let settled = if hour == settled_in { 0 } else { tally::service::settle(db, now, FOLD_AT_ONCE).await? };
+            Ok::<_, Problem>((changes, settled, metrics::service::cells::build(db, now, BUILD_AT_ONCE).await?))
         };
-        match folded.await {
-            Ok((0, 0)) => {}
-            Ok((changes, hours)) => tracing::debug!(changes, hours, "folded the tally"),
+        let folded = folded.await;
+        settled_in = if folded.is_ok() { hour } else { settled_in };
+        match folded {
+            Ok((0, 0, 0)) => {}
+            Ok((changes, hours, facts)) => tracing::debug!(changes, hours, facts, "folded the tally"),
             Err(problem) => tracing::warn!(cause = %problem, "the fold will be made up for"),
         }
     }

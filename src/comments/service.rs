@@ -47,6 +47,7 @@ pub async fn add(
         heard.hear(speaker(&act.who, &ticket), act.now)?;
         tickets::service::save_commented(tx, &ticket, heard, act).await?;
     }
+    tickets::service::index(tx, &ticket).await?;
     Ok(CommentRow { comment, author: act.who.name.clone() })
 }
 
@@ -80,6 +81,7 @@ pub async fn edit(
     let edited = Comment { body, edited_at: Some(act.now), version: comment.version + 1, ..comment };
     store::update(tx, &edited).await?;
     record(tx, act, &edited, EventKind::CommentEdited, vec![change]).await?;
+    tickets::service::index(tx, &ticket).await?;
     Ok(CommentRow { comment: edited, author })
 }
 
@@ -104,6 +106,7 @@ pub async fn redact(
     let redacted = Comment { body: String::new(), redacted_at: Some(act.now), version: comment.version + 1, ..comment };
     store::update(tx, &redacted).await?;
     crate::audit::store::scrub(tx, redacted.id).await?;
+    tickets::service::index(tx, &ticket).await?;
     record(tx, act, &redacted, EventKind::CommentRedacted, vec![]).await
 }
 

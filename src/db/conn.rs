@@ -9,6 +9,7 @@ use diesel_async::sync_connection_wrapper::{SpawnBlocking, SyncConnectionWrapper
 use futures_util::future::{BoxFuture, FutureExt};
 
 use super::postgres::Channel;
+use crate::kernel::Problem;
 
 /// Runs SQLite's calls in place: they are short, and handing them to another thread costs more than they do.
 pub struct Inline;
@@ -36,7 +37,11 @@ pub type SqliteAsync = SyncConnectionWrapper<SqliteConnection, Inline>;
 pub struct Conn {
     pub(crate) line: Line,
     kept: Arc<Kept>,
+    pub(super) last: Vec<LastWork>,
 }
+
+/// Work that is done at the end of a transaction.
+pub type LastWork = Box<dyn for<'a> FnOnce(&'a mut Conn) -> BoxFuture<'a, Result<(), Problem>> + Send>;
 
 /// The connection itself.
 pub(crate) enum Line {
@@ -61,12 +66,27 @@ impl Kept {
 
 impl Conn {
     pub(super) fn new(line: Line, kept: Arc<Kept>) -> Self {
-        Self { line, kept }
+        Self { line, kept, last: Vec::new() }
     }
 
     /// What is kept of this database under this type; all its connections share it.
     pub fn kept<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
         self.kept.get()
+    }
+
+    /// Does `work` within this transaction of a write, but after all else: on SQLite once for all that are committed
+    /// together. If it fails, they all do.
+    ///
+    /// # Errors
+    /// What `work` gives, when there is nothing to wait for.
+    pub async fn at_last(&mut self, work: LastWork) -> Result<(), Problem> {
+        match self.line {
+            Line::Postgres(_) => work(self).await,
+            Line::Sqlite(_) => {
+                self.last.push(work);
+                Ok(())
+            }
+        }
     }
 
     /// Runs statements that take no parameters and give no rows.

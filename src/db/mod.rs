@@ -4,6 +4,7 @@ mod conn;
 pub mod fault;
 pub mod migrate;
 mod postgres;
+pub mod raw;
 pub mod schema;
 mod sqlite;
 

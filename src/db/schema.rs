@@ -102,9 +102,38 @@ diesel::table! {
 
 diesel::table! {
     use diesel::sql_types::*;
-    ticket_tags (tag, ticket_number) {
+    use crate::kernel::sql::Moment;
+    ticket_tags (tag, created_at, ticket_number) {
         tag -> Text,
+        created_at -> Moment,
         ticket_number -> BigInt,
+    }
+}
+
+// The words of tickets, on PostgreSQL and on SQLite.
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::kernel::sql::Lexemes;
+    ticket_search (ticket_number) {
+        ticket_number -> BigInt,
+        words -> Lexemes,
+    }
+}
+diesel::table! {
+    use diesel::sql_types::*;
+    ticket_words (rowid) {
+        rowid -> BigInt,
+        subject -> Text,
+        body -> Text,
+        comments -> Text,
+        internal -> Text,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    search_backlog (until_number) {
+        until_number -> BigInt,
     }
 }
 
@@ -259,6 +288,7 @@ diesel::table! {
         first_reply_met_at -> Nullable<Moment>,
         service_breach_at -> Nullable<Moment>,
         service_met_at -> Nullable<Moment>,
+        created_at -> Moment,
     }
 }
 
@@ -277,6 +307,44 @@ diesel::table! {
     tally_deltas (id) {
         id -> Guid,
         deltas -> Document,
+        facts -> Nullable<Binary>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::kernel::sql::Moment;
+    cell_marks (id) {
+        id -> Integer,
+        day -> Moment,
+        month -> Moment,
+        year -> Moment,
+        parts -> BigInt,
+    }
+}
+
+diesel::table! {
+    fact_log (slice) {
+        slice -> BigInt,
+        facts -> Binary,
+    }
+}
+
+diesel::table! {
+    cells (axis, level, day, key) {
+        axis -> Text,
+        level -> Text,
+        day -> BigInt,
+        key -> Text,
+        figures -> Binary,
+        samples -> Binary,
+    }
+}
+
+diesel::table! {
+    cell_parts (id) {
+        id -> BigInt,
+        runs -> Binary,
     }
 }
 

@@ -16,6 +16,9 @@ use crate::kernel::Problem;
 /// How many requests one commit may carry: bounds how long the first of them waits for the last.
 const GROUP: usize = 128;
 
+/// What is wrong with work that waits on the writer thread.
+const WAITED: &str = "work in a write must not wait for anything but its database";
+
 /// A request's work on the writer thread, or `None` if no transaction could be begun for it; gives back what to do
 /// when the fate of the commit is known.
 type Job = Box<dyn FnOnce(Option<&mut Conn>) -> Done + Send>;
@@ -176,6 +179,12 @@ fn commit_group(conn: &mut Conn, first: Job, waiting: &mpsc::Receiver<Job>) {
         done.push(finished);
         next = if fate.is_ok() && done.len() < GROUP { waiting.try_recv().ok() } else { None };
     }
+    for work in std::mem::take(&mut conn.last) {
+        if fate.is_ok() {
+            fate =
+                work(conn).now_or_never().unwrap_or_else(|| Err(Problem::internal(WAITED))).map_err(|e| e.to_string());
+        }
+    }
     if fate.is_ok() {
         fate = now(conn.batch("COMMIT")).map_err(|e| e.to_string());
     }
@@ -196,12 +205,16 @@ fn in_savepoint<T>(
     if let Err(error) = now(conn.batch("SAVEPOINT request")) {
         return (Err(error.into()), false);
     }
+    let before = conn.last.len();
     let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(conn).now_or_never()));
     let outcome = match ran {
         Ok(Some(outcome)) => outcome,
-        Ok(None) => Err(Problem::internal("work in a write must not wait for anything but its database")),
+        Ok(None) => Err(Problem::internal(WAITED)),
         Err(_) => Err(Problem::internal("work in a write panicked")),
     };
+    if outcome.is_err() {
+        conn.last.truncate(before);
+    }
     let undo = if outcome.is_ok() { "RELEASE request" } else { "ROLLBACK TO request; RELEASE request" };
     let group_stands = now(conn.batch(undo)).is_ok();
     (outcome, group_stands)

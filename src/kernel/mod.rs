@@ -22,4 +22,4 @@ pub use instant::Instant;
 pub use money::{Currency, Money};
 pub use patch::{Patch, Set};
 pub use problem::{Code, FieldError, Problem};
-pub use vocabulary::{Channel, Priority, Status, TicketType};
+pub use vocabulary::{Channel, Priority, Status, Target, TicketType};

@@ -1,5 +1,6 @@
 //! SQL types with one meaning and an encoding for each engine: the engine's native type where it has one.
 
+use std::fmt::Debug;
 use std::io::Write;
 
 use diesel::backend::Backend;
@@ -10,6 +11,8 @@ use diesel::query_builder::QueryId;
 use diesel::serialize::{self, IsNull, Output, ToSql};
 use diesel::sql_types::{BigInt, SqlType, Text};
 use diesel::sqlite::Sqlite;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::Instant;
 
@@ -28,10 +31,15 @@ pub struct Moment;
 #[diesel(postgres_type(oid = 3802, array_oid = 3807), sqlite_type(name = "Text"))]
 pub struct Document;
 
-/// A JSON value as it is stored.
+/// The words of a text with their places, `tsvector`: PostgreSQL alone has it.
+#[derive(Debug, Clone, Copy, SqlType, QueryId)]
+#[diesel(postgres_type(oid = 3614, array_oid = 3643))]
+pub struct Lexemes;
+
+/// A JSON value as it is stored; with a type, it is read as that at once.
 #[derive(Debug, Clone, PartialEq, AsExpression, FromSqlRow)]
 #[diesel(sql_type = Document)]
-pub struct Json(pub serde_json::Value);
+pub struct Json<T = serde_json::Value>(pub T);
 
 /// PostgreSQL counts microseconds from 2000-01-01.
 const PG_EPOCH_US: i64 = 946_684_800_000_000;
@@ -62,7 +70,7 @@ impl FromSql<Moment, Sqlite> for Instant {
     }
 }
 
-impl ToSql<Document, Pg> for Json {
+impl<T: Serialize + Debug> ToSql<Document, Pg> for Json<T> {
     fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
         // The binary form of jsonb is a version byte and the text.
         out.write_all(&[1])?;
@@ -71,7 +79,7 @@ impl ToSql<Document, Pg> for Json {
     }
 }
 
-impl FromSql<Document, Pg> for Json {
+impl<T: DeserializeOwned> FromSql<Document, Pg> for Json<T> {
     fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
         match value.as_bytes().split_first() {
             Some((1, text)) => Ok(Self(serde_json::from_slice(text)?)),
@@ -80,14 +88,14 @@ impl FromSql<Document, Pg> for Json {
     }
 }
 
-impl ToSql<Document, Sqlite> for Json {
+impl<T: Serialize + Debug> ToSql<Document, Sqlite> for Json<T> {
     fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {
         out.set_value(serde_json::to_string(&self.0)?);
         Ok(IsNull::No)
     }
 }
 
-impl FromSql<Document, Sqlite> for Json {
+impl<T: DeserializeOwned> FromSql<Document, Sqlite> for Json<T> {
     fn from_sql(value: <Sqlite as Backend>::RawValue<'_>) -> deserialize::Result<Self> {
         let text = <String as FromSql<Text, Sqlite>>::from_sql(value)?;
         Ok(Self(serde_json::from_str(&text)?))

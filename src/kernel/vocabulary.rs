@@ -94,3 +94,15 @@ impl Status {
         }
     }
 }
+
+words! {
+    /// What a clock measures.
+    pub enum Target {
+        /// From the report until somebody begins to work on it.
+        Response = "response",
+        /// From the report until an agent first answers in public.
+        FirstReply = "first_reply",
+        /// The time in `open`: work, without all waiting.
+        Service = "service",
+    }
+}

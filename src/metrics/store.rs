@@ -1,3 +1,4 @@
 //! Queries for what is counted.
 
+pub mod backlog;
 pub mod facts;

@@ -5,6 +5,7 @@ pub mod calendars;
 pub mod clock;
 pub mod explain;
 pub mod icalendar;
+pub mod past;
 pub mod policies;
 pub mod policy;
 pub mod preview;

@@ -17,41 +17,58 @@ pub use policies::{
     change_policy, create_policy, delete_policy, list_policies, list_policy_versions, preview_policy, read_policy,
 };
 
-use super::domain::clock::{Facts, Occasion, Times};
+use super::domain::clock::{Facts, MOST_STEPS, Occasion, Times};
+use super::domain::past::facts as what_happened;
 use super::domain::policy::{Almanac, Target};
 use super::domain::tally::counts;
 use super::store::book::{self, Generation};
-use super::store::clocks;
+use super::store::{clocks, past};
 use crate::db::Conn;
-use crate::kernel::{Clock, Instant, Priority, Problem};
+use crate::kernel::{Clock, Code, Instant, Priority, Problem};
 use crate::tally;
+use crate::tally::domain::facts::Facts as TicketFacts;
 use crate::tally::domain::{Sums, hour_of};
 
 /// How many tickets are read at once when all are judged anew.
 const AT_ONCE: i64 = 500;
 
-/// Starts the clocks of a new ticket; gives what that counts.
+/// The times of a ticket after a change of it.
+#[derive(Debug)]
+pub struct Followed {
+    /// What the change counts.
+    pub counted: Sums,
+    /// The times before, if it was there.
+    pub was: Option<Times>,
+    /// The times now.
+    pub times: Times,
+}
+
+/// Starts the clocks of a new ticket.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn open(tx: &mut Conn, ticket: &Facts, now: Instant) -> Result<Sums, Problem> {
+pub async fn open(tx: &mut Conn, ticket: &Facts, now: Instant) -> Result<Followed, Problem> {
     let book = book::current(tx).await?;
     let mut times = Times::new(ticket.reported_at);
     times.judge(&ticket.traits, &book, &Almanac::default(), Occasion::Ticket, now);
-    clocks::insert(tx, ticket.number, &times).await?;
-    Ok(counts(None, &times, ticket.traits.priority))
+    clocks::insert(tx, ticket.number, &times, now).await?;
+    Ok(Followed { counted: counts(None, (ticket, &times)), was: None, times })
 }
 
-/// Follows a change of a ticket at `now`, if its clocks care; gives what that counts.
+/// Follows a change of a ticket at `now`, if its clocks care.
 ///
 /// # Errors
-/// When the database is away.
-pub async fn follow(tx: &mut Conn, before: &Facts, after: &Facts, now: Instant) -> Result<Sums, Problem> {
+/// `conflict` when it has changed its status too often, or when the database is away.
+pub async fn follow(tx: &mut Conn, before: &Facts, after: &Facts, now: Instant) -> Result<Option<Followed>, Problem> {
     if before == after {
-        return Ok(Sums::default());
+        return Ok(None);
     }
     let book = book::current(tx).await?;
     let was = clocks::find(tx, before).await?;
+    if before.status != after.status && !was.timeline.takes(after.status) {
+        let detail = format!("This ticket has changed its status {MOST_STEPS} times. It can only be resolved and closed.");
+        return Err(Problem::new(Code::Conflict, detail));
+    }
     let almanac = book::almanac(tx, was.calendars()).await?;
     let mut times = was.clone();
     times.step(after.status, now);
@@ -61,7 +78,8 @@ pub async fn follow(tx: &mut Conn, before: &Facts, after: &Facts, now: Instant) 
     if times != was {
         clocks::update(tx, after.number, &times).await?;
     }
-    Ok(counts(Some(&was), &times, after.traits.priority))
+    let counted = counts(Some((before, &was)), (after, &times));
+    Ok(Some(Followed { counted, was: Some(was), times }))
 }
 
 /// The one place that every change of policies and calendars goes through, in its transaction and while no other write is
@@ -75,7 +93,7 @@ pub async fn configuration_changed(tx: &mut Conn, now: Instant, clock: &Clock) -
     let mut last = 0;
     loop {
         let batch = clocks::unclosed(tx, last, AT_ONCE).await?;
-        let mut counted = Sums::default();
+        let (mut counted, mut changed) = (Sums::default(), Vec::new());
         for (ticket, was) in &batch {
             let almanac = book::almanac(tx, was.calendars()).await?;
             let mut times = was.clone();
@@ -83,15 +101,34 @@ pub async fn configuration_changed(tx: &mut Conn, now: Instant, clock: &Clock) -
             if times != *was {
                 clocks::update(tx, ticket.number, &times).await?;
                 clocks::touch(tx, ticket.number, now).await?;
-                counted.merge(counts(Some(was), &times, ticket.traits.priority));
+                counted.merge(counts(Some((ticket, was)), (ticket, &times)));
+                changed.push((ticket.number, was, times));
             }
             last = ticket.number;
         }
-        tally::store::add(tx, clock.id(now), &counted).await?;
+        let facts = rejudged(tx, &changed).await?;
+        tally::store::add(tx, clock.id(now), &counted, &facts).await?;
         if i64::try_from(batch.len()).unwrap_or(0) < AT_ONCE {
             return Ok(());
         }
     }
+}
+
+/// The facts that change with the times of tickets, from what they were to what they are.
+async fn rejudged(tx: &mut Conn, changed: &[(i64, &Times, Times)]) -> Result<TicketFacts, Problem> {
+    let cards = past::cards(tx, changed.iter().map(|(number, ..)| *number).collect()).await?;
+    // Work moves with its ticket from group to group.
+    let moved = changed.iter().filter(|(_, was, times)| was.policy_id != times.policy_id);
+    let work = past::work(tx, moved.map(|(number, ..)| *number).collect()).await?;
+    let mut facts = TicketFacts::default();
+    for (number, was, times) in changed {
+        let work = work.get(number).map_or(&[][..], Vec::as_slice);
+        if let Some(card) = cards.get(number) {
+            let (before, after) = (what_happened(card, was, work), what_happened(card, times, work));
+            facts.merge(TicketFacts::changed(before, after));
+        }
+    }
+    Ok(facts)
 }
 
 /// Clocks near the present.

@@ -3,4 +3,5 @@
 pub mod book;
 pub mod calendars;
 pub mod clocks;
+pub mod past;
 pub mod policies;

@@ -1,5 +1,11 @@
 //! What is counted, and how counts are added up. Pure.
 
+pub mod backlog;
+pub mod cells;
+pub mod facts;
+pub mod packed;
+pub mod samples;
+
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
@@ -28,6 +34,8 @@ words! {
         ClocksMet = "clocks_met",
         /// How many clocks are breached from some moment of an hour on, if nothing happens.
         ClocksBreached = "clocks_breached",
+        /// Tickets that are not solved, as a change has noted them: spread when they are folded, see [`backlog`].
+        Waiting = "waiting",
     }
 }
 
@@ -90,6 +98,8 @@ impl Series {
             Series::Response | Series::Service => &[Label::Priority, Label::Hours, Label::Le],
             Series::Clocks => &[Label::Target, Label::Standing],
             Series::ClocksMet | Series::ClocksBreached => &[Label::Target, Label::Priority],
+            // Not values of labels, but a whole ticket.
+            Series::Waiting => &[],
         }
     }
 }

@@ -1,5 +1,9 @@
 //! Folding: what changes have added one by one is added up.
 
+pub mod cells;
+
+use super::domain::backlog::{Axis, Part, series};
+use super::domain::facts::Facts;
 use super::domain::{Series, Sums, hour_of};
 use super::store;
 use crate::db::{Conn, Db};
@@ -24,15 +28,30 @@ pub async fn fold(db: &Db, at_once: u16) -> Result<usize, Problem> {
     }
 }
 
+/// Folds all changes there are, in this transaction.
+///
+/// # Errors
+/// As those of [`fold`].
+pub async fn fold_all(tx: &mut Conn) -> Result<(), Problem> {
+    const AT_ONCE: u16 = 500;
+    while fold_some(tx, AT_ONCE).await? == usize::from(AT_ONCE) {}
+    Ok(())
+}
+
 async fn fold_some(tx: &mut Conn, count: u16) -> Result<usize, Problem> {
-    let (ids, all): (Vec<_>, Vec<Sums>) = store::unfolded(tx, count.into()).await?.into_iter().unzip();
+    let (mut ids, mut sums, mut facts) = (Vec::new(), Sums::default(), Facts::default());
+    for (id, one, changed) in store::unfolded(tx, count.into()).await? {
+        ids.push(id);
+        sums.merge(one);
+        facts.merge(changed);
+    }
     if ids.is_empty() {
         return Ok(0);
     }
     // Taken away first: whoever is later with the same ones fails here, before anything is counted twice.
     store::remove(tx, &ids).await?;
-    let mut sums = Sums::default();
-    all.into_iter().for_each(|one| sums.merge(one));
+    cells::fold(tx, facts.settled()).await?;
+    let sums = sums.spread();
     // In the order of the cells, so that two that meet here never wait for each other in a circle.
     for (cell, n) in sums.iter() {
         store::grow(tx, cell, n).await?;
@@ -48,9 +67,20 @@ async fn fold_some(tx: &mut Conn, count: u16) -> Result<usize, Problem> {
 /// As those of [`fold`].
 pub async fn settle(db: &Db, now: Instant, at_once: u16) -> Result<usize, Problem> {
     let before = hour_of(now) - KEPT_H;
+    let mut settled = settle_all(db, Series::ClocksBreached.as_str(), true, before, at_once).await?;
+    for axis in Axis::ALL.iter().copied() {
+        for (part, counts_on) in [(Part::Late, true), (Part::Breach, true), (Part::Next, false)] {
+            settled += settle_all(db, &series(axis, part), counts_on, before, at_once).await?;
+        }
+    }
+    Ok(settled)
+}
+
+async fn settle_all(db: &Db, series: &str, counts_on: bool, before: i64, at_once: u16) -> Result<usize, Problem> {
     let mut settled = 0;
     loop {
-        let batch = db.write(async move |tx| settle_some(tx, before, at_once).await).await?;
+        let series = series.to_owned();
+        let batch = db.write(async move |tx| settle_some(tx, &series, counts_on, before, at_once).await).await?;
         settled += batch;
         if batch < usize::from(at_once) {
             return Ok(settled);
@@ -58,12 +88,21 @@ pub async fn settle(db: &Db, now: Instant, at_once: u16) -> Result<usize, Proble
     }
 }
 
-async fn settle_some(tx: &mut Conn, before: i64, count: u16) -> Result<usize, Problem> {
-    let past = store::past(tx, Series::ClocksBreached, before, count.into()).await?;
+/// Sums up what is past, or lets go of it where nobody asks for it any more.
+async fn settle_some(
+    tx: &mut Conn,
+    series: &str,
+    counts_on: bool,
+    before: i64,
+    count: u16,
+) -> Result<usize, Problem> {
+    let past = store::past(tx, series, before, count.into()).await?;
     let settled = past.len();
     let mut sums = Sums::default();
     for (cell, n) in past {
-        sums.add(cell.clone().in_hour(0), n);
+        if counts_on {
+            sums.add(cell.clone().in_hour(0), n);
+        }
         sums.add(cell, -n);
     }
     for (cell, n) in sums.iter() {

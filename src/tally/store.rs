@@ -1,10 +1,14 @@
 //! Queries of the tallies.
 
+pub mod backlog;
+pub mod cells;
+
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable, Text};
 use diesel_async::RunQueryDsl;
 
+use super::domain::facts::Facts;
 use super::domain::{Cell, Series, Sums};
 use crate::db::schema::{tallies, tally_deltas};
 use crate::db::{Conn, on_each, post};
@@ -20,15 +24,17 @@ pub struct Totals {
     pub unfolded: i64,
 }
 
-/// Adds what a change counts, if it counts anything: one row that nobody else writes.
+/// Adds what a change counts and the facts that it changes, if there is anything: one row that nobody else writes.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn add(tx: &mut Conn, id: DeltaId, sums: &Sums) -> Result<(), Problem> {
-    if sums.is_empty() {
+pub async fn add(tx: &mut Conn, id: DeltaId, sums: &Sums, facts: &Facts) -> Result<(), Problem> {
+    if sums.is_empty() && facts.is_empty() {
         return Ok(());
     }
-    let row = (tally_deltas::id.eq(id), tally_deltas::deltas.eq(Json(sums.to_json())));
+    let facts = (!facts.is_empty()).then(|| facts.pack());
+    let row =
+        (tally_deltas::id.eq(id), tally_deltas::deltas.eq(Json(sums.to_json())), tally_deltas::facts.eq(facts));
     post!(tx, 1, |c| diesel::insert_into(tally_deltas::table).values(row).execute(c).await)
 }
 
@@ -72,10 +78,15 @@ pub async fn totals(conn: &mut Conn, series: &[Series], until: i64) -> Result<To
 ///
 /// # Errors
 /// When the database is away.
-pub async fn unfolded(tx: &mut Conn, count: i64) -> Result<Vec<(DeltaId, Sums)>, Problem> {
+pub async fn unfolded(tx: &mut Conn, count: i64) -> Result<Vec<(DeltaId, Sums, Facts)>, Problem> {
     let query = tally_deltas::table.order(tally_deltas::id).limit(count);
-    let rows: Vec<(DeltaId, Json)> = on_each!(tx, |c| query.load(c).await)?;
-    rows.into_iter().map(|(id, deltas)| Ok((id, Sums::from_json(deltas.0).map_err(Problem::internal)?))).collect()
+    let rows: Vec<(DeltaId, Json, Option<Vec<u8>>)> = on_each!(tx, |c| query.load(c).await)?;
+    rows.into_iter()
+        .map(|(id, deltas, facts)| {
+            let facts = facts.map_or(Ok(Facts::default()), |facts| Facts::unpack(&facts)).map_err(Problem::internal)?;
+            Ok((id, Sums::from_json(deltas.0).map_err(Problem::internal)?, facts))
+        })
+        .collect()
 }
 
 /// Removes changes.
@@ -119,7 +130,7 @@ pub async fn grow(tx: &mut Conn, cell: &Cell, n: i64) -> Result<(), Problem> {
 ///
 /// # Errors
 /// When the database is away.
-pub async fn past(conn: &mut Conn, series: Series, hour: i64, count: i64) -> Result<Vec<(Cell, i64)>, Problem> {
+pub async fn past(conn: &mut Conn, series: &str, hour: i64, count: i64) -> Result<Vec<(Cell, i64)>, Problem> {
     let hours = tallies::hour.gt(0).and(tallies::hour.lt(hour));
     let query = tallies::table
         .filter(tallies::series.eq(series).and(hours))
@@ -127,6 +138,6 @@ pub async fn past(conn: &mut Conn, series: Series, hour: i64, count: i64) -> Res
         .limit(count)
         .select((tallies::labels, tallies::hour, tallies::n));
     let rows: Vec<(String, i64, i64)> = on_each!(conn, |c| query.load(c).await)?;
-    let cell = |labels, hour| Cell { series: series.as_str().to_owned(), labels, hour };
+    let cell = |labels, hour| Cell { series: series.to_owned(), labels, hour };
     Ok(rows.into_iter().map(|(labels, hour, n)| (cell(labels, hour), n)).collect())
 }

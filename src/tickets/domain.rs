@@ -1,5 +1,8 @@
 //! A ticket and the rules of its life. Pure: the clock comes in as a value.
 
+pub mod search;
+mod words;
+
 use serde_json::{Value, json};
 
 use crate::audit::domain::Change;
@@ -7,6 +10,7 @@ use crate::kernel::fields::Fields;
 pub use crate::kernel::vocabulary::{Channel, Priority, Status, TicketType};
 use crate::kernel::{Code, Instant, PrincipalId, Problem, TeamId, TicketId};
 use crate::sla::domain::clock::Facts;
+use crate::sla::domain::past::Card;
 use crate::sla::domain::policy::Traits;
 
 /// A ticket.
@@ -146,6 +150,7 @@ impl Ticket {
             reported_at: self.reported_at,
             status: self.status,
             first_replied_at: self.first_replied_at,
+            assignee_id: self.assignee_id,
             traits: Traits {
                 team_id: self.team_id,
                 priority: self.priority,
@@ -153,6 +158,21 @@ impl Ticket {
                 channel: self.channel,
                 tags: self.tags.clone(),
             },
+        }
+    }
+
+    /// What figures ask of it.
+    pub fn card(&self) -> Card {
+        Card {
+            priority: self.priority,
+            kind: self.kind,
+            channel: self.channel,
+            team_id: self.team_id,
+            created_at: self.created_at,
+            started_at: self.started_at,
+            first_replied_at: self.first_replied_at,
+            reopen_count: self.reopen_count,
+            agent_comments: self.agent_comments,
         }
     }
 

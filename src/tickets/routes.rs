@@ -13,7 +13,7 @@ use crate::auth::policy::{Allowed, ReadTickets, WriteTickets};
 use crate::db::Conn;
 use crate::http::query::PageQuery;
 use crate::http::{Answer, Call, Page, Reply};
-use crate::kernel::EventId;
+use crate::kernel::{Code, EventId, FieldError, Problem};
 use crate::sla::wire::explain::TicketSlaBody;
 
 /// Registers the endpoints of this room.
@@ -42,11 +42,21 @@ async fn list_tickets(who: Allowed<ReadTickets>, call: Call) -> Answer {
     let sort = options.sort.unwrap_or(Sort::CreatedDesc);
     let list = format!("tickets {sort}");
     let after = options.cursor.as_ref().map(|cursor| cursor.open(&list)).transpose()?;
+    if sort == Sort::Relevance && filter.q.is_none() {
+        let fault = FieldError::new("sort", "invalid", "relevance is an order of what `q` finds");
+        return Err(Problem::new(Code::InvalidQuery, "sort=relevance needs q.").with_errors(vec![fault]));
+    }
     let now = call.now();
     let sieve = Sieve::new(&who.reach(), &filter, who.who().id, now)?;
-    let (rows, almanac) = call.db().read(async |conn| service::list(conn, &sieve, &options, after).await).await?;
+    let limit = options.limit;
+    let (rows, almanac) = if sieve.q.is_some() {
+        // May take longer, and more than one statement.
+        call.db().snapshot(async move |conn: &mut Conn| service::list(conn, &sieve, &options, after).await).await?
+    } else {
+        call.db().read(async |conn| service::list(conn, &sieve, &options, after).await).await?
+    };
     let body = |row| TicketBody::of(row, &almanac, now);
-    Page::reply(&call, options.limit, &list, rows, |row| store::key(sort, row), body)
+    Page::reply(&call, limit, &list, rows, |row| store::key(sort, row), body)
 }
 
 /// Open a ticket.
@@ -96,7 +106,7 @@ async fn get_ticket(who: Allowed<ReadTickets>, call: Call) -> Answer {
     operation_id = "update_ticket", tag = "tickets", security(("bearer" = ["tickets:write"])),
     params(("id" = String, Path, description = "The ticket's id or number.", example = "4711")),
     request_body(content((TicketPatch = "application/merge-patch+json"), (TicketPatch = "application/json"))),
-    extensions(("x-problems" = json!(["illegal_transition", "ticket_closed", "duplicate_external_id"]))),
+    extensions(("x-problems" = json!(["illegal_transition", "ticket_closed", "conflict", "duplicate_external_id"]))),
     responses((status = 200, description = "The ticket as it is now.", body = TicketBody, headers(("ETag" = String, description = "The ticket's version."))))
 )]
 #[patch("/v1/tickets/{id}")]

@@ -1,5 +1,10 @@
 //! The use cases of tickets: one function each, run within one transaction.
 
+mod recount;
+
+pub use recount::recount;
+
+use super::domain::search::Document;
 use super::domain::{Channel, Priority, Status, Ticket, TicketType};
 use super::policy::Reach;
 use super::store::{self, Sieve, TicketRow};
@@ -11,9 +16,12 @@ use crate::db::{Conn, Db};
 use crate::http::call::IfMatch;
 use crate::kernel::fields::{Fields, LARGEST_B};
 use crate::kernel::{Clock, Code, FieldError, Instant, Patch, PrincipalId, Problem, TeamId};
+use crate::sla::domain::past::{self, Work};
 use crate::sla::domain::policy::Almanac;
+use crate::sla::service::Followed;
 use crate::sla::wire::explain::{SlaTicket, TicketSlaBody};
 use crate::tally::domain::Sums;
+use crate::tally::domain::facts::Facts;
 use crate::{people, sla, tally};
 
 /// How many tickets one transaction closes.
@@ -125,16 +133,17 @@ pub async fn open(tx: &mut Conn, act: &Act, reach: &Reach, new: NewTicket) -> Re
         version: 1,
     };
     ticket.number = store::insert(tx, &ticket).await?;
-    let times = sla::service::open(tx, &ticket.facts(), now).await?;
-    record(tx, None, &ticket, times, Some(who.id), &act.clock).await?;
+    let followed = sla::service::open(tx, &ticket.facts(), now).await?;
+    record(tx, None, &ticket, Some(followed), Some(who.id), &act.clock).await?;
+    keep(tx, vec![(ticket.number, document(&ticket, &[]))]).await?;
     read(tx, reach, TicketRef::Number(ticket.number), now).await
 }
 
 /// Changes a ticket as `patch` says.
 ///
 /// # Errors
-/// `not_found`, `version_mismatch`, `ticket_closed`, `illegal_transition`, `duplicate_external_id`, or
-/// `validation_failed`.
+/// `not_found`, `version_mismatch`, `ticket_closed`, `illegal_transition`, `conflict` after too many changes of status,
+/// `duplicate_external_id`, or `validation_failed`.
 pub async fn change(
     tx: &mut Conn,
     act: &Act,
@@ -232,11 +241,16 @@ pub async fn save(
     write(tx, before, &after, actor, clock).await
 }
 
-/// As [`save`], for what everybody sees but no field of the ticket tells: a public comment.
+/// As [`save`], for what everybody sees but no field of the ticket tells: a public comment. A ticket that has changed its
+/// status too often stays where it is: nobody's words are lost for that.
 ///
 /// # Errors
 /// When the database is away.
 pub async fn save_commented(tx: &mut Conn, before: &Ticket, mut after: Ticket, act: &Act) -> Result<(), Problem> {
+    if before.status != after.status && !sla::store::clocks::find(tx, &before.facts()).await?.timeline.takes(after.status)
+    {
+        after = before.clone();
+    }
     touch(&mut after, act.now);
     write(tx, before, &after, Some(act.who.id), &act.clock).await
 }
@@ -250,8 +264,61 @@ async fn write(
     clock: &Clock,
 ) -> Result<(), Problem> {
     store::update(tx, before, after).await?;
-    let times = sla::service::follow(tx, &before.facts(), &after.facts(), after.updated_at).await?;
-    record(tx, Some(before), after, times, actor, clock).await
+    let followed = sla::service::follow(tx, &before.facts(), &after.facts(), after.updated_at).await?;
+    record(tx, Some(before), after, followed, actor, clock).await?;
+    let searched = |ticket: &Ticket| (ticket.subject.clone(), ticket.tags.clone(), ticket.description.clone());
+    if searched(before) == searched(after) { Ok(()) } else { index(tx, after).await }
+}
+
+/// Makes `ticket` found by what it and its comments say now, and by nothing else.
+///
+/// # Errors
+/// When the database is away.
+pub async fn index(tx: &mut Conn, ticket: &Ticket) -> Result<(), Problem> {
+    let comments = store::search::texts(tx, ticket.id).await?;
+    keep(tx, vec![(ticket.number, document(ticket, &comments))]).await
+}
+
+/// Together with what others index: a flush of SQLite's index for each ticket costs twice as much.
+async fn keep(tx: &mut Conn, documents: Vec<(i64, Document)>) -> Result<(), Problem> {
+    tx.at_last(Box::new(move |tx| Box::pin(async move { store::search::put(tx, &documents).await }))).await
+}
+
+fn document(ticket: &Ticket, comments: &[(bool, String)]) -> Document {
+    let comments = comments.iter().map(|(internal, body)| (*internal, body.as_str()));
+    Document::of(&ticket.subject, &ticket.tags, &ticket.description, comments)
+}
+
+/// Lets the tickets up to the number `until` be indexed by [`index_waiting`]: for those that were stored by other means.
+///
+/// # Errors
+/// When the database is away.
+pub async fn index_later(tx: &mut Conn, until: i64) -> Result<(), Problem> {
+    let waiting = store::search::backlog(tx).await?;
+    store::search::set_backlog(tx, waiting.max(Some(until))).await
+}
+
+/// Indexes at most `at_once` of the tickets that wait for it, the newest first, in one transaction; gives their number, and
+/// 0 when none waits any more. Several instances may do so at the same time.
+///
+/// # Errors
+/// When the database is away.
+pub async fn index_waiting(db: &Db, at_once: u16) -> Result<usize, Problem> {
+    db.write(async move |tx| {
+        let Some(until) = store::search::backlog(tx).await? else { return Ok(0) };
+        let tickets = store::search::up_to(tx, until, at_once.into()).await?;
+        store::search::set_backlog(tx, tickets.last().map(|ticket| ticket.number - 1)).await?;
+        let commented = store::search::commented(tx, tickets.iter().map(|ticket| ticket.id).collect()).await?;
+        let mut documents = Vec::with_capacity(tickets.len());
+        for ticket in &tickets {
+            let comments =
+                if commented.contains(&ticket.id) { store::search::texts(tx, ticket.id).await? } else { Vec::new() };
+            documents.push((ticket.number, document(ticket, &comments)));
+        }
+        keep(tx, documents).await?;
+        Ok(tickets.len())
+    })
+    .await
 }
 
 fn touch(ticket: &mut Ticket, now: Instant) {
@@ -260,17 +327,19 @@ fn touch(ticket: &mut Ticket, now: Instant) {
     ticket.version += 1;
 }
 
-/// What a change counts, of which `counted` is known already, and its event.
+/// What a change counts, if its clocks have followed it, and its event.
 async fn record(
     tx: &mut Conn,
     before: Option<&Ticket>,
     after: &Ticket,
-    mut counted: Sums,
+    followed: Option<Followed>,
     actor: Option<PrincipalId>,
     clock: &Clock,
 ) -> Result<(), Problem> {
+    let facts = facts_changed(tx, before, after, followed.as_ref()).await?;
+    let mut counted = followed.map_or_else(Sums::default, |followed| followed.counted);
     counted.merge(super::tally::counts(before, after));
-    tally::store::add(tx, clock.id(after.updated_at), &counted).await?;
+    tally::store::add(tx, clock.id(after.updated_at), &counted, &facts).await?;
     let changes = after.changes_since(before);
     if changes.is_empty() {
         return Ok(());
@@ -286,6 +355,31 @@ async fn record(
         changes,
     };
     crate::audit::store::add(tx, event, clock).await
+}
+
+/// The facts that a change takes away and adds.
+async fn facts_changed(
+    tx: &mut Conn,
+    before: Option<&Ticket>,
+    after: &Ticket,
+    followed: Option<&Followed>,
+) -> Result<Facts, Problem> {
+    let Some(Followed { was, times, .. }) = followed else {
+        // What clocks do not care about is how many answers a ticket has needed.
+        let answered = before.filter(|before| before.agent_comments != after.agent_comments);
+        let Some(before) = answered.filter(|_| after.resolved_at.is_some() && after.reopen_count == 0) else {
+            return Ok(Facts::default());
+        };
+        let times = sla::store::clocks::find(tx, &after.facts()).await?;
+        return Ok(Facts::changed(past::facts(&before.card(), &times, &[]), past::facts(&after.card(), &times, &[])));
+    };
+    let (Some(before), Some(was)) = (before, was) else {
+        return Ok(Facts::changed([], past::facts(&after.card(), times, &[])));
+    };
+    let (before, after, number) = (before.card(), after.card(), after.number);
+    // Work moves with its ticket from group to group.
+    let work = if before.keys(was) == after.keys(times) { Vec::new() } else { work_to_move(tx, number).await? };
+    Ok(Facts::changed(past::facts(&before, was, &work), past::facts(&after, times, &work)))
 }
 
 /// Closes the tickets that have been resolved for `after_s` seconds; several instances may do so at once. Returns how
@@ -313,6 +407,12 @@ pub async fn close_resolved(db: &Db, after_s: i64, now: Instant, clock: &Clock) 
             return Ok(closed);
         }
     }
+}
+
+/// All work on a ticket, to which none is added meanwhile.
+async fn work_to_move(tx: &mut Conn, number: i64) -> Result<Vec<Work>, Problem> {
+    sla::store::past::hold(tx, number).await?;
+    Ok(sla::store::past::work(tx, vec![number]).await?.remove(&number).unwrap_or_default())
 }
 
 async fn require_free(

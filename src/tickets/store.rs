@@ -1,18 +1,19 @@
 //! Queries for tickets. A ticket is found only within a [`Reach`].
 
-use diesel::dsl::sql;
+pub mod search;
+
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bool, Integer};
 use diesel_async::RunQueryDsl;
 
+use self::search::Hits;
 use super::domain::{Channel, Priority, Status, Ticket, TicketType};
 use super::policy::Reach;
-use super::wire::{ListOptions, SlaFilter, Sort, TicketFilter, TicketRef, WhoRef};
+use super::wire::{SlaFilter, Sort, TicketFilter, TicketRef, WhoRef};
 use crate::auth::domain::Role;
 use crate::db::schema::{principals, teams, ticket_clocks, ticket_tags, tickets};
 use crate::db::{Conn, boxed, fault, on_each, post};
 use crate::kernel::fields::Fields;
-use crate::kernel::sql::{Json, Moment};
+use crate::kernel::sql::Json;
 use crate::kernel::{Code, FieldError, Instant, PrincipalId, Problem, TeamId, TicketId};
 use crate::sla::domain::clock::Times;
 use crate::sla::store::clocks;
@@ -40,7 +41,7 @@ struct Stored {
     created_by_id: PrincipalId,
     external_id: Option<String>,
     follow_up_of: Option<TicketId>,
-    tags: Json,
+    tags: Json<Vec<String>>,
     custom_fields: Json,
     created_at: Instant,
     updated_at: Instant,
@@ -71,7 +72,7 @@ impl From<Stored> for Ticket {
             created_by_id: row.created_by_id,
             external_id: row.external_id,
             follow_up_of: row.follow_up_of,
-            tags: serde_json::from_value(row.tags.0).unwrap_or_default(),
+            tags: row.tags.0,
             custom_fields: Fields::from_stored(row.custom_fields.0),
             created_at: row.created_at,
             updated_at: row.updated_at,
@@ -104,7 +105,7 @@ impl From<&Ticket> for Stored {
             created_by_id: ticket.created_by_id,
             external_id: ticket.external_id.clone(),
             follow_up_of: ticket.follow_up_of,
-            tags: Json(serde_json::json!(ticket.tags)),
+            tags: Json(ticket.tags.clone()),
             custom_fields: Json(ticket.custom_fields.to_json()),
             created_at: ticket.created_at,
             updated_at: ticket.updated_at,
@@ -135,6 +136,8 @@ pub struct TicketRow {
     pub created_by: String,
     /// Its times, as they were when they were written down.
     pub times: Times,
+    /// How well it answers a search, in a list by relevance; else 0.
+    pub relevance: i64,
 }
 
 type Joined = (Stored, clocks::Stored, Option<String>, Option<String>, Option<String>, String);
@@ -144,8 +147,8 @@ impl TryFrom<Joined> for TicketRow {
 
     fn try_from((stored, times, team, requester, assignee, created_by): Joined) -> Result<Self, Problem> {
         let ticket = Ticket::from(stored);
-        let times = times.times(ticket.reported_at, ticket.first_replied_at)?;
-        Ok(Self { ticket, team, requester, assignee, created_by, times })
+        let times = times.times(ticket.reported_at, ticket.first_replied_at);
+        Ok(Self { ticket, team, requester, assignee, created_by, times, relevance: 0 })
     }
 }
 
@@ -168,6 +171,12 @@ macro_rules! with_names {
             ))
     };
 }
+
+mod leads;
+mod list;
+
+pub use list::list;
+use with_names;
 
 /// The ticket `which`, if it is within `reach`.
 ///
@@ -213,12 +222,13 @@ pub fn key(sort: Sort, row: &TicketRow) -> (i64, i64) {
         Sort::Updated | Sort::UpdatedDesc => ticket.updated_at.micros(),
         Sort::Priority | Sort::PriorityDesc => ticket.priority.rank().into(),
         Sort::Due | Sort::DueDesc => row.times.due_at().unwrap_or(Instant::NEVER).micros(),
+        Sort::Relevance => row.relevance,
     };
     (value, ticket.number)
 }
 
 /// Which tickets are meant: those within a reach that pass every filter at an instant.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Sieve {
     pub(crate) only_of: Option<PrincipalId>,
     pub(crate) status: Option<Vec<Status>>,
@@ -235,6 +245,7 @@ pub struct Sieve {
     pub(crate) updated_after: Option<Instant>,
     pub(crate) updated_before: Option<Instant>,
     pub(crate) sla: Option<SlaFilter>,
+    pub(crate) q: Option<Hits>,
     pub(crate) now: Instant,
 }
 
@@ -242,7 +253,8 @@ impl Sieve {
     /// The tickets within `reach` that pass `filter` at `now`. `me` is the caller.
     ///
     /// # Errors
-    /// `invalid_query` when a filter makes no sense.
+    /// `invalid_query` when a filter makes no sense; `insufficient_scope` for a search by a token that may not read what is
+    /// searched.
     pub fn new(reach: &Reach, filter: &TicketFilter, me: PrincipalId, now: Instant) -> Result<Self, Problem> {
         // Taken apart whole, so that a new filter does not compile until it filters.
         let TicketFilter {
@@ -260,6 +272,7 @@ impl Sieve {
             updated_after,
             updated_before,
             sla,
+            q,
         } = filter.clone();
         Ok(Self {
             only_of: reach.only_of(),
@@ -277,21 +290,40 @@ impl Sieve {
             updated_after,
             updated_before,
             sla,
+            q: match q {
+                Some(query) => Hits::of(query, reach.searched()?),
+                None => None,
+            },
             now,
         })
     }
-}
 
-#[cfg(test)]
-impl Sieve {
     /// Lets every ticket through.
-    pub(crate) fn everything(now: Instant) -> Self {
-        let filter = TicketFilter::default();
-        let nobody = PrincipalId::from(uuid::Uuid::nil());
-        match Self::new(&Reach::everything(), &filter, nobody, now) {
-            Ok(sieve) => sieve,
-            Err(problem) => panic!("no filter makes no sense: {problem:?}"),
+    pub(crate) fn open(now: Instant) -> Self {
+        Self {
+            only_of: None,
+            status: None,
+            priority: None,
+            kind: None,
+            channel: None,
+            team: None,
+            assignee: None,
+            requester: None,
+            tag: None,
+            external_id: None,
+            created_after: None,
+            created_before: None,
+            updated_after: None,
+            updated_before: None,
+            sla: None,
+            q: None,
+            now,
         }
+    }
+
+    /// Whether it lets every ticket through.
+    pub fn is_open(&self) -> bool {
+        *self == Self::open(self.now)
     }
 }
 
@@ -319,23 +351,26 @@ macro_rules! narrow {
             updated_after,
             updated_before,
             sla,
+            q,
             now,
         } = $sieve.clone();
         if let Some(own) = only_of {
             query = query.filter(tickets::requester_id.eq(own));
         }
-        if let Some(any) = status {
-            query = query.filter(tickets::status.eq_any(any));
+        // A single value is compared as such: the indexes go on in order behind it.
+        macro_rules! any {
+            ($filter:expr, $column:expr) => {
+                match $filter.as_deref() {
+                    Some([one]) => query = query.filter($column.eq(*one)),
+                    Some(any) => query = query.filter($column.eq_any(any.to_vec())),
+                    None => {}
+                }
+            };
         }
-        if let Some(any) = priority {
-            query = query.filter(tickets::priority.eq_any(any));
-        }
-        if let Some(any) = kind {
-            query = query.filter(tickets::kind.eq_any(any));
-        }
-        if let Some(any) = channel {
-            query = query.filter(tickets::channel.eq_any(any));
-        }
+        any!(status, tickets::status);
+        any!(priority, tickets::priority);
+        any!(kind, tickets::kind);
+        any!(channel, tickets::channel);
         macro_rules! any_or_none {
             ($filter:expr, $column:expr) => {
                 match $filter {
@@ -352,8 +387,8 @@ macro_rules! narrow {
         any_or_none!(assignee, tickets::assignee_id);
         any_or_none!(requester, tickets::requester_id);
         if let Some(any) = tag {
-            let tagged = ticket_tags::table.filter(ticket_tags::tag.eq_any(any)).select(ticket_tags::ticket_number);
-            query = query.filter(tickets::number.eq_any(tagged));
+            let own = ticket_tags::table.filter(ticket_tags::ticket_number.eq(tickets::number));
+            query = query.filter(diesel::dsl::exists(own.filter(ticket_tags::tag.eq_any(any))));
         }
         if let Some(id) = external_id {
             query = query.filter(tickets::external_id.eq(id));
@@ -370,11 +405,13 @@ macro_rules! narrow {
         if let Some(at) = updated_before {
             query = query.filter(tickets::updated_at.lt(at));
         }
+        if let Some(hits) = q {
+            query = query.filter(hits);
+        }
         match sla {
             Some(SlaFilter::Breached) => query = query.filter(ticket_clocks::breach_at.le(now)),
             Some(SlaFilter::DueWithin(s)) => {
-                // A clock is breached from the microsecond after it was due.
-                let until = $crate::kernel::Instant::from_micros(now.plus_s(s).micros() + 1);
+                let until = $crate::tickets::store::breached_after(now.plus_s(s));
                 macro_rules! due {
                     ($breach_at:expr) => {
                         $breach_at.gt(now).and($breach_at.le(until))
@@ -393,74 +430,9 @@ macro_rules! narrow {
 }
 pub(crate) use narrow;
 
-/// A page of the tickets that `sieve` lets through, from behind the key `after`.
-///
-/// # Errors
-/// When the database is away.
-pub async fn list(
-    conn: &mut Conn,
-    sieve: &Sieve,
-    options: &ListOptions,
-    after: Option<(i64, i64)>,
-) -> Result<Vec<TicketRow>, Problem> {
-    let ListOptions { sort, limit, cursor: _ } = options;
-    let sort = sort.unwrap_or(Sort::CreatedDesc);
-    let rows: Vec<Joined> = on_each!(conn, |c| {
-        let mut list = narrow!(boxed(c, with_names!()), sieve);
-        macro_rules! behind {
-            ($column:literal, $relation:literal, $type:ty, $value:expr) => {
-                behind!($column, "tickets.number", $relation, $type, $value)
-            };
-            ($column:literal, $number:literal, $relation:literal, $type:ty, $value:expr) => {
-                if let Some((value, number)) = after {
-                    list = list.filter(
-                        sql::<Bool>(concat!("(", $column, ", ", $number, ") ", $relation, " ("))
-                            .bind::<$type, _>($value(value))
-                            .sql(", ")
-                            .bind::<BigInt, _>(number)
-                            .sql(")"),
-                    );
-                }
-            };
-        }
-        let rank = |value: i64| i32::try_from(value).unwrap_or(0);
-        match sort {
-            Sort::Created => {
-                behind!("tickets.created_at", ">", Moment, Instant::from_micros);
-                list = list.order((tickets::created_at.asc(), tickets::number.asc()));
-            }
-            Sort::CreatedDesc => {
-                behind!("tickets.created_at", "<", Moment, Instant::from_micros);
-                list = list.order((tickets::created_at.desc(), tickets::number.desc()));
-            }
-            Sort::Updated => {
-                behind!("tickets.updated_at", ">", Moment, Instant::from_micros);
-                list = list.order((tickets::updated_at.asc(), tickets::number.asc()));
-            }
-            Sort::UpdatedDesc => {
-                behind!("tickets.updated_at", "<", Moment, Instant::from_micros);
-                list = list.order((tickets::updated_at.desc(), tickets::number.desc()));
-            }
-            Sort::Priority => {
-                behind!("tickets.priority_rank", ">", Integer, rank);
-                list = list.order((tickets::priority_rank.asc(), tickets::number.asc()));
-            }
-            Sort::PriorityDesc => {
-                behind!("tickets.priority_rank", "<", Integer, rank);
-                list = list.order((tickets::priority_rank.desc(), tickets::number.desc()));
-            }
-            Sort::Due => {
-                behind!("ticket_clocks.due_at", "ticket_clocks.ticket_number", ">", Moment, Instant::from_micros);
-                list = list.order((ticket_clocks::due_at.asc(), ticket_clocks::ticket_number.asc()));
-            }
-            Sort::DueDesc => {
-                behind!("ticket_clocks.due_at", "ticket_clocks.ticket_number", "<", Moment, Instant::from_micros);
-                list = list.order((ticket_clocks::due_at.desc(), ticket_clocks::ticket_number.desc()));
-            }
-        }
-        list.limit(limit.and_one()).load(c).await
-    })?;
-    rows.into_iter().map(TicketRow::try_from).collect()
+/// When a clock is breached that is due at `due_at`: the microsecond after.
+pub(crate) fn breached_after(due_at: Instant) -> Instant {
+    Instant::from_micros(due_at.micros() + 1)
 }
 
 /// The ids to look for, and whether `none` is one of the choices.
@@ -481,6 +453,30 @@ fn split<Id: Copy>(choices: &[WhoRef<Id>], me: Option<Id>) -> Result<(Vec<Id>, b
         }
     }
     Ok((ids, nobody))
+}
+
+/// At most `most` tickets with numbers after `number`, in their order.
+///
+/// # Errors
+/// When the database is away.
+pub async fn after(tx: &mut Conn, number: i64, most: i64) -> Result<Vec<(Ticket, Times)>, Problem> {
+    let rows: Vec<(Stored, clocks::Stored)> = on_each!(tx, |c| {
+        tickets::table
+            .inner_join(ticket_clocks::table)
+            .filter(tickets::number.gt(number))
+            .order(tickets::number)
+            .limit(most)
+            .select((Stored::as_select(), clocks::Stored::as_select()))
+            .load(c)
+            .await
+    })?;
+    rows.into_iter()
+        .map(|(stored, times)| {
+            let ticket = Ticket::from(stored);
+            let times = times.times(ticket.reported_at, ticket.first_replied_at);
+            Ok((ticket, times))
+        })
+        .collect()
 }
 
 /// Stores a new ticket, all but its number, which the database gives; returns that number.
@@ -520,7 +516,7 @@ pub async fn insert(tx: &mut Conn, ticket: &Ticket) -> Result<i64, Problem> {
         diesel::insert_into(tickets::table).values(values).returning(tickets::number).get_result(c).await
     })
     .map_err(external_id_taken)?;
-    add_tags(tx, number, &ticket.tags).await?;
+    add_tags(tx, number, ticket).await?;
     Ok(number)
 }
 
@@ -537,14 +533,18 @@ pub async fn update(tx: &mut Conn, before: &Ticket, after: &Ticket) -> Result<()
     if before.tags != after.tags {
         let old = ticket_tags::table.filter(ticket_tags::ticket_number.eq(after.number));
         post!(tx, 1, |c| diesel::delete(old).execute(c).await)?;
-        add_tags(tx, after.number, &after.tags).await?;
+        add_tags(tx, after.number, after).await?;
     }
     Ok(())
 }
 
-async fn add_tags(tx: &mut Conn, number: i64, tags: &[String]) -> Result<(), Problem> {
-    for tag in tags {
-        let values = (ticket_tags::tag.eq(tag.clone()), ticket_tags::ticket_number.eq(number));
+async fn add_tags(tx: &mut Conn, number: i64, ticket: &Ticket) -> Result<(), Problem> {
+    for tag in &ticket.tags {
+        let values = (
+            ticket_tags::tag.eq(tag.clone()),
+            ticket_tags::created_at.eq(ticket.created_at),
+            ticket_tags::ticket_number.eq(number),
+        );
         post!(tx, 1, |c| diesel::insert_into(ticket_tags::table).values(values).execute(c).await)?;
     }
     Ok(())

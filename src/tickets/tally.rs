@@ -25,7 +25,8 @@ fn standing(ticket: &Ticket) -> Cell {
     Cell::of(Series::Tickets, &[ticket.status.as_str(), ticket.priority.as_str(), &team(ticket)])
 }
 
-fn team(ticket: &Ticket) -> String {
+/// The team of a ticket, as a label.
+pub fn team(ticket: &Ticket) -> String {
     ticket.team_id.map_or_else(|| NO_TEAM.to_owned(), |id| id.to_string())
 }
 

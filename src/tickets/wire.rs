@@ -4,6 +4,7 @@ use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
+use super::domain::search::Query;
 use super::domain::{Channel, Priority, Status, TicketType};
 use super::store::TicketRow;
 use crate::audit::wire::{Named, NamedPrincipal, NamedTeam};
@@ -338,7 +339,7 @@ pub struct TicketBody {
 impl TicketBody {
     /// A ticket at `now`; `almanac` has the calendars of its clocks.
     pub fn of(row: TicketRow, almanac: &Almanac, now: Instant) -> Self {
-        let TicketRow { ticket, team, requester, assignee, created_by, times } = row;
+        let TicketRow { ticket, team, requester, assignee, created_by, times, relevance: _ } = row;
         let clocks: Vec<_> = times.clocks.iter().map(|clock| ClockBody::of(clock, almanac, now)).collect();
         let lapsed = times.clocks.iter().zip(&clocks).filter(|(was, is)| was.state() != is.state).count();
         Self {
@@ -399,8 +400,13 @@ words! {
         Due = "due_at",
         /// The reverse.
         DueDesc = "-due_at",
+        /// Of what `q` finds: where it is in the subject alone first, then where in tags and description too, then where in
+        /// comments too; of equals the newest first. Of more than 10,000 hits simply the newest first.
+        Relevance = "relevance",
     }
 }
+
+fault::deserr_from_str!(Query);
 
 /// A tag to filter by.
 #[derive(Debug, Clone, PartialEq)]
@@ -529,6 +535,16 @@ pub struct TicketFilter {
     #[deserr(default)]
     #[param(value_type = Option<String>, example = "due_within:3600")]
     pub sla: Option<SlaFilter>,
+    /// Full-text search in subject, tags, description, and the comments that the caller may see; it needs `tickets:read`, and
+    /// looks into comments with `comments:read`. At most 500 characters. Each word must be there, anywhere in the ticket; a
+    /// `"phrase in quotes"` as it stands; `print*` finds all words that begin so (two characters at least); `-word` and
+    /// `-"a phrase"` must not be there. Words that are written together (`foo-bar`) are a phrase. Case and diacritics make
+    /// no difference. All else is ignored; a search without any word finds every ticket. Searched are the first 6,000 words
+    /// of tags and description, and the newest 500 comments, of each the first 2,000 words, up to 6,000 words in public ones
+    /// and 3,800 in internal ones; of each word the first 64 characters.
+    #[deserr(default)]
+    #[param(value_type = Option<String>, max_length = 500, example = "printer \"on fire\" -paper")]
+    pub q: Option<Query>,
 }
 
 /// The order of a list of tickets, and which page of it.
@@ -536,7 +552,7 @@ pub struct TicketFilter {
 #[deserr(error = Faults, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct ListOptions {
-    /// The order; newest first unless said.
+    /// The order; newest first unless said. `relevance` needs `q`.
     #[deserr(default)]
     #[param(value_type = Option<Sort>, inline)]
     pub sort: Option<Sort>,

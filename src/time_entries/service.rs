@@ -12,12 +12,14 @@ use crate::auth::policy::Act;
 use crate::db::Conn;
 use crate::http::call::IfMatch;
 use crate::kernel::{Code, FieldError, Money, PrincipalId, Problem, TimeEntryId};
-use crate::people;
 use crate::people::domain::Person;
-use crate::tickets;
+use crate::sla::domain::past::Work;
+use crate::tally::domain::Sums;
+use crate::tally::domain::facts::{Facts, Keys};
 use crate::tickets::domain::Ticket;
 use crate::tickets::policy::Reach;
 use crate::tickets::wire::TicketRef;
+use crate::{people, sla, tally, tickets};
 
 /// Adds work to a ticket, at the rate that holds now: the agent's own, else that of the ticket's team, else
 /// `default_rate`.
@@ -64,6 +66,7 @@ pub async fn add(
         version: 1,
     };
     store::insert(tx, &entry).await?;
+    count(tx, act, &ticket, &entry, 1).await?;
     let added = |(field, value)| Change::of(field, Value::Null, value);
     record(tx, act, &ticket, EventKind::TimeEntryAdded, entry.audited().into_iter().filter_map(added).collect())
         .await?;
@@ -87,6 +90,7 @@ pub async fn delete(
     may_delete(&act.who, &entry)?;
     ticket.require_not_closed()?;
     store::delete(tx, entry.id).await?;
+    count(tx, act, &ticket, &entry, -1).await?;
     let removed = |(field, value)| Change::of(field, value, Value::Null);
     record(tx, act, &ticket, EventKind::TimeEntryDeleted, entry.audited().into_iter().filter_map(removed).collect())
         .await
@@ -102,6 +106,16 @@ async fn worker(tx: &mut Conn, id: Option<PrincipalId>) -> Result<Result<Person,
         Err(problem) if problem.code() == Code::NotFound => fault("not_found", "there is no such person"),
         Err(problem) => Err(problem),
     }
+}
+
+/// What `n` such entries more count.
+async fn count(tx: &mut Conn, act: &Act, ticket: &Ticket, entry: &TimeEntry, n: i64) -> Result<(), Problem> {
+    let Ticket { priority, kind, channel, team_id, .. } = *ticket;
+    let policy = sla::store::past::hold(tx, ticket.number).await?;
+    let work = Work { at: entry.worked_at, work_s: entry.work_s, cost: entry.price.map(|price| price.cost) };
+    let mut facts = Facts::default();
+    facts.add(work.fact(Keys { priority, kind, channel, team: team_id, policy }), n);
+    tally::store::add(tx, act.id(), &Sums::default(), &facts).await
 }
 
 async fn record(

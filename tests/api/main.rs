@@ -5,6 +5,7 @@
 mod support;
 
 mod auth;
+mod backlog;
 mod calendars;
 mod clocks;
 mod comments;
@@ -20,6 +21,7 @@ mod plans;
 mod policies;
 mod prometheus;
 mod replay;
+mod search;
 mod start;
 mod tickets;
 mod time_entries;

@@ -542,7 +542,7 @@ impl Store {
     }
 }
 
-/// What a schema consists of: `table.column` with its constraint, indexes and foreign keys as `table(columns)`.
+/// What a schema consists of, but for the index of words, which is each engine's own: `table.column` with its constraint, indexes and foreign keys as `table(columns)`.
 #[derive(Debug, Default, PartialEq)]
 pub struct Shape {
     pub columns: BTreeSet<String>,
@@ -552,21 +552,21 @@ pub struct Shape {
 
 const SQLITE_SHAPE: &str = "
     SELECT 'column', m.name || '.' || c.name || CASE WHEN c.\"notnull\" THEN ' required' ELSE '' END
-    FROM sqlite_schema m, pragma_table_xinfo(m.name) c WHERE m.type = 'table' AND m.name NOT LIKE '\\_\\_%' ESCAPE '\\' AND m.name NOT LIKE 'sqlite%'
+    FROM sqlite_schema m, pragma_table_xinfo(m.name) c WHERE m.type = 'table' AND m.name NOT LIKE '\\_\\_%' ESCAPE '\\' AND m.name NOT LIKE 'sqlite%' AND m.name NOT LIKE 'ticket_words%'
     UNION ALL
     SELECT 'index', m.name || '(' || (SELECT group_concat(i.name, ',') FROM (SELECT name FROM pragma_index_info(l.name) ORDER BY seqno) i)
-    FROM sqlite_schema m, pragma_index_list(m.name) l WHERE m.type = 'table' AND m.name NOT LIKE '\\_\\_%' ESCAPE '\\' AND m.name NOT LIKE 'sqlite%'
+    FROM sqlite_schema m, pragma_index_list(m.name) l WHERE m.type = 'table' AND m.name NOT LIKE '\\_\\_%' ESCAPE '\\' AND m.name NOT LIKE 'sqlite%' AND m.name NOT LIKE 'ticket_words%'
     UNION ALL
     SELECT 'key', m.name || '(' || f.\"from\" FROM sqlite_schema m, pragma_foreign_key_list(m.name) f WHERE m.type = 'table'";
 
 const POSTGRES_SHAPE: &str = "
     SELECT 'column' AS kind, table_name || '.' || column_name || CASE WHEN is_nullable = 'NO' THEN ' required' ELSE '' END AS name
-    FROM information_schema.columns WHERE table_schema = 'public' AND table_name NOT LIKE '\\_\\_%'
+    FROM information_schema.columns WHERE table_schema = 'public' AND table_name NOT LIKE '\\_\\_%' AND table_name <> 'ticket_search'
     UNION ALL
     SELECT 'index', t.relname || '(' || (SELECT string_agg(a.attname, ',' ORDER BY k.place)
         FROM unnest(x.indkey) WITH ORDINALITY k(attnum, place) JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = k.attnum)
     FROM pg_index x JOIN pg_class t ON t.oid = x.indrelid JOIN pg_namespace n ON n.oid = t.relnamespace
-    WHERE n.nspname = 'public' AND t.relname NOT LIKE '\\_\\_%'
+    WHERE n.nspname = 'public' AND t.relname NOT LIKE '\\_\\_%' AND t.relname <> 'ticket_search'
     UNION ALL
     SELECT 'key', t.relname || '(' || a.attname FROM pg_constraint c JOIN pg_class t ON t.oid = c.conrelid
     JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = c.conkey[1] WHERE c.contype = 'f'";
@@ -612,7 +612,9 @@ impl Store {
             };
         }
         // SQLite's rowid is an index that it does not list.
-        for rowid in ["tickets(number", "ticket_clocks(ticket_number", "configuration(id"] {
+        for rowid in
+            ["tickets(number", "ticket_clocks(ticket_number", "configuration(id", "search_backlog(until_number"]
+        {
             shape.indexes.insert(rowid.into());
         }
         shape

@@ -429,3 +429,35 @@ async fn both_databases_answer_alike_to_the_byte() {
     sqlite.close().await;
     postgres.close().await;
 }
+
+on_both! {
+    /// What happens to a ticket is kept with it, so there is an end to it.
+    async fn a_ticket_changes_its_status_so_often_and_no_more(desk) {
+        let (agent, ada) = (desk.agent().await, desk.requester().await);
+        let ticket = desk.ticket(&ada, json!({})).await;
+        let path = format!("/v1/tickets/{}", ticket["number"]);
+        for status in ["open", "waiting_requester"] {
+            desk.patch_ticket(&agent, &ticket, json!({ "status": status })).await;
+        }
+        // As if it had gone to and fro: the times before stay, the last status is that of now.
+        let now = desk.clock.now().micros();
+        let spans: Vec<_> = (0..1_001).map(|nth| json!([if nth % 2 == 0 { "waiting_requester" } else { "open" }, now])).collect();
+        desk.store.run(&format!("UPDATE ticket_clocks SET timeline = '{}'", json!(spans))).await;
+        for status in ["open", "waiting_third_party"] {
+            let refused = desk.patch(&path).by(&agent).json(&json!({ "status": status })).refused(409, "conflict").await;
+            assert!(refused.body["detail"].as_str().unwrap().contains("1000 times"), "{}", refused.text());
+        }
+        // All else is as before.
+        desk.patch_ticket(&agent, &ticket, json!({ "priority": "high" })).await;
+        let hello = json!({ "body": "Hello?", "visibility": "public" });
+        desk.post(&format!("{path}/comments")).by(&ada).json(&hello).expect(201).await;
+        let said = desk.read_ticket(&agent, &ticket).await;
+        assert_eq!((&said["status"], &said["version"]), (&json!("waiting_requester"), &json!(5)));
+        desk.patch_ticket(&agent, &ticket, json!({ "status": "resolved" })).await;
+        desk.patch(&path).by(&agent).json(&json!({ "status": "open" })).refused(409, "conflict").await;
+        desk.post(&format!("{path}/comments")).by(&ada).json(&hello).expect(201).await;
+        assert_eq!(desk.read_ticket(&agent, &ticket).await["status"], "resolved");
+        assert_eq!(desk.all(&ada, &format!("{path}/comments")).await.len(), 2);
+        desk.patch_ticket(&agent, &ticket, json!({ "status": "closed" })).await;
+    }
+}

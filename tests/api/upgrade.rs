@@ -1,9 +1,14 @@
 //! What a newer version makes of data that an older one has left.
 
 use serde_json::{Value, json};
+use skranke::tally::domain::backlog::{Axis, Part};
+use skranke::tally::domain::{Cell, Series};
+use skranke::tally::service::fold;
+use skranke::tally::store::backlog::Ledger;
+use skranke::tally::store::totals;
 
 use crate::on_both;
-use crate::support::{Caller, Desk};
+use crate::support::{Caller, Chance, Desk, seed};
 
 /// The statements of a migration that fill its tables from what was there.
 fn refill(desk: &Desk) -> String {
@@ -23,7 +28,86 @@ async fn say(desk: &Desk, who: &Caller, ticket: &Value) {
     desk.post(&path).by(who).json(&json!({ "body": "Hello.", "visibility": "public" })).expect(201).await;
 }
 
+/// The statements of the migration that fill the tallies of the backlog.
+fn refill_backlog(desk: &Desk) -> &'static str {
+    let migration = match desk.db.engine() {
+        "sqlite" => include_str!("../../migrations/sqlite/0007_backlog/up.sql"),
+        _ => include_str!("../../migrations/postgres/0007_backlog/up.sql"),
+    };
+    &migration[migration.find("CREATE TEMPORARY").unwrap()..]
+}
+
+/// Every folded cell of the backlog.
+async fn backlog(desk: &Desk) -> Vec<(Cell, i64)> {
+    let read = desk.db.read(async |conn| {
+        let ledger = Ledger::open(conn, Axis::ALL).await?;
+        let mut all = Vec::new();
+        for axis in Axis::ALL {
+            for part in Part::ALL {
+                let cells = ledger.cells(conn, (*axis, *part), (i64::MIN, i64::MAX)).await?;
+                all.extend(cells.iter().map(|(cell, n)| (cell.clone(), n)));
+            }
+        }
+        Ok(all)
+    });
+    read.await.unwrap()
+}
+
+/// A history, with what it does not know of.
+async fn live(desk: &Desk) {
+    let agent = desk.agent().await;
+    let chance = std::cell::RefCell::new(Chance(seed()));
+    let below = |n: usize| chance.borrow_mut().below(n);
+    let more = async || {
+        let patch = [
+            json!({ "assignee_id": agent.id, "type": "question" }),
+            json!({ "channel": "phone", "tags": (["a", "Øre \"a\" \\ \u{7}\u{1f}\n/", "vip"][..below(4)]) }),
+        ][below(2)].clone();
+        desk.patch(&format!("/v1/tickets/{}", 1 + below(20))).by(&agent).json(&patch).send().await;
+    };
+    crate::replay::live(desk, &mut Chance(seed()), 100, &more).await;
+    fold(&desk.db, 500).await.unwrap();
+}
+
 on_both! {
+    /// Databases from before the backlog was told from tallies get what counting all along would have come to.
+    async fn the_backlog_of_before_is_counted_in(desk) {
+        live(desk).await;
+        let counted = backlog(desk).await;
+        assert!(counted.len() > 100, "the history shows too little");
+        assert!(Part::ALL.iter().all(|part| counted.iter().any(|(cell, _)| cell.series.ends_with(part.as_str()))));
+        desk.store.run("DELETE FROM tallies WHERE series LIKE 'waiting%'").await;
+        assert!(backlog(desk).await.is_empty());
+        desk.store.run(refill_backlog(desk)).await;
+        assert_eq!(backlog(desk).await, counted);
+    }
+
+    /// Whoever fills the tables by other means has it all counted afterwards.
+    async fn everything_is_counted_anew(desk) {
+        live(desk).await;
+        let now = i64::MAX;
+        // What tickets tell as they stand, which is not what counters have seen on the way.
+        let standing = async || {
+            let series = [Series::Tickets, Series::Clocks, Series::ClocksBreached, Series::Reopened, Series::Resolved, Series::Created];
+            let totals = desk.db.read(async |conn| totals(conn, &series, now).await).await.unwrap();
+            assert_eq!(totals.unfolded, 0);
+            let all = |of: Series| totals.sums.iter().filter(|(cell, _)| cell.series == of.as_str()).map(|(_, n)| n).sum::<i64>();
+            let of_now = [Series::Tickets, Series::Clocks, Series::ClocksBreached];
+            let cells: Vec<_> = totals.sums.iter().filter(|(cell, _)| of_now.iter().any(|of| cell.series == of.as_str()))
+                .map(|(cell, n)| (cell.clone(), n)).collect();
+            (cells, [Series::Created, Series::Resolved, Series::Reopened].map(all), backlog(desk).await)
+        };
+        let counted = standing().await;
+        desk.store.run("DELETE FROM tallies").await;
+        let agent = desk.agent().await;
+        let tickets = desk.all(&agent, "/v1/tickets").await.len();
+        assert_eq!(skranke::tickets::service::recount(&desk.db).await.unwrap(), tickets);
+        assert_eq!(standing().await, counted);
+        // A second time makes no difference.
+        skranke::tickets::service::recount(&desk.db).await.unwrap();
+        assert_eq!(standing().await, counted);
+    }
+
     /// Tickets from before there were clocks get the times that their trail tells of.
     async fn tickets_from_before_there_were_clocks_have_their_times(desk) {
         let (ada, agent, script) = (desk.requester().await, desk.agent().await, desk.account("tickets:write comments:write").await);

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 
 use crate::db::Conn;
 use crate::kernel::{Channel, Instant, Priority, Problem, TicketType};
-use crate::metrics::domain::figures::{
-    Backlog, Figures, GroupBy, Key, MOST_GROUPS, MOST_POINTS, Sheet, Steps, keep_largest,
-};
+use crate::metrics::domain::figures::{GroupBy, Key, MOST_GROUPS, MOST_POINTS, Steps};
+use crate::metrics::service::figures;
 use crate::metrics::store::facts::{self, Ask};
-use crate::tickets::store::Sieve;
+use crate::tally::domain::cells::Figures;
 
 /// A group with its name, if it has an id.
 #[derive(Debug)]
@@ -35,13 +34,12 @@ pub struct Groups<T> {
 /// # Errors
 /// When the database is away.
 pub async fn summary(conn: &mut Conn, ask: &Ask) -> Result<(Figures, Option<Groups<Figures>>), Problem> {
-    let mut sheet = Sheet::new(vec![ask.window.from, ask.window.to]);
-    facts::gather(conn, ask, &mut sheet).await?;
-    let truncated = sheet.keep_largest(MOST_GROUPS);
+    let mut report = figures::report(conn, ask, &[ask.window.from, ask.window.to]).await?;
+    let truncated = report.keep_largest(MOST_GROUPS);
     // There is one step.
     let only = |steps: Steps| steps.into_values().next().unwrap_or_default();
-    let groups = sheet.groups.into_iter().map(|(key, steps)| (key, only(steps))).collect();
-    Ok((only(sheet.total), arrange(conn, ask.group, groups, truncated).await?))
+    let groups = report.groups.into_iter().map(|(key, steps)| (key, only(steps))).collect();
+    Ok((only(report.total), arrange(conn, ask.group, groups, truncated).await?))
 }
 
 /// The figures of each step between `edges`: of all tickets that are meant, or of their groups.
@@ -49,57 +47,17 @@ pub async fn summary(conn: &mut Conn, ask: &Ask) -> Result<(Figures, Option<Grou
 /// # Errors
 /// When the database is away.
 pub async fn timeseries(conn: &mut Conn, ask: &Ask, edges: &[Instant]) -> Result<Groups<Steps>, Problem> {
-    let mut sheet = Sheet::new(edges.to_vec());
-    facts::gather(conn, ask, &mut sheet).await?;
+    let mut report = figures::report(conn, ask, edges).await?;
     let steps = edges.len().saturating_sub(1).max(1);
-    let truncated = sheet.keep_largest(MOST_GROUPS.min(MOST_POINTS / steps));
-    let all = Group { key: Key::None, name: None, about: sheet.total };
-    let groups = arrange(conn, ask.group, sheet.groups, truncated).await?;
+    let truncated = report.keep_largest(MOST_GROUPS.min(MOST_POINTS / steps));
+    let all = Group { key: Key::None, name: None, about: report.total };
+    let groups = arrange(conn, ask.group, report.groups, truncated).await?;
     Ok(groups.unwrap_or(Groups { items: vec![all], truncated: false }))
-}
-
-/// What there is to do at the instant of `sieve`.
-#[derive(Debug)]
-pub struct ToDo {
-    /// All of it.
-    pub total: Backlog,
-    /// How many tickets there are, by team.
-    pub by_team: Groups<i64>,
-    /// By group.
-    pub groups: Option<Groups<Backlog>>,
-}
-
-/// What there is to do, and what of it is due within `due_within_s` seconds.
-///
-/// # Errors
-/// When the database is away.
-pub async fn backlog(
-    conn: &mut Conn,
-    sieve: &Sieve,
-    group: Option<GroupBy>,
-    due_within_s: i64,
-) -> Result<ToDo, Problem> {
-    let now = sieve.now;
-    let mut total = Backlog::default();
-    let mut by_team: BTreeMap<Key, i64> = BTreeMap::new();
-    let mut groups: BTreeMap<Key, Backlog> = BTreeMap::new();
-    for row in facts::waiting(conn, sieve, group, due_within_s).await? {
-        total.add(&row.ticket, now);
-        *by_team.entry(row.team).or_default() += 1;
-        for key in row.keys {
-            groups.entry(key).or_default().add(&row.ticket, now);
-        }
-    }
-    let teams_left_out = keep_largest(&mut by_team, MOST_GROUPS, |open| *open);
-    let groups_left_out = keep_largest(&mut groups, MOST_GROUPS, |backlog| backlog.open);
-    let by_team = arrange(conn, Some(GroupBy::Team), by_team, teams_left_out).await?;
-    let by_team = by_team.unwrap_or(Groups { items: Vec::new(), truncated: false });
-    Ok(ToDo { total, by_team, groups: arrange(conn, group, groups, groups_left_out).await? })
 }
 
 /// Groups in their order, with their names: by name, the words of a vocabulary in its order and all of them, and last the
 /// tickets without.
-async fn arrange<T: Default>(
+pub(super) async fn arrange<T: Default>(
     conn: &mut Conn,
     group: Option<GroupBy>,
     mut groups: BTreeMap<Key, T>,

@@ -1,4 +1,4 @@
-//! What happened in a window, and what is still to do: small rows, found by the index of the instant that they are about.
+//! What happened in a window: small rows, found by the index of the instant that they are about.
 
 use diesel::dsl::sql;
 use diesel::prelude::*;
@@ -7,19 +7,21 @@ use diesel_async::RunQueryDsl;
 
 use crate::db::schema::{principals, sla_policies, teams, ticket_clocks, tickets, time_entries};
 use crate::db::{Conn, boxed, on_each};
-use crate::kernel::sql::{Guid, Json};
-use crate::kernel::{AnyId, Currency, Instant, Money, PrincipalId, Priority, Problem, Status, TeamId};
-use crate::metrics::domain::figures::{Fact, GroupBy, Key, Sheet, Took, Waiting};
+use crate::kernel::sql::Guid;
+use crate::kernel::{
+    AnyId, Channel, Currency, Instant, Money, PolicyId, Priority, Problem, TeamId, TicketType,
+};
+use crate::metrics::domain::figures::{GroupBy, Key};
 use crate::metrics::domain::window::Window;
-use crate::sla::domain::clock::{Clock, ClockState};
 use crate::sla::domain::policy::Target;
+use crate::tally::domain::facts::{Fact, Keys, Took, What};
 use crate::tickets::store::{Sieve, narrow};
 
 /// What a ticket is grouped by: an id, or a word, or neither.
-type KeyRow = (Option<AnyId>, Option<String>);
+pub(super) type KeyRow = (Option<AnyId>, Option<String>);
 
 /// The columns with the group of a ticket.
-fn columns(group: Option<GroupBy>) -> (&'static str, &'static str) {
+pub(super) fn columns(group: Option<GroupBy>) -> (&'static str, &'static str) {
     const NO_ID: &str = "CAST(NULL AS uuid)";
     const NO_WORD: &str = "CAST(NULL AS text)";
     match group {
@@ -36,7 +38,7 @@ fn columns(group: Option<GroupBy>) -> (&'static str, &'static str) {
 }
 
 /// The groups that a ticket is in.
-fn keys(group: Option<GroupBy>, (id, word): KeyRow) -> Result<Vec<Key>, Problem> {
+pub(super) fn keys(group: Option<GroupBy>, (id, word): KeyRow) -> Result<Vec<Key>, Problem> {
     Ok(match (group, id, word) {
         (None, ..) => Vec::new(),
         (Some(GroupBy::Tag), _, Some(list)) => {
@@ -60,12 +62,19 @@ pub struct Ask {
     pub group: Option<GroupBy>,
 }
 
-/// Of each ticket that is meant and whose `$at` lies in the window: that instant, its groups, and `$values`.
+/// The axes of a ticket.
+type AxesRow = ((Priority, TicketType, Channel), (Option<TeamId>, Option<PolicyId>));
+
+/// Of each ticket that is meant and whose `$at` lies in the window: that instant, its axes, its groups, and `$values`.
 macro_rules! facts {
     ($conn:expr, $ask:expr, $at:expr, $values:expr, $from:expr) => {{
         let (Window { from, to }, (id, word)) = ($ask.window, columns($ask.group));
         let key = (sql::<Nullable<Guid>>(id), sql::<Nullable<Text>>(word));
-        let facts = $from.filter($at.ge(from)).filter($at.lt(to)).select(($at.nullable(), key, $values));
+        let axes = (
+            (tickets::priority, tickets::kind, tickets::channel),
+            (tickets::team_id, ticket_clocks::policy_id),
+        );
+        let facts = $from.filter($at.ge(from)).filter($at.lt(to)).select(($at.nullable(), axes, key, $values));
         narrow!(boxed($conn, facts), $ask.sieve)
     }};
 }
@@ -80,98 +89,134 @@ macro_rules! happened {
     };
 }
 
-/// Puts all facts that are meant onto `sheet`: a read by index for each kind.
+/// A fact, and the groups of its ticket.
+pub type Told = (Fact, Vec<Key>);
+
+/// How much time is read at once, in days, where much happens; and how many facts are much.
+const MOST_DAYS: i64 = 8;
+const MANY: usize = 20_000;
+
+/// Tells `put` all facts that are meant: a read by index for each kind, of some days at a time, so that it takes no more
+/// room in a long window than in a short one.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn gather(conn: &mut Conn, ask: &Ask, sheet: &mut Sheet) -> Result<(), Problem> {
-    created(conn, ask, sheet).await?;
-    started(conn, ask, sheet).await?;
-    replied(conn, ask, sheet).await?;
-    resolved(conn, ask, sheet).await?;
-    promised(conn, ask, sheet).await?;
-    worked(conn, ask, sheet).await
+pub async fn gather(conn: &mut Conn, ask: &Ask, put: &mut impl FnMut(Fact, &[Key])) -> Result<(), Problem> {
+    let (mut from, to) = (ask.window.from, ask.window.to);
+    let mut stride_s = 86_400;
+    while from < to {
+        let window = Window { from, to: from.plus_s(stride_s).min(to) };
+        let some = at_once(conn, &Ask { window, ..ask.clone() }).await?;
+        from = window.to;
+        if some.is_empty() && from < to {
+            from = first(conn, from).await?.unwrap_or(to).max(from);
+        }
+        stride_s = if some.len() > MANY { stride_s / 2 } else { 2 * stride_s }.clamp(600, MOST_DAYS * 86_400);
+        some.iter().for_each(|(fact, keys)| put(*fact, keys));
+    }
+    Ok(())
 }
 
-async fn created(conn: &mut Conn, ask: &Ask, sheet: &mut Sheet) -> Result<(), Problem> {
-    let rows: Vec<(Option<Instant>, KeyRow, i64)> = happened!(conn, ask, tickets::created_at, tickets::number)?;
-    put(ask, sheet, rows, |_| Fact::Created)
+/// When something happens first, or will be breached, at `from` or later.
+///
+/// # Errors
+/// When the database is away.
+pub async fn first(conn: &mut Conn, from: Instant) -> Result<Option<Instant>, Problem> {
+    let mut first: Option<Instant> = None;
+    macro_rules! first {
+        ($($table:ident: $($at:ident)+;)+) => {$($({
+            let at = $table::$at;
+            let query = $table::table.filter(at.ge(from)).order(at).select(at.nullable());
+            let found: Option<Option<Instant>> = on_each!(conn, |c| query.first(c).await.optional())?;
+            first = [first, found.flatten()].into_iter().flatten().min();
+        })+)+};
+    }
+    first! {
+        tickets: created_at started_at first_replied_at;
+        ticket_clocks: last_resolved_at response_met_at first_reply_met_at service_met_at
+            response_breach_at first_reply_breach_at service_breach_at;
+        time_entries: worked_at;
+    }
+    Ok(first)
 }
 
-async fn started(conn: &mut Conn, ask: &Ask, sheet: &mut Sheet) -> Result<(), Problem> {
-    type Row = (Option<Instant>, KeyRow, (Instant, Option<Instant>, Option<i64>));
-    let rows: Vec<Row> = happened!(
-        conn,
-        ask,
-        tickets::started_at,
-        (tickets::reported_at, tickets::started_at, ticket_clocks::response_business_s)
-    )?;
-    put(ask, sheet, rows, |(reported_at, at, business_s)| Fact::Started(Took::of(since(reported_at, at), business_s)))
+/// All facts that are meant.
+///
+/// # Errors
+/// When the database is away.
+pub async fn at_once(conn: &mut Conn, ask: &Ask) -> Result<Vec<Told>, Problem> {
+    let mut told = Vec::new();
+    created(conn, ask, &mut told).await?;
+    started(conn, ask, &mut told).await?;
+    replied(conn, ask, &mut told).await?;
+    resolved(conn, ask, &mut told).await?;
+    promised(conn, ask, &mut told).await?;
+    worked(conn, ask, &mut told).await?;
+    Ok(told)
 }
 
-async fn replied(conn: &mut Conn, ask: &Ask, sheet: &mut Sheet) -> Result<(), Problem> {
-    type Row = (Option<Instant>, KeyRow, (Instant, Option<Instant>, Option<i64>));
-    let rows: Vec<Row> = happened!(
-        conn,
-        ask,
-        tickets::first_replied_at,
-        (tickets::reported_at, tickets::first_replied_at, ticket_clocks::first_reply_business_s)
-    )?;
-    put(ask, sheet, rows, |(reported_at, at, business_s)| Fact::Replied(Took::of(since(reported_at, at), business_s)))
+/// A row of a fact with these values.
+type Row<T> = (Option<Instant>, AxesRow, KeyRow, T);
+
+async fn created(conn: &mut Conn, ask: &Ask, told: &mut Vec<Told>) -> Result<(), Problem> {
+    let rows: Vec<Row<i64>> = happened!(conn, ask, tickets::created_at, tickets::number)?;
+    put(ask, told, rows, |_, _| What::Created)
 }
 
-async fn resolved(conn: &mut Conn, ask: &Ask, sheet: &mut Sheet) -> Result<(), Problem> {
+async fn started(conn: &mut Conn, ask: &Ask, told: &mut Vec<Told>) -> Result<(), Problem> {
+    let values = (tickets::reported_at, ticket_clocks::response_business_s);
+    let rows: Vec<Row<(Instant, Option<i64>)>> = happened!(conn, ask, tickets::started_at, values)?;
+    put(ask, told, rows, |at, (reported_at, business_s)| What::Started(Took::between(reported_at, at, business_s)))
+}
+
+async fn replied(conn: &mut Conn, ask: &Ask, told: &mut Vec<Told>) -> Result<(), Problem> {
+    let values = (tickets::reported_at, ticket_clocks::first_reply_business_s);
+    let rows: Vec<Row<(Instant, Option<i64>)>> = happened!(conn, ask, tickets::first_replied_at, values)?;
+    put(ask, told, rows, |at, (reported_at, business_s)| What::Replied(Took::between(reported_at, at, business_s)))
+}
+
+async fn resolved(conn: &mut Conn, ask: &Ask, told: &mut Vec<Told>) -> Result<(), Problem> {
     type Seconds = (Option<i64>, Option<i64>);
-    type Row = (Option<Instant>, KeyRow, (i32, i32, Seconds, Seconds));
-    let rows: Vec<Row> = happened!(
-        conn,
-        ask,
-        ticket_clocks::last_resolved_at,
-        (
-            tickets::reopen_count,
-            tickets::agent_comments,
-            (ticket_clocks::service_s, ticket_clocks::service_business_s),
-            (ticket_clocks::resolution_s, ticket_clocks::resolution_business_s)
-        )
-    )?;
-    put(ask, sheet, rows, |(reopen_count, agent_comments, service, resolution)| Fact::Resolved {
-        reopened: reopen_count > 0,
-        first_contact: reopen_count == 0 && agent_comments <= 1,
-        service: Took::of(service.0, service.1),
-        resolution: Took::of(resolution.0, resolution.1),
-    })
+    let values = (
+        (tickets::reopen_count, tickets::agent_comments),
+        (ticket_clocks::service_s, ticket_clocks::service_business_s),
+        (ticket_clocks::resolution_s, ticket_clocks::resolution_business_s),
+    );
+    type Values = ((i32, i32), Seconds, Seconds);
+    let rows: Vec<Row<Values>> = happened!(conn, ask, ticket_clocks::last_resolved_at, values)?;
+    put(ask, told, rows, |_, (counts, service, resolution)| What::resolved(counts, service, resolution))
 }
 
 /// Promises that were kept, and those that were broken until now: whether or not anything was written then.
-async fn promised(conn: &mut Conn, ask: &Ask, sheet: &mut Sheet) -> Result<(), Problem> {
+async fn promised(conn: &mut Conn, ask: &Ask, told: &mut Vec<Told>) -> Result<(), Problem> {
     let just_after_now = Instant::from_micros(ask.sieve.now.micros() + 1);
     let until_now = Window { to: ask.window.to.min(just_after_now), ..ask.window };
     let broken = &Ask { window: until_now, ..ask.clone() };
     macro_rules! promised {
-        ($ask:ident, $at:expr, $fact:expr) => {
-            let rows: Vec<(Option<Instant>, KeyRow, i64)> = happened!(conn, $ask, $at, tickets::number)?;
-            put($ask, sheet, rows, |_| $fact)?;
+        ($ask:ident, $at:expr, $what:expr) => {
+            let rows: Vec<Row<i64>> = happened!(conn, $ask, $at, tickets::number)?;
+            put($ask, told, rows, |_, _| $what)?;
         };
     }
-    promised!(ask, ticket_clocks::response_met_at, Fact::Met(Target::Response));
-    promised!(ask, ticket_clocks::first_reply_met_at, Fact::Met(Target::FirstReply));
-    promised!(ask, ticket_clocks::service_met_at, Fact::Met(Target::Service));
-    promised!(broken, ticket_clocks::response_breach_at, Fact::Breached(Target::Response));
-    promised!(broken, ticket_clocks::first_reply_breach_at, Fact::Breached(Target::FirstReply));
-    promised!(broken, ticket_clocks::service_breach_at, Fact::Breached(Target::Service));
+    promised!(ask, ticket_clocks::response_met_at, What::Met(Target::Response));
+    promised!(ask, ticket_clocks::first_reply_met_at, What::Met(Target::FirstReply));
+    promised!(ask, ticket_clocks::service_met_at, What::Met(Target::Service));
+    promised!(broken, ticket_clocks::response_breach_at, What::Breached(Target::Response));
+    promised!(broken, ticket_clocks::first_reply_breach_at, What::Breached(Target::FirstReply));
+    promised!(broken, ticket_clocks::service_breach_at, What::Breached(Target::Service));
     Ok(())
 }
 
-async fn worked(conn: &mut Conn, ask: &Ask, sheet: &mut Sheet) -> Result<(), Problem> {
-    type Row = (Option<Instant>, KeyRow, (i32, Option<i64>, Option<Currency>));
-    let rows: Vec<Row> = happened!(
+async fn worked(conn: &mut Conn, ask: &Ask, told: &mut Vec<Told>) -> Result<(), Problem> {
+    type Values = (i32, Option<i64>, Option<Currency>);
+    let rows: Vec<Row<Values>> = happened!(
         conn,
         ask,
         time_entries::worked_at,
         (time_entries::work_s, time_entries::cost_minor, time_entries::cost_currency),
         time_entries::table.inner_join(tickets::table.inner_join(ticket_clocks::table))
     )?;
-    put(ask, sheet, rows, |(work_s, minor, currency)| Fact::Worked {
+    put(ask, told, rows, |_, (work_s, minor, currency)| What::Worked {
         work_s: work_s.into(),
         cost: Money::from_stored(minor, currency),
     })
@@ -179,82 +224,20 @@ async fn worked(conn: &mut Conn, ask: &Ask, sheet: &mut Sheet) -> Result<(), Pro
 
 fn put<T>(
     ask: &Ask,
-    sheet: &mut Sheet,
-    rows: Vec<(Option<Instant>, KeyRow, T)>,
-    fact: impl Fn(T) -> Fact,
+    told: &mut Vec<Told>,
+    rows: Vec<Row<T>>,
+    what: impl Fn(Instant, T) -> What,
 ) -> Result<(), Problem> {
-    for (at, key, values) in rows {
+    for (at, ((priority, kind, channel), (team, policy)), key, values) in rows {
         // It lies in the window, so it is there.
         if let Some(at) = at {
-            sheet.add(at, &keys(ask.group, key)?, &fact(values));
+            let fact = Fact { at, keys: Keys { priority, kind, channel, team, policy }, what: what(at, values) };
+            told.push((fact, keys(ask.group, key)?));
         }
     }
     Ok(())
 }
 
-/// The whole seconds from `from` to `to`.
-fn since(from: Instant, to: Option<Instant>) -> Option<i64> {
-    to.map(|to| (to.micros() - from.micros()) / 1_000_000)
-}
-
-/// A ticket that is not solved, its team, and its groups.
-#[derive(Debug)]
-pub struct WaitingRow {
-    /// The ticket.
-    pub ticket: Waiting,
-    /// Whose queue it is in.
-    pub team: Key,
-    /// The groups that it is in.
-    pub keys: Vec<Key>,
-}
-
-/// All tickets that `sieve` lets through and that are not solved, as they are at its instant. What is due is due within
-/// `due_within_s` seconds of it.
-///
-/// # Errors
-/// When the database is away.
-pub async fn waiting(
-    conn: &mut Conn,
-    sieve: &Sieve,
-    group: Option<GroupBy>,
-    due_within_s: i64,
-) -> Result<Vec<WaitingRow>, Problem> {
-    type Row = (Status, Priority, Instant, Option<PrincipalId>, Option<TeamId>, Json, KeyRow);
-    const UNSOLVED: [Status; 4] = [Status::New, Status::Open, Status::WaitingRequester, Status::WaitingThirdParty];
-    let (id, word) = columns(group);
-    let rows: Vec<Row> = on_each!(conn, |c| {
-        let unsolved =
-            tickets::table.inner_join(ticket_clocks::table).filter(tickets::status.eq_any(UNSOLVED)).select((
-                tickets::status,
-                tickets::priority,
-                tickets::reported_at,
-                tickets::assignee_id,
-                tickets::team_id,
-                ticket_clocks::clocks,
-                (sql::<Nullable<Guid>>(id), sql::<Nullable<Text>>(word)),
-            ));
-        narrow!(boxed(c, unsolved), sieve).load(c).await
-    })?;
-    let (now, until) = (sieve.now, sieve.now.plus_s(due_within_s));
-    rows.into_iter()
-        .map(|(status, priority, reported_at, assignee, team, clocks, key)| {
-            let clocks: Vec<Clock> = serde_json::from_value(clocks.0).map_err(Problem::internal)?;
-            let clocks: Vec<Clock> = clocks.into_iter().map(|clock| clock.at(now)).collect();
-            let runs = |clock: &&Clock| clock.state() == ClockState::Running;
-            Ok(WaitingRow {
-                ticket: Waiting {
-                    status,
-                    priority,
-                    reported_at,
-                    assigned: assignee.is_some(),
-                    due: clocks.iter().filter(runs).any(|clock| clock.due_at().is_some_and(|at| at <= until)),
-                    clocks: clocks.iter().map(|clock| (clock.target, clock.state())).collect(),
-                },
-                team: team.map_or(Key::None, |TeamId(id)| Key::Id(AnyId(id))),
-                keys: keys(group, key)?,
-            })
-        })
-        .collect()
 }
 
 /// The names of what groups of this kind stand for, as they are now.
@@ -300,13 +283,13 @@ mod tests {
     #[tokio::test]
     async fn each_kind_of_fact_is_found_by_an_index_of_its_instant() {
         let mut plain = SqliteConnection::establish(":memory:").expect("a database");
-        for up in ["0001_counter", "0002_clocks", "0003_time_entries"] {
+        for up in ["0001_counter", "0002_clocks", "0003_time_entries", "0004_tallies", "0008_lists"] {
             let path = format!("{}/migrations/sqlite/{up}/up.sql", env!("CARGO_MANIFEST_DIR"));
             plain.batch_execute(&std::fs::read_to_string(path).expect("a migration")).expect("a schema");
         }
         let c = &mut SqliteAsync::new(plain);
         let ask = Ask {
-            sieve: Sieve::everything(Instant::EPOCH),
+            sieve: Sieve::open(Instant::EPOCH),
             window: Window { from: Instant::EPOCH, to: Instant::NEVER },
             group: Some(GroupBy::Team),
         };

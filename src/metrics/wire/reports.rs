@@ -11,14 +11,17 @@ use crate::http::query::query_part;
 use crate::kernel::fault::{self, Faults};
 use crate::kernel::{AnyId, Currency, FieldError, Instant, Money, Priority, Status};
 use crate::metrics::domain::figures::{
-    AGES_S, Backlog, Duration, Fact, Figures, GroupBy, Kept, Key, Sample, States, Steps, Took, rate,
+    AGES_S, Backlog, GroupBy, Key, States, Steps, costs, mean_s, rate,
 };
 use crate::metrics::domain::window::{Interval, Window};
-use crate::metrics::service::reports::{Group, Groups, ToDo};
+use crate::metrics::service::backlog::ToDo;
+use crate::metrics::service::reports::{Group, Groups};
 use crate::metrics::store::facts::Ask;
 use crate::sla::domain::calendar;
 use crate::sla::domain::clock::ClockState;
 use crate::sla::domain::policy::Target;
+use crate::tally::domain::cells::{Counts, Figures, Heap, Measure, Spread};
+use crate::tally::domain::facts::{Took, What};
 
 /// Which window of time, and by what tickets are grouped.
 #[derive(Debug, Clone, Deserr, IntoParams)]
@@ -231,7 +234,7 @@ pub struct SpreadByHours {
 pub struct SpreadBody {
     /// How many tickets have this duration.
     #[schema(minimum = 0)]
-    pub count: usize,
+    pub count: i64,
     /// The mean, in seconds, rounded to a thousandth.
     #[schema(required, minimum = 0.0)]
     pub mean_s: Option<f64>,
@@ -305,13 +308,12 @@ pub struct CostFigure {
     pub per_resolved_ticket_minor: Option<i64>,
 }
 
-impl From<&Sample> for SpreadBody {
-    fn from(sample: &Sample) -> Self {
-        let spread = sample.spread();
-        let percentile = |place: usize| spread.map(|spread| spread.percentiles_s[place]);
+impl From<Spread> for SpreadBody {
+    fn from(spread: Spread) -> Self {
+        let percentile = |place: usize| (spread.count > 0).then(|| spread.percentiles[place]);
         Self {
-            count: sample.count(),
-            mean_s: spread.map(|spread| spread.mean_s),
+            count: spread.count,
+            mean_s: mean_s(&spread),
             p50_s: percentile(0),
             p90_s: percentile(1),
             p95_s: percentile(2),
@@ -321,44 +323,46 @@ impl From<&Sample> for SpreadBody {
     }
 }
 
-impl From<&Duration> for SpreadByHours {
-    fn from(Duration { calendar, business }: &Duration) -> Self {
+impl From<[Spread; 2]> for SpreadByHours {
+    fn from([calendar, business]: [Spread; 2]) -> Self {
         Self { calendar: calendar.into(), business: business.into() }
     }
 }
 
-impl From<Kept> for AttainmentBody {
-    fn from(Kept { met, breached }: Kept) -> Self {
+impl AttainmentBody {
+    fn of(counts: &Counts, target: Target) -> Self {
+        let (met, breached) = (counts.met[target as usize], counts.breached[target as usize]);
         Self { met, breached, attainment: rate(met, met + breached) }
     }
 }
 
 impl From<&Figures> for FiguresBody {
     fn from(figures: &Figures) -> Self {
-        let costs = figures.costs().map(|(currency, total_minor, per_resolved_ticket_minor)| CostFigure {
+        let counts = &figures.counts;
+        let costs = costs(counts).map(|(currency, total_minor, per_resolved_ticket_minor)| CostFigure {
             currency,
             total_minor,
             per_resolved_ticket_minor,
         });
-        let Figures { created, resolved, reopened, first_contact, .. } = *figures;
+        let Counts { created, resolved, reopened, first_contact, .. } = *counts;
         Self {
             tickets: TicketFigures { created, resolved, reopened, first_contact },
             reopen_rate: rate(reopened, resolved),
             first_contact_rate: rate(first_contact, resolved),
             durations: DurationFigures {
-                response: (&figures.response).into(),
-                first_reply: (&figures.first_reply).into(),
-                service: (&figures.service).into(),
-                resolution: (&figures.resolution).into(),
+                response: figures.of(Measure::Response).into(),
+                first_reply: figures.of(Measure::FirstReply).into(),
+                service: figures.of(Measure::Service).into(),
+                resolution: figures.of(Measure::Resolution).into(),
             },
             sla: SlaFigures {
-                response: figures.kept(Target::Response).into(),
-                first_reply: figures.kept(Target::FirstReply).into(),
-                service: figures.kept(Target::Service).into(),
+                response: AttainmentBody::of(counts, Target::Response),
+                first_reply: AttainmentBody::of(counts, Target::FirstReply),
+                service: AttainmentBody::of(counts, Target::Service),
             },
             cost: CostFigures {
-                work_s: figures.work.work_s,
-                unrated_work_s: figures.work.unrated_work_s,
+                work_s: counts.work_s,
+                unrated_work_s: counts.unrated_work_s,
                 costs: costs.collect(),
             },
         }
@@ -766,23 +770,23 @@ fn example_team() -> Option<KeyBody> {
 fn example_figures() -> FiguresBody {
     let took = |calendar_s, business_s| Took::of(Some(calendar_s), Some(business_s));
     let cost = "EUR".parse().ok().map(|currency| Money { amount_minor: 3_750, currency });
-    let mut figures = Figures::default();
-    for fact in [
-        Fact::Created,
-        Fact::Created,
-        Fact::Started(took(210, 210)),
-        Fact::Replied(took(600, 600)),
-        Fact::Resolved {
+    let mut heap = Heap::default();
+    for what in [
+        What::Created,
+        What::Created,
+        What::Started(took(210, 210)),
+        What::Replied(took(600, 600)),
+        What::Resolved {
             reopened: false,
             first_contact: true,
             service: took(5_400, 3_600),
             resolution: took(9_000, 3_810),
         },
-        Fact::Met(Target::Response),
-        Fact::Breached(Target::Service),
-        Fact::Worked { work_s: 1_500, cost },
+        What::Met(Target::Response),
+        What::Breached(Target::Service),
+        What::Worked { work_s: 1_500, cost },
     ] {
-        figures.add(&fact);
+        heap.add(&what, 1);
     }
-    (&figures).into()
+    (&heap.told()).into()
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::policy::{Almanac, Book, Measure, Pledge, Target, Traits, VersionOf};
 use crate::kernel::words::words;
-use crate::kernel::{CalendarId, Instant, PolicyId, Status};
+use crate::kernel::{CalendarId, Instant, PolicyId, PrincipalId, Status};
 
 words! {
     /// How a clock stands.
@@ -32,10 +32,18 @@ pub struct Timeline {
     pub first_replied_at: Option<Instant>,
 }
 
+/// How many changes of status the timeline of a ticket takes, but for those that end it.
+pub const MOST_STEPS: usize = 1_000;
+
 /// A stretch of time: until an instant, or still going on.
 pub type Stretch = (Instant, Option<Instant>);
 
 impl Timeline {
+    /// Whether there is room for a step to `status`: for solving and closing there always is.
+    pub fn takes(&self, status: Status) -> bool {
+        self.spans.len() <= MOST_STEPS || matches!(status, Status::Resolved | Status::Closed)
+    }
+
     /// Each status with its stretch, in order.
     pub fn stretches(&self) -> impl Iterator<Item = (Status, Stretch)> {
         let ends = self.spans.iter().skip(1).map(|(_, from)| Some(*from)).chain([None]);
@@ -269,6 +277,8 @@ pub struct Facts {
     pub status: Status,
     /// When an agent first answered in public.
     pub first_replied_at: Option<Instant>,
+    /// Who works on it, which no rule asks, but whoever counts what there is to do.
+    pub assignee_id: Option<PrincipalId>,
     /// What it is.
     pub traits: Traits,
 }

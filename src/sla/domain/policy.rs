@@ -7,19 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::calendar::Calendar;
 use crate::kernel::words::words;
+pub use crate::kernel::Target;
 use crate::kernel::{CalendarId, Channel, Instant, PolicyId, Priority, TeamId, TicketType};
-
-words! {
-    /// What a clock measures.
-    pub enum Target {
-        /// From the report until somebody begins to work on it.
-        Response = "response",
-        /// From the report until an agent first answers in public.
-        FirstReply = "first_reply",
-        /// The time in `open`: work, without all waiting.
-        Service = "service",
-    }
-}
 
 words! {
     /// Which time counts.

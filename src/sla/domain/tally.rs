@@ -2,14 +2,63 @@
 
 use std::collections::BTreeMap;
 
-use super::clock::{Clock, ClockState, Progress, Times};
+use super::clock::{Clock, ClockState, Facts, Progress, Times};
 use super::policy::{Hours, Target};
-use crate::kernel::{Instant, Priority, Status};
+use crate::kernel::{AnyId, Instant, Priority, Status};
+use crate::tally::domain::backlog::{Promise, Stance, Waiting};
 use crate::tally::domain::{Cell, Series, Standing, Sums, hour_of};
 
-/// What the tallies gain and lose when a ticket that had the times `before`, or was not there, has `after`. Durations
-/// count for the `priority` that the ticket has now, clocks for the one that they were promised for.
-pub fn counts(before: Option<&Times>, after: &Times, priority: Priority) -> Sums {
+/// A ticket as the rules see it, and its times.
+pub type Seen<'a> = (&'a Facts, &'a Times);
+
+/// What the tallies gain and lose when a ticket that was `before`, or was not there, is `after`: its clocks, how long things
+/// took, and whether it waits to be solved.
+pub fn counts(before: Option<Seen<'_>>, after: Seen<'_>) -> Sums {
+    let mut sums = clocks(before.map(|(_, times)| times), after.1, after.0.traits.priority);
+    if let Some(was) = before.and_then(waiting) {
+        sums.add(was.cell(), -1);
+    }
+    if let Some(is) = waiting(after) {
+        sums.add(is.cell(), 1);
+    }
+    sums
+}
+
+/// The ticket as whoever counts what there is to do sees it; nothing once it is solved.
+fn waiting((facts, times): Seen<'_>) -> Option<Waiting> {
+    if matches!(facts.status, Status::Resolved | Status::Closed) {
+        return None;
+    }
+    let mut promises = [None; 3];
+    for clock in &times.clocks {
+        promises[clock.target as usize] = Some(promise(clock));
+    }
+    let traits = &facts.traits;
+    Some(Waiting {
+        status: facts.status,
+        priority: traits.priority,
+        kind: traits.kind,
+        channel: traits.channel,
+        team: traits.team_id.map(|id| AnyId(id.0)),
+        assignee: facts.assignee_id.map(|id| AnyId(id.0)),
+        policy: times.policy_id.map(|id| AnyId(id.0)),
+        tags: traits.tags.clone(),
+        reported_at: facts.reported_at,
+        promises,
+    })
+}
+
+fn promise(clock: &Clock) -> Promise {
+    let stance = match clock.progress {
+        Progress::Running { .. } | Progress::Breached { .. } => Stance::Open,
+        Progress::Paused => Stance::Paused,
+        Progress::Met { .. } => Stance::Met,
+    };
+    (stance, clock.breach_at().map(Instant::micros))
+}
+
+/// Durations count for the `priority` that the ticket has now, clocks for the one that they were promised for.
+fn clocks(before: Option<&Times>, after: &Times, priority: Priority) -> Sums {
     let mut sums = standing(after);
     if let Some(before) = before {
         sums.take(standing(before));

@@ -2,16 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool};
 use diesel_async::RunQueryDsl;
-use serde_json::json;
 
 use crate::db::schema::{ticket_clocks, tickets};
+use crate::db::raw::raw;
 use crate::db::{Conn, on_each, post};
 use crate::kernel::sql::{Json, Moment};
-use crate::kernel::{Channel, Instant, PolicyId, Priority, Problem, Status, TeamId, TicketType};
+use crate::kernel::{Channel, Instant, PolicyId, PrincipalId, Priority, Problem, Status, TeamId, TicketType};
 use crate::sla::domain::clock::{Clock, Facts, Measured, Timeline, Times};
 use crate::sla::domain::policy::{Target, Traits};
 
@@ -21,8 +20,8 @@ use crate::sla::domain::policy::{Target, Traits};
 pub struct Stored {
     ticket_number: i64,
     policy_id: Option<PolicyId>,
-    timeline: Json,
-    clocks: Json,
+    timeline: Json<Vec<(Status, i64)>>,
+    clocks: Json<Vec<Clock>>,
     due_at: Instant,
     breach_at: Option<Instant>,
     last_resolved_at: Option<Instant>,
@@ -42,16 +41,12 @@ pub struct Stored {
 
 impl Stored {
     /// The times of a ticket that was reported and first answered at these instants.
-    ///
-    /// # Errors
-    /// When the row was not written by this room.
-    pub fn times(self, reported_at: Instant, first_replied_at: Option<Instant>) -> Result<Times, Problem> {
-        let spans: Vec<(Status, i64)> = serde_json::from_value(self.timeline.0).map_err(Problem::internal)?;
-        let spans = spans.into_iter().map(|(status, us)| (status, Instant::from_micros(us))).collect();
-        Ok(Times {
+    pub fn times(self, reported_at: Instant, first_replied_at: Option<Instant>) -> Times {
+        let spans = self.timeline.0.into_iter().map(|(status, us)| (status, Instant::from_micros(us))).collect();
+        Times {
             policy_id: self.policy_id,
             timeline: Timeline { reported_at, spans, first_replied_at },
-            clocks: serde_json::from_value(self.clocks.0).map_err(Problem::internal)?,
+            clocks: self.clocks.0,
             measured: Measured {
                 last_resolved_at: self.last_resolved_at,
                 response_business_s: self.response_business_s,
@@ -61,20 +56,20 @@ impl Stored {
                 resolution_s: self.resolution_s,
                 resolution_business_s: self.resolution_business_s,
             },
-        })
+        }
     }
 
     fn of(ticket_number: i64, times: &Times) -> Self {
         let Times { policy_id, timeline, clocks, measured } = times;
-        let spans: Vec<_> = timeline.spans.iter().map(|(status, from)| json!([status, from.micros()])).collect();
+        let spans = timeline.spans.iter().map(|(status, from)| (*status, from.micros())).collect();
         let clock = |target: Target| clocks.iter().find(|clock| clock.target == target);
         let breach_at = |target: Target| clock(target).and_then(Clock::breach_at);
         let met_at = |target: Target| clock(target).and_then(Clock::met_at);
         Self {
             ticket_number,
             policy_id: *policy_id,
-            timeline: Json(json!(spans)),
-            clocks: Json(json!(clocks)),
+            timeline: Json(spans),
+            clocks: Json(clocks.clone()),
             due_at: times.due_at().unwrap_or(Instant::NEVER),
             breach_at: clocks.iter().filter_map(Clock::breach_at).min(),
             last_resolved_at: measured.last_resolved_at,
@@ -101,15 +96,15 @@ impl Stored {
 pub async fn find(tx: &mut Conn, facts: &Facts) -> Result<Times, Problem> {
     let row: Stored =
         on_each!(tx, |c| ticket_clocks::table.find(facts.number).select(Stored::as_select()).first(c).await)?;
-    row.times(facts.reported_at, facts.first_replied_at)
+    Ok(row.times(facts.reported_at, facts.first_replied_at))
 }
 
-/// Stores the times of a new ticket.
+/// Stores the times of a new ticket, which is created at `now`.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn insert(tx: &mut Conn, ticket_number: i64, times: &Times) -> Result<(), Problem> {
-    let row = Stored::of(ticket_number, times);
+pub async fn insert(tx: &mut Conn, ticket_number: i64, times: &Times, now: Instant) -> Result<(), Problem> {
+    let row = (Stored::of(ticket_number, times), ticket_clocks::created_at.eq(now));
     post!(tx, 1, |c| diesel::insert_into(ticket_clocks::table).values(&row).execute(c).await)
 }
 
@@ -122,14 +117,23 @@ pub async fn update(tx: &mut Conn, ticket_number: i64, times: &Times) -> Result<
     post!(tx, 1, |c| diesel::update(ticket_clocks::table.find(ticket_number)).set(&row).execute(c).await)
 }
 
-type FactsRow =
-    ((i64, Instant, Status, Option<Instant>), (Option<TeamId>, Priority, TicketType, Channel, Json), Stored);
+type FactsRow = (
+    (i64, Instant, Status, Option<Instant>, Option<PrincipalId>),
+    (Option<TeamId>, Priority, TicketType, Channel, Json),
+    Stored,
+);
 
 /// What the rules ask of tickets, with their times.
 macro_rules! facts {
     () => {
         tickets::table.inner_join(ticket_clocks::table).select((
-            (tickets::number, tickets::reported_at, tickets::status, tickets::first_replied_at),
+            (
+                tickets::number,
+                tickets::reported_at,
+                tickets::status,
+                tickets::first_replied_at,
+                tickets::assignee_id,
+            ),
             (tickets::team_id, tickets::priority, tickets::kind, tickets::channel, tickets::tags),
             Stored::as_select(),
         ))
@@ -137,11 +141,12 @@ macro_rules! facts {
 }
 
 fn read(row: FactsRow) -> Result<(Facts, Times), Problem> {
-    let ((number, reported_at, status, first_replied_at), (team_id, priority, kind, channel, tags), stored) = row;
+    let ((number, reported_at, status, first_replied_at, assignee_id), traits, stored) = row;
+    let (team_id, priority, kind, channel, tags) = traits;
     let tags = serde_json::from_value(tags.0).map_err(Problem::internal)?;
     let traits = Traits { team_id, priority, kind, channel, tags };
-    let times = stored.times(reported_at, first_replied_at)?;
-    Ok((Facts { number, reported_at, status, first_replied_at, traits }, times))
+    let times = stored.times(reported_at, first_replied_at);
+    Ok((Facts { number, reported_at, status, first_replied_at, assignee_id, traits }, times))
 }
 
 /// At most `most` tickets that are not closed, from behind `after` on, in the order of their numbers.
@@ -152,7 +157,7 @@ pub async fn unclosed(tx: &mut Conn, after: i64, most: i64) -> Result<Vec<(Facts
     let rows: Vec<FactsRow> = on_each!(tx, |c| {
         facts!()
             // Word for word as in the index.
-            .filter(sql::<Bool>("tickets.status <> 'closed'").and(tickets::number.gt(after)))
+            .filter(raw::<Bool>("tickets.status <> 'closed'").and(tickets::number.gt(after)))
             .order(tickets::number)
             .limit(most)
             .load(c)
@@ -187,10 +192,10 @@ pub async fn created_between(
     most: i64,
 ) -> Result<(Vec<(Facts, Times)>, Option<CreatedKey>), Problem> {
     let keys: Vec<CreatedKey> = on_each!(conn, |c| {
-        let behind = sql::<Bool>("(created_at, number) > (")
-            .bind::<Moment, _>(after.0)
+        let behind = raw::<Bool>("(created_at, number) > (")
+            .bind(after.0)
             .sql(", ")
-            .bind::<BigInt, _>(after.1)
+            .bind(after.1)
             .sql(")");
         tickets::table
             .filter(tickets::created_at.lt(to))

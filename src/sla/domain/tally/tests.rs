@@ -53,7 +53,7 @@ fn check(story: &Story) -> Result<(), TestCaseError> {
     let mut before: Option<&Times> = None;
     let (mut met, mut solved) = (0, 0);
     for (nth, (times, priority, from)) in written.iter().enumerate() {
-        let counted = counts(before, times, *priority);
+        let counted = clocks(before, times, *priority);
         for (cell, n) in counted.iter() {
             prop_assert!(cell.hour == 0 || cell.hour >= hour_of(*from), "the past stays as it is: {cell:?} {n}");
             prop_assert!(n > 0 || cell.series.starts_with("clocks"), "durations only come: {cell:?} {n}");

@@ -1,0 +1,445 @@
+//! The limits: the same statements without Skranke around them. Their texts are taken from the running product, so that
+//! they are always those that it sends.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use rusqlite::types::Value as Cell;
+
+use super::chance::Rng;
+use super::load::{Client, Line};
+use super::postgres::Cluster;
+use super::procs::{Server, Settings, fail, output};
+
+/// The environment variable that names the file for what a server sends to SQLite.
+pub const RECORD: &str = "SIZE_RECORD";
+
+/// Runs Skranke's own command line in this process, writing down every statement.
+pub fn recorded(file: &str) -> std::process::ExitCode {
+    use diesel::connection::{Instrumentation, InstrumentationEvent, set_default_instrumentation};
+    use std::io::Write;
+    static FILE: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
+    FILE.get_or_init(|| PathBuf::from(file));
+    set_default_instrumentation(|| -> Option<Box<dyn Instrumentation>> {
+        Some(Box::new(|event: InstrumentationEvent<'_>| {
+            if let InstrumentationEvent::StartQuery { query, .. } = event {
+                let line = serde_json::json!(query.to_string()).to_string() + "\n";
+                let file = std::fs::OpenOptions::new().append(true).create(true).open(FILE.get().expect("set"));
+                file.and_then(|mut file| file.write_all(line.as_bytes())).expect("the record is written");
+            }
+        }))
+    })
+    .expect("nobody else listens");
+    skranke::app::cli::run()
+}
+
+/// One statement with its parameters as they were once.
+type Sent<C> = (String, Vec<C>);
+
+/// A parameter when a statement is sent again.
+#[derive(Debug, Clone, PartialEq)]
+enum Param<C> {
+    /// Always the same.
+    Fixed(C),
+    /// A new id in each round; those of one number are the same.
+    Fresh(usize),
+    /// The present moment.
+    Now,
+    /// The `Idempotency-Key`, with what stands before and behind it.
+    Keyed(String, String),
+    /// The number of the ticket that the round has made.
+    Made,
+    /// The number of any ticket.
+    Any,
+}
+
+/// What one request sends, to be sent again and again.
+#[derive(Debug, Clone)]
+pub struct Script<C>(Vec<(String, Vec<Param<C>>)>);
+
+/// What two values of one parameter tell about it.
+enum Difference {
+    Id(String),
+    Moment,
+    Number,
+    Other,
+}
+
+/// Two records of the same request, made into a script. `key` is the `Idempotency-Key` of the first.
+fn script<C: Clone + PartialEq>(
+    first: Vec<Sent<C>>,
+    second: Vec<Sent<C>>,
+    key: &str,
+    text: impl Fn(&C) -> Option<String>,
+    differ: impl Fn(&C) -> Difference,
+) -> Script<C> {
+    let mut ids = BTreeMap::new();
+    let mut made = false;
+    let statements = first.into_iter().zip(second).map(|((sql, params), (_, others))| {
+        let params = params.into_iter().zip(others).map(|(value, other)| {
+            if value == other {
+                return Param::Fixed(value);
+            }
+            if let Some((before, behind)) = text(&value).as_deref().and_then(|text| text.split_once(key)).filter(|_| !key.is_empty()) {
+                // An answer that was stored names the key too; nobody looks into it.
+                if before.len() + behind.len() < 100 {
+                    return Param::Keyed(before.to_owned(), behind.to_owned());
+                }
+            }
+            match differ(&value) {
+                Difference::Id(id) => {
+                    let next = ids.len();
+                    Param::Fresh(*ids.entry(id).or_insert(next))
+                }
+                Difference::Moment => Param::Now,
+                Difference::Number if made => Param::Made,
+                Difference::Number => Param::Any,
+                Difference::Other => Param::Fixed(value),
+            }
+        });
+        let params = params.collect();
+        made |= returns_number(&sql);
+        (sql, params)
+    });
+    Script(statements.collect())
+}
+
+/// Whether a statement gives the number of the ticket that it makes.
+fn returns_number(sql: &str) -> bool {
+    sql.split_once("RETURNING").is_some_and(|(_, columns)| columns.contains("number"))
+}
+
+/// The texts of a script, for whoever wants to see what was measured.
+impl<C> Script<C> {
+    pub fn texts(&self) -> Vec<String> {
+        self.0.iter().map(|(sql, _)| sql.clone()).collect()
+    }
+}
+
+/// Sends a request until two of its records in a row have the same statements: others may be at work in between.
+fn twice<C>(
+    lines: [&Line; 2],
+    mut record: impl FnMut(&Line, &str) -> Vec<Sent<C>>,
+) -> (Vec<Sent<C>>, Vec<Sent<C>>, String) {
+    let texts = |sent: &[Sent<C>]| sent.iter().map(|(sql, _)| sql.clone()).collect::<Vec<_>>();
+    let stamp = skranke::kernel::Clock::system().now().micros();
+    // The first times connect, prepare, and read what is kept.
+    for nth in 0..4 {
+        record(lines[nth % 2], &format!("warm-{stamp}-{nth}"));
+    }
+    for nth in 0..20 {
+        let key = format!("limit-{stamp}-{nth:02}");
+        let first = record(lines[0], &key);
+        let second = record(lines[1], &format!("limit-{stamp}-{nth:02}-too"));
+        if !first.is_empty() && texts(&first) == texts(&second) {
+            return (first, second, key);
+        }
+    }
+    fail("no two records of a request are the same")
+}
+
+/// What has come to a file since `from`, once nothing more comes; `from` moves on.
+fn news(file: &Path, from: &mut u64) -> String {
+    let mut text = String::new();
+    let mut read = |text: &mut String| {
+        let Ok(mut file) = std::fs::File::open(file) else { return 0 };
+        file.seek(SeekFrom::Start(*from)).expect("a file");
+        let got = file.read_to_string(text).expect("text");
+        *from += got as u64;
+        got
+    };
+    std::thread::sleep(Duration::from_millis(60));
+    while read(&mut text) > 0 {
+        std::thread::sleep(Duration::from_millis(60));
+    }
+    text
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// SQLite.
+
+/// What a server of this process's kind sends to SQLite for these pairs of requests, and how it sets its connections up.
+pub fn capture_sqlite(
+    settings: &Settings,
+    folder: &Path,
+    client: &Client,
+    requests: &[(&'static str, [Line; 2])],
+) -> (BTreeMap<&'static str, Script<Cell>>, Vec<String>) {
+    let file = folder.join("statements.jsonl");
+    let _ = std::fs::remove_file(&file);
+    let mut settings = settings.clone();
+    settings.program = std::env::current_exe().expect("a program");
+    settings.environment.push((RECORD.into(), file.to_string_lossy().into_owned()));
+    let server = Server::start(&settings);
+    let mut place = 0;
+    let sent = |text: &str| -> Vec<String> {
+        text.lines().map(|line| serde_json::from_str(line).expect("a statement")).collect()
+    };
+    let mut pragmas: Vec<String> = Vec::new();
+    let mut scripts = BTreeMap::new();
+    for (name, [one, other]) in requests {
+        let (first, second, key) = twice([one, other], |line, key| {
+            client.expect(&server.url(), line, key);
+            let mut all = Vec::new();
+            for statement in sent(&news(&file, &mut place)) {
+                if statement.trim_start().starts_with("PRAGMA") {
+                    if !statement.contains("query_only") && !pragmas.contains(&statement) {
+                        pragmas.push(statement);
+                    }
+                } else if !["SAVEPOINT", "RELEASE"].iter().any(|word| statement.starts_with(word)) {
+                    all.push(match statement.rsplit_once(" -- binds: ") {
+                        Some((sql, binds)) => (sql.to_owned(), cells(binds)),
+                        None => (statement, Vec::new()),
+                    });
+                }
+            }
+            all
+        });
+        let text = |cell: &Cell| if let Cell::Text(text) = cell { Some(text.clone()) } else { None };
+        let differ = |cell: &Cell| match cell {
+            Cell::Blob(bytes) if bytes.len() == 16 => Difference::Id(format!("{bytes:?}")),
+            Cell::Integer(n) if *n > 1_000_000_000_000_000 => Difference::Moment,
+            Cell::Integer(_) => Difference::Number,
+            _ => Difference::Other,
+        };
+        scripts.insert(*name, script(first, second, &key, text, differ));
+    }
+    (scripts, pragmas)
+}
+
+/// What diesel shows of SQLite's parameters: `[I64(5), String("a"), Binary([1, 2]), Null]`.
+fn cells(shown: &str) -> Vec<Cell> {
+    let part = regex::Regex::new(r#"(I32|I64|F64)\((-?[0-9.e+-]+)\)|(Null)|Binary\(\[([0-9, ]*)\]\)|String\("((?:[^"\\]|\\.)*)"\)"#);
+    let part = part.expect("an expression");
+    let cell = |found: regex::Captures<'_>| match (found.get(1), found.get(3), found.get(4), found.get(5)) {
+        (Some(kind), ..) if kind.as_str() == "F64" => Cell::Real(found[2].parse().expect("a number")),
+        (Some(_), ..) => Cell::Integer(found[2].parse().expect("a number")),
+        (_, Some(_), ..) => Cell::Null,
+        (_, _, Some(bytes), _) => {
+            let bytes = bytes.as_str().split(", ").filter(|byte| !byte.is_empty());
+            Cell::Blob(bytes.map(|byte| byte.parse().expect("a byte")).collect())
+        }
+        (.., Some(text)) => Cell::Text(unescaped(text.as_str())),
+        _ => fail("a parameter of no kind"),
+    };
+    part.captures_iter(shown).map(cell).collect()
+}
+
+/// A string as Rust's `Debug` writes it, without what it escapes.
+fn unescaped(text: &str) -> String {
+    let mut plain = String::new();
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        if c != '\\' {
+            plain.push(c);
+            continue;
+        }
+        match chars.next() {
+            Some('n') => plain.push('\n'),
+            Some('t') => plain.push('\t'),
+            Some('r') => plain.push('\r'),
+            Some('0') => plain.push('\0'),
+            Some('u') => {
+                let code: String = chars.by_ref().skip(1).take_while(|c| *c != '}').collect();
+                plain.extend(u32::from_str_radix(&code, 16).ok().and_then(char::from_u32));
+            }
+            Some(other) => plain.push(other),
+            None => {}
+        }
+    }
+    plain
+}
+
+/// Sends a script as fast as SQLite takes it, from this many threads; gives rounds a second.
+pub fn sqlite_rate(path: &Path, pragmas: &[String], script: &Script<Cell>, size: u64, threads: usize, seconds: u64) -> f64 {
+    let rounds: u64 = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads)
+            .map(|nth| scope.spawn(move || sqlite_rounds(path, pragmas, script, size, nth as u64, seconds)))
+            .collect();
+        workers.into_iter().map(|worker| worker.join().expect("a worker")).sum()
+    });
+    rounds as f64 / seconds as f64
+}
+
+fn sqlite_rounds(path: &Path, pragmas: &[String], script: &Script<Cell>, size: u64, nth: u64, seconds: u64) -> u64 {
+    let conn = Connection::open(path).expect("the file opens");
+    for pragma in pragmas {
+        conn.execute_batch(pragma).expect("settings");
+    }
+    let now_us = || skranke::kernel::Clock::system().now().micros();
+    let mut rng = Rng::of(now_us().unsigned_abs(), nth, 7);
+    // Statements without parameters that give nothing are prepared too: BEGIN, COMMIT.
+    let mut statements: Vec<_> =
+        script.0.iter().map(|(sql, _)| conn.prepare(sql).unwrap_or_else(|e| fail(&format!("{sql}: {e}")))).collect();
+    let warm = Instant::now() + Duration::from_millis(300);
+    let mut deadline = warm + Duration::from_secs(seconds);
+    let (mut rounds, mut warming) = (0, true);
+    while Instant::now() < deadline {
+        if warming && Instant::now() >= warm {
+            warming = false;
+            rounds = 0;
+            deadline = Instant::now() + Duration::from_secs(seconds);
+        }
+        let salt = rng.next();
+        let any = (rng.next() % size) as i64 + 1;
+        let us = now_us();
+        let mut made = 0;
+        for (statement, (sql, params)) in statements.iter_mut().zip(&script.0) {
+            for (place, param) in params.iter().enumerate() {
+                let value = match param {
+                    Param::Fixed(cell) => cell.clone(),
+                    Param::Fresh(which) => Cell::Blob(fresh(us, salt, *which)),
+                    Param::Now => Cell::Integer(us),
+                    Param::Keyed(before, behind) => Cell::Text(format!("{before}{salt:016x}{behind}")),
+                    Param::Made => Cell::Integer(made),
+                    Param::Any => Cell::Integer(any),
+                };
+                statement.raw_bind_parameter(place + 1, value).unwrap_or_else(|e| fail(&format!("{sql}: {e}")));
+            }
+            let width = statement.column_count();
+            let mut rows = statement.raw_query();
+            let number = returns_number(sql);
+            while let Some(row) = rows.next().unwrap_or_else(|e| fail(&format!("{sql}: {e}"))) {
+                for column in 0..width {
+                    std::hint::black_box(row.get_ref(column).expect("a value"));
+                }
+                if number {
+                    made = row.get(0).expect("a number");
+                }
+            }
+        }
+        rounds += 1;
+    }
+    rounds
+}
+
+/// An id of this moment, in the order of time as UUIDv7 has it.
+fn fresh(us: i64, salt: u64, which: usize) -> Vec<u8> {
+    let mut bytes = (us / 1_000).to_be_bytes()[2..].to_vec();
+    bytes.extend_from_slice(&(which as u16).to_be_bytes());
+    bytes.extend_from_slice(&salt.to_be_bytes());
+    bytes
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// PostgreSQL.
+
+/// What a server sends to PostgreSQL for these pairs of requests.
+pub fn capture_postgres(
+    cluster: &Cluster,
+    settings: &Settings,
+    client: &Client,
+    requests: &[(&'static str, [Line; 2])],
+) -> BTreeMap<&'static str, Script<Option<String>>> {
+    cluster.execute("postgres", "ALTER SYSTEM SET log_statement = 'all'");
+    cluster.execute("postgres", "SELECT pg_reload_conf()");
+    std::thread::sleep(Duration::from_millis(500));
+    let server = Server::start(settings);
+    let mut place = 0;
+    let log = cluster.log();
+    let mut scripts = BTreeMap::new();
+    for (name, [one, other]) in requests {
+        let (first, second, key) = twice([one, other], |line, key| {
+            news(&log, &mut place);
+            client.expect(&server.url(), line, key);
+            news(&log, &mut place).lines().filter_map(statement).collect()
+        });
+        let uuid = |text: &str| text.len() == 36 && uuid::Uuid::try_parse(text).is_ok();
+        let moment = |text: &str| text.len() > 18 && text.as_bytes()[4] == b'-' && text.as_bytes()[10] == b' ';
+        let differ = |value: &Option<String>| match value.as_deref() {
+            Some(text) if uuid(text) => Difference::Id(text.to_owned()),
+            Some(text) if moment(text) => Difference::Moment,
+            Some(text) if text.parse::<i64>().is_ok() => Difference::Number,
+            _ => Difference::Other,
+        };
+        scripts.insert(*name, script(first, second, &key, Option::clone, differ));
+    }
+    drop(server);
+    cluster.execute("postgres", "ALTER SYSTEM RESET log_statement");
+    cluster.execute("postgres", "SELECT pg_reload_conf()");
+    scripts
+}
+
+/// A line of PostgreSQL's log, if it is a statement.
+fn statement(line: &str) -> Option<Sent<Option<String>>> {
+    let entry: serde_json::Value = serde_json::from_str(line).ok()?;
+    let message = entry["message"].as_str()?;
+    let sql = match message.split_once(": ")? {
+        ("statement", sql) => sql,
+        (execute, sql) if execute.starts_with("execute ") => sql,
+        _ => return None,
+    };
+    let detail = entry["detail"].as_str().unwrap_or_default();
+    Some((sql.to_owned(), parameters(detail)))
+}
+
+/// `parameters: $1 = 'it''s', $2 = NULL`.
+fn parameters(detail: &str) -> Vec<Option<String>> {
+    let part = regex::Regex::new(r"\$\d+ = (?:(NULL)|'((?:[^']|'')*)')").expect("an expression");
+    let value = |found: regex::Captures<'_>| found.get(2).map(|text| text.as_str().replace("''", "'"));
+    part.captures_iter(detail).map(value).collect()
+}
+
+/// A script as pgbench takes it, and the values of its variables.
+fn pgbench_script(script: &Script<Option<String>>, size: u64) -> (String, Vec<String>) {
+    let mut text = format!("\\set any random(1, {size})\n\\set salt random(1, 9000000000000000000)\n");
+    let mut values = Vec::new();
+    let place = regex::Regex::new(r"\$(\d+)").expect("an expression");
+    for (nth, (sql, params)) in script.0.iter().enumerate() {
+        let shown = place.replace_all(sql, |found: &regex::Captures<'_>| {
+            let place: usize = found[1].parse().expect("a number");
+            match params.get(place - 1) {
+                Some(Param::Fixed(Some(_))) => format!(":s{nth}_{place}"),
+                Some(Param::Fixed(None)) | None => "NULL".into(),
+                Some(Param::Fresh(which)) => format!(
+                    "(lpad(to_hex((extract(epoch FROM now()) * 1000)::bigint), 12, '0') || '{which:04x}' || lpad(to_hex(:salt::bigint), 16, '0'))::uuid"
+                ),
+                Some(Param::Now) => "now()".into(),
+                Some(Param::Keyed(before, behind)) => format!("('{before}' || :salt::text || '{behind}')"),
+                Some(Param::Made) => ":number".into(),
+                Some(Param::Any) => ":any".into(),
+            }
+        });
+        for (place, param) in params.iter().enumerate() {
+            if let Param::Fixed(Some(value)) = param {
+                values.push(format!("s{nth}_{}={value}", place + 1));
+            }
+        }
+        let one_line = shown.split_whitespace().collect::<Vec<_>>().join(" ");
+        text += one_line.trim_end_matches(';');
+        text += if returns_number(sql) { " \\gset\n" } else { ";\n" };
+    }
+    (text, values)
+}
+
+/// Sends a script by pgbench from this many clients; gives transactions a second.
+pub fn postgres_rate(
+    cluster: &Cluster,
+    database: &str,
+    folder: &Path,
+    name: &str,
+    script: &Script<Option<String>>,
+    size: u64,
+    clients: usize,
+    seconds: u64,
+) -> f64 {
+    let (text, values) = pgbench_script(script, size);
+    let file = folder.join(format!("{name}.pgbench"));
+    std::fs::write(&file, text).expect("the script is written");
+    let mut command = cluster.pgbench(database);
+    command.args(["-M", "prepared", "-n", "-c", &clients.to_string(), "-j", "1", "-T", &seconds.to_string()]);
+    command.arg("-f").arg(&file);
+    for value in values {
+        command.arg("-D").arg(value);
+    }
+    let said = output(&mut command);
+    let rate = said.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
+    let rate: f64 = rate.unwrap_or_else(|| fail(&format!("pgbench said: {said}")));
+    if rate <= 0.0 {
+        fail(&format!("pgbench did nothing: {said}"));
+    }
+    rate
+}

@@ -1,0 +1,108 @@
+//! Pieces of SQL that diesel has no words for. Unlike those of `diesel::dsl::sql`, statements with them are prepared once
+//! and kept, so their texts must be few: no value ever stands in one.
+
+use std::marker::PhantomData;
+
+use diesel::backend::Backend;
+use diesel::expression::{AppearsOnTable, SelectableExpression, ValidGrouping, is_aggregate};
+use diesel::prelude::*;
+use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::serialize::ToSql;
+use diesel::expression::TypedExpressionType;
+use diesel::sql_types::{BigInt, HasSqlType, Integer, Text};
+
+use crate::kernel::Instant;
+use crate::kernel::sql::Moment;
+
+/// A value in a piece.
+#[derive(Debug, Clone)]
+pub enum Value {
+    /// An instant.
+    Moment(Instant),
+    /// A number of 64 bits.
+    BigInt(i64),
+    /// A number of 32 bits.
+    Integer(i32),
+    /// A text.
+    Text(String),
+}
+
+macro_rules! values {
+    ($($type:ty => $variant:ident),*) => {$(
+        impl From<$type> for Value {
+            fn from(value: $type) -> Self {
+                Self::$variant(value)
+            }
+        }
+    )*};
+}
+values!(Instant => Moment, i64 => BigInt, i32 => Integer, String => Text);
+
+#[derive(Debug, Clone)]
+enum Part {
+    Sql(String),
+    Value(Value),
+}
+
+/// A piece of SQL of the type `ST`.
+#[derive(Debug, Clone)]
+pub struct Raw<ST> {
+    parts: Vec<Part>,
+    sql_type: PhantomData<ST>,
+}
+
+/// A piece of SQL that begins with `sql`.
+pub fn raw<ST>(sql: impl Into<String>) -> Raw<ST> {
+    Raw { parts: vec![Part::Sql(sql.into())], sql_type: PhantomData }
+}
+
+impl<ST> Raw<ST> {
+    /// Goes on with a value.
+    #[must_use]
+    pub fn bind(mut self, value: impl Into<Value>) -> Self {
+        self.parts.push(Part::Value(value.into()));
+        self
+    }
+
+    /// Goes on with a text.
+    #[must_use]
+    pub fn sql(mut self, sql: impl Into<String>) -> Self {
+        self.parts.push(Part::Sql(sql.into()));
+        self
+    }
+}
+
+impl<ST: TypedExpressionType> Expression for Raw<ST> {
+    type SqlType = ST;
+}
+impl<ST: TypedExpressionType, QS> AppearsOnTable<QS> for Raw<ST> {}
+impl<ST: TypedExpressionType, QS> SelectableExpression<QS> for Raw<ST> {}
+impl<ST, GB> ValidGrouping<GB> for Raw<ST> {
+    type IsAggregate = is_aggregate::Never;
+}
+impl<ST> QueryId for Raw<ST> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<ST, DB> QueryFragment<DB> for Raw<ST>
+where
+    DB: Backend + HasSqlType<Moment> + HasSqlType<BigInt> + HasSqlType<Integer> + HasSqlType<Text>,
+    Instant: ToSql<Moment, DB>,
+    i64: ToSql<BigInt, DB>,
+    i32: ToSql<Integer, DB>,
+    String: ToSql<Text, DB>,
+{
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        for part in &self.parts {
+            match part {
+                Part::Sql(sql) => out.push_sql(sql),
+                Part::Value(Value::Moment(at)) => out.push_bind_param::<Moment, _>(at)?,
+                Part::Value(Value::BigInt(n)) => out.push_bind_param::<BigInt, _>(n)?,
+                Part::Value(Value::Integer(n)) => out.push_bind_param::<Integer, _>(n)?,
+                Part::Value(Value::Text(text)) => out.push_bind_param::<Text, _>(text)?,
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,164 @@
+//! Queries of the tallies of tickets that are not solved. All of one answer belong into one snapshot.
+
+use std::collections::BTreeMap;
+
+use diesel::dsl::sql;
+use diesel::prelude::*;
+use diesel::sql_types::BigInt;
+use diesel_async::RunQueryDsl;
+
+use crate::db::schema::{tallies, tally_deltas};
+use crate::db::{Conn, Line, on_each};
+use crate::kernel::sql::Json;
+use crate::kernel::{DeltaId, Problem};
+use crate::tally::domain::backlog::{Axis, Part, Waiting, all_series, place, series};
+use crate::tally::domain::{Cell, Sums};
+
+/// How many changes that are not folded are read at once.
+const AT_ONCE: i64 = 1_000;
+
+/// What is folded, read as it is asked for, and what is not folded yet along some axes.
+#[derive(Debug)]
+pub struct Ledger {
+    rest: Sums,
+}
+
+impl Ledger {
+    /// Opens it along `axes`.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn open(conn: &mut Conn, axes: &[Axis]) -> Result<Self, Problem> {
+        let mut tickets = Sums::default();
+        let mut after = DeltaId::from(uuid::Uuid::nil());
+        loop {
+            let query = tally_deltas::table
+                .filter(tally_deltas::id.gt(after))
+                .order(tally_deltas::id)
+                .limit(AT_ONCE)
+                .select((tally_deltas::id, tally_deltas::deltas));
+            let rows: Vec<(DeltaId, Json)> = on_each!(conn, |c| query.load(c).await)?;
+            let read = i64::try_from(rows.len()).unwrap_or(0);
+            for (id, deltas) in rows {
+                after = id;
+                tickets.merge(Sums::from_json(deltas.0).map_err(Problem::internal)?);
+            }
+            if read < AT_ONCE {
+                break;
+            }
+        }
+        let mut rest = Sums::default();
+        for (cell, n) in tickets.iter() {
+            if let Some(ticket) = Waiting::of(cell) {
+                ticket.spread(n, axes, &mut rest);
+            }
+        }
+        Ok(Self { rest })
+    }
+
+    /// All cells of `part` along `axis` for the hours after `after` and before `before`, with what each comes to.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn cells(
+        &self,
+        conn: &mut Conn,
+        (axis, part): (Axis, Part),
+        (after, before): (i64, i64),
+    ) -> Result<Sums, Problem> {
+        let series = series(axis, part);
+        let query = tallies::table
+            .filter(tallies::series.eq(&series).and(tallies::hour.gt(after)).and(tallies::hour.lt(before)))
+            .select((tallies::labels, tallies::hour, tallies::n));
+        let rows: Vec<(String, i64, i64)> = on_each!(conn, |c| query.load(c).await)?;
+        let mut sums = Sums::default();
+        for (labels, hour, n) in rows {
+            sums.add(Cell { series: series.clone(), labels, hour }, n);
+        }
+        for (cell, n) in self.rest.of_series(&series).filter(|(cell, _)| after < cell.hour && cell.hour < before) {
+            sums.add(cell.clone(), n);
+        }
+        Ok(sums)
+    }
+
+    /// What the cells of `part` along `axis` with each of `labels` come to, for the hours after `after` and before
+    /// `before`.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn between(
+        &self,
+        conn: &mut Conn,
+        (axis, part): (Axis, Part),
+        labels: &[String],
+        (after, before): (i64, i64),
+    ) -> Result<BTreeMap<String, i64>, Problem> {
+        let series = series(axis, part);
+        let within = tallies::hour.gt(after).and(tallies::hour.lt(before));
+        let query = tallies::table
+            .filter(tallies::series.eq(&series).and(tallies::labels.eq_any(labels)).and(within))
+            .group_by(tallies::labels)
+            .select((tallies::labels, sql::<BigInt>("CAST(sum(n) AS bigint)")));
+        let rows: Vec<(String, i64)> = on_each!(conn, |c| query.load(c).await)?;
+        let mut sums: BTreeMap<_, _> = rows.into_iter().collect();
+        for labels in labels {
+            let hours = self.rest.hours(&series, labels).filter(|(hour, _)| after < *hour && *hour < before);
+            let rest: i64 = hours.map(|(_, n)| n).sum();
+            if rest != 0 {
+                *sums.entry(labels.clone()).or_default() += rest;
+            }
+        }
+        Ok(sums)
+    }
+
+    /// The hour in which the oldest ticket at a place on `axis` was reported.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn first_hour(
+        &self,
+        conn: &mut Conn,
+        axis: Axis,
+        key: Option<&str>,
+    ) -> Result<Option<i64>, Problem> {
+        let (series, labels) = (series(axis, Part::Reported), place(key));
+        let mut hours: BTreeMap<i64, i64> = self.rest.hours(&series, &labels).collect();
+        // What is not folded can take away from so many of the folded ones, and not from the next.
+        let enough = i64::try_from(hours.len()).unwrap_or(i64::MAX - 1) + 1;
+        let query = tallies::table
+            .filter(tallies::series.eq(&series).and(tallies::labels.eq(&labels)))
+            .order(tallies::hour)
+            .limit(enough)
+            .select((tallies::hour, tallies::n));
+        let rows: Vec<(i64, i64)> = on_each!(conn, |c| query.load(c).await)?;
+        for (hour, n) in rows {
+            *hours.entry(hour).or_default() += n;
+        }
+        Ok(hours.into_iter().find(|(_, n)| *n > 0).map(|(hour, _)| hour))
+    }
+}
+
+/// Forgets all that is folded of these series, and of those of the backlog.
+///
+/// # Errors
+/// When the database is away.
+pub async fn clear(tx: &mut Conn, others: impl Iterator<Item = String>) -> Result<(), Problem> {
+    for series in all_series().chain(others) {
+        on_each!(tx, |c| diesel::delete(tallies::table.filter(tallies::series.eq(&series))).execute(c).await)?;
+    }
+    Ok(())
+}
+
+/// Fills the empty series of the backlog from the tickets as they stand, as the migration that made them did. Nothing may be
+/// left to fold.
+///
+/// # Errors
+/// When the database is away.
+pub async fn refill(tx: &mut Conn) -> Result<(), Problem> {
+    let migration = match &tx.line {
+        Line::Sqlite(_) => include_str!("../../../migrations/sqlite/0007_backlog/up.sql"),
+        Line::Postgres(_) => include_str!("../../../migrations/postgres/0007_backlog/up.sql"),
+    };
+    let filling = migration.split_once("CREATE TEMPORARY").map_or("", |(index, _)| &migration[index.len()..]);
+    Ok(tx.batch(filling).await?)
+}

@@ -1,0 +1,271 @@
+//! Queries of cells, of the facts that they are made of, and of how far they are built.
+
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+
+use crate::db::schema::{cell_marks, cell_parts, cells, fact_log, tally_deltas};
+use crate::db::{Conn, boxed, on_each};
+use crate::kernel::{Instant, Problem};
+use crate::tally::domain::cells::{Axis, Key, Level, Marks, Packed};
+use crate::tally::domain::facts::Facts;
+use crate::tally::domain::samples::{Moves, Rows};
+
+/// The one row of marks.
+const ONE: i32 = 1;
+/// How many rows of parts one statement reads or removes.
+const AT_ONCE: usize = 2_000;
+/// How long a slice of the log is.
+const SLICE_US: i64 = 600_000_000;
+
+/// The slice of the log that `at` is in.
+pub fn slice_of(at: Instant) -> i64 {
+    at.micros().div_euclid(SLICE_US)
+}
+
+type MarksRow = (Instant, Instant, Instant, i64);
+
+fn read((day, month, year, last_row): MarksRow) -> Marks {
+    Marks { day, month, year, last_row }
+}
+
+/// How far cells are built.
+///
+/// # Errors
+/// When the database is away.
+pub async fn marks(conn: &mut Conn) -> Result<Marks, Problem> {
+    let row = cell_marks::table.find(ONE).select((cell_marks::day, cell_marks::month, cell_marks::year, cell_marks::parts));
+    Ok(read(on_each!(conn, |c| row.first(c).await)?))
+}
+
+/// How far cells are built, while nobody else builds or folds.
+///
+/// # Errors
+/// When somebody else has done so since this transaction began, which is made up for by starting again; or when the
+/// database is away.
+pub async fn hold(tx: &mut Conn) -> Result<Marks, Problem> {
+    let row = diesel::update(cell_marks::table.find(ONE)).set(cell_marks::parts.eq(cell_marks::parts));
+    let columns = (cell_marks::day, cell_marks::month, cell_marks::year, cell_marks::parts);
+    Ok(read(on_each!(tx, |c| row.returning(columns).get_result(c).await)?))
+}
+
+/// Writes down how far cells are built.
+///
+/// # Errors
+/// When the database is away.
+pub async fn keep(tx: &mut Conn, marks: &Marks) -> Result<(), Problem> {
+    let Marks { day, month, year, last_row } = *marks;
+    let row = (cell_marks::day.eq(day), cell_marks::month.eq(month), cell_marks::year.eq(year), cell_marks::parts.eq(last_row));
+    on_each!(tx, |c| diesel::update(cell_marks::table.find(ONE)).set(row).execute(c).await)?;
+    Ok(())
+}
+
+/// What changes have added that is not folded yet.
+///
+/// # Errors
+/// When the database is away.
+pub async fn unfolded(conn: &mut Conn) -> Result<Facts, Problem> {
+    let query = tally_deltas::table.filter(tally_deltas::facts.is_not_null()).select(tally_deltas::facts.assume_not_null());
+    let rows: Vec<Vec<u8>> = on_each!(conn, |c| query.load(c).await)?;
+    merged(rows)
+}
+
+fn merged(rows: Vec<Vec<u8>>) -> Result<Facts, Problem> {
+    let mut facts = Facts::default();
+    for row in rows {
+        facts.merge(Facts::unpack(&row).map_err(Problem::internal)?);
+    }
+    Ok(facts)
+}
+
+/// The facts of a slice of the log.
+///
+/// # Errors
+/// When the database is away.
+pub async fn logged(tx: &mut Conn, slice: i64) -> Result<Facts, Problem> {
+    let query = fact_log::table.find(slice).select(fact_log::facts);
+    let row: Option<Vec<u8>> = on_each!(tx, |c| query.first(c).await.optional())?;
+    merged(row.into_iter().collect())
+}
+
+/// The facts of the log from `from` on and before `to`.
+///
+/// # Errors
+/// When the database is away.
+pub async fn log(conn: &mut Conn, from: Instant, to: Instant) -> Result<Facts, Problem> {
+    let last = slice_of(Instant::from_micros(to.micros() - 1));
+    let query = fact_log::table.filter(fact_log::slice.between(slice_of(from), last)).select(fact_log::facts);
+    let rows: Vec<Vec<u8>> = on_each!(conn, |c| query.load(c).await)?;
+    Ok(merged(rows)?.only(|fact| from <= fact.at && fact.at < to))
+}
+
+/// Stores the facts of a slice.
+///
+/// # Errors
+/// When the database is away.
+pub async fn put_log(tx: &mut Conn, slice: i64, facts: &Facts) -> Result<(), Problem> {
+    if facts.is_empty() {
+        on_each!(tx, |c| diesel::delete(fact_log::table.find(slice)).execute(c).await)?;
+        return Ok(());
+    }
+    let packed = fact_log::facts.eq(facts.pack());
+    on_each!(tx, |c| diesel::insert_into(fact_log::table)
+        .values((fact_log::slice.eq(slice), packed.clone()))
+        .on_conflict(fact_log::slice)
+        .do_update()
+        .set(packed)
+        .execute(c)
+        .await)?;
+    Ok(())
+}
+
+/// A cell, if it is there.
+///
+/// # Errors
+/// When the database is away.
+pub async fn find(tx: &mut Conn, axis: Axis, level: Level, day: i64, key: &str) -> Result<Option<Packed>, Problem> {
+    let query = cells::table.find((axis, level, day, key)).select((cells::figures, cells::samples));
+    let row: Option<(Vec<u8>, Vec<u8>)> = on_each!(tx, |c| query.first(c).await.optional())?;
+    Ok(row.map(|(figures, samples)| Packed { figures, samples }))
+}
+
+/// Stores a cell, or removes it.
+///
+/// # Errors
+/// When the database is away.
+pub async fn put(
+    tx: &mut Conn,
+    axis: Axis,
+    level: Level,
+    day: i64,
+    key: &str,
+    packed: Option<Packed>,
+) -> Result<(), Problem> {
+    let Some(Packed { figures, samples }) = packed else {
+        on_each!(tx, |c| diesel::delete(cells::table.find((axis, level, day, key))).execute(c).await)?;
+        return Ok(());
+    };
+    let place = (cells::axis.eq(axis), cells::level.eq(level), cells::day.eq(day), cells::key.eq(key));
+    let content = (cells::figures.eq(figures), cells::samples.eq(samples));
+    on_each!(tx, |c| diesel::insert_into(cells::table)
+        .values((place, content.clone()))
+        .on_conflict((cells::axis, cells::level, cells::day, cells::key))
+        .do_update()
+        .set(content)
+        .execute(c)
+        .await)?;
+    Ok(())
+}
+
+/// The keys of an axis that have a cell of this length which begins from `from` on and before `to`.
+///
+/// # Errors
+/// When the database is away.
+pub async fn keys(tx: &mut Conn, axis: Axis, level: Level, from: i64, to: i64) -> Result<Vec<String>, Problem> {
+    let these = cells::axis.eq(axis).and(cells::level.eq(level)).and(cells::day.ge(from)).and(cells::day.lt(to));
+    let query = cells::table.filter(these).select(cells::key).distinct();
+    Ok(on_each!(tx, |c| query.load(c).await)?)
+}
+
+/// The first day, from `from` on, on which a cell of this length begins.
+///
+/// # Errors
+/// When the database is away.
+pub async fn first(tx: &mut Conn, level: Level, from: i64) -> Result<Option<i64>, Problem> {
+    let mut first: Option<i64> = None;
+    for axis in Axis::ALL {
+        let these = cells::axis.eq(axis).and(cells::level.eq(level)).and(cells::day.ge(from));
+        let query = cells::table.filter(these).order(cells::day).select(cells::day);
+        let found: Option<i64> = on_each!(tx, |c| query.first(c).await.optional())?;
+        first = [first, found].into_iter().flatten().min();
+    }
+    Ok(first)
+}
+
+/// The days and keys of some cells, with what is asked of them.
+pub type Found<T> = Vec<(i64, Key, T)>;
+
+macro_rules! these {
+    ($conn:ident, $axis:ident, $keys:ident, $level:ident, $days:ident, $columns:expr) => {{
+        let place = cells::axis.eq($axis).and(cells::level.eq($level)).and(cells::day.eq_any($days.to_vec()));
+        on_each!($conn, |c| {
+            let mut query = boxed(c, cells::table.filter(place).select((cells::day, cells::key, $columns)));
+            if let Some(keys) = $keys {
+                query = query.filter(cells::key.eq_any(keys.to_vec()));
+            }
+            query.load(c).await
+        })
+    }};
+}
+
+/// What the cells of an axis come to that begin on these days, all or those of these keys.
+///
+/// # Errors
+/// When the database is away.
+pub async fn figures(
+    conn: &mut Conn,
+    axis: Axis,
+    keys: Option<&[String]>,
+    level: Level,
+    days: &[i64],
+) -> Result<Found<Vec<u8>>, Problem> {
+    let rows: Vec<(i64, String, Vec<u8>)> = these!(conn, axis, keys, level, days, cells::figures)?;
+    rows.into_iter().map(|(day, key, figures)| Ok((day, parse(axis, key)?, figures))).collect()
+}
+
+/// As [`figures`], with all durations.
+///
+/// # Errors
+/// When the database is away.
+pub async fn whole(
+    conn: &mut Conn,
+    axis: Axis,
+    keys: Option<&[String]>,
+    level: Level,
+    days: &[i64],
+) -> Result<Found<Packed>, Problem> {
+    type Row = (i64, String, (Vec<u8>, Vec<u8>));
+    let rows: Vec<Row> = these!(conn, axis, keys, level, days, (cells::figures, cells::samples))?;
+    rows.into_iter()
+        .map(|(day, key, (figures, samples))| Ok((day, parse(axis, key)?, Packed { figures, samples })))
+        .collect()
+}
+
+fn parse(axis: Axis, key: String) -> Result<Key, Problem> {
+    axis.parse(key).map_err(Problem::internal)
+}
+
+/// Parts by their rows.
+///
+/// # Errors
+/// When the database is away.
+pub async fn parts(conn: &mut Conn, rows: &[i64]) -> Result<Rows, Problem> {
+    let mut found = Rows::new();
+    for some in rows.chunks(AT_ONCE) {
+        let query = cell_parts::table.filter(cell_parts::id.eq_any(some.to_vec()));
+        let some: Vec<(i64, Vec<u8>)> = on_each!(conn, |c| query.load(c).await)?;
+        found.extend(some);
+    }
+    Ok(found)
+}
+
+/// Stores and removes parts.
+///
+/// # Errors
+/// When the database is away.
+pub async fn move_parts(tx: &mut Conn, moves: Moves) -> Result<(), Problem> {
+    for (id, runs) in moves.put {
+        let content = cell_parts::runs.eq(runs);
+        on_each!(tx, |c| diesel::insert_into(cell_parts::table)
+            .values((cell_parts::id.eq(id), content.clone()))
+            .on_conflict(cell_parts::id)
+            .do_update()
+            .set(content)
+            .execute(c)
+            .await)?;
+    }
+    for some in moves.gone.chunks(AT_ONCE) {
+        let these = cell_parts::table.filter(cell_parts::id.eq_any(some.to_vec()));
+        on_each!(tx, |c| diesel::delete(these).execute(c).await)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,314 @@
+//! What of a ticket is searched, and how people ask for it. Pure.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::ControlFlow;
+
+use super::words::{each_word, words};
+
+/// How many characters a search may have.
+pub const LONGEST_QUERY: usize = 500;
+
+/// How many of the first words of a comment are searched.
+const COMMENT_WORDS: usize = 2_000;
+
+/// How often a word counts in one ticket; PostgreSQL keeps no more places of it. One less, to be on the safe side.
+const MOST_PLACES: u16 = 255;
+
+/// What stands between two texts, so that no phrase reaches from one into the next. No search has it as a word.
+const GAP: &str = "_";
+
+/// The parts of a ticket that are searched. Whoever may see one may see all before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// The subject.
+    Subject,
+    /// Tags and description.
+    Body,
+    /// Public comments, the newest first.
+    Comments,
+    /// Internal comments, the newest first.
+    Internal,
+}
+
+impl Part {
+    /// All of them, in their order.
+    pub const ALL: [Part; 4] = [Part::Subject, Part::Body, Part::Comments, Part::Internal];
+
+    /// How many words it has at most, and bytes of them. Each part has its own share, so that nothing in one decides what is
+    /// found in another: PostgreSQL tells apart 16,383 places in a ticket, and takes 1 MiB.
+    const fn room(self) -> (u16, usize) {
+        match self {
+            Part::Subject => (500, 16 << 10),
+            Part::Body => (6_000, 192 << 10),
+            Part::Comments => (6_000, 192 << 10),
+            Part::Internal => (3_800, 128 << 10),
+        }
+    }
+
+    /// The place of its first word.
+    const fn start(self) -> u16 {
+        match self {
+            Part::Subject => 1,
+            Part::Body => 501,
+            Part::Comments => 6_501,
+            Part::Internal => 12_501,
+        }
+    }
+}
+
+/// What of a ticket is searched: the folded words of each part, separated by single spaces.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Document([String; 4]);
+
+impl Document {
+    /// The document of a ticket with `comments`, the newest first, of which each is internal or not.
+    pub fn of<'a>(
+        subject: &str,
+        tags: &[String],
+        description: &str,
+        comments: impl IntoIterator<Item = (bool, &'a str)>,
+    ) -> Self {
+        let mut writer = Writer::default();
+        writer.add(Part::Subject, subject, usize::MAX);
+        tags.iter().for_each(|tag| writer.add(Part::Body, tag, usize::MAX));
+        writer.add(Part::Body, description, usize::MAX);
+        for (internal, body) in comments {
+            writer.add(if internal { Part::Internal } else { Part::Comments }, body, COMMENT_WORDS);
+        }
+        if writer.count.iter().sum::<u16>() <= MOST_PLACES { Self(writer.text) } else { Self(thinned(&writer.text)) }
+    }
+
+    /// The words of a part.
+    pub fn part(&self, part: Part) -> &str {
+        &self.0[part as usize]
+    }
+
+    /// Every word with its places, each with its part, in ascending order.
+    pub fn places(&self) -> BTreeMap<&str, Vec<(Part, u16)>> {
+        let mut all: BTreeMap<&str, Vec<(Part, u16)>> = BTreeMap::new();
+        for part in Part::ALL {
+            for (place, word) in (part.start()..).zip(self.part(part).split_ascii_whitespace()) {
+                if word != GAP {
+                    all.entry(word).or_default().push((part, place));
+                }
+            }
+        }
+        all
+    }
+}
+
+#[derive(Default)]
+struct Writer {
+    text: [String; 4],
+    count: [u16; 4],
+}
+
+impl Writer {
+    fn add(&mut self, part: Part, text: &str, most: usize) {
+        let (words, bytes) = part.room();
+        let (column, count) = (&mut self.text[part as usize], &mut self.count[part as usize]);
+        let mut push = |word: &str| {
+            if *count == words || column.len() + word.len() >= bytes {
+                return ControlFlow::Break(());
+            }
+            if !column.is_empty() {
+                column.push(' ');
+            }
+            column.push_str(word);
+            *count += 1;
+            ControlFlow::Continue(())
+        };
+        let (mut taken, mut begun) = (0, false);
+        let _: ControlFlow<()> = each_word(text, |word| {
+            if taken == most {
+                return ControlFlow::Break(());
+            }
+            if !begun {
+                begun = true;
+                push(GAP)?;
+            }
+            taken += 1;
+            push(word)
+        });
+    }
+}
+
+/// The same without the words that come too often, from where they do.
+fn thinned(text: &[String; 4]) -> [String; 4] {
+    let mut seen: HashMap<&str, u16> = HashMap::new();
+    text.each_ref().map(|column| {
+        let kept = column.split_ascii_whitespace().map(|word| {
+            let times = seen.entry(word).or_default();
+            *times = times.saturating_add(1);
+            if *times > MOST_PLACES { GAP } else { word }
+        });
+        kept.collect::<Vec<_>>().join(" ")
+    })
+}
+
+/// Words that must follow each other; of the last one perhaps only the beginning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Term {
+    /// The folded words: at least one.
+    pub words: Vec<String>,
+    /// Whether the last one may go on.
+    pub prefix: bool,
+}
+
+/// What somebody searches for: tickets with all of some terms and none of others.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Query {
+    /// What must be there.
+    pub with: Vec<Term>,
+    /// What must not be there.
+    pub without: Vec<Term>,
+}
+
+impl std::str::FromStr for Query {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.chars().count() > LONGEST_QUERY {
+            return Err("must have at most 500 characters");
+        }
+        Ok(Self::read(text))
+    }
+}
+
+impl Query {
+    /// Reads `text`: words, `"phrases"`, beginnings with a `*` behind them, and each of these with a `-` before it, which
+    /// excludes it. All else is noise. Any text is a query; words that are written together are a phrase.
+    fn read(text: &str) -> Self {
+        const QUOTES: [char; 6] = ['"', '“', '”', '„', '«', '»'];
+        let mut query = Self::default();
+        let mut rest = text.trim_start();
+        while let Some(first) = rest.chars().next() {
+            let start = rest.trim_start_matches('-');
+            let excluded = first == '-';
+            let inner = start.strip_prefix(QUOTES);
+            let (said, behind) = match inner {
+                Some(inner) => inner.split_once(QUOTES).unwrap_or((inner, "")),
+                None => {
+                    let end = start.find(|c: char| c.is_whitespace() || QUOTES.contains(&c)).unwrap_or(start.len());
+                    start.split_at(end)
+                }
+            };
+            let prefix = if inner.is_some() { behind.starts_with('*') } else { said.ends_with('*') };
+            let words = words(said);
+            // A single letter begins too many words to be worth looking for.
+            let prefix = prefix && words.last().is_some_and(|last| last.chars().nth(1).is_some());
+            let term = Term { words, prefix };
+            let terms = if excluded { &mut query.without } else { &mut query.with };
+            if !term.words.is_empty() && !terms.contains(&term) {
+                terms.push(term);
+            }
+            rest = behind.trim_start();
+        }
+        query
+    }
+
+    /// Whether it asks for nothing: every ticket passes.
+    pub fn is_empty(&self) -> bool {
+        self.with.is_empty() && self.without.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// How a query was understood, in one line.
+    fn read(text: &str) -> String {
+        let show =
+            |sign: &str, term: &Term| format!("{sign}{}{}", term.words.join("+"), if term.prefix { "*" } else { "" });
+        let query: Query = text.parse().expect("a query");
+        let with = query.with.iter().map(|term| show("", term));
+        with.chain(query.without.iter().map(|term| show("-", term))).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn a_query_is_read_as_people_mean_it() {
+        for (text, meant) in [
+            ("Printer fire", "printer fire"),
+            ("\"on fire\" printer", "on+fire printer"),
+            ("print* -paper -\"out of\"", "print* -paper -out+of"),
+            ("foo-bar user@example.org", "foo+bar user+example+org"),
+            ("foo-ba* \"foo ba\"*", "foo+ba*"),
+            ("a* b", "a b"),
+            ("printer - fire", "printer fire"),
+            ("--paper", "-paper"),
+            ("-paper-jam*", "-paper+jam*"),
+            ("\"not closed", "not+closed"),
+            ("say\"hello world\"now", "say hello+world now"),
+            ("“smart quotes” «guillemets here»", "smart+quotes guillemets+here"),
+            ("東京 -大阪", "東+京 -大+阪"),
+            ("fire FIRE Fïre", "fire"),
+            ("OR AND NOT NEAR(a b) col:x ^y", "or and not near+a b col+x y"),
+            ("", ""),
+            (" \"\" - * -* \"-\" ! & | : <-> ' \\ \0 🔥", ""),
+        ] {
+            assert_eq!(read(text), meant, "{text}");
+        }
+        assert!("x".repeat(LONGEST_QUERY).parse::<Query>().is_ok());
+        assert!("ø".repeat(LONGEST_QUERY + 1).parse::<Query>().is_err());
+    }
+
+    #[test]
+    fn no_phrase_reaches_from_one_text_into_the_next() {
+        let document = Document::of(
+            "Printer fire",
+            &["A".into(), "b".into()],
+            "Smoke!",
+            [(false, "two"), (true, "three"), (false, "one")],
+        );
+        assert_eq!(document.0, ["_ printer fire", "_ a _ b _ smoke", "_ two _ one", "_ three"]);
+        assert_eq!(document.places()["fire"], [(Part::Subject, 3)]);
+        assert_eq!(document.places()["one"], [(Part::Comments, 6_504)]);
+        assert!(!document.places().contains_key(GAP));
+    }
+
+    #[test]
+    fn there_is_an_end_to_what_is_searched() {
+        let long: String = (0..50_000).map(|i| format!("w{i} ")).collect();
+        let comment = || [(false, "tail tail"), (true, "note"), (false, long.as_str())];
+        let document = Document::of("s", &[], &long, comment());
+        let places = document.places();
+        assert!(places.contains_key("w5998") && !places.contains_key("w5999"));
+        assert_eq!(document.part(Part::Comments).split(' ').count(), 2 + 2_001 + 1);
+        assert_eq!(places["note"], [(Part::Internal, 12_502)]);
+        let often = Document::of("s", &[], &"again ".repeat(1_000), [(true, "again")]);
+        assert_eq!(often.places()["again"].len(), usize::from(MOST_PLACES));
+        assert!(!often.part(Part::Internal).contains("again"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_query(text in any::<String>()) {
+            let query = Query::read(&text);
+            for term in query.with.iter().chain(&query.without) {
+                prop_assert!(!term.words.is_empty() && term.words.iter().all(|word| !word.is_empty() && word != GAP));
+            }
+        }
+
+        #[test]
+        fn a_document_fits_where_it_must(subject in any::<String>(), body in "(\\PC{0,300}|(ab ){0,900}){0,9}", many in 0usize..300) {
+            let comments = (0..many).map(|i| (i % 3 == 0, body.as_str()));
+            let document = Document::of(&subject, &[], &body, comments);
+            let places = document.places();
+            prop_assert!(places.values().all(|places| places.len() <= 255 && places.is_sorted()));
+            prop_assert!(places.values().flatten().all(|(_, place)| (1..16_383).contains(place)));
+            prop_assert!(places.keys().map(|word| word.len() + 3).sum::<usize>() + 2 * 16_383 < 1 << 20);
+        }
+
+        #[test]
+        fn internal_comments_change_nothing_else(public in "\\PC{0,60}", internal in prop::collection::vec("\\PC{0,60}", 0..5)) {
+            let without = Document::of("s", &[], &public, [(false, public.as_str())]);
+            let notes = internal.iter().map(|note| (true, note.as_str()));
+            let with = Document::of("s", &[], &public, notes.chain([(false, public.as_str())]));
+            for part in [Part::Subject, Part::Body, Part::Comments] {
+                prop_assert_eq!(with.part(part), without.part(part));
+            }
+        }
+    }
+}

@@ -1,0 +1,384 @@
+//! A page of tickets, at a cost that does not depend on how many are stored.
+//!
+//! The numbers of its tickets are found first, by ranges of indexes that are read in the order of the list and merged, and
+//! no further than the page; what an index does not tell is checked of each ticket that is met. The rows follow for the
+//! page alone. Where that could mean to meet many tickets in vain, [`find`] first looks whether one of the filters leaves
+//! only [`FEW`]: those are then sorted.
+
+use diesel::backend::Backend;
+use diesel::expression::{AppearsOnTable, ValidGrouping, is_aggregate};
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::sql_types::{Array, BigInt, Bool, Integer, Text};
+use diesel::sqlite::Sqlite;
+use diesel_async::RunQueryDsl;
+
+use super::leads::{Lead, Order, Traits, Way, along, shortcuts};
+use super::{ASSIGNEES, CREATORS, Joined, REQUESTERS, Sieve, Stored, TicketRow, breached_after, key, narrow, search};
+use crate::db::schema::{principals, teams, ticket_clocks, ticket_tags, tickets};
+use crate::db::raw::raw;
+use crate::db::{Conn, boxed, on_each};
+use crate::kernel::sql::Moment;
+use crate::kernel::{Instant, Problem};
+use crate::sla::store::clocks;
+use crate::tickets::wire::{ListOptions, SlaFilter, Sort};
+
+/// So many tickets are sorted rather than looked for along the order of the list.
+const FEW: usize = 1_000;
+
+diesel::alias! {
+    const TICKETS: Alias<TicketsPath> = tickets as path;
+}
+diesel::alias! {
+    const TAGS: Alias<TagsPath> = ticket_tags as path;
+}
+diesel::alias! {
+    const CLOCKS: Alias<ClocksPath> = ticket_clocks as path;
+}
+
+/// A part of a statement that is built for one engine.
+type Part<DB> = Box<dyn QueryFragment<DB> + Send>;
+
+/// A part of a statement between two pieces of text: a condition on whatever the text speaks of.
+struct Condition<DB: Backend>(&'static str, Part<DB>, &'static str);
+
+impl<DB: Backend> Expression for Condition<DB> {
+    type SqlType = Bool;
+}
+impl<DB: Backend, QS> AppearsOnTable<QS> for Condition<DB> {}
+impl<DB: Backend, GB> ValidGrouping<GB> for Condition<DB> {
+    type IsAggregate = is_aggregate::Never;
+}
+impl<DB: Backend> QueryId for Condition<DB> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+impl<DB: Backend> QueryFragment<DB> for Condition<DB> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        out.push_sql(self.0);
+        self.1.walk_ast(out.reborrow())?;
+        out.push_sql(self.2);
+        Ok(())
+    }
+}
+
+/// `= any of these numbers`, as one parameter.
+struct AnyOf {
+    numbers: Vec<i64>,
+    json: String,
+}
+
+impl AnyOf {
+    fn new(numbers: &[i64]) -> Self {
+        Self { numbers: numbers.to_vec(), json: serde_json::json!(numbers).to_string() }
+    }
+}
+
+impl QueryFragment<Pg> for AnyOf {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql(" = ANY (");
+        out.push_bind_param::<Array<BigInt>, _>(&self.numbers)?;
+        out.push_sql(")");
+        Ok(())
+    }
+}
+
+impl QueryFragment<Sqlite> for AnyOf {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        out.push_sql(" IN (SELECT value FROM json_each(");
+        out.push_bind_param::<Text, _>(&self.json)?;
+        out.push_sql("))");
+        Ok(())
+    }
+}
+
+/// A range of an index: a query for `number` and `value`, in whose order it comes.
+struct Range<DB> {
+    query: Part<DB>,
+    /// A column before the value in the index, if it is null in all of the range.
+    null: Option<&'static str>,
+}
+
+/// The numbers of the first tickets of some ranges, which are merged in their order and read no further than needed.
+struct Merged<DB> {
+    ranges: Vec<Range<DB>>,
+    descending: bool,
+    /// How many; in the text of the statement, since PostgreSQL plans for a tenth of all rows when it is a parameter.
+    limit: usize,
+}
+
+impl<DB: Backend> Query for Merged<DB> {
+    type SqlType = BigInt;
+}
+impl<DB: Backend> QueryId for Merged<DB> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<DB> Merged<DB> {
+    fn order(&self, null: Option<&str>) -> String {
+        let to = if self.descending { "DESC" } else { "ASC" };
+        let null = null.map(|column| format!("{column} {to}, ")).unwrap_or_default();
+        format!(" ORDER BY {null}2 {to}, 1 {to} LIMIT {}", self.limit)
+    }
+}
+
+/// PostgreSQL merges what is ordered: each range says its order, beginning with what is null, to be recognised as the index's.
+impl QueryFragment<Pg> for Merged<Pg> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("SELECT number FROM (");
+        for (i, range) in self.ranges.iter().enumerate() {
+            out.push_sql(if i == 0 { "SELECT * FROM (" } else { " UNION ALL SELECT * FROM (" });
+            range.query.walk_ast(out.reborrow())?;
+            out.push_sql(&self.order(range.null));
+            out.push_sql(") AS range");
+        }
+        out.push_sql(&self.order(None));
+        out.push_sql(") AS page");
+        Ok(())
+    }
+}
+
+/// SQLite gives the order of the whole to each range.
+impl QueryFragment<Sqlite> for Merged<Sqlite> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        out.push_sql("SELECT number FROM (");
+        for (i, range) in self.ranges.iter().enumerate() {
+            out.push_sql(if i == 0 { "" } else { " UNION ALL " });
+            range.query.walk_ast(out.reborrow())?;
+        }
+        out.push_sql(&self.order(None));
+        out.push_sql(") AS page");
+        Ok(())
+    }
+}
+
+/// From where on, and which way, ranges are read.
+#[derive(Clone, Copy)]
+struct Course {
+    order: Order,
+    descending: bool,
+    after: Option<(i64, i64)>,
+}
+
+/// The ranges of a lead on a course. Of each ticket that is met, `$rest` is checked; `$sieve` has the bounds of the order.
+macro_rules! ranges {
+    ($c:ident, $lead:expr, $course:expr, $sieve:expr, $rest:expr) => {{
+        let (course, sieve, rest): (Course, &Sieve, &Sieve) = ($course, $sieve, $rest);
+        let column = match course.order {
+            Order::Created => "created_at",
+            Order::Updated => "updated_at",
+            Order::Priority => "priority_rank",
+            Order::Due => "due_at",
+        };
+        let mut ranges = Vec::new();
+        macro_rules! select {
+            ($path:ident, $number:literal) => {{
+                let columns = format!("path.{} AS number, path.{column} AS value", $number);
+                let mut query = boxed($c, $path.select(raw::<(BigInt, BigInt)>(columns.clone())));
+                if let Some((value, number)) = course.after {
+                    let relation = if course.descending { "<" } else { ">" };
+                    let behind = raw::<Bool>(format!("(path.{column}, path.{}) {relation} (", $number));
+                    query = match course.order {
+                        Order::Priority => {
+                            let rank = i32::try_from(value).unwrap_or(0);
+                            query.filter(behind.bind(rank).sql(", ").bind(number).sql(")"))
+                        }
+                        Order::Created | Order::Updated | Order::Due => {
+                            let at = Instant::from_micros(value);
+                            query.filter(behind.bind(at).sql(", ").bind(number).sql(")"))
+                        }
+                    };
+                }
+                query
+            }};
+        }
+        macro_rules! between {
+            ($query:ident, $path:ident, $column:expr, $after:ident, $before:ident) => {{
+                if let Some(at) = sieve.$after {
+                    $query = $query.filter($path.field($column).gt(at));
+                }
+                if let Some(at) = sieve.$before {
+                    $query = $query.filter($path.field($column).lt(at));
+                }
+            }};
+        }
+        macro_rules! range {
+            ($query:ident, $number:literal, $null:expr) => {{
+                if !rest.is_open() {
+                    let met = raw::<Bool>(concat!("tickets.number = path.", $number));
+                    let met = tickets::table.left_join(ticket_clocks::table).filter(met).select(raw::<Integer>("1"));
+                    let met = narrow!(boxed($c, met), rest);
+                    // Its own limits keep it from being made a join, for which there would be other ways.
+                    $query = $query.filter(Condition("EXISTS (", Box::new(met), " LIMIT 1 OFFSET 0)"));
+                }
+                ranges.push(Range { query: Box::new($query), null: $null });
+            }};
+        }
+        match $lead {
+            Lead::Tickets(each) => {
+                for traits in each {
+                    let mut query = select!(TICKETS, "number");
+                    // Taken apart whole, so that none is forgotten.
+                    let Traits { status, priority, kind, channel, team, assignee, requester, external_id } = traits;
+                    let mut null = None;
+                    macro_rules! has {
+                        ($value:expr, $of:expr) => {
+                            if let Some(value) = $value {
+                                query = query.filter(TICKETS.field($of).eq(value.clone()));
+                            }
+                        };
+                        ($value:expr, $of:expr, $name:literal) => {
+                            match $value {
+                                Some(Some(id)) => query = query.filter(TICKETS.field($of).eq(*id)),
+                                Some(None) => {
+                                    query = query.filter(TICKETS.field($of).is_null());
+                                    null = Some($name);
+                                }
+                                None => {}
+                            }
+                        };
+                    }
+                    has!(status, tickets::status);
+                    has!(kind, tickets::kind);
+                    has!(channel, tickets::channel);
+                    has!(team, tickets::team_id, "path.team_id");
+                    has!(assignee, tickets::assignee_id, "path.assignee_id");
+                    has!(requester, tickets::requester_id, "path.requester_id");
+                    has!(external_id, tickets::external_id);
+                    match course.order {
+                        Order::Priority => has!(priority.map(|it| i32::from(it.rank())), tickets::priority_rank),
+                        _ => has!(priority, tickets::priority),
+                    }
+                    match course.order {
+                        Order::Created => between!(query, TICKETS, tickets::created_at, created_after, created_before),
+                        Order::Updated => between!(query, TICKETS, tickets::updated_at, updated_after, updated_before),
+                        Order::Priority | Order::Due => {}
+                    }
+                    range!(query, "number", null);
+                }
+            }
+            Lead::Tagged(tags) => {
+                for tag in tags {
+                    let mut query = select!(TAGS, "ticket_number").filter(TAGS.field(ticket_tags::tag).eq(tag.clone()));
+                    between!(query, TAGS, ticket_tags::created_at, created_after, created_before);
+                    range!(query, "ticket_number", None);
+                }
+            }
+            Lead::Breached => {
+                let breached = CLOCKS.field(ticket_clocks::breach_at).le(sieve.now);
+                let mut query = select!(CLOCKS, "ticket_number").filter(breached);
+                between!(query, CLOCKS, ticket_clocks::created_at, created_after, created_before);
+                range!(query, "ticket_number", None);
+            }
+            Lead::Due => {
+                let mut query = select!(CLOCKS, "ticket_number");
+                range!(query, "ticket_number", None);
+            }
+            Lead::Few(numbers) if course.order == Order::Due => {
+                let among = Condition("path.ticket_number", Box::new(AnyOf::new(numbers)), "");
+                let mut query = select!(CLOCKS, "ticket_number").filter(among);
+                range!(query, "ticket_number", None);
+            }
+            Lead::Few(numbers) => {
+                let among = Condition("path.number", Box::new(AnyOf::new(numbers)), "");
+                let mut query = select!(TICKETS, "number").filter(among);
+                range!(query, "number", None);
+            }
+        }
+        ranges
+    }};
+}
+
+/// A page of the tickets that `sieve` lets through, from behind the key `after`.
+///
+/// # Errors
+/// When the database is away.
+pub async fn list(
+    conn: &mut Conn,
+    sieve: &Sieve,
+    options: &ListOptions,
+    after: Option<(i64, i64)>,
+) -> Result<Vec<TicketRow>, Problem> {
+    let sort = options.sort.unwrap_or(Sort::CreatedDesc);
+    if sieve.q.is_some() || sort == Sort::Relevance {
+        return search::list(conn, sieve, options, after).await;
+    }
+    let (order, descending) = Order::of(sort);
+    let wanted = usize::try_from(options.limit.and_one()).unwrap_or(usize::MAX);
+    let Way { lead, rest, .. } = find(conn, sieve, order).await?;
+    let rows: Vec<Joined> = on_each!(conn, |c| {
+        let ranges = ranges!(c, &lead, Course { order, descending, after }, sieve, &rest);
+        let page = Merged { ranges, descending, limit: round(wanted) * lead.times() };
+        with_names!().filter(Condition("tickets.number IN (", Box::new(page), ")")).load(c).await
+    })?;
+    let mut rows = rows.into_iter().map(TicketRow::try_from).collect::<Result<Vec<_>, _>>()?;
+    rows.sort_by_key(|row| key(sort, row));
+    if descending {
+        rows.reverse();
+    }
+    rows.truncate(wanted);
+    Ok(rows)
+}
+
+/// A way to the tickets in this order.
+async fn find(conn: &mut Conn, sieve: &Sieve, order: Order) -> Result<Way, Problem> {
+    let along = along(sieve, order);
+    if along.rest.is_open() {
+        return Ok(along);
+    }
+    let mut few = match sieve.sla {
+        Some(sla) if !matches!(along.lead, Lead::Breached) => in_time(conn, sla, sieve.now).await?,
+        _ => None,
+    };
+    for (lead, order) in shortcuts(sieve, order) {
+        if few.is_some() || matches!(lead, Lead::Breached) {
+            continue;
+        }
+        let numbers: Vec<i64> = on_each!(conn, |c| {
+            let course = Course { order, descending: true, after: None };
+            let ranges = ranges!(c, &lead, course, sieve, &Sieve::open(sieve.now));
+            Merged { ranges, descending: true, limit: FEW + 1 }.load(c).await
+        })?;
+        few = (numbers.len() <= FEW).then_some(numbers);
+    }
+    Ok(match few {
+        Some(numbers) => Way::among(numbers, sieve),
+        None => along,
+    })
+}
+
+/// The tickets that an SLA filter lets through, if they are few.
+async fn in_time(conn: &mut Conn, sla: SlaFilter, now: Instant) -> Result<Option<Vec<i64>>, Problem> {
+    let numbers: Vec<i64> = on_each!(conn, |c| {
+        let mut ranges = Vec::new();
+        macro_rules! range {
+            ($column:ident, $after:expr, $until:expr) => {{
+                let value = concat!("path.ticket_number AS number, path.", stringify!($column), " AS value");
+                let mut query = boxed(c, CLOCKS.select(raw::<(BigInt, BigInt)>(value)));
+                query = query.filter(CLOCKS.field(ticket_clocks::$column).le($until));
+                if let Some(after) = $after {
+                    query = query.filter(CLOCKS.field(ticket_clocks::$column).gt(after));
+                }
+                ranges.push(Range { query: Box::new(query), null: None });
+            }};
+        }
+        match sla {
+            SlaFilter::Breached => range!(breach_at, None::<Instant>, now),
+            SlaFilter::DueWithin(s) => {
+                let until = breached_after(now.plus_s(s));
+                range!(response_breach_at, Some(now), until);
+                range!(first_reply_breach_at, Some(now), until);
+                range!(service_breach_at, Some(now), until);
+            }
+        }
+        Merged { ranges, descending: false, limit: FEW + 1 }.load(c).await
+    })?;
+    Ok((numbers.len() <= FEW).then_some(numbers))
+}
+
+/// How many rows to ask for to have `wanted`: one of a few sizes, so that there are few statements.
+fn round(wanted: usize) -> usize {
+    [11, 26, 51, 101].into_iter().find(|size| wanted <= *size).unwrap_or(wanted.max(201))
+}

@@ -1,0 +1,427 @@
+//! Full-text search: what is found, by whom, in which order, and that nothing else is told.
+
+use serde_json::{Value, json};
+use skranke::tickets::service::index_waiting;
+
+use crate::on_both;
+use crate::support::{Caller, Chance, Desk};
+
+/// The query `q`, as it stands in an address.
+fn asked(q: &str) -> String {
+    let encoded: String = q.bytes().map(|b| format!("%{b:02X}")).collect();
+    format!("/v1/tickets?q={encoded}")
+}
+
+/// The numbers of what `who` finds by `q`, over all pages.
+async fn found(desk: &Desk, who: &Caller, q: &str) -> Vec<i64> {
+    numbers(&desk.all(who, &format!("{}&sort=created_at", asked(q))).await)
+}
+
+fn numbers(items: &[Value]) -> Vec<i64> {
+    items.iter().map(|item| item["number"].as_i64().unwrap()).collect()
+}
+
+async fn say(desk: &Desk, who: &Caller, number: i64, visibility: &str, body: &str) -> String {
+    let path = format!("/v1/tickets/{number}/comments");
+    let comment = json!({ "body": body, "visibility": visibility });
+    let answer = desk.post(&path).by(who).json(&comment).expect(201).await;
+    format!("{path}/{}", answer.body["id"].as_str().unwrap())
+}
+
+on_both! {
+    async fn the_language_of_queries(desk) {
+        let agent = desk.agent().await;
+        for (subject, description, tags) in [
+            ("The printer is on fire", "Smoke since 9:10.", json!(["second-floor"])),
+            ("Printers out of paper", "No fire, on the contrary.", json!([])),
+            ("Cannot print", "user@example.org says: don't.", json!(["printing"])),
+            ("Coffee", "The machine (model X-200) is out.", json!([])),
+        ] {
+            desk.ticket(&agent, json!({ "subject": subject, "description": description, "tags": tags })).await;
+        }
+        say(desk, &agent, 4, "public", "It makes tea now, and fire.").await;
+        for (q, hits) in [
+            ("printer", vec![1]),
+            ("PRINTER Fire", vec![1]),
+            ("fire", vec![1, 2, 4]),
+            ("fire out", vec![2, 4]),
+            ("\"on fire\"", vec![1]),
+            ("\"fire on\"", vec![2]),
+            ("\"out of paper\" \"no fire\"", vec![2]),
+            ("print*", vec![1, 2, 3]),
+            ("pri*", vec![1, 2, 3]),
+            ("pr*", vec![1, 2, 3]),
+            ("p*", vec![]),
+            ("printin*", vec![3]),
+            ("\"out of pap*\"", vec![]),
+            ("\"out of pap\"*", vec![2]),
+            ("out-of-pap*", vec![2]),
+            ("print* -printers", vec![1, 3]),
+            ("print* -\"on fire\" -cannot", vec![2]),
+            ("print* -on", vec![3]),
+            ("-fire", vec![3]),
+            ("-fire -cannot", vec![]),
+            ("-\"on fire\"", vec![2, 3, 4]),
+            ("-pri*", vec![4]),
+            ("second", vec![1]),
+            ("second-floor", vec![1]),
+            ("floor-second", vec![]),
+            ("\"floor smoke\"", vec![]),
+            ("user@example.org", vec![3]),
+            ("don't", vec![3]),
+            ("x-200", vec![4]),
+            ("out tea", vec![4]),
+            ("\"out it\"", vec![]),
+            ("coffee -tea", vec![]),
+            ("nothing", vec![]),
+            ("printer nothing", vec![]),
+            ("fire OR coffee", vec![]),
+            // Nothing is asked for, and everything passes.
+            ("", vec![1, 2, 3, 4]),
+            ("!? - \"\" *", vec![1, 2, 3, 4]),
+        ] {
+            assert_eq!(found(desk, &agent, q).await, hits, "{q}");
+        }
+    }
+
+    async fn letters_of_all_kinds_are_found_with_and_without_their_marks(desk) {
+        let agent = desk.agent().await;
+        for (subject, queries) in [
+            ("Blåbærsyltetøy på gulvet", vec!["blabaersyltetoy", "PÅ GULVET", "blåbær*"]),
+            ("Größe der Straße", vec!["grosse STRASSE", "Große"]),
+            ("Điện thoại bị hỏng", vec!["dien thoai", "\"BỊ HỎNG\"", "đi*"]),
+            ("İstanbul'da ışık yok", vec!["istanbul isik", "ISTANBUL IŞIK"]),
+            ("Ο Οδυσσεύς χάλασε", vec!["ΟΔΥΣΣΕΥΣ", "οδυσσευς χαλασε"]),
+            ("Ёлка не работает", vec!["елка", "РАБОТАЕТ ёлка"]),
+            ("プリンターが東京で壊れた", vec!["東京", "プリンター", "\"東京で\"", "壊れ"]),
+            ("打印机着火了", vec!["打印机", "着火", "打印机 了"]),
+            ("프린터가 고장났어요", vec!["프린터*", "고장났어요"]),
+            ("الطابعة مُعَطَّلَة", vec!["معطلة", "الطابعة"]),
+            ("המדפסת לֹא עובדת", vec!["לא", "עובדת המדפסת"]),
+            ("प्रिंटर काम नहीं", vec!["प्रिंटर", "नहीं काम"]),
+            ("เครื่องพิมพ์เสีย", vec!["พิมพ์", "เครื่อง"]),
+            ("ﬁber ① ｆｕｌｌ", vec!["fiber", "1 full"]),
+        ] {
+            let number = desk.ticket(&agent, json!({ "subject": subject })).await["number"].as_i64().unwrap();
+            for q in queries {
+                assert_eq!(found(desk, &agent, q).await, [number], "{q} in {subject}");
+            }
+        }
+        for q in ["京東", "火着", "प्रटर", "การ", "oysyltetblabaer"] {
+            assert!(found(desk, &agent, q).await.is_empty(), "{q}");
+        }
+    }
+
+    async fn odd_input_is_never_an_error(desk) {
+        let agent = desk.agent().await;
+        desk.ticket(&agent, json!({ "subject": "a' b\\ c:* \"d\" e" , "description": "x:1A, NOT (y & z) {subject}: \u{1}" })).await;
+        let mut odd: Vec<String> = [
+            "'", "''", "\\", "\\'", "\"", "\"\"\"", "*", "**", "a**", "a:*", "a:A", "'a':*", "a & b", "a | b", "!a", "a <-> b", "a <2> b", "(", ")", "((a",
+            "NEAR(a b, 2)", "AND", "OR", "NOT", "a AND", "NOT a", "subject:a", "{subject}:a", "{", "-", "--", "-*", "-\"", "^a", "a^", "+a", "a+b", "a;b", "%", "_", "a_b",
+            "$1", "?1", "?", ":x", "@x", "\u{1}", "\u{feff}", "\u{202e}a", "\u{301}", "\u{301}a", "🔥", "\u{fdfa}", "\u{10ffff}", "ﷺ*", "\u{d7a3}", "--a--", "-- ;",
+            "\"a' b\"", "\"c: d\"*", "x:1A", "1A,2B", "\t\n", "%00", "a\"b\"c\"d", "rowid", "ticket_words", "a/*", "0", "-0", "\u{200b}", "\u{ad}",
+        ].map(str::to_owned).to_vec();
+        odd.extend(["a ".repeat(250), "-a ".repeat(166), "\"a\" ".repeat(125), "a-".repeat(250), "x".repeat(500), "ﷺ".repeat(500), "漢".repeat(500), "(".repeat(500), "a*".repeat(250)]);
+        odd.push((0..120).map(|i| format!("w{i} ")).collect());
+        let mut chance = Chance(crate::support::seed());
+        let letters: Vec<char> = "ab'\"\\:*&|!<>()-{}^+,_ é漢\u{301}".chars().collect();
+        for _ in 0..60 {
+            let length = chance.below(30);
+            odd.push((0..length).map(|_| *chance.of(&letters)).collect());
+        }
+        for q in odd {
+            for sort in ["relevance", "-created_at"] {
+                let path = format!("{}&sort={sort}", asked(&q));
+                let answer = desk.get(&path).by(&agent).send().await;
+                assert_eq!(answer.status, 200, "{q:?}: {}", answer.text());
+            }
+        }
+        for q in ["a' b\\", "e \"b c d\"", "x:1A", "NOT subject"] {
+            assert_eq!(found(desk, &agent, q).await, [1], "{q}");
+        }
+        let long = format!("/v1/tickets?q={}", "x".repeat(501));
+        let refused = desk.get(&long).by(&agent).refused(400, "invalid_query").await;
+        assert_eq!(refused.pointers(), ["q"]);
+        assert!(refused.text().contains("at most 500 characters"), "{}", refused.text());
+        assert_eq!(desk.get("/v1/tickets?sort=relevance").by(&agent).refused(400, "invalid_query").await.pointers(), ["sort"]);
+        desk.get("/v1/tickets?q=a&sort=-relevance").by(&agent).refused(400, "invalid_query").await;
+    }
+
+    /// Texts that are as long as they may be, and odd, are stored and searched as far as is said.
+    async fn long_and_odd_texts_are_indexed_without_errors(desk) {
+        let agent = desk.agent().await;
+        let lines: String = (0..9_000).map(|i| format!("n{i} ")).collect();
+        let odd = "ﷺ".repeat(21_000);
+        let hex = "0123456789abcdef".repeat(4_096);
+        let wide: String = ('\u{4e00}'..).take(20_000).collect();
+        let again = "again ".repeat(9_000);
+        for description in [lines.as_str(), odd.as_str(), hex.as_str(), wide.as_str(), again.as_str(), "\u{1}\u{301}\u{fffd}"] {
+            let number = desk.ticket(&agent, json!({ "subject": "Long", "description": description })).await["number"].as_i64().unwrap();
+            for _ in 0..2 {
+                say(desk, &agent, number, "public", description).await;
+                say(desk, &agent, number, "internal", description).await;
+            }
+            desk.patch_ticket(&agent, &json!({ "id": number.to_string() }), json!({ "subject": "Still long" })).await;
+        }
+        assert_eq!(found(desk, &agent, "long").await, [1, 2, 3, 4, 5, 6]);
+        assert_eq!(found(desk, &agent, "n0 n5000").await, [1]);
+        assert_eq!(found(desk, &agent, "\"n5997 n5998\"").await, [1]);
+        assert!(found(desk, &agent, "n8999").await.is_empty());
+        assert_eq!(found(desk, &agent, "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef-not").await, Vec::<i64>::new());
+        assert_eq!(found(desk, &agent, &"0123456789abcdef".repeat(5)).await, [3]);
+        assert_eq!(found(desk, &agent, "\"again again again\"").await, [5]);
+        assert_eq!(found(desk, &agent, "一丁丂").await, [4]);
+    }
+
+    async fn internal_comments_are_found_by_those_who_may_read_them_and_move_nothing_for_others(desk) {
+        let (ada, agent) = (desk.requester().await, desk.agent().await);
+        let team = desk.account("tickets:read comments:read").await;
+        let inside = desk.account("tickets:read comments:read internal:read").await;
+        let outside = desk.account("tickets:read internal:read").await;
+        let narrowed = desk.narrowed(&agent, "tickets:read comments:read");
+        let monitor = desk.account("metrics:read").await;
+        for _ in 0..3 {
+            desk.ticket(&ada, json!({ "subject": "Printer", "description": "It smokes." })).await;
+            desk.clock.pass_s(1);
+        }
+        say(desk, &agent, 2, "public", "Have you tried water?").await;
+        let queries = ["printer", "hunter2", "printer hunter2", "-hunter2", "printer -hunter2", "hunt*", "\"water hunter2\"", "\"smokes hunter2\"", "water", "-water", "wa*", "printer water"];
+        let seen = async |who: &Caller| {
+            let mut all = Vec::new();
+            for q in queries {
+                for sort in ["relevance", "-created_at", "updated_at", "priority", "due_at"] {
+                    for limit in [1, 50] {
+                        all.push(numbers(&desk.all(who, &format!("{}&sort={sort}&limit={limit}", asked(q))).await));
+                    }
+                }
+            }
+            all
+        };
+        let mut before = Vec::new();
+        for who in [&ada, &team, &outside, &narrowed] {
+            before.push(seen(who).await);
+        }
+        let note = say(desk, &agent, 1, "internal", "His password is hunter2. Printer printer printer, water!").await;
+        say(desk, &agent, 3, "internal", &"hunter2 water ".repeat(3_000)).await;
+        for (who, before) in [&ada, &team, &outside, &narrowed].into_iter().zip(before) {
+            assert_eq!(seen(who).await, before);
+        }
+        for who in [&agent, &inside] {
+            assert_eq!(found(desk, who, "hunter2").await, [1, 3]);
+            assert_eq!(found(desk, who, "smokes hunter2 password").await, [1]);
+            assert_eq!(found(desk, who, "printer -hunter2").await, [2]);
+            assert_eq!(found(desk, who, "water").await, [1, 2, 3]);
+        }
+        assert_eq!(found(desk, &ada, "water").await, [2]);
+        // Comments are looked into by those alone who may read comments.
+        assert!(found(desk, &outside, "water").await.is_empty());
+        assert_eq!(found(desk, &outside, "-water").await, [1, 2, 3]);
+
+        let counted = async |who: &Caller, q: &str| {
+            let path = asked(q).replace("/v1/tickets?", "/v1/metrics/summary?from=2026-03-01T00:00:00Z&to=2026-03-04T00:00:00Z&");
+            desk.get(&path).by(who).expect(200).await.body["total"]["tickets"]["created"].clone()
+        };
+        let script = desk.account("metrics:read tickets:read comments:read").await;
+        let counts = (counted(&agent, "hunter2").await, counted(&script, "hunter2").await, counted(&script, "water").await, counted(&script, "-hunter2").await);
+        assert_eq!(counts, (json!(2), json!(0), json!(1), json!(3)));
+        desk.get("/v1/metrics/summary?from=2026-03-01T00:00:00Z&to=2026-03-04T00:00:00Z&q=water").by(&monitor).refused(403, "insufficient_scope").await;
+        desk.get("/v1/metrics/backlog?q=water").by(&monitor).refused(403, "insufficient_scope").await;
+
+        // What is redacted is gone.
+        let admin = desk.admin().await;
+        desk.delete(&note).by(&admin).expect(204).await;
+        assert_eq!(found(desk, &agent, "hunter2").await, [3]);
+        assert!(found(desk, &agent, "password").await.is_empty());
+    }
+
+    async fn requesters_find_their_own_alone(desk) {
+        let (ada, grace, agent) = (desk.requester().await, desk.requester().await, desk.agent().await);
+        for who in [&ada, &grace, &ada, &grace] {
+            desk.ticket(who, json!({ "subject": "Printer" })).await;
+        }
+        for sort in ["relevance", "created_at"] {
+            assert_eq!(numbers(&desk.all(&ada, &format!("/v1/tickets?q=printer&sort={sort}&limit=1")).await).len(), 2);
+        }
+        assert_eq!(found(desk, &ada, "printer").await, [1, 3]);
+        assert_eq!(found(desk, &ada, "prin*").await, [1, 3]);
+        assert_eq!(found(desk, &ada, "-paper").await, [1, 3]);
+        assert_eq!(found(desk, &agent, "printer").await, [1, 2, 3, 4]);
+        let path = format!("/v1/tickets?q=printer&requester_id={}", grace.id);
+        assert!(desk.all(&ada, &path).await.is_empty());
+    }
+
+    async fn what_is_changed_is_found_by_what_it_is_now(desk) {
+        let agent = desk.agent().await;
+        let ticket = desk.ticket(&agent, json!({ "subject": "Alpha", "description": "Beta", "tags": ["gamma"] })).await;
+        let comment = say(desk, &agent, 1, "public", "Delta").await;
+        assert_eq!(found(desk, &agent, "alpha beta gamma delta").await, [1]);
+        let subject = json!({ "subject": "Epsilon" });
+        for (patch, gone, new) in [
+            (subject, "alpha", "epsilon"),
+            (json!({ "description": "Zeta" }), "beta", "zeta"),
+            (json!({ "tags": ["eta"] }), "gamma", "eta"),
+        ] {
+            desk.patch_ticket(&agent, &ticket, patch).await;
+            assert!(found(desk, &agent, gone).await.is_empty(), "{gone}");
+            assert_eq!(found(desk, &agent, &format!("{new} delta")).await, [1], "{new}");
+        }
+        desk.patch_ticket(&agent, &ticket, json!({ "tags": null, "status": "open" })).await;
+        assert!(found(desk, &agent, "eta").await.is_empty());
+        desk.patch(&comment).by(&agent).json(&json!({ "body": "Theta" })).expect(200).await;
+        assert!(found(desk, &agent, "delta").await.is_empty());
+        assert_eq!(found(desk, &agent, "theta epsilon zeta").await, [1]);
+        for status in ["resolved", "closed"] {
+            desk.patch_ticket(&agent, &ticket, json!({ "status": status })).await;
+        }
+        assert_eq!(found(desk, &agent, "theta epsilon").await, [1]);
+        // Also on a closed ticket.
+        let admin = desk.admin().await;
+        desk.delete(&comment).by(&admin).expect(204).await;
+        assert!(found(desk, &agent, "theta").await.is_empty());
+        assert_eq!(found(desk, &agent, "epsilon zeta").await, [1]);
+    }
+
+    async fn every_hit_is_on_one_page_whatever_the_order(desk) {
+        let agent = desk.agent().await;
+        let mut chance = Chance(crate::support::seed());
+        let (mut matching, mut ranked) = (Vec::new(), Vec::new());
+        for number in 1..=60i64 {
+            let (place, priority) = (chance.below(5), *chance.of(&["low", "normal", "high", "urgent"]));
+            let word = |here| if place == here { "Needle" } else { "hay" };
+            let fields = json!({ "subject": word(0), "description": word(1), "tags": [word(2)], "priority": priority });
+            desk.ticket(&agent, fields).await;
+            if place == 3 {
+                say(desk, &agent, number, if number % 2 == 0 { "public" } else { "internal" }, "needles and a needle").await;
+            }
+            if place < 4 {
+                matching.push(number);
+                ranked.push(([3, 2, 2, 1][place], number));
+            }
+            if chance.below(2) == 0 {
+                desk.clock.pass_s(1);
+            }
+        }
+        ranked.sort_unstable();
+        let ranked: Vec<i64> = ranked.into_iter().rev().map(|(_, number)| number).collect();
+        for limit in [1, 7, 200] {
+            let by = async |sort: &str| numbers(&desk.all(&agent, &format!("/v1/tickets?q=needle&sort={sort}&limit={limit}")).await);
+            assert_eq!(by("relevance").await, ranked);
+            assert_eq!(by("created_at").await, matching);
+            for sort in ["created_at", "updated_at", "priority", "due_at"] {
+                let mut up = by(sort).await;
+                let mut down = by(&format!("-{sort}")).await;
+                down.reverse();
+                assert_eq!(up, down, "{sort}");
+                up.sort_unstable();
+                assert_eq!(up, matching, "{sort}");
+            }
+        }
+        // Nothing but words that must not be there: the newest first.
+        let without: Vec<i64> = (1..=60).rev().filter(|number| !matching.contains(number)).collect();
+        assert_eq!(numbers(&desk.all(&agent, "/v1/tickets?q=-needle&sort=relevance&limit=7").await), without);
+        let first = desk.get("/v1/tickets?q=needle&sort=relevance&limit=5").by(&agent).expect(200).await;
+        let cursor = first.body["next_cursor"].as_str().unwrap();
+        desk.get(&format!("/v1/tickets?q=needle&cursor={cursor}")).by(&agent).refused(400, "invalid_cursor").await;
+        // A hit that comes in later is not on a page behind those that are known.
+        desk.ticket(&agent, json!({ "subject": "Needle" })).await;
+        let second = desk.get(&format!("/v1/tickets?q=needle&sort=relevance&limit=5&cursor={cursor}")).by(&agent).expect(200).await;
+        assert_eq!(numbers(second.body["items"].as_array().unwrap()), ranked[5..10]);
+    }
+
+    async fn other_filters_narrow_what_is_found(desk) {
+        let agent = desk.agent().await;
+        for (subject, priority, tag) in [("Printer", "urgent", "a"), ("Printer", "low", "b"), ("Coffee", "urgent", "a"), ("Coffee printer", "urgent", "b")] {
+            desk.ticket(&agent, json!({ "subject": subject, "priority": priority, "tags": [tag] })).await;
+        }
+        desk.patch_ticket(&agent, &json!({ "id": "4" }), json!({ "status": "open" })).await;
+        for (query, hits) in [
+            ("q=printer&priority=urgent", vec![1, 4]),
+            ("q=printer&priority=urgent&tag=a", vec![1]),
+            ("q=printer&status=open", vec![4]),
+            ("q=printer&status=new,open&priority=low", vec![2]),
+            ("q=-printer&tag=a", vec![3]),
+            ("q=prin*&assignee_id=none&tag=b&created_before=2030-01-01T00:00:00Z", vec![2, 4]),
+            ("q=printer&sla=breached", vec![]),
+        ] {
+            for sort in ["created_at", "relevance"] {
+                let mut seen = numbers(&desk.all(&agent, &format!("/v1/tickets?{query}&sort={sort}&limit=1")).await);
+                seen.sort_unstable();
+                assert_eq!(seen, hits, "{query}");
+            }
+        }
+        let backlog = desk.get("/v1/metrics/backlog?q=printer").by(&agent).expect(200).await;
+        assert_eq!(backlog.body["total"]["open"], 3, "{}", backlog.text());
+    }
+
+    /// Tickets that were there before there was a search are indexed in the background, the newest first.
+    async fn tickets_from_before_there_was_a_search_are_indexed_later(desk) {
+        let (ada, agent) = (desk.requester().await, desk.agent().await);
+        for i in 1..=7 {
+            desk.ticket(&ada, json!({ "subject": format!("Printer {i}") })).await;
+        }
+        say(desk, &agent, 2, "public", "Water").await;
+        say(desk, &agent, 2, "internal", "Fire").await;
+        let (migration, clear) = match desk.db.engine() {
+            "sqlite" => (include_str!("../../migrations/sqlite/0005_search/up.sql"), "INSERT INTO ticket_words (ticket_words) VALUES ('delete-all');"),
+            _ => (include_str!("../../migrations/postgres/0005_search/up.sql"), "DELETE FROM ticket_search;"),
+        };
+        assert_eq!(index_waiting(&desk.db, 3).await.unwrap(), 0);
+        desk.store.run(&format!("{clear} {}", &migration[migration.find("INSERT INTO search_backlog").unwrap()..])).await;
+        assert!(found(desk, &agent, "printer").await.is_empty());
+        // What is changed meanwhile, and what is new, is found at once.
+        desk.patch_ticket(&agent, &json!({ "id": "1" }), json!({ "subject": "Printer one" })).await;
+        desk.ticket(&ada, json!({ "subject": "Printer 8" })).await;
+        assert_eq!(found(desk, &agent, "printer").await, [1, 8]);
+        assert_eq!(index_waiting(&desk.db, 3).await.unwrap(), 3);
+        assert_eq!(found(desk, &agent, "printer").await, [1, 5, 6, 7, 8]);
+        let (here, there) = tokio::join!(index_waiting(&desk.db, 3), index_waiting(&desk.db, 3));
+        assert_eq!(here.unwrap() + there.unwrap(), 4);
+        assert_eq!(index_waiting(&desk.db, 3).await.unwrap(), 0);
+        assert_eq!(found(desk, &agent, "printer").await, [1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!((found(desk, &ada, "water").await, found(desk, &ada, "fire").await, found(desk, &agent, "fire").await), (vec![2], vec![], vec![2]));
+    }
+
+    /// A word that nearly every ticket has is not ranked, and not looked for in all of them; yet each hit is on one page.
+    async fn words_that_most_tickets_have(desk) {
+        let agent = desk.agent().await;
+        desk.ticket(&agent, json!({ "subject": "Rare", "description": "common" })).await;
+        let tickets = "subject, description, status, priority, type, channel, created_by_id, tags, custom_fields, created_at, updated_at, reported_at, reopen_count, version";
+        let (series, id, words, into) = match desk.db.engine() {
+            "sqlite" => ("WITH RECURSIVE s (n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM s WHERE n < 10050)", "randomblob(16)", "'_ common', ''", "ticket_words (rowid, subject, body)"),
+            _ => ("WITH s AS (SELECT generate_series(2, 10050) AS n)", "gen_random_uuid()", "'common:2A'::tsvector", "ticket_search (ticket_number, words)"),
+        };
+        desk.store.run(&format!(
+            "{series} INSERT INTO tickets ({tickets}, number, id) SELECT {tickets}, n, {id} FROM tickets, s;
+             INSERT INTO ticket_clocks (ticket_number, timeline, clocks, due_at) SELECT number, '[]', '[]', due_at FROM tickets, ticket_clocks WHERE number > 1;
+             {series} INSERT INTO {into} SELECT n, {words} FROM s; ANALYZE"
+        )).await;
+        let all: Vec<i64> = (1..=10_050).rev().collect();
+        assert_eq!(numbers(&desk.all(&agent, "/v1/tickets?q=common&limit=200&sort=relevance").await), all);
+        assert_eq!(numbers(&desk.all(&agent, "/v1/tickets?q=comm*&limit=200").await), all);
+        for (query, hits) in [("common+rare", vec![1]), ("common+-rare", all[..50].to_vec()), ("-common", vec![]), ("rar*", vec![1]), ("-rare", all[..50].to_vec())] {
+            for sort in ["relevance", "-created_at", "-priority"] {
+                let page = desk.get(&format!("/v1/tickets?q={query}&sort={sort}")).by(&agent).expect(200).await;
+                assert_eq!(numbers(page.body["items"].as_array().unwrap()), hits, "{query}");
+            }
+        }
+        for query in ["q=common&status=new", "q=common&sort=-created_at"] {
+            let page = desk.get(&format!("/v1/tickets?{query}")).by(&agent).expect(200).await;
+            assert_eq!(numbers(page.body["items"].as_array().unwrap()), all[..50], "{query}");
+        }
+    }
+
+    /// Comments that come at once on one ticket are all found.
+    async fn comments_at_the_same_time_are_all_indexed(desk) {
+        let agent = &desk.agent().await;
+        desk.ticket(agent, json!({})).await;
+        let all = futures::future::join_all((0..6).map(|i| async move {
+            let body = json!({ "body": format!("word{i}"), "visibility": if i % 2 == 0 { "internal" } else { "public" } });
+            desk.post("/v1/tickets/1/comments").by(agent).json(&body).send().await.status
+        }));
+        // Whoever has lost too often against others is told so, and nothing of it is found.
+        for (i, status) in all.await.into_iter().enumerate() {
+            let hits = if status == 201 { vec![1] } else { vec![] };
+            assert_eq!(found(desk, agent, &format!("word{i}")).await, hits);
+        }
+    }
+}
