@@ -238,8 +238,6 @@ fn put<T>(
     Ok(())
 }
 
-}
-
 /// The names of what groups of this kind stand for, as they are now.
 ///
 /// # Errors
