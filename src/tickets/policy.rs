@@ -19,11 +19,6 @@ impl Reach {
         Self(who.is_requester().then_some(who.id))
     }
 
-    #[cfg(test)]
-    pub(super) fn everything() -> Self {
-        Self(None)
-    }
-
     /// The requester whose tickets alone may be seen; nobody when all may.
     pub(super) fn only_of(&self) -> Option<PrincipalId> {
         self.0
