@@ -32,11 +32,6 @@ impl Reach {
         Self { only_of: who.is_requester().then_some(who.id), searched }
     }
 
-    /// That of the service itself.
-    pub(super) fn everything() -> Self {
-        Self { only_of: None, searched: Some(Part::Internal) }
-    }
-
     /// The requester whose tickets alone may be seen; nobody when all may.
     pub(super) fn only_of(&self) -> Option<PrincipalId> {
         self.only_of

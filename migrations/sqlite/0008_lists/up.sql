@@ -1,14 +1,18 @@
 -- Lists begin with what is asked for and go on in the order of the list, so that a page is a short range however many
--- tickets there are. A status has few values: what goes by several or all of them is merged from one range of each.
+-- tickets there are. Most ask for a status, too, and there are few: without one, a list is merged from a range of each.
 DROP INDEX tickets_by_updated;
 DROP INDEX tickets_by_priority;
 DROP INDEX tickets_by_team;
 DROP INDEX tickets_by_assignee;
+DROP INDEX tickets_by_type;
+DROP INDEX tickets_by_channel;
 CREATE INDEX tickets_by_updated ON tickets (status, updated_at, number);
 CREATE INDEX tickets_by_rank ON tickets (status, priority_rank, number);
-CREATE INDEX tickets_by_priority ON tickets (priority, created_at, number);
+CREATE INDEX tickets_by_priority ON tickets (priority, status, created_at, number);
 CREATE INDEX tickets_by_team ON tickets (team_id, status, created_at, number);
 CREATE INDEX tickets_by_assignee ON tickets (assignee_id, status, created_at, number);
+CREATE INDEX tickets_by_type ON tickets (type, status, created_at, number);
+CREATE INDEX tickets_by_channel ON tickets (channel, status, created_at, number);
 
 -- A tag's tickets, in the order of their creation.
 CREATE TABLE tagged (

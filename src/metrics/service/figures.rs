@@ -76,6 +76,7 @@ fn axis(sieve: &Sieve) -> Option<Option<(Axis, Vec<String>)>> {
         updated_after: None,
         updated_before: None,
         sla: None,
+        q: None,
         now: _,
     } = sieve
     else {

@@ -139,35 +139,51 @@ pub fn shortcuts(sieve: &Sieve, order: Order) -> Vec<(Lead, Order)> {
 /// All ways that lead in the order of creation and by something that is asked for.
 fn ways(sieve: &Sieve) -> Vec<Way> {
     let mut ways = Vec::new();
-    // A way by one or more values of a filter, each about this part of all tickets.
+    // By each of these values, of which each is had by about this part of all tickets.
     macro_rules! way {
         ($filter:ident, $each:expr, $trait:ident, $values:expr) => {{
-            let traits: Vec<_> =
-                $values.map(|value| Traits { $trait: Some(value), ..Traits::default() }).collect();
+            let traits: Vec<_> = $values.map(|value| Traits { $trait: Some(value), ..Traits::default() }).collect();
             let share = $each * count(traits.len());
-            ways.push(Way { lead: Lead::Tickets(traits), rest: Sieve { $filter: None, ..sieve.clone() }, share });
+            let rest = Sieve { $filter: None, ..sieve.clone() };
+            Way { lead: Lead::Tickets(traits), rest, share }
+        }};
+    }
+    // And by status, as the index goes on.
+    macro_rules! way_by_status {
+        ($filter:ident, $each:expr, $trait:ident, $values:expr) => {{
+            let of = way!($filter, $each, $trait, $values);
+            let Lead::Tickets(traits) = &of.lead else { unreachable!("it was made so") };
+            let way = by_status(&of.rest, traits);
+            Way { share: way.share * of.share, ..way }
         }};
     }
     if let Some(id) = &sieve.external_id {
-        way!(external_id, 1e-6, external_id, std::iter::once(id.clone()));
+        ways.push(way!(external_id, 1e-6, external_id, std::iter::once(id.clone())));
     }
     if let Some(own) = sieve.only_of {
-        way!(only_of, 1e-4, requester, std::iter::once(Some(own)));
+        ways.push(way!(only_of, 1e-4, requester, std::iter::once(Some(own))));
     }
     if let Some((ids, nobody)) = &sieve.requester {
-        way!(requester, 1e-4, requester, choices(ids, *nobody));
+        ways.push(way!(requester, 1e-4, requester, choices(ids, *nobody)));
     }
     if let Some((ids, nobody)) = &sieve.assignee {
-        let traits = choices(ids, *nobody).map(|id| Traits { assignee: Some(id), ..Traits::default() });
-        let mut way = by_status(sieve, &traits.collect::<Vec<_>>());
-        (way.rest.assignee, way.share) = (None, way.share * 2e-3 * count(ids.len()) + if *nobody { 0.05 } else { 0.0 });
-        ways.push(way);
+        let each = if *nobody { 0.05 } else { 2e-3 };
+        ways.push(way_by_status!(assignee, each, assignee, choices(ids, *nobody)));
     }
     if let Some((ids, nobody)) = &sieve.team {
-        let traits = choices(ids, *nobody).map(|id| Traits { team: Some(id), ..Traits::default() });
-        let mut way = by_status(sieve, &traits.collect::<Vec<_>>());
-        (way.rest.team, way.share) = (None, way.share * 0.05 * count(ids.len() + usize::from(*nobody)));
-        ways.push(way);
+        ways.push(way_by_status!(team, 0.05, team, choices(ids, *nobody)));
+    }
+    if let Some(any) = &sieve.priority {
+        ways.push(way_by_status!(priority, 0.2, priority, any.iter().copied()));
+    }
+    if let Some(any) = &sieve.channel {
+        ways.push(way_by_status!(channel, 0.15, channel, any.iter().copied()));
+    }
+    if let Some(any) = &sieve.kind {
+        ways.push(way_by_status!(kind, 0.3, kind, any.iter().copied()));
+    }
+    if sieve.status.is_some() {
+        ways.push(by_status(sieve, &[Traits::default()]));
     }
     if let Some(tags) = &sieve.tag {
         let rest = Sieve { tag: None, ..sieve.clone() };
@@ -176,18 +192,6 @@ fn ways(sieve: &Sieve) -> Vec<Way> {
     if sieve.sla == Some(SlaFilter::Breached) {
         ways.push(Way { lead: Lead::Breached, rest: Sieve { sla: None, ..sieve.clone() }, share: 0.02 });
     }
-    if sieve.status.is_some() {
-        ways.push(by_status(sieve, &[Traits::default()]));
-    }
-    if let Some(any) = &sieve.priority {
-        way!(priority, 0.2, priority, any.iter().copied());
-    }
-    if let Some(any) = &sieve.kind {
-        way!(kind, 0.3, kind, any.iter().copied());
-    }
-    if let Some(any) = &sieve.channel {
-        way!(channel, 0.15, channel, any.iter().copied());
-    }
     ways.retain(|way| !matches!(&way.lead, Lead::Tickets(traits) if traits.len() > RANGES));
     ways
 }
@@ -195,9 +199,8 @@ fn ways(sieve: &Sieve) -> Vec<Way> {
 /// A way by each of these traits and each status that is asked for, or every one.
 fn by_status(sieve: &Sieve, traits: &[Traits]) -> Way {
     let statuses = sieve.status.as_deref().unwrap_or(Status::ALL);
-    let each = |of: &Traits| {
-        statuses.iter().map(|status| Traits { status: Some(*status), ..of.clone() }).collect::<Vec<_>>()
-    };
+    let each =
+        |of: &Traits| statuses.iter().map(|status| Traits { status: Some(*status), ..of.clone() }).collect::<Vec<_>>();
     let share = |status: &Status| match status {
         Status::New | Status::Open | Status::WaitingRequester | Status::WaitingThirdParty => 0.03,
         Status::Resolved => 0.08,

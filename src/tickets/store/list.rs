@@ -19,7 +19,6 @@ use super::{ASSIGNEES, CREATORS, Joined, REQUESTERS, Sieve, Stored, TicketRow, b
 use crate::db::schema::{principals, teams, ticket_clocks, ticket_tags, tickets};
 use crate::db::raw::raw;
 use crate::db::{Conn, boxed, on_each};
-use crate::kernel::sql::Moment;
 use crate::kernel::{Instant, Problem};
 use crate::sla::store::clocks;
 use crate::tickets::wire::{ListOptions, SlaFilter, Sort};
@@ -93,11 +92,21 @@ impl QueryFragment<Sqlite> for AnyOf {
     }
 }
 
-/// A range of an index: a query for `number` and `value`, in whose order it comes.
+/// A query for the `number` and `value` of tickets.
 struct Range<DB> {
     query: Part<DB>,
-    /// A column before the value in the index, if it is null in all of the range.
-    null: Option<&'static str>,
+    comes: Comes,
+}
+
+/// How a range comes from the database.
+#[derive(Clone, Copy)]
+enum Comes {
+    /// By an index, in the order of the value.
+    InOrder,
+    /// The same, by an index that has this column before it, which is null in all of the range.
+    BehindNull(&'static str),
+    /// In no order; it is short.
+    Anyhow,
 }
 
 /// The numbers of the first tickets of some ranges, which are merged in their order and read no further than needed.
@@ -117,10 +126,14 @@ impl<DB: Backend> QueryId for Merged<DB> {
 }
 
 impl<DB> Merged<DB> {
-    fn order(&self, null: Option<&str>) -> String {
-        let to = if self.descending { "DESC" } else { "ASC" };
-        let null = null.map(|column| format!("{column} {to}, ")).unwrap_or_default();
-        format!(" ORDER BY {null}2 {to}, 1 {to} LIMIT {}", self.limit)
+    fn order(&self, comes: Comes) -> String {
+        let (to, limit) = (if self.descending { "DESC" } else { "ASC" }, self.limit);
+        match comes {
+            Comes::InOrder => format!(" ORDER BY 2 {to}, 1 {to} LIMIT {limit}"),
+            Comes::BehindNull(column) => format!(" ORDER BY {column} {to}, 2 {to}, 1 {to} LIMIT {limit}"),
+            // Keeps PostgreSQL from walking along some order until it has met them.
+            Comes::Anyhow => " OFFSET 0".into(),
+        }
     }
 }
 
@@ -131,10 +144,10 @@ impl QueryFragment<Pg> for Merged<Pg> {
         for (i, range) in self.ranges.iter().enumerate() {
             out.push_sql(if i == 0 { "SELECT * FROM (" } else { " UNION ALL SELECT * FROM (" });
             range.query.walk_ast(out.reborrow())?;
-            out.push_sql(&self.order(range.null));
+            out.push_sql(&self.order(range.comes));
             out.push_sql(") AS range");
         }
-        out.push_sql(&self.order(None));
+        out.push_sql(&self.order(Comes::InOrder));
         out.push_sql(") AS page");
         Ok(())
     }
@@ -148,7 +161,7 @@ impl QueryFragment<Sqlite> for Merged<Sqlite> {
             out.push_sql(if i == 0 { "" } else { " UNION ALL " });
             range.query.walk_ast(out.reborrow())?;
         }
-        out.push_sql(&self.order(None));
+        out.push_sql(&self.order(Comes::InOrder));
         out.push_sql(") AS page");
         Ok(())
     }
@@ -173,25 +186,28 @@ macro_rules! ranges {
             Order::Due => "due_at",
         };
         let mut ranges = Vec::new();
-        macro_rules! select {
-            ($path:ident, $number:literal) => {{
-                let columns = format!("path.{} AS number, path.{column} AS value", $number);
-                let mut query = boxed($c, $path.select(raw::<(BigInt, BigInt)>(columns.clone())));
-                if let Some((value, number)) = course.after {
+        macro_rules! behind {
+            ($number:literal) => {
+                course.after.map(|(value, number)| {
                     let relation = if course.descending { "<" } else { ">" };
                     let behind = raw::<Bool>(format!("(path.{column}, path.{}) {relation} (", $number));
-                    query = match course.order {
+                    Condition("", match course.order {
                         Order::Priority => {
                             let rank = i32::try_from(value).unwrap_or(0);
-                            query.filter(behind.bind(rank).sql(", ").bind(number).sql(")"))
+                            Box::new(behind.bind(rank).sql(", ").bind(number).sql(")")) as Part<_>
                         }
                         Order::Created | Order::Updated | Order::Due => {
                             let at = Instant::from_micros(value);
-                            query.filter(behind.bind(at).sql(", ").bind(number).sql(")"))
+                            Box::new(behind.bind(at).sql(", ").bind(number).sql(")"))
                         }
-                    };
-                }
-                query
+                    }, "")
+                })
+            };
+        }
+        macro_rules! select {
+            ($path:ident, $number:literal) => {{
+                let columns = format!("path.{} AS number, path.{column} AS value", $number);
+                boxed($c, $path.select(raw::<(BigInt, BigInt)>(columns)))
             }};
         }
         macro_rules! between {
@@ -205,15 +221,24 @@ macro_rules! ranges {
             }};
         }
         macro_rules! range {
-            ($query:ident, $number:literal, $null:expr) => {{
-                if !rest.is_open() {
+            ($query:ident, $number:literal, $comes:expr) => {{
+                let comes: Comes = $comes;
+                let (mut behind, short) = (behind!($number), matches!(comes, Comes::Anyhow));
+                // What is short is not to be found by its place in the order: that says nothing where many have the same.
+                if let Some(behind) = behind.take_if(|_| !short) {
+                    $query = $query.filter(behind);
+                }
+                if !rest.is_open() || behind.is_some() {
                     let met = raw::<Bool>(concat!("tickets.number = path.", $number));
                     let met = tickets::table.left_join(ticket_clocks::table).filter(met).select(raw::<Integer>("1"));
-                    let met = narrow!(boxed($c, met), rest);
+                    let mut met = narrow!(boxed($c, met), rest);
+                    if let Some(behind) = behind {
+                        met = met.filter(behind);
+                    }
                     // Its own limits keep it from being made a join, for which there would be other ways.
                     $query = $query.filter(Condition("EXISTS (", Box::new(met), " LIMIT 1 OFFSET 0)"));
                 }
-                ranges.push(Range { query: Box::new($query), null: $null });
+                ranges.push(Range { query: Box::new($query), comes });
             }};
         }
         match $lead {
@@ -222,7 +247,7 @@ macro_rules! ranges {
                     let mut query = select!(TICKETS, "number");
                     // Taken apart whole, so that none is forgotten.
                     let Traits { status, priority, kind, channel, team, assignee, requester, external_id } = traits;
-                    let mut null = None;
+                    let mut comes = if external_id.is_some() { Comes::Anyhow } else { Comes::InOrder };
                     macro_rules! has {
                         ($value:expr, $of:expr) => {
                             if let Some(value) = $value {
@@ -234,7 +259,7 @@ macro_rules! ranges {
                                 Some(Some(id)) => query = query.filter(TICKETS.field($of).eq(*id)),
                                 Some(None) => {
                                     query = query.filter(TICKETS.field($of).is_null());
-                                    null = Some($name);
+                                    comes = Comes::BehindNull($name);
                                 }
                                 None => {}
                             }
@@ -256,35 +281,35 @@ macro_rules! ranges {
                         Order::Updated => between!(query, TICKETS, tickets::updated_at, updated_after, updated_before),
                         Order::Priority | Order::Due => {}
                     }
-                    range!(query, "number", null);
+                    range!(query, "number", comes);
                 }
             }
             Lead::Tagged(tags) => {
                 for tag in tags {
                     let mut query = select!(TAGS, "ticket_number").filter(TAGS.field(ticket_tags::tag).eq(tag.clone()));
                     between!(query, TAGS, ticket_tags::created_at, created_after, created_before);
-                    range!(query, "ticket_number", None);
+                    range!(query, "ticket_number", Comes::InOrder);
                 }
             }
             Lead::Breached => {
                 let breached = CLOCKS.field(ticket_clocks::breach_at).le(sieve.now);
                 let mut query = select!(CLOCKS, "ticket_number").filter(breached);
                 between!(query, CLOCKS, ticket_clocks::created_at, created_after, created_before);
-                range!(query, "ticket_number", None);
+                range!(query, "ticket_number", Comes::InOrder);
             }
             Lead::Due => {
                 let mut query = select!(CLOCKS, "ticket_number");
-                range!(query, "ticket_number", None);
+                range!(query, "ticket_number", Comes::InOrder);
             }
             Lead::Few(numbers) if course.order == Order::Due => {
                 let among = Condition("path.ticket_number", Box::new(AnyOf::new(numbers)), "");
                 let mut query = select!(CLOCKS, "ticket_number").filter(among);
-                range!(query, "ticket_number", None);
+                range!(query, "ticket_number", Comes::Anyhow);
             }
             Lead::Few(numbers) => {
                 let among = Condition("path.number", Box::new(AnyOf::new(numbers)), "");
                 let mut query = select!(TICKETS, "number").filter(among);
-                range!(query, "number", None);
+                range!(query, "number", Comes::Anyhow);
             }
         }
         ranges
@@ -361,7 +386,7 @@ async fn in_time(conn: &mut Conn, sla: SlaFilter, now: Instant) -> Result<Option
                 if let Some(after) = $after {
                     query = query.filter(CLOCKS.field(ticket_clocks::$column).gt(after));
                 }
-                ranges.push(Range { query: Box::new(query), null: None });
+                ranges.push(Range { query: Box::new(query), comes: Comes::InOrder });
             }};
         }
         match sla {

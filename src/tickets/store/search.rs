@@ -8,7 +8,7 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::serialize::{self, IsNull, Output, ToSql};
-use diesel::sql_types::{BigInt, Bool, Integer, Text};
+use diesel::sql_types::{Bool, Integer, Text};
 use diesel::sqlite::Sqlite;
 use diesel_async::RunQueryDsl;
 
@@ -19,7 +19,7 @@ use crate::db::schema::{
 };
 use crate::db::raw::raw;
 use crate::db::{Conn, Line, boxed, on_each};
-use crate::kernel::sql::{Lexemes, Moment};
+use crate::kernel::sql::Lexemes;
 use crate::kernel::{Instant, Problem, TicketId};
 use crate::tickets::domain::Ticket;
 use crate::tickets::domain::search::{Document, Part, Query, Term};
@@ -60,7 +60,7 @@ enum Way {
 const UNRANKED: i64 = 0;
 
 /// The tickets that a search finds: a condition on `tickets`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Hits {
     query: Query,
     /// What is looked into.
