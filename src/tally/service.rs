@@ -1,7 +1,7 @@
 //! Folding: what changes have added one by one is added up.
 
 use super::domain::backlog::{Axis, Part, series};
-use super::domain::{Series, Sums, hour_of};
+use super::domain::{Cell, Series, Sums, hour_of};
 use super::store;
 use crate::db::{Conn, Db};
 use crate::kernel::{Instant, Problem};
@@ -46,9 +46,7 @@ async fn fold_some(tx: &mut Conn, count: u16) -> Result<usize, Problem> {
     all.into_iter().for_each(|one| sums.merge(one));
     let sums = sums.spread();
     // In the order of the cells, so that two that meet here never wait for each other in a circle.
-    for (cell, n) in sums.iter() {
-        store::grow(tx, cell, n).await?;
-    }
+    store::grow_all(tx, &sums).await?;
     Ok(ids.len())
 }
 
@@ -70,36 +68,32 @@ pub async fn settle(db: &Db, now: Instant, at_once: u16) -> Result<usize, Proble
 }
 
 async fn settle_all(db: &Db, series: &str, counts_on: bool, before: i64, at_once: u16) -> Result<usize, Problem> {
-    let mut settled = 0;
+    let (mut settled, mut after) = (0, (String::new(), 0));
     loop {
-        let series = series.to_owned();
-        let batch = db.write(async move |tx| settle_some(tx, &series, counts_on, before, at_once).await).await?;
-        settled += batch;
-        if batch < usize::from(at_once) {
-            return Ok(settled);
+        let (series, from) = (series.to_owned(), after.clone());
+        let past = db
+            .write(async move |tx| {
+                let past = store::past(tx, &series, before, (&from.0, from.1), at_once.into()).await?;
+                settle_some(tx, &past, counts_on).await?;
+                Ok(past)
+            })
+            .await?;
+        settled += past.len();
+        match past.into_iter().last() {
+            Some((cell, _)) if settled % usize::from(at_once) == 0 => after = (cell.labels, cell.hour),
+            _ => return Ok(settled),
         }
     }
 }
 
 /// Sums up what is past, or lets go of it where nobody asks for it any more.
-async fn settle_some(
-    tx: &mut Conn,
-    series: &str,
-    counts_on: bool,
-    before: i64,
-    count: u16,
-) -> Result<usize, Problem> {
-    let past = store::past(tx, series, before, count.into()).await?;
-    let settled = past.len();
+async fn settle_some(tx: &mut Conn, past: &[(Cell, i64)], counts_on: bool) -> Result<(), Problem> {
     let mut sums = Sums::default();
     for (cell, n) in past {
         if counts_on {
-            sums.add(cell.clone().in_hour(0), n);
+            sums.add(cell.clone().in_hour(0), *n);
         }
-        sums.add(cell, -n);
+        sums.add(cell.clone(), -n);
     }
-    for (cell, n) in sums.iter() {
-        store::grow(tx, cell, n).await?;
-    }
-    Ok(settled)
+    store::grow_all(tx, &sums).await
 }

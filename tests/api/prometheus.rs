@@ -276,7 +276,7 @@ on_both! {
         let before = read(&desk.db).await;
         assert_eq!(before.unfolded, 2);
         let path = format!("/v1/tickets/{}", ticket["id"].as_str().unwrap());
-        desk.patch_ticket(&agent, &ticket, json!({ "subject": "Other", "tags": ["a"], "status": "open" })).await;
+        desk.patch_ticket(&agent, &ticket, json!({ "subject": "Other", "custom_fields": { "a": 1 }, "status": "open" })).await;
         for visibility in ["internal", "public"] {
             let comment = json!({ "body": "b", "visibility": visibility });
             desk.post(&format!("{path}/comments")).by(&agent).json(&comment).expect(201).await;

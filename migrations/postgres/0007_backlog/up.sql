@@ -26,6 +26,8 @@ UNION ALL SELECT ticket_number, 1, floor(extract(epoch FROM first_reply_breach_a
 FROM ticket_clocks JOIN told ON number = ticket_number WHERE first_reply_breach_at IS NOT NULL
 UNION ALL SELECT ticket_number, 2, floor(extract(epoch FROM service_breach_at) / 3600)::bigint
 FROM ticket_clocks JOIN told ON number = ticket_number WHERE service_breach_at IS NOT NULL;
+CREATE TEMPORARY TABLE further AS
+SELECT number, hour, lag(hour) OVER (PARTITION BY number ORDER BY hour) AS earlier FROM breaches;
 CREATE TEMPORARY TABLE places AS
 SELECT number, 'all' AS axis, 'null' AS place FROM told
 UNION ALL SELECT number, 'team', team FROM told
@@ -49,9 +51,8 @@ SELECT 'waiting_' || axis || '_breach', '[' || place || ',' || target || ']', ho
 FROM places JOIN breaches USING (number) GROUP BY 1, 2, 3;
 INSERT INTO tallies (series, labels, hour, n)
 SELECT 'waiting_' || axis || '_next', '[' || place || ',' || earlier || ']', hour, count(*)
-FROM places JOIN (
-    SELECT number, hour, lag(hour) OVER (PARTITION BY number ORDER BY hour) AS earlier FROM breaches
-) AS further USING (number) WHERE earlier < hour GROUP BY 1, 2, 3;
+FROM places JOIN further USING (number) WHERE earlier < hour GROUP BY 1, 2, 3;
 DROP TABLE places;
+DROP TABLE further;
 DROP TABLE breaches;
 DROP TABLE told;

@@ -26,13 +26,18 @@ SELECT t.number, ',"' || t.status || '","' || t.priority || '",' || (t.assignee_
         || substr(hex(c.policy_id), 13, 4) || '-' || substr(hex(c.policy_id), 17, 4) || '-' || substr(hex(c.policy_id), 21)) || '"' END
 FROM tickets t JOIN ticket_clocks c ON c.ticket_number = t.number
 WHERE t.status IN ('new', 'open', 'waiting_requester', 'waiting_third_party');
-CREATE TEMPORARY TABLE breaches AS
+CREATE TEMPORARY TABLE breaches (
+    number INTEGER NOT NULL, target INTEGER NOT NULL, hour INTEGER NOT NULL, PRIMARY KEY (number, target)) WITHOUT ROWID;
+INSERT INTO breaches
 SELECT ticket_number AS number, 0 AS target, response_breach_at / 3600000000 AS hour
 FROM ticket_clocks JOIN told ON number = ticket_number WHERE response_breach_at IS NOT NULL
 UNION ALL SELECT ticket_number, 1, first_reply_breach_at / 3600000000
 FROM ticket_clocks JOIN told ON number = ticket_number WHERE first_reply_breach_at IS NOT NULL
 UNION ALL SELECT ticket_number, 2, service_breach_at / 3600000000
 FROM ticket_clocks JOIN told ON number = ticket_number WHERE service_breach_at IS NOT NULL;
+CREATE TEMPORARY TABLE further AS
+SELECT number, hour, lag(hour) OVER (PARTITION BY number ORDER BY hour) AS earlier FROM breaches;
+CREATE INDEX temp.further_by_number ON further (number);
 CREATE TEMPORARY TABLE places AS
 SELECT number, 'all' AS axis, 'null' AS place FROM told
 UNION ALL SELECT number, 'team', team FROM told
@@ -56,9 +61,8 @@ SELECT 'waiting_' || axis || '_breach', '[' || place || ',' || target || ']', ho
 FROM places JOIN breaches USING (number) GROUP BY 1, 2, 3;
 INSERT INTO tallies (series, labels, hour, n)
 SELECT 'waiting_' || axis || '_next', '[' || place || ',' || earlier || ']', hour, count(*)
-FROM places JOIN (
-    SELECT number, hour, lag(hour) OVER (PARTITION BY number ORDER BY hour) AS earlier FROM breaches
-) AS further USING (number) WHERE earlier < hour GROUP BY 1, 2, 3;
+FROM places JOIN further USING (number) WHERE earlier < hour GROUP BY 1, 2, 3;
 DROP TABLE places;
+DROP TABLE further;
 DROP TABLE breaches;
 DROP TABLE told;

@@ -1,6 +1,6 @@
 //! What there is to do. Without filters it is told from the tallies, at a cost that does not grow with the tickets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::reports::{Group, Groups, arrange};
 use crate::db::Conn;
@@ -55,12 +55,7 @@ struct Found {
 }
 
 /// Reads all tickets that the sieve lets through.
-async fn read(
-    conn: &mut Conn,
-    sieve: &Sieve,
-    group: Option<GroupBy>,
-    due_within_s: i64,
-) -> Result<Found, Problem> {
+async fn read(conn: &mut Conn, sieve: &Sieve, group: Option<GroupBy>, due_within_s: i64) -> Result<Found, Problem> {
     let mut total = Backlog::default();
     let mut by_team: BTreeMap<Key, i64> = BTreeMap::new();
     let mut groups: BTreeMap<Key, Backlog> = BTreeMap::new();
@@ -78,7 +73,8 @@ async fn read(
 
 /// Reads the tallies, and the tickets of a few hours.
 async fn counted(conn: &mut Conn, moment: Moment, group: Option<GroupBy>) -> Result<Found, Problem> {
-    let ledger = Ledger::open(conn, &[Axis::All, Axis::Team, axis(group)]).await?;
+    let axes: BTreeSet<Axis> = [Axis::All, Axis::Team, axis(group)].into();
+    let ledger = Ledger::open(conn, &axes.into_iter().collect::<Vec<_>>()).await?;
     let teams = standing(conn, &ledger, Axis::Team).await?;
     let by_team = teams.into_iter().map(|(key, backlog)| (key, backlog.open)).collect();
     let (all, _) = along(conn, &ledger, moment, None).await?;
@@ -194,8 +190,7 @@ impl Along<'_> {
             backlog.due_within += soon;
         }
         for target in 0..3 {
-            let labels: Vec<_> =
-                self.groups.keys().map(|key| tally::place_of(place(key).as_deref(), target)).collect();
+            let labels: Vec<_> = self.groups.keys().map(|key| tally::place_of(place(key).as_deref(), target)).collect();
             let broken = self.between(Part::Breach, &labels, (i64::MIN, this_hour)).await?;
             for (backlog, broken) in self.groups.values_mut().zip(broken) {
                 backlog.broken(target, broken);

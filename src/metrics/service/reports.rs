@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::db::Conn;
 use crate::kernel::{Channel, Instant, Priority, Problem, TicketType};
-use crate::metrics::domain::figures::{
-    Figures, GroupBy, Key, MOST_GROUPS, MOST_POINTS, Sheet, Steps,
-};
+use crate::metrics::domain::figures::{Figures, GroupBy, Key, MOST_GROUPS, MOST_POINTS, Sheet, Steps};
 use crate::metrics::store::facts::{self, Ask};
 
 /// A group with its name, if it has an id.

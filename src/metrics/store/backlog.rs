@@ -159,11 +159,7 @@ pub async fn oldest_between(
         tickets::table
             .filter(sql::<Bool>(UNSOLVED).and(tickets::reported_at.ge(from)).and(tickets::reported_at.lt(before)))
             .group_by((sql::<Nullable<Guid>>(id), sql::<Nullable<Text>>(word)))
-            .select((
-                sql::<Nullable<Guid>>(id),
-                sql::<Nullable<Text>>(word),
-                sql::<Moment>("min(tickets.reported_at)"),
-            ))
+            .select((sql::<Nullable<Guid>>(id), sql::<Nullable<Text>>(word), sql::<Moment>("min(tickets.reported_at)")))
             .load(c)
             .await
     })?;

@@ -87,8 +87,7 @@ pub struct Waiting {
 
 /// The labels of a cell of [`Part::Stand`]: the place on the axis, status, priority, 1 if somebody has it and 0 if not, and how
 /// the promises stand.
-pub type StandCell =
-    (Option<String>, Status, Priority, u8, Option<Stance>, Option<Stance>, Option<Stance>);
+pub type StandCell = (Option<String>, Status, Priority, u8, Option<Stance>, Option<Stance>, Option<Stance>);
 
 /// A ticket in the labels of a cell.
 type Labels = (
@@ -127,13 +126,8 @@ impl Waiting {
     /// The cell that says that there is such a ticket.
     pub fn cell(&self) -> Cell {
         let Self { status, priority, kind, channel, team, assignee, policy, tags, reported_at, promises } = self;
-        let labels = (
-            (status, priority, kind, channel),
-            (team, assignee, policy),
-            tags,
-            reported_at.micros(),
-            promises,
-        );
+        let labels =
+            ((status, priority, kind, channel), (team, assignee, policy), tags, reported_at.micros(), promises);
         Cell { series: Series::Waiting.as_str().to_owned(), labels: json(labels), hour: 0 }
     }
 

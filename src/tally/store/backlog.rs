@@ -115,12 +115,7 @@ impl Ledger {
     ///
     /// # Errors
     /// When the database is away.
-    pub async fn first_hour(
-        &self,
-        conn: &mut Conn,
-        axis: Axis,
-        key: Option<&str>,
-    ) -> Result<Option<i64>, Problem> {
+    pub async fn first_hour(&self, conn: &mut Conn, axis: Axis, key: Option<&str>) -> Result<Option<i64>, Problem> {
         let (series, labels) = (series(axis, Part::Reported), place(key));
         let mut hours: BTreeMap<i64, i64> = self.rest.hours(&series, &labels).collect();
         // What is not folded can take away from so many of the folded ones, and not from the next.
