@@ -1,7 +1,7 @@
 //! Folding: what changes have added one by one is added up.
 
-use super::domain::backlog::{Axis, Part, series};
-use super::domain::{Cell, Series, Sums, hour_of};
+use super::domain::backlog::{Axis, Part, quarter_of, series};
+use super::domain::{Series, Sums, hour_of};
 use super::store;
 use crate::db::{Conn, Db};
 use crate::kernel::{Instant, Problem};
@@ -57,43 +57,59 @@ async fn fold_some(tx: &mut Conn, count: u16) -> Result<usize, Problem> {
 /// # Errors
 /// As those of [`fold`].
 pub async fn settle(db: &Db, now: Instant, at_once: u16) -> Result<usize, Problem> {
-    let before = hour_of(now) - KEPT_H;
-    let mut settled = settle_all(db, Series::ClocksBreached.as_str(), true, before, at_once).await?;
+    let mut settled = settle_all(db, Series::ClocksBreached.as_str(), hour_of(now) - KEPT_H, at_once).await?;
+    let before = quarter_of(now) - 4 * KEPT_H;
     for axis in Axis::ALL.iter().copied() {
-        for (part, counts_on) in [(Part::Late, true), (Part::Breach, true), (Part::Next, false)] {
-            settled += settle_all(db, &series(axis, part), counts_on, before, at_once).await?;
+        for part in [Part::Late, Part::Breach] {
+            settled += settle_all(db, &series(axis, part), before, at_once).await?;
         }
+        settled += forget(db, axis, before, at_once).await?;
     }
     Ok(settled)
 }
 
-async fn settle_all(db: &Db, series: &str, counts_on: bool, before: i64, at_once: u16) -> Result<usize, Problem> {
+/// Adds up the cells of `series` before `before`.
+async fn settle_all(db: &Db, series: &str, before: i64, at_once: u16) -> Result<usize, Problem> {
     let (mut settled, mut after) = (0, (String::new(), 0));
     loop {
         let (series, from) = (series.to_owned(), after.clone());
         let past = db
             .write(async move |tx| {
                 let past = store::past(tx, &series, before, (&from.0, from.1), at_once.into()).await?;
-                settle_some(tx, &past, counts_on).await?;
+                let mut sums = Sums::default();
+                for (cell, n) in past.iter().cloned() {
+                    sums.add(cell.clone().in_hour(0), n);
+                    sums.add(cell, -n);
+                }
+                store::grow_all(tx, &sums).await?;
                 Ok(past)
             })
             .await?;
         settled += past.len();
-        match past.into_iter().last() {
-            Some((cell, _)) if settled % usize::from(at_once) == 0 => after = (cell.labels, cell.hour),
+        match past.last() {
+            Some((cell, _)) if past.len() == usize::from(at_once) => after = (cell.labels.clone(), cell.hour),
             _ => return Ok(settled),
         }
     }
 }
 
-/// Sums up what is past, or lets go of it where nobody asks for it any more.
-async fn settle_some(tx: &mut Conn, past: &[(Cell, i64)], counts_on: bool) -> Result<(), Problem> {
-    let mut sums = Sums::default();
-    for (cell, n) in past {
-        if counts_on {
-            sums.add(cell.clone().in_hour(0), *n);
+/// Lets go of further promises that were broken before `before`: nobody asks for them any more.
+async fn forget(db: &Db, axis: Axis, before: i64, at_once: u16) -> Result<usize, Problem> {
+    let mut forgotten = 0;
+    loop {
+        let batch = db
+            .write(async move |tx| {
+                let mut sums = Sums::default();
+                for (cell, n) in store::backlog::over(tx, axis, before, at_once.into()).await? {
+                    sums.add(cell, -n);
+                }
+                store::grow_all(tx, &sums).await?;
+                Ok(sums.iter().count())
+            })
+            .await?;
+        forgotten += batch;
+        if batch < usize::from(at_once) {
+            return Ok(forgotten);
         }
-        sums.add(cell.clone(), -n);
     }
-    store::grow_all(tx, &sums).await
 }

@@ -1,4 +1,4 @@
-//! Tickets that are not solved: row by row, or those of a few hours where the tallies tell no more than hours.
+//! Tickets that are not solved: row by row, or those of a few quarters of an hour, which is the least that the tallies tell apart.
 
 use std::collections::BTreeMap;
 
