@@ -66,7 +66,8 @@ pub async fn follow(tx: &mut Conn, before: &Facts, after: &Facts, now: Instant) 
     let book = book::current(tx).await?;
     let was = clocks::find(tx, before).await?;
     if before.status != after.status && !was.timeline.takes(after.status) {
-        let detail = format!("This ticket has changed its status {MOST_STEPS} times. It can only be resolved and closed.");
+        let detail =
+            format!("This ticket has changed its status {MOST_STEPS} times. It can only be resolved and closed.");
         return Err(Problem::new(Code::Conflict, detail));
     }
     let almanac = book::almanac(tx, was.calendars()).await?;

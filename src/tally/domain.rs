@@ -183,10 +183,11 @@ impl Sums {
         }
     }
 
-    /// Without what is counted for hours after `hour`.
+    /// What is counted in `series`, and not for hours after `hour`.
     #[must_use]
-    pub fn until(self, hour: i64) -> Self {
-        Self(self.0.into_iter().filter(|(cell, _)| cell.hour <= hour).collect())
+    pub fn within(self, series: &[Series], hour: i64) -> Self {
+        let asked = |cell: &Cell| series.iter().any(|series| series.as_str() == cell.series) && cell.hour <= hour;
+        Self(self.0.into_iter().filter(|(cell, _)| asked(cell)).collect())
     }
 
     /// Adds all of `other`.

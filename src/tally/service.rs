@@ -2,7 +2,7 @@
 
 pub mod cells;
 
-use super::domain::backlog::{Axis, Part, series};
+use super::domain::backlog::{Axis, Part, quarter_of, series};
 use super::domain::facts::Facts;
 use super::domain::{Series, Sums, hour_of};
 use super::store;
@@ -53,9 +53,7 @@ async fn fold_some(tx: &mut Conn, count: u16) -> Result<usize, Problem> {
     cells::fold(tx, facts.settled()).await?;
     let sums = sums.spread();
     // In the order of the cells, so that two that meet here never wait for each other in a circle.
-    for (cell, n) in sums.iter() {
-        store::grow(tx, cell, n).await?;
-    }
+    store::grow_all(tx, &sums).await?;
     Ok(ids.len())
 }
 
@@ -66,47 +64,59 @@ async fn fold_some(tx: &mut Conn, count: u16) -> Result<usize, Problem> {
 /// # Errors
 /// As those of [`fold`].
 pub async fn settle(db: &Db, now: Instant, at_once: u16) -> Result<usize, Problem> {
-    let before = hour_of(now) - KEPT_H;
-    let mut settled = settle_all(db, Series::ClocksBreached.as_str(), true, before, at_once).await?;
+    let mut settled = settle_all(db, Series::ClocksBreached.as_str(), hour_of(now) - KEPT_H, at_once).await?;
+    let before = quarter_of(now) - 4 * KEPT_H;
     for axis in Axis::ALL.iter().copied() {
-        for (part, counts_on) in [(Part::Late, true), (Part::Breach, true), (Part::Next, false)] {
-            settled += settle_all(db, &series(axis, part), counts_on, before, at_once).await?;
+        for part in [Part::Late, Part::Breach] {
+            settled += settle_all(db, &series(axis, part), before, at_once).await?;
         }
+        settled += forget(db, axis, before, at_once).await?;
     }
     Ok(settled)
 }
 
-async fn settle_all(db: &Db, series: &str, counts_on: bool, before: i64, at_once: u16) -> Result<usize, Problem> {
-    let mut settled = 0;
+/// Adds up the cells of `series` before `before`.
+async fn settle_all(db: &Db, series: &str, before: i64, at_once: u16) -> Result<usize, Problem> {
+    let (mut settled, mut after) = (0, (String::new(), 0));
     loop {
-        let series = series.to_owned();
-        let batch = db.write(async move |tx| settle_some(tx, &series, counts_on, before, at_once).await).await?;
-        settled += batch;
-        if batch < usize::from(at_once) {
-            return Ok(settled);
+        let (series, from) = (series.to_owned(), after.clone());
+        let past = db
+            .write(async move |tx| {
+                let past = store::past(tx, &series, before, (&from.0, from.1), at_once.into()).await?;
+                let mut sums = Sums::default();
+                for (cell, n) in past.iter().cloned() {
+                    sums.add(cell.clone().in_hour(0), n);
+                    sums.add(cell, -n);
+                }
+                store::grow_all(tx, &sums).await?;
+                Ok(past)
+            })
+            .await?;
+        settled += past.len();
+        match past.last() {
+            Some((cell, _)) if past.len() == usize::from(at_once) => after = (cell.labels.clone(), cell.hour),
+            _ => return Ok(settled),
         }
     }
 }
 
-/// Sums up what is past, or lets go of it where nobody asks for it any more.
-async fn settle_some(
-    tx: &mut Conn,
-    series: &str,
-    counts_on: bool,
-    before: i64,
-    count: u16,
-) -> Result<usize, Problem> {
-    let past = store::past(tx, series, before, count.into()).await?;
-    let settled = past.len();
-    let mut sums = Sums::default();
-    for (cell, n) in past {
-        if counts_on {
-            sums.add(cell.clone().in_hour(0), n);
+/// Lets go of further promises that were broken before `before`: nobody asks for them any more.
+async fn forget(db: &Db, axis: Axis, before: i64, at_once: u16) -> Result<usize, Problem> {
+    let mut forgotten = 0;
+    loop {
+        let batch = db
+            .write(async move |tx| {
+                let mut sums = Sums::default();
+                for (cell, n) in store::backlog::over(tx, axis, before, at_once.into()).await? {
+                    sums.add(cell, -n);
+                }
+                store::grow_all(tx, &sums).await?;
+                Ok(sums.iter().count())
+            })
+            .await?;
+        forgotten += batch;
+        if batch < usize::from(at_once) {
+            return Ok(forgotten);
         }
-        sums.add(cell, -n);
     }
-    for (cell, n) in sums.iter() {
-        store::grow(tx, cell, n).await?;
-    }
-    Ok(settled)
 }

@@ -5,13 +5,14 @@ pub mod cells;
 
 use diesel::dsl::sql;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Nullable, Text};
+use diesel::sql_types::{BigInt, Bool, Nullable, Text};
+use diesel::upsert::excluded;
 use diesel_async::RunQueryDsl;
 
 use super::domain::facts::Facts;
 use super::domain::{Cell, Series, Sums};
 use crate::db::schema::{tallies, tally_deltas};
-use crate::db::{Conn, on_each, post};
+use crate::db::{Conn, Line, on_each, post};
 use crate::kernel::sql::{Document, Json};
 use crate::kernel::{DeltaId, Problem};
 
@@ -38,14 +39,14 @@ pub async fn add(tx: &mut Conn, id: DeltaId, sums: &Sums, facts: &Facts) -> Resu
     post!(tx, 1, |c| diesel::insert_into(tally_deltas::table).values(row).execute(c).await)
 }
 
-/// The numbers of `series` as they are now, without those for hours after `until`. One statement, and so one snapshot: a
+/// The numbers of `series_asked` as they are now, without those for hours after `until`. One statement, and so one snapshot: a
 /// fold happens before it or after it.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn totals(conn: &mut Conn, series: &[Series], until: i64) -> Result<Totals, Problem> {
+pub async fn totals(conn: &mut Conn, series_asked: &[Series], until: i64) -> Result<Totals, Problem> {
     type Row = (String, String, i64, i64, Option<Json>);
-    let wanted = tallies::series.eq_any(series.to_vec()).and(tallies::hour.le(until));
+    let wanted = tallies::series.eq_any(series_asked.to_vec()).and(tallies::hour.le(until));
     let folded = tallies::table.filter(wanted).select((
         tallies::series,
         tallies::labels,
@@ -67,7 +68,7 @@ pub async fn totals(conn: &mut Conn, series: &[Series], until: i64) -> Result<To
             None => totals.sums.add(Cell { series, labels, hour }, n),
             Some(deltas) => {
                 totals.unfolded += 1;
-                totals.sums.merge(Sums::from_json(deltas.0).map_err(Problem::internal)?.until(until));
+                totals.sums.merge(Sums::from_json(deltas.0).map_err(Problem::internal)?.within(series_asked, until));
             }
         }
     }
@@ -126,14 +127,63 @@ pub async fn grow(tx: &mut Conn, cell: &Cell, n: i64) -> Result<(), Problem> {
     Ok(())
 }
 
-/// At most `count` cells of `series` for single hours before `hour`, with what they come to.
+/// How many cells one statement grows.
+const GROW_AT_ONCE: usize = 1_000;
+
+/// As [`grow`] for each cell, in their order; PostgreSQL is spared the way there and back for each.
+///
+/// # Errors
+/// As those of [`grow`].
+pub async fn grow_all(tx: &mut Conn, sums: &Sums) -> Result<(), Problem> {
+    let cells: Vec<(&Cell, i64)> = sums.iter().collect();
+    for some in cells.chunks(GROW_AT_ONCE) {
+        let Line::Postgres(pooled) = &mut tx.line else {
+            for (cell, n) in some {
+                grow(tx, cell, *n).await?;
+            }
+            continue;
+        };
+        let row = |(cell, n): &(&Cell, i64)| {
+            (
+                tallies::series.eq(cell.series.clone()),
+                tallies::labels.eq(cell.labels.clone()),
+                tallies::hour.eq(cell.hour),
+                tallies::n.eq(*n),
+            )
+        };
+        let now: Vec<(String, String, i64, i64)> = diesel::insert_into(tallies::table)
+            .values(some.iter().map(row).collect::<Vec<_>>())
+            .on_conflict((tallies::series, tallies::labels, tallies::hour))
+            .do_update()
+            .set(tallies::n.eq(tallies::n + excluded(tallies::n)))
+            .returning(tallies::all_columns)
+            .get_results(&mut ***pooled)
+            .await?;
+        for (series, labels, hour, _) in now.iter().filter(|(.., n)| *n == 0) {
+            diesel::delete(tallies::table.find((series, labels, *hour))).execute(&mut ***pooled).await?;
+        }
+    }
+    Ok(())
+}
+
+/// At most `count` cells of `series` for single hours before `hour`, with what they come to: those behind the labels and the
+/// hour `after`, in their order.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn past(conn: &mut Conn, series: &str, hour: i64, count: i64) -> Result<Vec<(Cell, i64)>, Problem> {
+pub async fn past(
+    conn: &mut Conn,
+    series: &str,
+    hour: i64,
+    after: (&str, i64),
+    count: i64,
+) -> Result<Vec<(Cell, i64)>, Problem> {
     let hours = tallies::hour.gt(0).and(tallies::hour.lt(hour));
     let query = tallies::table
         .filter(tallies::series.eq(series).and(hours))
+        .filter(
+            sql::<Bool>("(labels, hour) > (").bind::<Text, _>(after.0).sql(", ").bind::<BigInt, _>(after.1).sql(")"),
+        )
         .order((tallies::labels, tallies::hour))
         .limit(count)
         .select((tallies::labels, tallies::hour, tallies::n));

@@ -247,7 +247,8 @@ pub async fn save(
 /// # Errors
 /// When the database is away.
 pub async fn save_commented(tx: &mut Conn, before: &Ticket, mut after: Ticket, act: &Act) -> Result<(), Problem> {
-    if before.status != after.status && !sla::store::clocks::find(tx, &before.facts()).await?.timeline.takes(after.status)
+    if before.status != after.status
+        && !sla::store::clocks::find(tx, &before.facts()).await?.timeline.takes(after.status)
     {
         after = before.clone();
     }

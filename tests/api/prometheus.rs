@@ -101,7 +101,10 @@ async fn team(desk: &Desk, admin: &Caller, name: &str) -> Value {
 }
 
 async fn read(db: &Db) -> Totals {
-    db.read(async |conn| totals(conn, Series::ALL, i64::MAX).await).await.unwrap()
+    let all = db.read(async |conn| totals(conn, Series::ALL, i64::MAX).await).await.unwrap();
+    // All but what a fold spreads into other cells.
+    let series: Vec<_> = Series::ALL.iter().copied().filter(|series| *series != Series::Waiting).collect();
+    Totals { sums: all.sums.within(&series, i64::MAX), ..all }
 }
 
 /// What the tally must say, counted by hand.
@@ -276,7 +279,7 @@ on_both! {
         let before = read(&desk.db).await;
         assert_eq!(before.unfolded, 2);
         let path = format!("/v1/tickets/{}", ticket["id"].as_str().unwrap());
-        desk.patch_ticket(&agent, &ticket, json!({ "subject": "Other", "tags": ["a"], "status": "open" })).await;
+        desk.patch_ticket(&agent, &ticket, json!({ "subject": "Other", "custom_fields": { "a": 1 }, "status": "open" })).await;
         for visibility in ["internal", "public"] {
             let comment = json!({ "body": "b", "visibility": visibility });
             desk.post(&format!("{path}/comments")).by(&agent).json(&comment).expect(201).await;

@@ -62,7 +62,8 @@ async fn live(desk: &Desk) {
         let patch = [
             json!({ "assignee_id": agent.id, "type": "question" }),
             json!({ "channel": "phone", "tags": (["a", "Øre \"a\" \\ \u{7}\u{1f}\n/", "vip"][..below(4)]) }),
-        ][below(2)].clone();
+        ][below(2)]
+        .clone();
         desk.patch(&format!("/v1/tickets/{}", 1 + below(20))).by(&agent).json(&patch).send().await;
     };
     crate::replay::live(desk, &mut Chance(seed()), 100, &more).await;
@@ -75,7 +76,6 @@ on_both! {
         live(desk).await;
         let counted = backlog(desk).await;
         assert!(counted.len() > 100, "the history shows too little");
-        assert!(Part::ALL.iter().all(|part| counted.iter().any(|(cell, _)| cell.series.ends_with(part.as_str()))));
         desk.store.run("DELETE FROM tallies WHERE series LIKE 'waiting%'").await;
         assert!(backlog(desk).await.is_empty());
         desk.store.run(refill_backlog(desk)).await;

@@ -1,18 +1,9 @@
-//! What there is to do, told from tallies of hours and from the tickets of those hours that are only partly over. Pure.
+//! What there is to do, told from tallies of quarters of an hour and from the tickets of those that are only partly over. Pure.
 
 use super::figures::{AGES_S, Backlog, GroupBy, Key};
 use crate::kernel::{AnyId, Instant};
 use crate::sla::domain::clock::ClockState;
-use crate::tally::domain::backlog::{Axis, Stance, StandCell};
-use crate::tally::domain::hour_of;
-
-/// The microseconds of an hour.
-const HOUR_US: i64 = 3_600_000_000;
-
-/// The first instant of an hour since 1970.
-pub fn start_of(hour: i64) -> Instant {
-    Instant::from_micros(hour.saturating_mul(HOUR_US))
-}
+use crate::tally::domain::backlog::{Axis, Stance, StandCell, quarter_of};
 
 /// The axis along which these groups lie.
 pub fn axis(group: Option<GroupBy>) -> Axis {
@@ -66,9 +57,9 @@ impl Moment {
         Self { now, until: Instant::from_micros(now.plus_s(due_within_s).micros() + 1) }
     }
 
-    /// The hours that are only partly over at `now` or at `until`: tickets that have to do with them are looked at.
+    /// The quarters that are only partly over at `now` or at `until`: tickets that have to do with them are looked at.
     pub fn partly(self) -> (i64, i64) {
-        (hour_of(self.now), hour_of(self.until))
+        (quarter_of(self.now), quarter_of(self.until))
     }
 
     /// From which instant on tickets are younger than each age but the first, the youngest first.
@@ -112,23 +103,23 @@ impl Backlog {
         }
     }
 
-    /// Takes what no tally of hours tells of a ticket that has to do with the hours that are partly over.
+    /// Takes what no tally tells of a ticket that has to do with the quarters that are partly over.
     pub fn look(&mut self, due: &Due, moment: Moment) {
         let Moment { now, until } = moment;
-        let (this_hour, last_hour) = moment.partly();
+        let (this, last) = moment.partly();
         for (target, at) in due.0.iter().enumerate() {
-            self.broken(target, i64::from(at.is_some_and(|at| hour_of(at) == this_hour && at <= now)));
+            self.broken(target, i64::from(at.is_some_and(|at| quarter_of(at) == this && at <= now)));
         }
         let mut order: Vec<Instant> = due.0.iter().flatten().copied().collect();
         order.sort_unstable();
-        let first = order.first().is_some_and(|at| hour_of(*at) == this_hour && *at <= now);
+        let first = order.first().is_some_and(|at| quarter_of(*at) == this && *at <= now);
         self.breached += i64::from(first);
         // Of one ticket, at most one promise is the next one.
         let mut before: Option<Instant> = None;
         for at in order {
-            let partly = hour_of(at) == this_hour
-                || hour_of(at) == last_hour
-                || before.is_some_and(|before| hour_of(before) == this_hour);
+            let partly = quarter_of(at) == this
+                || quarter_of(at) == last
+                || before.is_some_and(|before| quarter_of(before) == this);
             let next = before.is_none_or(|before| before <= now) && now < at && at <= until;
             self.due_within += i64::from(partly && next);
             before = Some(at);

@@ -1,15 +1,14 @@
 //! What there is to do. Without filters it is told from the tallies, at a cost that does not grow with the tickets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::reports::{Group, Groups, arrange};
 use crate::db::Conn;
 use crate::kernel::{Instant, Problem};
-use crate::metrics::domain::backlog::{Moment, axis, key, place, start_of};
+use crate::metrics::domain::backlog::{Moment, axis, key, place};
 use crate::metrics::domain::figures::{AGES_S, Backlog, GroupBy, Key, MOST_GROUPS, keep_largest};
 use crate::metrics::store::backlog as store;
-use crate::tally::domain::backlog::{self as tally, Axis, Part, StandCell};
-use crate::tally::domain::hour_of;
+use crate::tally::domain::backlog::{self as tally, Axis, Part, StandCell, quarter_of, start_of};
 use crate::tally::store::backlog::Ledger;
 use crate::tickets::store::Sieve;
 
@@ -55,12 +54,7 @@ struct Found {
 }
 
 /// Reads all tickets that the sieve lets through.
-async fn read(
-    conn: &mut Conn,
-    sieve: &Sieve,
-    group: Option<GroupBy>,
-    due_within_s: i64,
-) -> Result<Found, Problem> {
+async fn read(conn: &mut Conn, sieve: &Sieve, group: Option<GroupBy>, due_within_s: i64) -> Result<Found, Problem> {
     let mut total = Backlog::default();
     let mut by_team: BTreeMap<Key, i64> = BTreeMap::new();
     let mut groups: BTreeMap<Key, Backlog> = BTreeMap::new();
@@ -76,9 +70,10 @@ async fn read(
     Ok(Found { total, by_team, groups, groups_left_out })
 }
 
-/// Reads the tallies, and the tickets of a few hours.
+/// Reads the tallies, and the tickets of a few quarters of an hour.
 async fn counted(conn: &mut Conn, moment: Moment, group: Option<GroupBy>) -> Result<Found, Problem> {
-    let ledger = Ledger::open(conn, &[Axis::All, Axis::Team, axis(group)]).await?;
+    let axes: BTreeSet<Axis> = [Axis::All, Axis::Team, axis(group)].into();
+    let ledger = Ledger::open(conn, &axes.into_iter().collect::<Vec<_>>()).await?;
     let teams = standing(conn, &ledger, Axis::Team).await?;
     let by_team = teams.into_iter().map(|(key, backlog)| (key, backlog.open)).collect();
     let (all, _) = along(conn, &ledger, moment, None).await?;
@@ -93,7 +88,7 @@ async fn counted(conn: &mut Conn, moment: Moment, group: Option<GroupBy>) -> Res
 /// The tickets along `axis`, by what does not depend on when one asks.
 async fn standing(conn: &mut Conn, ledger: &Ledger, axis: Axis) -> Result<BTreeMap<Key, Backlog>, Problem> {
     let mut groups: BTreeMap<Key, Backlog> = BTreeMap::new();
-    for (cell, n) in ledger.cells(conn, (axis, Part::Stand), (i64::MIN, 1)).await?.iter() {
+    for (cell, n) in ledger.cells(conn, (axis, Part::Stand), (-1, 1)).await?.iter() {
         let labels: StandCell = serde_json::from_str(&cell.labels).map_err(Problem::internal)?;
         if let Some(key) = key(axis, labels.0.clone()) {
             groups.entry(key).or_default().stand(&labels, n);
@@ -138,8 +133,8 @@ impl Along<'_> {
     }
 
     /// What the cells of `part` with these labels come to, in their order.
-    async fn between(&mut self, part: Part, labels: &[String], hours: (i64, i64)) -> Result<Vec<i64>, Problem> {
-        let mut sums = self.ledger.between(self.conn, (axis(self.group), part), labels, hours).await?;
+    async fn between(&mut self, part: Part, labels: &[String], quarters: (i64, i64)) -> Result<Vec<i64>, Problem> {
+        let mut sums = self.ledger.between(self.conn, (axis(self.group), part), labels, quarters).await?;
         Ok(labels.iter().map(|labels| sums.remove(labels).unwrap_or(0)).collect())
     }
 
@@ -149,14 +144,14 @@ impl Along<'_> {
         let mut whole = vec![0; labels.len()];
         let mut before = i64::MAX;
         for (nth, at) in self.moment.ages().enumerate() {
-            let hour = hour_of(at);
-            let hours = self.between(Part::Reported, &labels, (hour, before)).await?;
-            let rest = store::reported_between(self.conn, self.group, at, start_of(hour + 1)).await?;
+            let quarter = quarter_of(at);
+            let some = self.between(Part::Reported, &labels, (quarter, before)).await?;
+            let rest = store::reported_between(self.conn, self.group, at, start_of(quarter + 1)).await?;
             for (place, key) in self.groups.keys().enumerate() {
-                whole[place] += hours[place];
+                whole[place] += some[place];
                 younger[place][nth] = whole[place] + rest.get(key).copied().unwrap_or(0);
             }
-            before = hour + 1;
+            before = quarter + 1;
         }
         for (backlog, younger) in self.groups.values_mut().zip(younger) {
             backlog.age(younger);
@@ -170,58 +165,54 @@ impl Along<'_> {
             self.groups.values_mut().for_each(|backlog| backlog.oldest_reported_at = oldest);
             return Ok(());
         }
-        let mut of_hour: BTreeMap<i64, BTreeMap<Key, Instant>> = BTreeMap::new();
+        let mut of_quarter: BTreeMap<i64, BTreeMap<Key, Instant>> = BTreeMap::new();
         for (key, backlog) in self.groups.iter_mut() {
-            let first = self.ledger.first_hour(self.conn, axis(self.group), place(key).as_deref()).await?;
-            let Some(hour) = first else { continue };
-            if !of_hour.contains_key(&hour) {
-                let hours = (start_of(hour), start_of(hour + 1));
-                of_hour.insert(hour, store::oldest_between(self.conn, self.group, hours.0, hours.1).await?);
+            let first = self.ledger.first(self.conn, axis(self.group), place(key).as_deref()).await?;
+            let Some(quarter) = first else { continue };
+            if !of_quarter.contains_key(&quarter) {
+                let span = (start_of(quarter), start_of(quarter + 1));
+                of_quarter.insert(quarter, store::oldest_between(self.conn, self.group, span.0, span.1).await?);
             }
-            backlog.oldest_reported_at = of_hour.get(&hour).and_then(|oldest| oldest.get(key)).copied();
+            backlog.oldest_reported_at = of_quarter.get(&quarter).and_then(|oldest| oldest.get(key)).copied();
         }
         Ok(())
     }
 
-    /// The promises of all hours that are over, or that are whole before what is due soon ends.
+    /// The promises of all quarters that are over, or that are whole before what is due soon ends.
     async fn promises(&mut self) -> Result<(), Problem> {
-        let (this_hour, last_hour) = self.moment.partly();
+        let (this, last) = self.moment.partly();
         let labels = self.labels();
-        let late = self.between(Part::Late, &labels, (i64::MIN, this_hour)).await?;
-        let soon = self.between(Part::Late, &labels, (this_hour, last_hour)).await?;
+        let late = self.between(Part::Late, &labels, (i64::MIN, this)).await?;
+        let soon = self.between(Part::Late, &labels, (this, last)).await?;
         for (backlog, (late, soon)) in self.groups.values_mut().zip(late.into_iter().zip(soon)) {
             backlog.breached += late;
             backlog.due_within += soon;
         }
         for target in 0..3 {
-            let labels: Vec<_> =
-                self.groups.keys().map(|key| tally::place_of(place(key).as_deref(), target)).collect();
-            let broken = self.between(Part::Breach, &labels, (i64::MIN, this_hour)).await?;
+            let labels: Vec<_> = self.groups.keys().map(|key| tally::place_of(place(key).as_deref(), target)).collect();
+            let broken = self.between(Part::Breach, &labels, (i64::MIN, this)).await?;
             for (backlog, broken) in self.groups.values_mut().zip(broken) {
                 backlog.broken(target, broken);
             }
         }
         let axis = axis(self.group);
-        for (cell, n) in self.ledger.cells(self.conn, (axis, Part::Next), (this_hour, last_hour)).await?.iter() {
-            let (place, before): (Option<String>, i64) =
-                serde_json::from_str(&cell.labels).map_err(Problem::internal)?;
-            let backlog = key(axis, place).and_then(|key| self.groups.get_mut(&key));
-            if let Some(backlog) = backlog.filter(|_| before < this_hour) {
+        for (place, n) in self.ledger.next(self.conn, axis, this, last).await? {
+            if let Some(backlog) = key(axis, place).and_then(|key| self.groups.get_mut(&key)) {
                 backlog.due_within += n;
             }
         }
         Ok(())
     }
 
-    /// The promises of this hour, and of the one in which what is due soon ends.
+    /// The promises of this quarter, and of the one in which what is due soon ends.
     async fn near(&mut self) -> Result<(), Problem> {
-        let (this_hour, last_hour) = self.moment.partly();
+        let (this, last) = self.moment.partly();
         let mut found = BTreeMap::new();
         let just_before = |at: Instant| Instant::from_micros(at.micros() - 1);
-        let this = (start_of(this_hour), just_before(start_of(this_hour + 1)));
-        store::broken_between(self.conn, self.group, this.0, this.1, &mut found).await?;
-        if last_hour != this_hour {
-            store::broken_between(self.conn, self.group, start_of(last_hour), self.moment.until, &mut found).await?;
+        let whole = (start_of(this), just_before(start_of(this + 1)));
+        store::broken_between(self.conn, self.group, whole.0, whole.1, &mut found).await?;
+        if last != this {
+            store::broken_between(self.conn, self.group, start_of(last), self.moment.until, &mut found).await?;
         }
         for (due, keys) in found.values() {
             for key in keys {

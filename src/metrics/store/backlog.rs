@@ -1,4 +1,4 @@
-//! Tickets that are not solved: row by row, or those of a few hours where the tallies tell no more than hours.
+//! Tickets that are not solved: row by row, or those of a few quarters of an hour, which is the least that the tallies tell apart.
 
 use std::collections::BTreeMap;
 
@@ -159,11 +159,7 @@ pub async fn oldest_between(
         tickets::table
             .filter(sql::<Bool>(UNSOLVED).and(tickets::reported_at.ge(from)).and(tickets::reported_at.lt(before)))
             .group_by((sql::<Nullable<Guid>>(id), sql::<Nullable<Text>>(word)))
-            .select((
-                sql::<Nullable<Guid>>(id),
-                sql::<Nullable<Text>>(word),
-                sql::<Moment>("min(tickets.reported_at)"),
-            ))
+            .select((sql::<Nullable<Guid>>(id), sql::<Nullable<Text>>(word), sql::<Moment>("min(tickets.reported_at)")))
             .load(c)
             .await
     })?;

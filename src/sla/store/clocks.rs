@@ -127,13 +127,7 @@ type FactsRow = (
 macro_rules! facts {
     () => {
         tickets::table.inner_join(ticket_clocks::table).select((
-            (
-                tickets::number,
-                tickets::reported_at,
-                tickets::status,
-                tickets::first_replied_at,
-                tickets::assignee_id,
-            ),
+            (tickets::number, tickets::reported_at, tickets::status, tickets::first_replied_at, tickets::assignee_id),
             (tickets::team_id, tickets::priority, tickets::kind, tickets::channel, tickets::tags),
             Stored::as_select(),
         ))

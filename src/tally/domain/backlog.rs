@@ -3,7 +3,7 @@
 //! A change notes the ticket as it was and as it is: one cell of [`Series::Waiting`] each. Folding spreads such a cell along
 //! every [`Axis`] and into each [`Part`]. All of it is linear: what is spread before or after it is added up comes to the same.
 
-use super::{Cell, Series, Sums, hour_of};
+use super::{Cell, Series, Sums};
 use crate::kernel::words::words;
 use crate::kernel::{AnyId, Channel, Instant, Priority, Status, TicketType};
 
@@ -30,17 +30,18 @@ words! {
 }
 
 words! {
-    /// What is counted along an axis. The first label of each is the place on the axis.
+    /// What is counted along an axis. Labels begin with the place on the axis, but for [`Part::Next`].
     pub enum Part {
         /// Tickets by what does not depend on when one asks: a [`Standing`](StandCell).
         Stand = "stand",
-        /// Tickets by the hour of their report.
+        /// Tickets by the quarter of an hour of their report.
         Reported = "reported",
-        /// Tickets by the hour in which the first of their promises is broken, if nothing happens.
+        /// Tickets by the quarter in which the first of their promises is broken, if nothing happens.
         Late = "late",
-        /// Promises by what they are about and the hour in which they are broken, if nothing happens.
+        /// Promises by what they are about and the quarter in which they are broken, if nothing happens.
         Breach = "breach",
-        /// Further promises of one ticket, by the hour in which they are broken and the one in which that before them is.
+        /// Further promises of one ticket, by the quarter in which they are broken, which is the first label, and the one in
+        /// which the promise before them is.
         Next = "next",
     }
 }
@@ -87,8 +88,7 @@ pub struct Waiting {
 
 /// The labels of a cell of [`Part::Stand`]: the place on the axis, status, priority, 1 if somebody has it and 0 if not, and how
 /// the promises stand.
-pub type StandCell =
-    (Option<String>, Status, Priority, u8, Option<Stance>, Option<Stance>, Option<Stance>);
+pub type StandCell = (Option<String>, Status, Priority, u8, Option<Stance>, Option<Stance>, Option<Stance>);
 
 /// A ticket in the labels of a cell.
 type Labels = (
@@ -98,6 +98,17 @@ type Labels = (
     i64,
     [Option<Promise>; 3],
 );
+
+/// The quarter of an hour that an instant is in: quarters since 1970. They stand where other series have hours, and are so
+/// short that few tickets have to do with those two or three that are only partly over.
+pub fn quarter_of(at: Instant) -> i64 {
+    at.seconds().div_euclid(900)
+}
+
+/// The first instant of a quarter since 1970.
+pub fn start_of(quarter: i64) -> Instant {
+    Instant::from_micros(quarter.saturating_mul(900_000_000))
+}
 
 /// The series of `part` along `axis`.
 pub fn series(axis: Axis, part: Part) -> String {
@@ -123,17 +134,17 @@ pub fn place_of(key: Option<&str>, target: usize) -> String {
     json((key, target))
 }
 
+/// What the labels of [`Part::Next`] in this quarter and later ones are not less than.
+pub fn next_from(quarter: i64) -> String {
+    format!("[\"{quarter:010}\"")
+}
+
 impl Waiting {
     /// The cell that says that there is such a ticket.
     pub fn cell(&self) -> Cell {
         let Self { status, priority, kind, channel, team, assignee, policy, tags, reported_at, promises } = self;
-        let labels = (
-            (status, priority, kind, channel),
-            (team, assignee, policy),
-            tags,
-            reported_at.micros(),
-            promises,
-        );
+        let labels =
+            ((status, priority, kind, channel), (team, assignee, policy), tags, reported_at.micros(), promises);
         Cell { series: Series::Waiting.as_str().to_owned(), labels: json(labels), hour: 0 }
     }
 
@@ -166,11 +177,11 @@ impl Waiting {
 
     /// Adds `n` tickets like this to `sums`, along `axes`.
     pub fn spread(&self, n: i64, axes: &[Axis], sums: &mut Sums) {
-        let hour = |us: i64| hour_of(Instant::from_micros(us));
+        let quarter = |us: i64| quarter_of(Instant::from_micros(us));
         let [response, first_reply, service] = self.promises.map(|promise| promise.map(|(stance, _)| stance));
-        let breaches = self.promises.map(|promise| promise.and_then(|(_, at)| at).map(hour));
-        let mut hours: Vec<i64> = breaches.into_iter().flatten().collect();
-        hours.sort_unstable();
+        let breaches = self.promises.map(|promise| promise.and_then(|(_, at)| at).map(quarter));
+        let mut quarters: Vec<i64> = breaches.into_iter().flatten().collect();
+        quarters.sort_unstable();
         for axis in axes {
             for key in self.keys(*axis) {
                 let key = key.as_deref();
@@ -178,17 +189,17 @@ impl Waiting {
                 let assigned = u8::from(self.assignee.is_some());
                 let stand = (key, self.status, self.priority, assigned, response, first_reply, service);
                 add(Part::Stand, json(stand), 0);
-                add(Part::Reported, place(key), hour_of(self.reported_at));
-                if let Some(first) = hours.first() {
+                add(Part::Reported, place(key), quarter_of(self.reported_at));
+                if let Some(first) = quarters.first() {
                     add(Part::Late, place(key), *first);
                 }
-                for (target, hour) in breaches.iter().enumerate() {
-                    if let Some(hour) = hour {
-                        add(Part::Breach, place_of(key, target), *hour);
+                for (target, quarter) in breaches.iter().enumerate() {
+                    if let Some(quarter) = quarter {
+                        add(Part::Breach, place_of(key, target), *quarter);
                     }
                 }
-                for pair in hours.windows(2).filter(|pair| pair[0] < pair[1]) {
-                    add(Part::Next, json((key, pair[0])), pair[1]);
+                for pair in quarters.windows(2).filter(|pair| pair[0] < pair[1]) {
+                    add(Part::Next, json((format!("{:010}", pair[1]), key)), pair[0]);
                 }
             }
         }

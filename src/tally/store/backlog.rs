@@ -11,7 +11,7 @@ use crate::db::schema::{tallies, tally_deltas};
 use crate::db::{Conn, Line, on_each};
 use crate::kernel::sql::Json;
 use crate::kernel::{DeltaId, Problem};
-use crate::tally::domain::backlog::{Axis, Part, Waiting, all_series, place, series};
+use crate::tally::domain::backlog::{Axis, Part, Waiting, all_series, next_from, place, series};
 use crate::tally::domain::{Cell, Sums};
 
 /// How many changes that are not folded are read at once.
@@ -56,7 +56,7 @@ impl Ledger {
         Ok(Self { rest })
     }
 
-    /// All cells of `part` along `axis` for the hours after `after` and before `before`, with what each comes to.
+    /// All cells of `part` along `axis` for the quarters after `after` and before `before`, with what each comes to.
     ///
     /// # Errors
     /// When the database is away.
@@ -81,7 +81,7 @@ impl Ledger {
         Ok(sums)
     }
 
-    /// What the cells of `part` along `axis` with each of `labels` come to, for the hours after `after` and before
+    /// What the cells of `part` along `axis` with each of `labels` come to, for the quarters after `after` and before
     /// `before`.
     ///
     /// # Errors
@@ -111,16 +111,43 @@ impl Ledger {
         Ok(sums)
     }
 
-    /// The hour in which the oldest ticket at a place on `axis` was reported.
+    /// How many further promises are broken in a quarter after `this` and before `last` while the promise before them was
+    /// broken before `this`, by the place of their ticket on `axis`.
     ///
     /// # Errors
     /// When the database is away.
-    pub async fn first_hour(
+    pub async fn next(
         &self,
         conn: &mut Conn,
         axis: Axis,
-        key: Option<&str>,
-    ) -> Result<Option<i64>, Problem> {
+        this: i64,
+        last: i64,
+    ) -> Result<Vec<(Option<String>, i64)>, Problem> {
+        let (series, from, before) = (series(axis, Part::Next), next_from(this + 1), next_from(last));
+        if from >= before {
+            return Ok(Vec::new());
+        }
+        let within = tallies::labels.ge(&from).and(tallies::labels.lt(&before)).and(tallies::hour.lt(this));
+        let query = tallies::table
+            .filter(tallies::series.eq(&series).and(within))
+            .group_by(tallies::labels)
+            .select((tallies::labels, sql::<BigInt>("CAST(sum(n) AS bigint)")));
+        let mut found: Vec<(String, i64)> = on_each!(conn, |c| query.load(c).await)?;
+        let within = |cell: &Cell| from <= cell.labels && cell.labels < before && cell.hour < this;
+        let rest = self.rest.of_series(&series).filter(|(cell, _)| within(cell));
+        found.extend(rest.map(|(cell, n)| (cell.labels.clone(), n)));
+        let place = |(labels, n): (String, i64)| {
+            let (_, place): (String, Option<String>) = serde_json::from_str(&labels).map_err(Problem::internal)?;
+            Ok((place, n))
+        };
+        found.into_iter().map(place).collect()
+    }
+
+    /// The quarter in which the oldest ticket at a place on `axis` was reported.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn first(&self, conn: &mut Conn, axis: Axis, key: Option<&str>) -> Result<Option<i64>, Problem> {
         let (series, labels) = (series(axis, Part::Reported), place(key));
         let mut hours: BTreeMap<i64, i64> = self.rest.hours(&series, &labels).collect();
         // What is not folded can take away from so many of the folded ones, and not from the next.
@@ -136,6 +163,21 @@ impl Ledger {
         }
         Ok(hours.into_iter().find(|(_, n)| *n > 0).map(|(hour, _)| hour))
     }
+}
+
+/// At most `count` cells of further promises along `axis` that are broken before this quarter, with what they come to.
+///
+/// # Errors
+/// When the database is away.
+pub async fn over(conn: &mut Conn, axis: Axis, before: i64, count: i64) -> Result<Vec<(Cell, i64)>, Problem> {
+    let series = series(axis, Part::Next);
+    let query = tallies::table
+        .filter(tallies::series.eq(&series).and(tallies::labels.lt(next_from(before))))
+        .order((tallies::labels, tallies::hour))
+        .limit(count)
+        .select((tallies::labels, tallies::hour, tallies::n));
+    let rows: Vec<(String, i64, i64)> = on_each!(conn, |c| query.load(c).await)?;
+    Ok(rows.into_iter().map(|(labels, hour, n)| (Cell { series: series.clone(), labels, hour }, n)).collect())
 }
 
 /// Forgets all that is folded of these series, and of those of the backlog.

@@ -52,8 +52,6 @@ async fn recount_tickets(tx: &mut Conn) -> Result<usize, Problem> {
             break;
         }
     }
-    for (cell, n) in sums.iter() {
-        tally::store::grow(tx, cell, n).await?;
-    }
+    tally::store::grow_all(tx, &sums).await?;
     Ok(tickets)
 }
