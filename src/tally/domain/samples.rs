@@ -204,7 +204,8 @@ impl Sample {
         }
         for (part, end) in old.into_iter().zip(ends) {
             let here;
-            (here, changes) = changes.split_at(changes.partition_point(|(value, _)| end.is_none_or(|end| *value < end)));
+            (here, changes) =
+                changes.split_at(changes.partition_point(|(value, _)| end.is_none_or(|end| *value < end)));
             if here.is_empty() {
                 self.parts.push(part);
                 continue;
@@ -457,11 +458,15 @@ mod tests {
     }
 
     fn list_of(values: &BTreeMap<i64, i64>) -> Vec<i64> {
-        values.iter().flat_map(|(value, n)| std::iter::repeat_n(*value, usize::try_from(*n).expect("not owed"))).collect()
+        values
+            .iter()
+            .flat_map(|(value, n)| std::iter::repeat_n(*value, usize::try_from(*n).expect("not owed")))
+            .collect()
     }
 
     fn naive(list: &[i64]) -> Option<[i64; 5]> {
-        let nearest = |percent: i64| list[(list.len() * usize::try_from(percent).expect("small")).div_ceil(100).max(1) - 1];
+        let nearest =
+            |percent: i64| list[(list.len() * usize::try_from(percent).expect("small")).div_ceil(100).max(1) - 1];
         (!list.is_empty()).then(|| PERCENTS.map(nearest))
     }
 

@@ -103,7 +103,8 @@ impl Kept {
         for level in Level::ALL.iter().copied() {
             for ((axis, day, key), heap) in sort_into_cells(facts, level, marks) {
                 let place = (axis, level, day, key);
-                let mut cell = self.cells.get(&place).map_or_else(Cell::default, |packed| Cell::unpack(packed).expect("its own"));
+                let mut cell =
+                    self.cells.get(&place).map_or_else(Cell::default, |packed| Cell::unpack(packed).expect("its own"));
                 let plan = cell.plan(heap);
                 let moves = cell.edit(plan, &self.rows, level, &mut marks.last_row).expect("not broken");
                 self.rows.extend(moves.put);
@@ -118,7 +119,7 @@ impl Kept {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(12))]
 
     /// Facts come and go, before and after they are built; whatever is asked comes to what a plain list of them says.
     #[test]
@@ -177,7 +178,9 @@ proptest! {
                     (key, mix.told(&kept.rows).expect("not broken"))
                 });
                 let told: BTreeMap<Key, Figures> = told.filter(|(_, figures)| *figures != Figures::default()).collect();
-                prop_assert_eq!(&told, &plain.iter().map(|(key, heap)| (key.clone(), heap.told())).collect::<BTreeMap<_, _>>());
+                let plain = plain.into_iter().map(|(key, heap)| (key, heap.told()));
+                let plain: BTreeMap<Key, Figures> = plain.filter(|(_, figures)| *figures != Figures::default()).collect();
+                prop_assert_eq!(told, plain);
             }
         }
         // What a cell says by itself is the same.
