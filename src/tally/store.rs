@@ -137,7 +137,7 @@ const GROW_AT_ONCE: usize = 1_000;
 pub async fn grow_all(tx: &mut Conn, sums: &Sums) -> Result<(), Problem> {
     let cells: Vec<(&Cell, i64)> = sums.iter().collect();
     for some in cells.chunks(GROW_AT_ONCE) {
-        let Line::Postgres(pooled) = &mut tx.line else {
+        let Line::Postgres(channel) = &mut tx.line else {
             for (cell, n) in some {
                 grow(tx, cell, *n).await?;
             }
@@ -157,10 +157,10 @@ pub async fn grow_all(tx: &mut Conn, sums: &Sums) -> Result<(), Problem> {
             .do_update()
             .set(tallies::n.eq(tallies::n + excluded(tallies::n)))
             .returning(tallies::all_columns)
-            .get_results(&mut ***pooled)
+            .get_results(&mut channel.backend().conn())
             .await?;
         for (series, labels, hour, _) in now.iter().filter(|(.., n)| *n == 0) {
-            diesel::delete(tallies::table.find((series, labels, *hour))).execute(&mut ***pooled).await?;
+            diesel::delete(tallies::table.find((series, labels, *hour))).execute(&mut channel.backend().conn()).await?;
         }
     }
     Ok(())

@@ -10,6 +10,9 @@ use crate::tickets::store::Sieve;
 
 /// How long after something has happened it is built, in seconds: more than clocks of instances can be apart.
 const LAG_S: i64 = 60;
+/// How far building may be behind, in seconds, and still keep months and years in step: to make those anew of days takes
+/// longer the more there is in them.
+const IN_STEP_S: i64 = 31 * 86_400;
 /// The shortest and the longest time that one transaction builds, in seconds.
 const STRIDES_S: (i64, i64) = (60, 86_400);
 
@@ -62,5 +65,6 @@ async fn build_some(
     for (fact, _) in facts::at_once(tx, &ask).await? {
         rows.add(fact, 1);
     }
-    service::cells::build(tx, rows, marks, to, to == until).await
+    let live = until <= marks.day.plus_s(IN_STEP_S);
+    service::cells::build(tx, rows, marks, to, live).await
 }

@@ -14,7 +14,7 @@ use crate::tally::store::cells as store;
 use crate::tickets::store::Sieve;
 
 /// How many steps are put together of cells at once: so much is in memory.
-const AT_ONCE: usize = 32;
+const AT_ONCE: usize = 8;
 
 /// Which cells an answer is made of.
 #[derive(Debug)]
@@ -186,7 +186,7 @@ fn days(steps: &[(usize, Pieces)]) -> BTreeMap<Level, BTreeMap<i64, Vec<(usize, 
 }
 
 /// The steps of a group of tickets, or of all of them together.
-fn steps_of<'a>(report: &'a mut Report, key: Option<Key>) -> &'a mut Steps {
+fn steps_of(report: &mut Report, key: Option<Key>) -> &mut Steps {
     match key {
         Some(key) => report.groups.entry(key).or_default(),
         None => &mut report.total,

@@ -70,10 +70,7 @@ macro_rules! facts {
     ($conn:expr, $ask:expr, $at:expr, $values:expr, $from:expr) => {{
         let (Window { from, to }, (id, word)) = ($ask.window, columns($ask.group));
         let key = (sql::<Nullable<Guid>>(id), sql::<Nullable<Text>>(word));
-        let axes = (
-            (tickets::priority, tickets::kind, tickets::channel),
-            (tickets::team_id, ticket_clocks::policy_id),
-        );
+        let axes = ((tickets::priority, tickets::kind, tickets::channel), (tickets::team_id, ticket_clocks::policy_id));
         let facts = $from.filter($at.ge(from)).filter($at.lt(to)).select(($at.nullable(), axes, key, $values));
         narrow!(boxed($conn, facts), $ask.sieve)
     }};

@@ -10,9 +10,7 @@ use crate::audit::wire::Named;
 use crate::http::query::query_part;
 use crate::kernel::fault::{self, Faults};
 use crate::kernel::{AnyId, Currency, FieldError, Instant, Money, Priority, Status};
-use crate::metrics::domain::figures::{
-    AGES_S, Backlog, GroupBy, Key, States, Steps, costs, mean_s, rate,
-};
+use crate::metrics::domain::figures::{AGES_S, Backlog, GroupBy, Key, States, Steps, costs, mean_s, rate};
 use crate::metrics::domain::window::{Interval, Window};
 use crate::metrics::service::backlog::ToDo;
 use crate::metrics::service::reports::{Group, Groups};
@@ -360,11 +358,7 @@ impl From<&Figures> for FiguresBody {
                 first_reply: AttainmentBody::of(counts, Target::FirstReply),
                 service: AttainmentBody::of(counts, Target::Service),
             },
-            cost: CostFigures {
-                work_s: counts.work_s,
-                unrated_work_s: counts.unrated_work_s,
-                costs: costs.collect(),
-            },
+            cost: CostFigures { work_s: counts.work_s, unrated_work_s: counts.unrated_work_s, costs: costs.collect() },
         }
     }
 }

@@ -62,7 +62,9 @@ pub fn facts(card: &Card, times: &Times, work: &[Work]) -> Vec<Fact> {
         facts.extend(at.map(|at| Fact { at, keys, what: what(at) }));
     };
     happened(card.started_at, &|at| What::Started(Took::between(reported_at, at, measured.response_business_s)));
-    happened(card.first_replied_at, &|at| What::Replied(Took::between(reported_at, at, measured.first_reply_business_s)));
+    happened(card.first_replied_at, &|at| {
+        What::Replied(Took::between(reported_at, at, measured.first_reply_business_s))
+    });
     happened(measured.last_resolved_at, &|_| {
         What::resolved(
             (card.reopen_count, card.agent_comments),

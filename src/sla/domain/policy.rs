@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::calendar::Calendar;
-use crate::kernel::words::words;
 pub use crate::kernel::Target;
+use crate::kernel::words::words;
 use crate::kernel::{CalendarId, Channel, Instant, PolicyId, Priority, TeamId, TicketType};
 
 words! {

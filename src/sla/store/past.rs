@@ -7,9 +7,7 @@ use diesel_async::RunQueryDsl;
 
 use crate::db::schema::{ticket_clocks, tickets, time_entries};
 use crate::db::{Conn, on_each};
-use crate::kernel::{
-    Channel, Currency, Instant, Money, PolicyId, Priority, Problem, TeamId, TicketType,
-};
+use crate::kernel::{Channel, Currency, Instant, Money, PolicyId, Priority, Problem, TeamId, TicketType};
 use crate::sla::domain::past::{Card, Work};
 
 /// The cards of tickets, by their numbers.
@@ -17,7 +15,8 @@ use crate::sla::domain::past::{Card, Work};
 /// # Errors
 /// When the database is away.
 pub async fn cards(tx: &mut Conn, numbers: Vec<i64>) -> Result<HashMap<i64, Card>, Problem> {
-    type Row = (i64, (Priority, TicketType, Channel, Option<TeamId>), (Instant, Option<Instant>, Option<Instant>, i32, i32));
+    type Row =
+        (i64, (Priority, TicketType, Channel, Option<TeamId>), (Instant, Option<Instant>, Option<Instant>, i32, i32));
     if numbers.is_empty() {
         return Ok(HashMap::new());
     }
@@ -33,8 +32,22 @@ pub async fn cards(tx: &mut Conn, numbers: Vec<i64>) -> Result<HashMap<i64, Card
         ),
     ));
     let rows: Vec<Row> = on_each!(tx, |c| query.load(c).await)?;
-    let card = |(number, (priority, kind, channel, team_id), (created_at, started_at, first_replied_at, reopen_count, agent_comments))| {
-        let card = Card { priority, kind, channel, team_id, created_at, started_at, first_replied_at, reopen_count, agent_comments };
+    let card = |(
+        number,
+        (priority, kind, channel, team_id),
+        (created_at, started_at, first_replied_at, reopen_count, agent_comments),
+    )| {
+        let card = Card {
+            priority,
+            kind,
+            channel,
+            team_id,
+            created_at,
+            started_at,
+            first_replied_at,
+            reopen_count,
+            agent_comments,
+        };
         (number, card)
     };
     Ok(rows.into_iter().map(card).collect())
@@ -72,6 +85,7 @@ pub async fn work(tx: &mut Conn, numbers: Vec<i64>) -> Result<HashMap<i64, Vec<W
 /// When somebody else does the other at the same time, which is made up for by starting again; or when the database is
 /// away.
 pub async fn hold(tx: &mut Conn, number: i64) -> Result<Option<PolicyId>, Problem> {
-    let row = diesel::update(ticket_clocks::table.find(number)).set(ticket_clocks::policy_id.eq(ticket_clocks::policy_id));
+    let row =
+        diesel::update(ticket_clocks::table.find(number)).set(ticket_clocks::policy_id.eq(ticket_clocks::policy_id));
     Ok(on_each!(tx, |c| row.returning(ticket_clocks::policy_id).get_result(c).await)?)
 }

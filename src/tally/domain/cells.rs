@@ -366,7 +366,9 @@ impl Counts {
 
     fn pack(&self, writer: &mut Writer) {
         let Self { created, resolved, reopened, first_contact, met, breached, work_s, unrated_work_s, costs } = self;
-        for n in [created, resolved, reopened, first_contact, work_s, unrated_work_s].into_iter().chain(met).chain(breached) {
+        for n in
+            [created, resolved, reopened, first_contact, work_s, unrated_work_s].into_iter().chain(met).chain(breached)
+        {
             writer.whole(*n);
         }
         writer.natural(costs.len() as u64);
@@ -379,8 +381,11 @@ impl Counts {
 
     fn unpack(reader: &mut Reader<'_>) -> Result<Self, Broken> {
         let mut counts = Self::default();
-        let Self { created, resolved, reopened, first_contact, met, breached, work_s, unrated_work_s, .. } = &mut counts;
-        for n in [created, resolved, reopened, first_contact, work_s, unrated_work_s].into_iter().chain(met).chain(breached) {
+        let Self { created, resolved, reopened, first_contact, met, breached, work_s, unrated_work_s, .. } =
+            &mut counts;
+        for n in
+            [created, resolved, reopened, first_contact, work_s, unrated_work_s].into_iter().chain(met).chain(breached)
+        {
             *n = reader.whole()?;
         }
         for _ in 0..reader.count()? {
@@ -397,12 +402,15 @@ fn durations(what: &What) -> impl Iterator<Item = (usize, i64)> {
     let [one, two] = match what {
         What::Started(took) => [(Measure::Response, *took), (Measure::Response, None)],
         What::Replied(took) => [(Measure::FirstReply, *took), (Measure::FirstReply, None)],
-        What::Resolved { service, resolution, .. } => [(Measure::Service, *service), (Measure::Resolution, *resolution)],
+        What::Resolved { service, resolution, .. } => {
+            [(Measure::Service, *service), (Measure::Resolution, *resolution)]
+        }
         What::Created | What::Met(_) | What::Breached(_) | What::Worked { .. } => [(Measure::Service, None); 2],
     };
-    [one, two].into_iter().filter_map(|(measure, took)| Some((measure as usize * 2, took?))).flat_map(
-        |(place, Took { calendar_s, business_s })| [(place, calendar_s), (place + 1, business_s)],
-    )
+    [one, two]
+        .into_iter()
+        .filter_map(|(measure, took)| Some((measure as usize * 2, took?)))
+        .flat_map(|(place, Took { calendar_s, business_s })| [(place, calendar_s), (place + 1, business_s)])
 }
 
 /// What facts come to, of which percentiles are still to be told.

@@ -24,7 +24,8 @@ pub(super) async fn fold(tx: &mut Conn, facts: Facts) -> Result<(), Problem> {
 }
 
 /// Builds on until `until`: `facts` are all that the rows of tickets tell of what happened from where building has come
-/// to until there. `live` keeps long cells in step with short ones; otherwise [`lengthen`] makes them of those.
+/// to until there. `live` keeps long cells in step with short ones, one fact after the other; otherwise [`lengthen`] makes
+/// them of those, which is faster where much is built.
 ///
 /// # Errors
 /// As those of [`fold`].
@@ -136,7 +137,9 @@ async fn lengthen_one(tx: &mut Conn, level: Level) -> Result<(), Problem> {
         }
         for key in store::keys(tx, axis, shorter, day, next).await? {
             let mut heap = Heap::default();
-            let days: Vec<i64> = std::iter::successors(Some(day), |day| Some(shorter.next(*day))).take_while(|day| *day < next).collect();
+            let days: Vec<i64> = std::iter::successors(Some(day), |day| Some(shorter.next(*day)))
+                .take_while(|day| *day < next)
+                .collect();
             for (_, _, packed) in store::whole(tx, axis, Some(std::slice::from_ref(&key)), shorter, &days).await? {
                 let cell = Cell::unpack(&packed).map_err(Problem::internal)?;
                 let rows: Rows = store::parts(tx, &cell.rows()).await?;
@@ -146,7 +149,8 @@ async fn lengthen_one(tx: &mut Conn, level: Level) -> Result<(), Problem> {
         }
     }
     // Where there is nothing, nothing has to be made.
-    let first = store::first(tx, shorter, next).await?.map_or(Instant::NEVER, |day| start_of(level.floor(start_of(day))));
+    let first =
+        store::first(tx, shorter, next).await?.map_or(Instant::NEVER, |day| start_of(level.floor(start_of(day))));
     marks.set(level, start_of(next).max(first).min(marks.until(shorter)));
     store::keep(tx, &marks).await
 }

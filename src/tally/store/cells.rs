@@ -33,7 +33,8 @@ fn read((day, month, year, last_row): MarksRow) -> Marks {
 /// # Errors
 /// When the database is away.
 pub async fn marks(conn: &mut Conn) -> Result<Marks, Problem> {
-    let row = cell_marks::table.find(ONE).select((cell_marks::day, cell_marks::month, cell_marks::year, cell_marks::parts));
+    let row =
+        cell_marks::table.find(ONE).select((cell_marks::day, cell_marks::month, cell_marks::year, cell_marks::parts));
     Ok(read(on_each!(conn, |c| row.first(c).await)?))
 }
 
@@ -54,7 +55,12 @@ pub async fn hold(tx: &mut Conn) -> Result<Marks, Problem> {
 /// When the database is away.
 pub async fn keep(tx: &mut Conn, marks: &Marks) -> Result<(), Problem> {
     let Marks { day, month, year, last_row } = *marks;
-    let row = (cell_marks::day.eq(day), cell_marks::month.eq(month), cell_marks::year.eq(year), cell_marks::parts.eq(last_row));
+    let row = (
+        cell_marks::day.eq(day),
+        cell_marks::month.eq(month),
+        cell_marks::year.eq(year),
+        cell_marks::parts.eq(last_row),
+    );
     on_each!(tx, |c| diesel::update(cell_marks::table.find(ONE)).set(row).execute(c).await)?;
     Ok(())
 }
@@ -64,7 +70,8 @@ pub async fn keep(tx: &mut Conn, marks: &Marks) -> Result<(), Problem> {
 /// # Errors
 /// When the database is away.
 pub async fn unfolded(conn: &mut Conn) -> Result<Facts, Problem> {
-    let query = tally_deltas::table.filter(tally_deltas::facts.is_not_null()).select(tally_deltas::facts.assume_not_null());
+    let query =
+        tally_deltas::table.filter(tally_deltas::facts.is_not_null()).select(tally_deltas::facts.assume_not_null());
     let rows: Vec<Vec<u8>> = on_each!(conn, |c| query.load(c).await)?;
     merged(rows)
 }
