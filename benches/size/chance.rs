@@ -109,8 +109,8 @@ impl Vocabulary {
     /// The same words for ever.
     pub fn new() -> Self {
         const BEGINS: [&str; 24] = [
-            "b", "d", "f", "g", "h", "k", "l", "m", "n", "p", "r", "s", "t", "v", "st", "br", "tr", "kl", "pr", "sk", "fl", "gr",
-            "sp", "sn",
+            "b", "d", "f", "g", "h", "k", "l", "m", "n", "p", "r", "s", "t", "v", "st", "br", "tr", "kl", "pr", "sk",
+            "fl", "gr", "sp", "sn",
         ];
         const VOWELS: [&str; 13] = ["a", "e", "i", "o", "u", "a", "e", "i", "o", "ø", "å", "ü", "é"];
         const ENDS: [&str; 10] = ["", "n", "r", "l", "s", "t", "m", "k", "nd", "rt"];

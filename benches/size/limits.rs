@@ -83,7 +83,9 @@ fn script<C: Clone + PartialEq>(
             if value == other {
                 return Param::Fixed(value);
             }
-            if let Some((before, behind)) = text(&value).as_deref().and_then(|text| text.split_once(key)).filter(|_| !key.is_empty()) {
+            if let Some((before, behind)) =
+                text(&value).as_deref().and_then(|text| text.split_once(key)).filter(|_| !key.is_empty())
+            {
                 // An answer that was stored names the key too; nobody looks into it.
                 if before.len() + behind.len() < 100 {
                     return Param::Keyed(before.to_owned(), behind.to_owned());
@@ -212,7 +214,9 @@ pub fn capture_sqlite(
 
 /// What diesel shows of SQLite's parameters: `[I64(5), String("a"), Binary([1, 2]), Null]`.
 fn cells(shown: &str) -> Vec<Cell> {
-    let part = regex::Regex::new(r#"(I32|I64|F64)\((-?[0-9.e+-]+)\)|(Null)|Binary\(\[([0-9, ]*)\]\)|String\("((?:[^"\\]|\\.)*)"\)"#);
+    let part = regex::Regex::new(
+        r#"(I32|I64|F64)\((-?[0-9.e+-]+)\)|(Null)|Binary\(\[([0-9, ]*)\]\)|String\("((?:[^"\\]|\\.)*)"\)"#,
+    );
     let part = part.expect("an expression");
     let cell = |found: regex::Captures<'_>| match (found.get(1), found.get(3), found.get(4), found.get(5)) {
         (Some(kind), ..) if kind.as_str() == "F64" => Cell::Real(found[2].parse().expect("a number")),
@@ -254,7 +258,14 @@ fn unescaped(text: &str) -> String {
 }
 
 /// Sends a script as fast as SQLite takes it, from this many threads; gives rounds a second.
-pub fn sqlite_rate(path: &Path, pragmas: &[String], script: &Script<Cell>, size: u64, threads: usize, seconds: u64) -> f64 {
+pub fn sqlite_rate(
+    path: &Path,
+    pragmas: &[String],
+    script: &Script<Cell>,
+    size: u64,
+    threads: usize,
+    seconds: u64,
+) -> f64 {
     let rounds: u64 = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads)
             .map(|nth| scope.spawn(move || sqlite_rounds(path, pragmas, script, size, nth as u64, seconds)))

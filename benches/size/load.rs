@@ -56,7 +56,8 @@ pub struct Wrk {
 impl Wrk {
     /// Fails with a sentence that helps when wrk is missing.
     pub fn new(folder: &Path, token: String) -> Self {
-        let program = find("wrk", &[]).unwrap_or_else(|| fail("wrk is missing: install the package wrk (apt-get install wrk)"));
+        let program =
+            find("wrk", &[]).unwrap_or_else(|| fail("wrk is missing: install the package wrk (apt-get install wrk)"));
         let script = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/size/load.lua"));
         Self { program, script, folder: folder.to_owned(), token, runs: std::cell::Cell::new(0) }
     }

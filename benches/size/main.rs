@@ -218,7 +218,8 @@ impl<'a> Session<'a> {
         let scratch = arguments.dir.join("scratch");
         let _ = std::fs::remove_dir_all(&scratch);
         std::fs::create_dir_all(&scratch).expect("a folder");
-        let cluster = (engine == Engine::Postgres).then(|| Cluster::new(&arguments.dir.join("postgres"), runtime.clone()));
+        let cluster =
+            (engine == Engine::Postgres).then(|| Cluster::new(&arguments.dir.join("postgres"), runtime.clone()));
         Self { arguments, engine, size, runtime, scratch, cluster }
     }
 
@@ -376,7 +377,17 @@ impl<'a> Session<'a> {
         let name = self.measured();
         let settings = self.settings(&name);
         let mut token = settings.command();
-        token.args(["token", "--role", "agent", "--email", "bench@example.org", "--name", "Bench", "--ttl-s", "2592000"]);
+        token.args([
+            "token",
+            "--role",
+            "agent",
+            "--email",
+            "bench@example.org",
+            "--name",
+            "Bench",
+            "--ttl-s",
+            "2592000",
+        ]);
         let token = output(&mut token).trim().to_owned();
         let client = Client::new(self.runtime.clone(), token.clone());
         let wrk = Wrk::new(&self.scratch, token);
@@ -643,7 +654,13 @@ impl Bench<'_> {
         let file = self.prepare_creates();
         self.compare(
             results,
-            ("create", "durable create, 64 connections", "(c) the same statements, a transaction for each, one thread", 3.0, 5.0),
+            (
+                "create",
+                "durable create, 64 connections",
+                "(c) the same statements, a transaction for each, one thread",
+                3.0,
+                5.0,
+            ),
             scripts["create"].texts(),
             || self.wrk.run(&server.url(), &file, MOST, seconds).rate(),
             || limits::sqlite_rate(&path, &pragmas, &scripts["create"], size, 1, seconds),
@@ -710,7 +727,13 @@ impl Bench<'_> {
         let (ours, theirs): (Vec<f64>, Vec<f64>) = (0..rounds).map(|_| (ours(), theirs())).unzip();
         let (ours, theirs) = (median(ours), median(theirs));
         let ratio = ours / theirs;
-        let verdict = if ratio >= stretch { "met, stretch too" } else if ratio >= must { "met" } else { "NOT met" };
+        let verdict = if ratio >= stretch {
+            "met, stretch too"
+        } else if ratio >= must {
+            "met"
+        } else {
+            "NOT met"
+        };
         println!(
             "{} {:>4}: {title}: {ours:.0}/s against {theirs:.0}/s of {limit}: {ratio:.2}, must {must}, stretch {stretch}: {verdict} ({:.0} s)",
             results.engine,
@@ -732,4 +755,3 @@ impl Bench<'_> {
         });
     }
 }
-

@@ -50,15 +50,8 @@ impl Cluster {
             let id = |flag: &str| output(Command::new("id").args([flag, "postgres"])).trim().parse().expect("a number");
             (id("-u"), id("-g"))
         });
-        let cluster = Self {
-            bin,
-            home: home.to_owned(),
-            owner,
-            port: free_port(),
-            mode: Mode::Durable,
-            running: None,
-            runtime,
-        };
+        let cluster =
+            Self { bin, home: home.to_owned(), owner, port: free_port(), mode: Mode::Durable, running: None, runtime };
         if !cluster.data().join("PG_VERSION").exists() {
             cluster.make();
         }
@@ -110,10 +103,16 @@ impl Cluster {
         let mut command = self.command("postgres");
         command.arg("-D").arg(self.data()).args(["-p", &self.port.to_string()]);
         if mode == Mode::Filling {
-            for setting in
-                ["fsync=off", "synchronous_commit=off", "full_page_writes=off", "wal_level=minimal", "max_wal_senders=0",
-                 "maintenance_work_mem=1GB", "autovacuum=off", "max_parallel_maintenance_workers=1"]
-            {
+            for setting in [
+                "fsync=off",
+                "synchronous_commit=off",
+                "full_page_writes=off",
+                "wal_level=minimal",
+                "max_wal_senders=0",
+                "maintenance_work_mem=1GB",
+                "autovacuum=off",
+                "max_parallel_maintenance_workers=1",
+            ] {
                 command.args(["-c", setting]);
             }
         }
@@ -178,7 +177,9 @@ impl Cluster {
     }
 
     pub fn version(&self) -> String {
-        output(Command::new(self.bin.join("postgres")).arg("--version")).trim().replace("postgres (PostgreSQL)", "PostgreSQL")
+        output(Command::new(self.bin.join("postgres")).arg("--version"))
+            .trim()
+            .replace("postgres (PostgreSQL)", "PostgreSQL")
     }
 
     /// Where filling this database goes.

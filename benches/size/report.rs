@@ -272,9 +272,9 @@ fn by_request<'a>(of: &[&'a Results], connections: usize) -> Vec<(&'a str, bool,
         }
     }
     let row = |(id, title, charted): (&str, &'a str, bool)| {
-        let found = of.iter().filter_map(|r| {
-            Some((r.size, r.measures.iter().find(|m| m.id == id && m.connections == connections)?))
-        });
+        let found = of
+            .iter()
+            .filter_map(|r| Some((r.size, r.measures.iter().find(|m| m.id == id && m.connections == connections)?)));
         (title, charted, found.collect())
     };
     order.into_iter().map(row).collect()
@@ -312,7 +312,9 @@ fn growth(engine: &str, of: &[&Results]) -> String {
 }
 
 fn seeding(all: &[Results]) -> String {
-    let mut text = String::from("\n## Seeding\n\n| engine | tickets | tickets/s | rows | indexes | derived | on disk |\n|---|---:|---:|---:|---:|---:|---:|\n");
+    let mut text = String::from(
+        "\n## Seeding\n\n| engine | tickets | tickets/s | rows | indexes | derived | on disk |\n|---|---:|---:|---:|---:|---:|---:|\n",
+    );
     for r in all {
         let Seeding { tickets_per_s, rows_s, indexes_s, derive_s, bytes } = &r.seeding;
         let gib = *bytes as f64 / (1u64 << 30) as f64;
@@ -328,7 +330,9 @@ fn seeding(all: &[Results]) -> String {
 }
 
 fn processes(all: &[Results]) -> String {
-    let mut text = String::from("\n## The server's process\n\n| engine | tickets | resident after 64 connections | at most | ready after |\n|---|---:|---:|---:|---:|\n");
+    let mut text = String::from(
+        "\n## The server's process\n\n| engine | tickets | resident after 64 connections | at most | ready after |\n|---|---:|---:|---:|---:|\n",
+    );
     for (r, p) in all.iter().filter_map(|r| Some((r, r.process.as_ref()?))) {
         let mib = |kib: u64| kib as f64 / 1024.0;
         writeln!(
@@ -352,7 +356,9 @@ fn rates(all: &[Results]) -> String {
         let mut columns: Vec<usize> = r.measures.iter().map(|m| m.connections).collect();
         columns.sort_unstable();
         columns.dedup();
-        columns.iter().for_each(|n| write!(text, " {n} connection{} |", if *n == 1 { "" } else { "s" }).expect("memory"));
+        columns
+            .iter()
+            .for_each(|n| write!(text, " {n} connection{} |", if *n == 1 { "" } else { "s" }).expect("memory"));
         text += "\n|---|";
         text += &"---:|".repeat(columns.len());
         text.push('\n');
@@ -379,7 +385,8 @@ fn rates(all: &[Results]) -> String {
 
 /// Median cost of the main requests against size, both on logarithmic axes.
 fn chart(file: &Path, engine: &str, of: &[&Results]) {
-    let lines: Vec<_> = by_request(of, 1).into_iter().filter(|(_, charted, sizes)| *charted && !sizes.is_empty()).collect();
+    let lines: Vec<_> =
+        by_request(of, 1).into_iter().filter(|(_, charted, sizes)| *charted && !sizes.is_empty()).collect();
     let costs = || lines.iter().flat_map(|(.., sizes)| sizes.values().map(|m| m.p50_us / 1e3));
     let (low, high) = (costs().fold(f64::MAX, f64::min), costs().fold(0.0, f64::max));
     let sizes = || of.iter().map(|r| r.size as f64);

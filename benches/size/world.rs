@@ -105,20 +105,56 @@ pub const LARGE: [Table; 5] = [
     Table {
         name: "tickets",
         columns: &[
-            "number", "id", "subject", "description", "status", "priority", "type", "channel", "team_id", "assignee_id",
-            "requester_id", "created_by_id", "external_id", "tags", "custom_fields", "created_at", "updated_at",
-            "reported_at", "started_at", "first_replied_at", "resolved_at", "closed_at", "reopen_count",
-            "agent_comments", "version",
+            "number",
+            "id",
+            "subject",
+            "description",
+            "status",
+            "priority",
+            "type",
+            "channel",
+            "team_id",
+            "assignee_id",
+            "requester_id",
+            "created_by_id",
+            "external_id",
+            "tags",
+            "custom_fields",
+            "created_at",
+            "updated_at",
+            "reported_at",
+            "started_at",
+            "first_replied_at",
+            "resolved_at",
+            "closed_at",
+            "reopen_count",
+            "agent_comments",
+            "version",
         ],
     },
     Table { name: "ticket_tags", columns: &["tag", "ticket_number"] },
     Table {
         name: "ticket_clocks",
         columns: &[
-            "ticket_number", "policy_id", "timeline", "clocks", "due_at", "breach_at", "last_resolved_at",
-            "response_business_s", "first_reply_business_s", "service_s", "service_business_s", "resolution_s",
-            "resolution_business_s", "response_breach_at", "response_met_at", "first_reply_breach_at",
-            "first_reply_met_at", "service_breach_at", "service_met_at",
+            "ticket_number",
+            "policy_id",
+            "timeline",
+            "clocks",
+            "due_at",
+            "breach_at",
+            "last_resolved_at",
+            "response_business_s",
+            "first_reply_business_s",
+            "service_s",
+            "service_business_s",
+            "resolution_s",
+            "resolution_business_s",
+            "response_breach_at",
+            "response_met_at",
+            "first_reply_breach_at",
+            "first_reply_met_at",
+            "service_breach_at",
+            "service_met_at",
         ],
     },
     Table {
@@ -315,7 +351,8 @@ impl World {
         } else {
             json!({})
         };
-        let reported_us = if rng.likely(0.03) { created_us - rng.between(60, 3_600) as i64 * 1_000_000 } else { created_us };
+        let reported_us =
+            if rng.likely(0.03) { created_us - rng.between(60, 3_600) as i64 * 1_000_000 } else { created_us };
         let at = Instant::from_micros;
         let initial = Ticket {
             id: self.ticket_id(nth),
@@ -633,9 +670,11 @@ impl World {
             let name = Value::Text(format!("Team {nth:02}"));
             [id.0.into(), name, "".into(), since.clone(), since.clone(), Value::Int(1)]
         });
-        let members = self.agents.iter().enumerate().flat_map(|(nth, id)| {
-            [self.teams[nth / (AGENTS / TEAMS)].0.into(), id.0.into(), since.clone()]
-        });
+        let members = self
+            .agents
+            .iter()
+            .enumerate()
+            .flat_map(|(nth, id)| [self.teams[nth / (AGENTS / TEAMS)].0.into(), id.0.into(), since.clone()]);
         let json = |value: serde_json::Value| Value::Json(value.to_string());
         let (calendar, definition) = (self.book.default_calendar.expect("one").0, json!(self.calendar));
         let mut policies = Vec::new();
@@ -659,22 +698,25 @@ impl World {
                 table(
                     "principals",
                     &[
-                        "id", "kind", "name", "email", "role", "scopes", "secret_hash", "active", "created_at", "updated_at",
+                        "id",
+                        "kind",
+                        "name",
+                        "email",
+                        "role",
+                        "scopes",
+                        "secret_hash",
+                        "active",
+                        "created_at",
+                        "updated_at",
                         "version",
                     ],
                 ),
                 principals,
             ),
-            (
-                table("teams", &["id", "name", "description", "created_at", "updated_at", "version"]),
-                teams.collect(),
-            ),
+            (table("teams", &["id", "name", "description", "created_at", "updated_at", "version"]), teams.collect()),
             (table("team_members", &["team_id", "principal_id", "created_at"]), members.collect()),
             (
-                table(
-                    "calendars",
-                    &["id", "name", "is_default", "definition", "created_at", "updated_at", "version"],
-                ),
+                table("calendars", &["id", "name", "is_default", "definition", "created_at", "updated_at", "version"]),
                 vec![
                     calendar.into(),
                     "Office hours".into(),
@@ -741,8 +783,7 @@ fn book(calendar: &Definition, teams: &[TeamId], [calendar_id, policy_id]: [Uuid
         ],
     };
     let (first, second) = (policy_id, Uuid::from_u128(policy_id.as_u128() + 1));
-    let policy =
-        |id, definition| Policy { of: VersionOf { id: PolicyId(id), version: 1 }, definition };
+    let policy = |id, definition| Policy { of: VersionOf { id: PolicyId(id), version: 1 }, definition };
     let mut book = Book {
         policies: vec![policy(first, pressing), policy(second, usual)],
         calendars: BTreeMap::from([(calendar_id, 1)]),

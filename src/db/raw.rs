@@ -4,11 +4,11 @@
 use std::marker::PhantomData;
 
 use diesel::backend::Backend;
+use diesel::expression::TypedExpressionType;
 use diesel::expression::{AppearsOnTable, SelectableExpression, ValidGrouping, is_aggregate};
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::serialize::ToSql;
-use diesel::expression::TypedExpressionType;
 use diesel::sql_types::{BigInt, HasSqlType, Integer, Text};
 
 use crate::kernel::Instant;

@@ -34,8 +34,7 @@ pub async fn add(tx: &mut Conn, id: DeltaId, sums: &Sums, facts: &Facts) -> Resu
         return Ok(());
     }
     let facts = (!facts.is_empty()).then(|| facts.pack());
-    let row =
-        (tally_deltas::id.eq(id), tally_deltas::deltas.eq(Json(sums.to_json())), tally_deltas::facts.eq(facts));
+    let row = (tally_deltas::id.eq(id), tally_deltas::deltas.eq(Json(sums.to_json())), tally_deltas::facts.eq(facts));
     post!(tx, 1, |c| diesel::insert_into(tally_deltas::table).values(row).execute(c).await)
 }
 

@@ -8,9 +8,7 @@ use diesel_async::RunQueryDsl;
 use crate::db::schema::{principals, sla_policies, teams, ticket_clocks, tickets, time_entries};
 use crate::db::{Conn, boxed, on_each};
 use crate::kernel::sql::Guid;
-use crate::kernel::{
-    AnyId, Channel, Currency, Instant, Money, PolicyId, Priority, Problem, TeamId, TicketType,
-};
+use crate::kernel::{AnyId, Channel, Currency, Instant, Money, PolicyId, Priority, Problem, TeamId, TicketType};
 use crate::metrics::domain::figures::{GroupBy, Key};
 use crate::metrics::domain::window::Window;
 use crate::sla::domain::policy::Target;

@@ -6,8 +6,8 @@ use diesel::prelude::*;
 use diesel::sql_types::Bool;
 use diesel_async::RunQueryDsl;
 
-use crate::db::schema::{ticket_clocks, tickets};
 use crate::db::raw::raw;
+use crate::db::schema::{ticket_clocks, tickets};
 use crate::db::{Conn, on_each, post};
 use crate::kernel::sql::Json;
 use crate::kernel::{Channel, Instant, PolicyId, PrincipalId, Priority, Problem, Status, TeamId, TicketType};
@@ -186,11 +186,7 @@ pub async fn created_between(
     most: i64,
 ) -> Result<(Vec<(Facts, Times)>, Option<CreatedKey>), Problem> {
     let keys: Vec<CreatedKey> = on_each!(conn, |c| {
-        let behind = raw::<Bool>("(created_at, number) > (")
-            .bind(after.0)
-            .sql(", ")
-            .bind(after.1)
-            .sql(")");
+        let behind = raw::<Bool>("(created_at, number) > (").bind(after.0).sql(", ").bind(after.1).sql(")");
         tickets::table
             .filter(tickets::created_at.lt(to))
             .filter(behind)

@@ -14,10 +14,10 @@ use diesel_async::RunQueryDsl;
 
 use super::{ASSIGNEES, CREATORS, Joined, REQUESTERS, Sieve, Stored, TicketRow, clocks, narrow, with_names};
 use crate::audit::domain::Visibility;
+use crate::db::raw::raw;
 use crate::db::schema::{
     comments, principals, search_backlog, teams, ticket_clocks, ticket_search, ticket_words, tickets,
 };
-use crate::db::raw::raw;
 use crate::db::{Conn, Line, boxed, on_each};
 use crate::kernel::sql::Lexemes;
 use crate::kernel::{Instant, Problem, TicketId};
