@@ -1,14 +1,13 @@
 -- Lists begin with what is asked for and go on in the order of the list, so that a page is a short range however many
--- tickets there are. Most ask for a status, too, and there are few: without one, a list is merged from a range of each.
-DROP INDEX tickets_by_updated;
-DROP INDEX tickets_by_priority;
+-- tickets there are. Most ask for a status, too, and there are few of them: without one, a list is merged from a range of
+-- each.
 DROP INDEX tickets_by_team;
 DROP INDEX tickets_by_assignee;
 DROP INDEX tickets_by_type;
 DROP INDEX tickets_by_channel;
-CREATE INDEX tickets_by_updated ON tickets (status, updated_at, number);
-CREATE INDEX tickets_by_rank ON tickets (status, priority_rank, number);
-CREATE INDEX tickets_by_priority ON tickets (priority, status, created_at, number);
+CREATE INDEX tickets_by_status_updated ON tickets (status, updated_at, number);
+CREATE INDEX tickets_by_status_priority ON tickets (status, priority_rank, number);
+CREATE INDEX tickets_by_priority_created ON tickets (priority, status, created_at, number);
 CREATE INDEX tickets_by_team ON tickets (team_id, status, created_at, number);
 CREATE INDEX tickets_by_assignee ON tickets (assignee_id, status, created_at, number);
 CREATE INDEX tickets_by_type ON tickets (type, status, created_at, number);

@@ -100,12 +100,12 @@ pub fn along(sieve: &Sieve, order: Order) -> Way {
     let mut way = match order {
         Order::Created => ways(sieve).into_iter().min_by(|a, b| a.share.total_cmp(&b.share)).unwrap_or(all),
         Order::Due => Way { lead: Lead::Due, ..all },
-        Order::Updated => by_status(sieve, &[Traits::default()]),
+        Order::Updated => by_any_status(sieve, &[Traits::default()]),
         Order::Priority => match &sieve.priority {
-            None => by_status(sieve, &[Traits::default()]),
+            None => by_any_status(sieve, &[Traits::default()]),
             Some(any) => {
                 let ranks = any.iter().map(|priority| Traits { priority: Some(*priority), ..Traits::default() });
-                let mut way = by_status(sieve, &ranks.collect::<Vec<_>>());
+                let mut way = by_any_status(sieve, &ranks.collect::<Vec<_>>());
                 way.rest.priority = None;
                 way
             }
@@ -131,7 +131,7 @@ pub fn shortcuts(sieve: &Sieve, order: Order) -> Vec<(Lead, Order)> {
         leads.push((Lead::Tickets(vec![Traits::default()]), Order::Created));
     }
     if order != Order::Updated && (sieve.updated_after.is_some() || sieve.updated_before.is_some()) {
-        leads.push((by_status(sieve, &[Traits::default()]).lead, Order::Updated));
+        leads.push((by_any_status(sieve, &[Traits::default()]).lead, Order::Updated));
     }
     leads
 }
@@ -210,6 +210,14 @@ fn by_status(sieve: &Sieve, traits: &[Traits]) -> Way {
         lead: Lead::Tickets(traits.iter().flat_map(each).collect()),
         rest: Sieve { status: None, ..sieve.clone() },
         share: statuses.iter().map(share).sum(),
+    }
+}
+
+/// A way by each of these traits, and by status where one is asked for: where an index without it leads there as well.
+fn by_any_status(sieve: &Sieve, traits: &[Traits]) -> Way {
+    match sieve.status {
+        Some(_) => by_status(sieve, traits),
+        None => Way { lead: Lead::Tickets(traits.to_vec()), rest: sieve.clone(), share: 1.0 },
     }
 }
 

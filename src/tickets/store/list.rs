@@ -3,7 +3,7 @@
 //! The numbers of its tickets are found first, by ranges of indexes that are read in the order of the list and merged, and
 //! no further than the page; what an index does not tell is checked of each ticket that is met. The rows follow for the
 //! page alone. Where that could mean to meet many tickets in vain, [`find`] first looks whether one of the filters leaves
-//! only [`FEW`]: those are then sorted.
+//! only a [`few`]: those are then sorted.
 
 use diesel::backend::Backend;
 use diesel::expression::{AppearsOnTable, ValidGrouping, is_aggregate};
@@ -16,15 +16,21 @@ use diesel_async::RunQueryDsl;
 
 use super::leads::{Lead, Order, Traits, Way, along, shortcuts};
 use super::{ASSIGNEES, CREATORS, Joined, REQUESTERS, Sieve, Stored, TicketRow, breached_after, key, narrow, search};
-use crate::db::raw::raw;
 use crate::db::schema::{principals, teams, ticket_clocks, ticket_tags, tickets};
+use crate::db::raw::raw;
 use crate::db::{Conn, boxed, on_each};
 use crate::kernel::{Instant, Problem};
 use crate::sla::store::clocks;
 use crate::tickets::wire::{ListOptions, SlaFilter, Sort};
 
 /// So many tickets are sorted rather than looked for along the order of the list.
-const FEW: usize = 1_000;
+fn few(order: Order) -> usize {
+    match order {
+        // It is gone along by one of the filters.
+        Order::Created => 1_000,
+        Order::Updated | Order::Priority | Order::Due => 4_000,
+    }
+}
 
 diesel::alias! {
     const TICKETS: Alias<TicketsPath> = tickets as path;
@@ -175,6 +181,32 @@ struct Course {
     after: Option<(i64, i64)>,
 }
 
+/// A part of what is still to come on a course.
+#[derive(Clone, Copy)]
+enum Place {
+    Anywhere,
+    /// Behind a value and a number.
+    Behind((i64, i64)),
+    /// At this value, behind the number.
+    Tied((i64, i64)),
+    /// Behind all that have this value.
+    Beyond(i64),
+}
+
+impl Course {
+    /// What is still to come, in parts. Many tickets have the same priority, and nothing due: SQLite would go through all of
+    /// them for a pair of value and number.
+    fn places(self, lead: &Lead) -> Vec<Place> {
+        match (self.after, self.order, lead) {
+            (None, ..) => vec![Place::Anywhere],
+            (Some(after), Order::Priority | Order::Due, Lead::Tickets(_) | Lead::Due) => {
+                vec![Place::Tied(after), Place::Beyond(after.0)]
+            }
+            (Some(after), ..) => vec![Place::Behind(after)],
+        }
+    }
+}
+
 /// The ranges of a lead on a course. Of each ticket that is met, `$rest` is checked; `$sieve` has the bounds of the order.
 macro_rules! ranges {
     ($c:ident, $lead:expr, $course:expr, $sieve:expr, $rest:expr) => {{
@@ -186,130 +218,148 @@ macro_rules! ranges {
             Order::Due => "due_at",
         };
         let mut ranges = Vec::new();
-        macro_rules! behind {
-            ($number:literal) => {
-                course.after.map(|(value, number)| {
+        for place in course.places($lead) {
+            // From where on, as a condition. The value is bound as what it is.
+            macro_rules! from {
+                ($number:literal) => {{
                     let relation = if course.descending { "<" } else { ">" };
-                    let behind = raw::<Bool>(format!("(path.{column}, path.{}) {relation} (", $number));
-                    Condition("", match course.order {
-                        Order::Priority => {
-                            let rank = i32::try_from(value).unwrap_or(0);
-                            Box::new(behind.bind(rank).sql(", ").bind(number).sql(")")) as Part<_>
-                        }
-                        Order::Created | Order::Updated | Order::Due => {
-                            let at = Instant::from_micros(value);
-                            Box::new(behind.bind(at).sql(", ").bind(number).sql(")"))
-                        }
-                    }, "")
-                })
-            };
-        }
-        macro_rules! select {
-            ($path:ident, $number:literal) => {{
-                let columns = format!("path.{} AS number, path.{column} AS value", $number);
-                boxed($c, $path.select(raw::<(BigInt, BigInt)>(columns)))
-            }};
-        }
-        macro_rules! between {
-            ($query:ident, $path:ident, $column:expr, $after:ident, $before:ident) => {{
-                if let Some(at) = sieve.$after {
-                    $query = $query.filter($path.field($column).gt(at));
-                }
-                if let Some(at) = sieve.$before {
-                    $query = $query.filter($path.field($column).lt(at));
-                }
-            }};
-        }
-        macro_rules! range {
-            ($query:ident, $number:literal, $comes:expr) => {{
-                let comes: Comes = $comes;
-                let (mut behind, short) = (behind!($number), matches!(comes, Comes::Anyhow));
-                // What is short is not to be found by its place in the order: that says nothing where many have the same.
-                if let Some(behind) = behind.take_if(|_| !short) {
-                    $query = $query.filter(behind);
-                }
-                if !rest.is_open() || behind.is_some() {
-                    let met = raw::<Bool>(concat!("tickets.number = path.", $number));
-                    let met = tickets::table.left_join(ticket_clocks::table).filter(met).select(raw::<Integer>("1"));
-                    let mut met = narrow!(boxed($c, met), rest);
-                    if let Some(behind) = behind {
-                        met = met.filter(behind);
-                    }
-                    // Its own limits keep it from being made a join, for which there would be other ways.
-                    $query = $query.filter(Condition("EXISTS (", Box::new(met), " LIMIT 1 OFFSET 0)"));
-                }
-                ranges.push(Range { query: Box::new($query), comes });
-            }};
-        }
-        match $lead {
-            Lead::Tickets(each) => {
-                for traits in each {
-                    let mut query = select!(TICKETS, "number");
-                    // Taken apart whole, so that none is forgotten.
-                    let Traits { status, priority, kind, channel, team, assignee, requester, external_id } = traits;
-                    let mut comes = if external_id.is_some() { Comes::Anyhow } else { Comes::InOrder };
-                    macro_rules! has {
-                        ($value:expr, $of:expr) => {
-                            if let Some(value) = $value {
-                                query = query.filter(TICKETS.field($of).eq(value.clone()));
-                            }
-                        };
-                        ($value:expr, $of:expr, $name:literal) => {
-                            match $value {
-                                Some(Some(id)) => query = query.filter(TICKETS.field($of).eq(*id)),
-                                Some(None) => {
-                                    query = query.filter(TICKETS.field($of).is_null());
-                                    comes = Comes::BehindNull($name);
-                                }
-                                None => {}
+                    macro_rules! condition {
+                        ($value:expr, $type:ty) => {
+                            match place {
+                                Place::Anywhere => None,
+                                Place::Behind((value, number)) => Some(Box::new(
+                                    raw::<Bool>(format!("(path.{column}, path.{}) {relation} (", $number))
+                                        .bind($value(value))
+                                        .sql(", ")
+                                        .bind(number)
+                                        .sql(")"),
+                                ) as Part<_>),
+                                Place::Tied((value, number)) => Some(Box::new(
+                                    raw::<Bool>(format!("path.{column} = "))
+                                        .bind($value(value))
+                                        .sql(format!(" AND path.{} {relation} ", $number))
+                                        .bind(number),
+                                ) as Part<_>),
+                                Place::Beyond(value) => Some(Box::new(
+                                    raw::<Bool>(format!("path.{column} {relation} ")).bind($value(value)),
+                                ) as Part<_>),
                             }
                         };
                     }
-                    has!(status, tickets::status);
-                    has!(kind, tickets::kind);
-                    has!(channel, tickets::channel);
-                    has!(team, tickets::team_id, "path.team_id");
-                    has!(assignee, tickets::assignee_id, "path.assignee_id");
-                    has!(requester, tickets::requester_id, "path.requester_id");
-                    has!(external_id, tickets::external_id);
                     match course.order {
-                        Order::Priority => has!(priority.map(|it| i32::from(it.rank())), tickets::priority_rank),
-                        _ => has!(priority, tickets::priority),
+                        Order::Priority => condition!(|rank| i32::try_from(rank).unwrap_or(0), Integer),
+                        Order::Created | Order::Updated | Order::Due => condition!(Instant::from_micros, Moment),
                     }
-                    match course.order {
-                        Order::Created => between!(query, TICKETS, tickets::created_at, created_after, created_before),
-                        Order::Updated => between!(query, TICKETS, tickets::updated_at, updated_after, updated_before),
-                        Order::Priority | Order::Due => {}
-                    }
-                    range!(query, "number", comes);
-                }
+                    .map(|part| Condition("", part, ""))
+                }};
             }
-            Lead::Tagged(tags) => {
-                for tag in tags {
-                    let mut query = select!(TAGS, "ticket_number").filter(TAGS.field(ticket_tags::tag).eq(tag.clone()));
-                    between!(query, TAGS, ticket_tags::created_at, created_after, created_before);
+            macro_rules! select {
+                ($path:ident, $number:literal) => {{
+                    let columns = format!("path.{} AS number, path.{column} AS value", $number);
+                    boxed($c, $path.select(raw::<(BigInt, BigInt)>(columns)))
+                }};
+            }
+            macro_rules! between {
+                ($query:ident, $path:ident, $column:expr, $after:ident, $before:ident) => {{
+                    if let Some(at) = sieve.$after {
+                        $query = $query.filter($path.field($column).gt(at));
+                    }
+                    if let Some(at) = sieve.$before {
+                        $query = $query.filter($path.field($column).lt(at));
+                    }
+                }};
+            }
+            macro_rules! range {
+                ($query:ident, $number:literal, $comes:expr) => {{
+                    let comes: Comes = $comes;
+                    let (mut behind, short) = (from!($number), matches!(comes, Comes::Anyhow));
+                    // What is short is not to be found by its place in the order: that says nothing where many have the same.
+                    if let Some(behind) = behind.take_if(|_| !short) {
+                        $query = $query.filter(behind);
+                    }
+                    if !rest.is_open() || behind.is_some() {
+                        let met = raw::<Bool>(concat!("tickets.number = path.", $number));
+                        let met = tickets::table.left_join(ticket_clocks::table).filter(met).select(raw::<Integer>("1"));
+                        let mut met = narrow!(boxed($c, met), rest);
+                        if let Some(behind) = behind {
+                            met = met.filter(behind);
+                        }
+                        // Its own limits keep it from being made a join, for which there would be other ways.
+                        $query = $query.filter(Condition("EXISTS (", Box::new(met), " LIMIT 1 OFFSET 0)"));
+                    }
+                    ranges.push(Range { query: Box::new($query), comes });
+                }};
+            }
+            match $lead {
+                Lead::Tickets(each) => {
+                    for traits in each {
+                        let mut query = select!(TICKETS, "number");
+                        // Taken apart whole, so that none is forgotten.
+                        let Traits { status, priority, kind, channel, team, assignee, requester, external_id } = traits;
+                        let mut comes = if external_id.is_some() { Comes::Anyhow } else { Comes::InOrder };
+                        macro_rules! has {
+                            ($value:expr, $of:expr) => {
+                                if let Some(value) = $value {
+                                    query = query.filter(TICKETS.field($of).eq(value.clone()));
+                                }
+                            };
+                            ($value:expr, $of:expr, $name:literal) => {
+                                match $value {
+                                    Some(Some(id)) => query = query.filter(TICKETS.field($of).eq(*id)),
+                                    Some(None) => {
+                                        query = query.filter(TICKETS.field($of).is_null());
+                                        comes = Comes::BehindNull($name);
+                                    }
+                                    None => {}
+                                }
+                            };
+                        }
+                        has!(status, tickets::status);
+                        has!(kind, tickets::kind);
+                        has!(channel, tickets::channel);
+                        has!(team, tickets::team_id, "path.team_id");
+                        has!(assignee, tickets::assignee_id, "path.assignee_id");
+                        has!(requester, tickets::requester_id, "path.requester_id");
+                        has!(external_id, tickets::external_id);
+                        match course.order {
+                            Order::Priority => has!(priority.map(|it| i32::from(it.rank())), tickets::priority_rank),
+                            _ => has!(priority, tickets::priority),
+                        }
+                        match course.order {
+                            Order::Created => between!(query, TICKETS, tickets::created_at, created_after, created_before),
+                            Order::Updated => between!(query, TICKETS, tickets::updated_at, updated_after, updated_before),
+                            Order::Priority | Order::Due => {}
+                        }
+                        range!(query, "number", comes);
+                    }
+                }
+                Lead::Tagged(tags) => {
+                    for tag in tags {
+                        let mut query = select!(TAGS, "ticket_number").filter(TAGS.field(ticket_tags::tag).eq(tag.clone()));
+                        between!(query, TAGS, ticket_tags::created_at, created_after, created_before);
+                        range!(query, "ticket_number", Comes::InOrder);
+                    }
+                }
+                Lead::Breached => {
+                    let breached = CLOCKS.field(ticket_clocks::breach_at).le(sieve.now);
+                    let mut query = select!(CLOCKS, "ticket_number").filter(breached);
+                    between!(query, CLOCKS, ticket_clocks::created_at, created_after, created_before);
                     range!(query, "ticket_number", Comes::InOrder);
                 }
-            }
-            Lead::Breached => {
-                let breached = CLOCKS.field(ticket_clocks::breach_at).le(sieve.now);
-                let mut query = select!(CLOCKS, "ticket_number").filter(breached);
-                between!(query, CLOCKS, ticket_clocks::created_at, created_after, created_before);
-                range!(query, "ticket_number", Comes::InOrder);
-            }
-            Lead::Due => {
-                let mut query = select!(CLOCKS, "ticket_number");
-                range!(query, "ticket_number", Comes::InOrder);
-            }
-            Lead::Few(numbers) if course.order == Order::Due => {
-                let among = Condition("path.ticket_number", Box::new(AnyOf::new(numbers)), "");
-                let mut query = select!(CLOCKS, "ticket_number").filter(among);
-                range!(query, "ticket_number", Comes::Anyhow);
-            }
-            Lead::Few(numbers) => {
-                let among = Condition("path.number", Box::new(AnyOf::new(numbers)), "");
-                let mut query = select!(TICKETS, "number").filter(among);
-                range!(query, "number", Comes::Anyhow);
+                Lead::Due => {
+                    let mut query = select!(CLOCKS, "ticket_number");
+                    range!(query, "ticket_number", Comes::InOrder);
+                }
+                Lead::Few(numbers) if course.order == Order::Due => {
+                    let among = Condition("path.ticket_number", Box::new(AnyOf::new(numbers)), "");
+                    let mut query = select!(CLOCKS, "ticket_number").filter(among);
+                    range!(query, "ticket_number", Comes::Anyhow);
+                }
+                Lead::Few(numbers) => {
+                    let among = Condition("path.number", Box::new(AnyOf::new(numbers)), "");
+                    let mut query = select!(TICKETS, "number").filter(among);
+                    range!(query, "number", Comes::Anyhow);
+                }
             }
         }
         ranges
@@ -353,29 +403,30 @@ async fn find(conn: &mut Conn, sieve: &Sieve, order: Order) -> Result<Way, Probl
     if along.rest.is_open() {
         return Ok(along);
     }
-    let mut few = match sieve.sla {
-        Some(sla) if !matches!(along.lead, Lead::Breached) => in_time(conn, sla, sieve.now).await?,
+    let most = few(order);
+    let mut found = match sieve.sla {
+        Some(sla) if !matches!(along.lead, Lead::Breached) => in_time(conn, sla, sieve.now, most).await?,
         _ => None,
     };
     for (lead, order) in shortcuts(sieve, order) {
-        if few.is_some() || matches!(lead, Lead::Breached) {
+        if found.is_some() || matches!(lead, Lead::Breached) {
             continue;
         }
         let numbers: Vec<i64> = on_each!(conn, |c| {
             let course = Course { order, descending: true, after: None };
             let ranges = ranges!(c, &lead, course, sieve, &Sieve::open(sieve.now));
-            Merged { ranges, descending: true, limit: FEW + 1 }.load(c).await
+            Merged { ranges, descending: true, limit: most + 1 }.load(c).await
         })?;
-        few = (numbers.len() <= FEW).then_some(numbers);
+        found = (numbers.len() <= most).then_some(numbers);
     }
-    Ok(match few {
+    Ok(match found {
         Some(numbers) => Way::among(numbers, sieve),
         None => along,
     })
 }
 
 /// The tickets that an SLA filter lets through, if they are few.
-async fn in_time(conn: &mut Conn, sla: SlaFilter, now: Instant) -> Result<Option<Vec<i64>>, Problem> {
+async fn in_time(conn: &mut Conn, sla: SlaFilter, now: Instant, most: usize) -> Result<Option<Vec<i64>>, Problem> {
     let numbers: Vec<i64> = on_each!(conn, |c| {
         let mut ranges = Vec::new();
         macro_rules! range {
@@ -398,9 +449,9 @@ async fn in_time(conn: &mut Conn, sla: SlaFilter, now: Instant) -> Result<Option
                 range!(service_breach_at, Some(now), until);
             }
         }
-        Merged { ranges, descending: false, limit: FEW + 1 }.load(c).await
+        Merged { ranges, descending: false, limit: most + 1 }.load(c).await
     })?;
-    Ok((numbers.len() <= FEW).then_some(numbers))
+    Ok((numbers.len() <= most).then_some(numbers))
 }
 
 /// How many rows to ask for to have `wanted`: one of a few sizes, so that there are few statements.
