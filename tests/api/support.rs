@@ -612,7 +612,15 @@ impl Store {
             };
         }
         // SQLite's rowid is an index that it does not list.
-        for rowid in ["tickets(number", "ticket_clocks(ticket_number", "configuration(id"] {
+        let rowids = [
+            "tickets(number",
+            "ticket_clocks(ticket_number",
+            "configuration(id",
+            "cell_marks(id",
+            "cell_parts(id",
+            "fact_log(slice",
+        ];
+        for rowid in rowids {
             shape.indexes.insert(rowid.into());
         }
         shape
