@@ -708,13 +708,13 @@ on_both! {
             }
         };
         let keeper = async |number: u64| {
-            let chance = Mutex::new(Chance(seed() ^ number));
+            let mut chance = Chance(seed() ^ number);
             for _ in 0..25 {
                 desk.clock.pass_s(37);
                 // It may lose against the other one too often: then it goes on the next time.
                 drop(tally::service::fold(&desk.db, 5).await);
                 drop(metrics::service::cells::build(&desk.db, desk.clock.now(), 10).await);
-                tokio::time::sleep(std::time::Duration::from_millis(chance.lock().unwrap().below(20) as u64)).await;
+                tokio::time::sleep(std::time::Duration::from_millis(chance.below(20) as u64)).await;
             }
         };
         tokio::join!(writer(1), writer(2), writer(3), keeper(4), keeper(5));

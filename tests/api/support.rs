@@ -612,9 +612,16 @@ impl Store {
             };
         }
         // SQLite's rowid is an index that it does not list.
-        for rowid in
-            ["tickets(number", "ticket_clocks(ticket_number", "configuration(id", "search_backlog(until_number"]
-        {
+        let rowids = [
+            "tickets(number",
+            "ticket_clocks(ticket_number",
+            "configuration(id",
+            "search_backlog(until_number",
+            "cell_marks(id",
+            "cell_parts(id",
+            "fact_log(slice",
+        ];
+        for rowid in rowids {
             shape.indexes.insert(rowid.into());
         }
         shape

@@ -224,7 +224,7 @@ macro_rules! ranges {
                 ($number:literal) => {{
                     let relation = if course.descending { "<" } else { ">" };
                     macro_rules! condition {
-                        ($value:expr, $type:ty) => {
+                        ($value:expr) => {
                             match place {
                                 Place::Anywhere => None,
                                 Place::Behind((value, number)) => Some(Box::new(
@@ -247,8 +247,8 @@ macro_rules! ranges {
                         };
                     }
                     match course.order {
-                        Order::Priority => condition!(|rank| i32::try_from(rank).unwrap_or(0), Integer),
-                        Order::Created | Order::Updated | Order::Due => condition!(Instant::from_micros, Moment),
+                        Order::Priority => condition!(|rank| i32::try_from(rank).unwrap_or(0)),
+                        Order::Created | Order::Updated | Order::Due => condition!(Instant::from_micros),
                     }
                     .map(|part| Condition("", part, ""))
                 }};
