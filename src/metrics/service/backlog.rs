@@ -1,5 +1,6 @@
 //! What there is to do. Without filters it is told from the tallies, at a cost that does not grow with the tickets.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::reports::{Group, Groups, arrange};
@@ -169,11 +170,14 @@ impl Along<'_> {
         for (key, backlog) in self.groups.iter_mut() {
             let first = self.ledger.first(self.conn, axis(self.group), place(key).as_deref()).await?;
             let Some(quarter) = first else { continue };
-            if !of_quarter.contains_key(&quarter) {
-                let span = (start_of(quarter), start_of(quarter + 1));
-                of_quarter.insert(quarter, store::oldest_between(self.conn, self.group, span.0, span.1).await?);
-            }
-            backlog.oldest_reported_at = of_quarter.get(&quarter).and_then(|oldest| oldest.get(key)).copied();
+            let oldest = match of_quarter.entry(quarter) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(free) => {
+                    let span = (start_of(quarter), start_of(quarter + 1));
+                    free.insert(store::oldest_between(self.conn, self.group, span.0, span.1).await?)
+                }
+            };
+            backlog.oldest_reported_at = oldest.get(key).copied();
         }
         Ok(())
     }
