@@ -16,8 +16,8 @@ use diesel_async::RunQueryDsl;
 
 use super::leads::{Lead, Order, Traits, Way, along, shortcuts};
 use super::{ASSIGNEES, CREATORS, Joined, REQUESTERS, Sieve, Stored, TicketRow, breached_after, key, narrow, search};
-use crate::db::schema::{principals, teams, ticket_clocks, ticket_tags, tickets};
 use crate::db::raw::raw;
+use crate::db::schema::{principals, teams, ticket_clocks, ticket_tags, tickets};
 use crate::db::{Conn, boxed, on_each};
 use crate::kernel::{Instant, Problem};
 use crate::sla::store::clocks;
