@@ -71,9 +71,9 @@ impl Zipf {
         let (mut places, mut sum) = (Vec::with_capacity(1 << 16), 0.0);
         for rank in 0..n {
             sum += 1.0 / (rank + 1) as f64 / all;
-            while places.len() < ((sum * 65536.0) as usize).max(places.len() + 1).min(1 << 16) {
-                places.push(rank as u16);
-            }
+            // Each has one place at least.
+            let until = ((sum * 65536.0) as usize).clamp(places.len() + 1, 1 << 16);
+            places.resize(until, rank as u16);
         }
         places.resize(1 << 16, 0);
         Self(places)
@@ -109,8 +109,8 @@ impl Vocabulary {
     /// The same words for ever.
     pub fn new() -> Self {
         const BEGINS: [&str; 24] = [
-            "b", "d", "f", "g", "h", "k", "l", "m", "n", "p", "r", "s", "t", "v", "st", "br", "tr", "kl", "pr", "sk", "fl", "gr",
-            "sp", "sn",
+            "b", "d", "f", "g", "h", "k", "l", "m", "n", "p", "r", "s", "t", "v", "st", "br", "tr", "kl", "pr", "sk",
+            "fl", "gr", "sp", "sn",
         ];
         const VOWELS: [&str; 13] = ["a", "e", "i", "o", "u", "a", "e", "i", "o", "ø", "å", "ü", "é"];
         const ENDS: [&str; 10] = ["", "n", "r", "l", "s", "t", "m", "k", "nd", "rt"];

@@ -12,7 +12,7 @@ use rusqlite::types::Value as Cell;
 use super::chance::Rng;
 use super::load::{Client, Line};
 use super::postgres::Cluster;
-use super::procs::{Server, Settings, fail, output};
+use super::procs::{Server, Settings, all_output, fail};
 
 /// The environment variable that names the file for what a server sends to SQLite.
 pub const RECORD: &str = "SIZE_RECORD";
@@ -83,7 +83,9 @@ fn script<C: Clone + PartialEq>(
             if value == other {
                 return Param::Fixed(value);
             }
-            if let Some((before, behind)) = text(&value).as_deref().and_then(|text| text.split_once(key)).filter(|_| !key.is_empty()) {
+            if let Some((before, behind)) =
+                text(&value).as_deref().and_then(|text| text.split_once(key)).filter(|_| !key.is_empty())
+            {
                 // An answer that was stored names the key too; nobody looks into it.
                 if before.len() + behind.len() < 100 {
                     return Param::Keyed(before.to_owned(), behind.to_owned());
@@ -212,7 +214,9 @@ pub fn capture_sqlite(
 
 /// What diesel shows of SQLite's parameters: `[I64(5), String("a"), Binary([1, 2]), Null]`.
 fn cells(shown: &str) -> Vec<Cell> {
-    let part = regex::Regex::new(r#"(I32|I64|F64)\((-?[0-9.e+-]+)\)|(Null)|Binary\(\[([0-9, ]*)\]\)|String\("((?:[^"\\]|\\.)*)"\)"#);
+    let part = regex::Regex::new(
+        r#"(I32|I64|F64)\((-?[0-9.e+-]+)\)|(Null)|Binary\(\[([0-9, ]*)\]\)|String\("((?:[^"\\]|\\.)*)"\)"#,
+    );
     let part = part.expect("an expression");
     let cell = |found: regex::Captures<'_>| match (found.get(1), found.get(3), found.get(4), found.get(5)) {
         (Some(kind), ..) if kind.as_str() == "F64" => Cell::Real(found[2].parse().expect("a number")),
@@ -254,7 +258,14 @@ fn unescaped(text: &str) -> String {
 }
 
 /// Sends a script as fast as SQLite takes it, from this many threads; gives rounds a second.
-pub fn sqlite_rate(path: &Path, pragmas: &[String], script: &Script<Cell>, size: u64, threads: usize, seconds: u64) -> f64 {
+pub fn sqlite_rate(
+    path: &Path,
+    pragmas: &[String],
+    script: &Script<Cell>,
+    size: u64,
+    threads: usize,
+    seconds: u64,
+) -> f64 {
     let rounds: u64 = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads)
             .map(|nth| scope.spawn(move || sqlite_rounds(path, pragmas, script, size, nth as u64, seconds)))
@@ -383,6 +394,9 @@ fn parameters(detail: &str) -> Vec<Option<String>> {
     part.captures_iter(detail).map(value).collect()
 }
 
+/// How long pgbench warms up, in seconds.
+const PGBENCH_WARM_S: u64 = 3;
+
 /// A script as pgbench takes it, and the values of its variables.
 fn pgbench_script(script: &Script<Option<String>>, size: u64) -> (String, Vec<String>) {
     let mut text = format!("\\set any random(1, {size})\n\\set salt random(1, 9000000000000000000)\n");
@@ -430,16 +444,21 @@ pub fn postgres_rate(
     let file = folder.join(format!("{name}.pgbench"));
     std::fs::write(&file, text).expect("the script is written");
     let mut command = cluster.pgbench(database);
-    command.args(["-M", "prepared", "-n", "-c", &clients.to_string(), "-j", "1", "-T", &seconds.to_string()]);
+    // The first seconds are those of new connections, which read the catalogue and plan: the product has had its own.
+    let all = seconds + PGBENCH_WARM_S;
+    command.args(["-M", "prepared", "-n", "-c", &clients.to_string(), "-j", "1", "-T", &all.to_string(), "-P", "1"]);
     command.arg("-f").arg(&file);
     for value in values {
         command.arg("-D").arg(value);
     }
-    let said = output(&mut command);
-    let rate = said.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
-    let rate: f64 = rate.unwrap_or_else(|| fail(&format!("pgbench said: {said}")));
-    if rate <= 0.0 {
-        fail(&format!("pgbench did nothing: {said}"));
+    let said = all_output(&mut command);
+    // `progress: 2.0 s, 1234.5 tps, lat …`
+    let each =
+        said.lines().filter_map(|line| line.strip_prefix("progress: ")?.split(", ").nth(1)?.strip_suffix(" tps"));
+    let rates: Vec<f64> = each.skip(PGBENCH_WARM_S as usize).filter_map(|rate| rate.parse().ok()).collect();
+    let rate = rates.iter().sum::<f64>() / rates.len() as f64;
+    if !rate.is_normal() {
+        fail(&format!("pgbench said: {said}"));
     }
     rate
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::procs::{fail, find, output};
+use super::procs::{fail, find, output, wait_until_idle};
 
 /// A request that may be picked.
 #[derive(Debug, Clone)]
@@ -56,7 +56,8 @@ pub struct Wrk {
 impl Wrk {
     /// Fails with a sentence that helps when wrk is missing.
     pub fn new(folder: &Path, token: String) -> Self {
-        let program = find("wrk", &[]).unwrap_or_else(|| fail("wrk is missing: install the package wrk (apt-get install wrk)"));
+        let program =
+            find("wrk", &[]).unwrap_or_else(|| fail("wrk is missing: install the package wrk (apt-get install wrk)"));
         let script = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/size/load.lua"));
         Self { program, script, folder: folder.to_owned(), token, runs: std::cell::Cell::new(0) }
     }
@@ -97,6 +98,8 @@ impl Wrk {
                 file.display()
             ));
         }
+        let port = url.rsplit(':').next().and_then(|port| port.parse().ok());
+        port.into_iter().for_each(wait_until_idle);
         run
     }
 }

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::SinkExt;
-use skranke::kernel::Instant as Moment;
 use tokio::runtime::Runtime;
 use tokio_postgres::{Client, CopyInSink, NoTls};
 
@@ -50,15 +49,8 @@ impl Cluster {
             let id = |flag: &str| output(Command::new("id").args([flag, "postgres"])).trim().parse().expect("a number");
             (id("-u"), id("-g"))
         });
-        let cluster = Self {
-            bin,
-            home: home.to_owned(),
-            owner,
-            port: free_port(),
-            mode: Mode::Durable,
-            running: None,
-            runtime,
-        };
+        let cluster =
+            Self { bin, home: home.to_owned(), owner, port: free_port(), mode: Mode::Durable, running: None, runtime };
         if !cluster.data().join("PG_VERSION").exists() {
             cluster.make();
         }
@@ -110,10 +102,16 @@ impl Cluster {
         let mut command = self.command("postgres");
         command.arg("-D").arg(self.data()).args(["-p", &self.port.to_string()]);
         if mode == Mode::Filling {
-            for setting in
-                ["fsync=off", "synchronous_commit=off", "full_page_writes=off", "wal_level=minimal", "max_wal_senders=0",
-                 "maintenance_work_mem=1GB", "autovacuum=off", "max_parallel_maintenance_workers=1"]
-            {
+            for setting in [
+                "fsync=off",
+                "synchronous_commit=off",
+                "full_page_writes=off",
+                "wal_level=minimal",
+                "max_wal_senders=0",
+                "maintenance_work_mem=1GB",
+                "autovacuum=off",
+                "max_parallel_maintenance_workers=1",
+            ] {
                 command.args(["-c", setting]);
             }
         }
@@ -178,7 +176,9 @@ impl Cluster {
     }
 
     pub fn version(&self) -> String {
-        output(Command::new(self.bin.join("postgres")).arg("--version")).trim().replace("postgres (PostgreSQL)", "PostgreSQL")
+        output(Command::new(self.bin.join("postgres")).arg("--version"))
+            .trim()
+            .replace("postgres (PostgreSQL)", "PostgreSQL")
     }
 
     /// Where filling this database goes.
@@ -256,10 +256,18 @@ impl Filler {
         self.runtime.block_on(self.clients[0].batch_execute(sql)).unwrap_or_else(|e| fail(&format!("{sql}: {e:?}")));
     }
 
+    async fn end(mut stream: Stream, table: &Table) {
+        stream.send(Cursor::new(TRAILER.to_vec())).await.unwrap_or_else(|e| fail(&format!("{}: {e:?}", table.name)));
+        stream.as_mut().finish().await.unwrap_or_else(|e| fail(&format!("{}: {e:?}", table.name)));
+    }
+
     async fn copy(client: &Client, table: &Table) -> Stream {
         let columns: Vec<String> = table.columns.iter().map(|column| format!("\"{column}\"")).collect();
-        let sql = format!("COPY {} ({}) FROM STDIN", table.name, columns.join(", "));
-        Box::pin(client.copy_in(&sql).await.unwrap_or_else(|e| fail(&format!("{sql}: {e:?}"))))
+        let sql = format!("COPY {} ({}) FROM STDIN (FORMAT binary)", table.name, columns.join(", "));
+        let mut stream: Stream =
+            Box::pin(client.copy_in(&sql).await.unwrap_or_else(|e| fail(&format!("{sql}: {e:?}"))));
+        stream.send(Cursor::new(HEADER.to_vec())).await.unwrap_or_else(|e| fail(&format!("{sql}: {e:?}")));
+        stream
     }
 }
 
@@ -275,7 +283,7 @@ impl Sink for Filler {
             let mut stream = Self::copy(&self.clients[0], &table).await;
             let sent = stream.send(Cursor::new(lines(&table, rows))).await;
             sent.unwrap_or_else(|e| fail(&format!("{}: {e:?}", table.name)));
-            stream.as_mut().finish().await.unwrap_or_else(|e| fail(&format!("{}: {e:?}", table.name)));
+            Self::end(stream, &table).await;
         });
     }
 
@@ -309,9 +317,8 @@ impl Sink for Filler {
     }
 
     fn finish(&mut self) {
-        for (mut stream, table) in std::mem::take(&mut self.streams).into_iter().zip(&LARGE) {
-            let done = self.runtime.block_on(stream.as_mut().finish());
-            done.unwrap_or_else(|e| fail(&format!("{}: {e:?}", table.name)));
+        for (stream, table) in std::mem::take(&mut self.streams).into_iter().zip(&LARGE) {
+            self.runtime.block_on(Self::end(stream, table));
         }
         self.batch("SELECT setval(pg_get_serial_sequence('tickets', 'number'), (SELECT max(number) FROM tickets))");
     }
@@ -326,35 +333,38 @@ impl Sink for Filler {
     }
 }
 
-/// Rows as COPY's text format has them.
+/// Rows as COPY's binary format has them.
 fn lines(table: &Table, rows: &[Value]) -> Vec<u8> {
-    use std::io::Write;
-    let mut text = Vec::with_capacity(rows.len() * 24);
+    /// 2000-01-01, from which PostgreSQL counts.
+    const ZERO_US: i64 = 946_684_800_000_000;
+    let width = (table.columns.len() as i16).to_be_bytes();
+    let mut bytes = Vec::with_capacity(rows.len() * 24);
     for row in rows.chunks(table.columns.len()) {
-        for (nth, value) in row.iter().enumerate() {
-            if nth > 0 {
-                text.push(b'\t');
-            }
+        bytes.extend_from_slice(&width);
+        for value in row {
+            let mut field = |parts: &[&[u8]]| {
+                let length: usize = parts.iter().map(|part| part.len()).sum();
+                bytes.extend_from_slice(&(length as i32).to_be_bytes());
+                parts.iter().for_each(|part| bytes.extend_from_slice(part));
+            };
             match value {
-                Value::Null => text.extend_from_slice(b"\\N"),
-                Value::Bool(is) => text.push(if *is { b't' } else { b'f' }),
-                Value::Int(n) => write!(text, "{n}").expect("memory"),
-                Value::Time(us) => write!(text, "{}", Moment::from_micros(*us)).expect("memory"),
-                Value::Uuid(id) => write!(text, "{}", id.as_hyphenated()).expect("memory"),
-                Value::Text(words) | Value::Json(words) => {
-                    for byte in words.bytes() {
-                        match byte {
-                            b'\\' => text.extend_from_slice(b"\\\\"),
-                            b'\t' => text.extend_from_slice(b"\\t"),
-                            b'\n' => text.extend_from_slice(b"\\n"),
-                            b'\r' => text.extend_from_slice(b"\\r"),
-                            other => text.push(other),
-                        }
-                    }
-                }
+                Value::Null => bytes.extend_from_slice(&(-1_i32).to_be_bytes()),
+                Value::Bool(is) => field(&[&[u8::from(*is)]]),
+                Value::Int(n) => field(&[&n.to_be_bytes()]),
+                Value::Small(n) => field(&[&n.to_be_bytes()]),
+                Value::Time(us) => field(&[&(us - ZERO_US).to_be_bytes()]),
+                Value::Uuid(id) => field(&[id.as_bytes()]),
+                Value::Word(word) => field(&[word.as_bytes()]),
+                Value::Text(text) => field(&[text.as_bytes()]),
+                // The version of the format goes before it.
+                Value::Json(text) => field(&[&[1], text.as_bytes()]),
             }
         }
-        text.push(b'\n');
     }
-    text
+    bytes
 }
+
+/// What stands before all rows: the signature, no flags, no extension.
+const HEADER: [u8; 19] = *b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+/// What stands behind them.
+const TRAILER: [u8; 2] = (-1_i16).to_be_bytes();

@@ -198,6 +198,7 @@ pub fn write(folder: &Path) {
     text += &seeding(&all);
     text += &processes(&all);
     text += &rates(&all);
+    std::fs::create_dir_all(folder).expect("a folder");
     std::fs::write(folder.join("README.md"), text).expect("the report is written");
     println!("{}", folder.join("README.md").display());
 }
@@ -208,23 +209,22 @@ fn name(engine: &str) -> &str {
 
 fn machines(all: &[Results]) -> String {
     let mut text = String::from("\n## Machine\n\n");
-    let mut seen: Vec<&Machine> = Vec::new();
-    for results in all {
-        if !seen.contains(&&results.machine) {
-            seen.push(&results.machine);
+    let mut lines: Vec<String> = Vec::new();
+    for Machine { cpu, cores, ram_gib, disk, kernel, versions, postgres } in all.iter().map(|r| &r.machine) {
+        lines.push(format!("{cpu}, {cores} cores, {ram_gib:.1} GiB RAM, disk {disk}, {kernel}"));
+        lines.extend(versions.iter().cloned());
+        let told = |name: &str| !name.starts_with("log") && !name.contains("socket") && !name.contains("listen");
+        let settings = postgres.iter().filter(|(name, _)| told(name));
+        let settings: Vec<String> = settings.map(|(name, value)| format!("`{name} = {value}`")).collect();
+        if !settings.is_empty() {
+            lines.push(format!("PostgreSQL's settings: {}", settings.join(", ")));
         }
     }
-    for machine in seen {
-        let Machine { cpu, cores, ram_gib, disk, kernel, versions, postgres } = machine;
-        writeln!(text, "- {cpu}, {cores} cores, {ram_gib:.1} GiB RAM, disk {disk}, {kernel}").expect("memory");
-        writeln!(text, "- {}", versions.join(", ")).expect("memory");
-        if !postgres.is_empty() {
-            let settings: Vec<String> = postgres
-                .iter()
-                .filter(|(name, _)| !name.starts_with("log") && !name.contains("socket") && !name.contains("listen"))
-                .map(|(name, value)| format!("`{name} = {value}`"))
-                .collect();
-            writeln!(text, "- PostgreSQL's settings: {}", settings.join(", ")).expect("memory");
+    let mut told: Vec<&String> = Vec::new();
+    for line in &lines {
+        if !told.contains(&line) {
+            writeln!(text, "- {line}").expect("memory");
+            told.push(line);
         }
     }
     text += "\n| engine | tickets | date | command |\n|---|---:|---|---|\n";
@@ -272,9 +272,9 @@ fn by_request<'a>(of: &[&'a Results], connections: usize) -> Vec<(&'a str, bool,
         }
     }
     let row = |(id, title, charted): (&str, &'a str, bool)| {
-        let found = of.iter().filter_map(|r| {
-            Some((r.size, r.measures.iter().find(|m| m.id == id && m.connections == connections)?))
-        });
+        let found = of
+            .iter()
+            .filter_map(|r| Some((r.size, r.measures.iter().find(|m| m.id == id && m.connections == connections)?)));
         (title, charted, found.collect())
     };
     order.into_iter().map(row).collect()
@@ -312,7 +312,9 @@ fn growth(engine: &str, of: &[&Results]) -> String {
 }
 
 fn seeding(all: &[Results]) -> String {
-    let mut text = String::from("\n## Seeding\n\n| engine | tickets | tickets/s | rows | indexes | derived | on disk |\n|---|---:|---:|---:|---:|---:|---:|\n");
+    let mut text = String::from(
+        "\n## Seeding\n\n| engine | tickets | tickets/s | rows | indexes | derived | on disk |\n|---|---:|---:|---:|---:|---:|---:|\n",
+    );
     for r in all {
         let Seeding { tickets_per_s, rows_s, indexes_s, derive_s, bytes } = &r.seeding;
         let gib = *bytes as f64 / (1u64 << 30) as f64;
@@ -328,7 +330,9 @@ fn seeding(all: &[Results]) -> String {
 }
 
 fn processes(all: &[Results]) -> String {
-    let mut text = String::from("\n## The server's process\n\n| engine | tickets | resident after 64 connections | at most | ready after |\n|---|---:|---:|---:|---:|\n");
+    let mut text = String::from(
+        "\n## The server's process\n\n| engine | tickets | resident after 64 connections | at most | ready after |\n|---|---:|---:|---:|---:|\n",
+    );
     for (r, p) in all.iter().filter_map(|r| Some((r, r.process.as_ref()?))) {
         let mib = |kib: u64| kib as f64 / 1024.0;
         writeln!(
@@ -352,7 +356,9 @@ fn rates(all: &[Results]) -> String {
         let mut columns: Vec<usize> = r.measures.iter().map(|m| m.connections).collect();
         columns.sort_unstable();
         columns.dedup();
-        columns.iter().for_each(|n| write!(text, " {n} connection{} |", if *n == 1 { "" } else { "s" }).expect("memory"));
+        columns
+            .iter()
+            .for_each(|n| write!(text, " {n} connection{} |", if *n == 1 { "" } else { "s" }).expect("memory"));
         text += "\n|---|";
         text += &"---:|".repeat(columns.len());
         text.push('\n');
@@ -379,7 +385,8 @@ fn rates(all: &[Results]) -> String {
 
 /// Median cost of the main requests against size, both on logarithmic axes.
 fn chart(file: &Path, engine: &str, of: &[&Results]) {
-    let lines: Vec<_> = by_request(of, 1).into_iter().filter(|(_, charted, sizes)| *charted && !sizes.is_empty()).collect();
+    let lines: Vec<_> =
+        by_request(of, 1).into_iter().filter(|(_, charted, sizes)| *charted && !sizes.is_empty()).collect();
     let costs = || lines.iter().flat_map(|(.., sizes)| sizes.values().map(|m| m.p50_us / 1e3));
     let (low, high) = (costs().fold(f64::MAX, f64::min), costs().fold(0.0, f64::max));
     let sizes = || of.iter().map(|r| r.size as f64);

@@ -36,10 +36,10 @@ fn list(query: &str) -> Vec<Line> {
 pub fn pages(world: &World) -> Vec<(&'static str, &'static str, Line)> {
     let one = |query: String| list(&query).remove(0);
     vec![
-        ("page", "page of 50, no filter", one(String::new())),
-        ("page-status", "page of 50, `status`", one("status=open".into())),
-        ("page-team", "page of 50, `team_id`", one(format!("team_id={}", world.teams[2]))),
-        ("page-tag", "page of 50, `tag`", one(format!("tag={}", tag(4)))),
+        ("page", "page of 50, no filter, 16 connections", one(String::new())),
+        ("page-status", "page of 50, `status`, 16 connections", one("status=open".into())),
+        ("page-team", "page of 50, `team_id`, 16 connections", one(format!("team_id={}", world.teams[2]))),
+        ("page-tag", "page of 50, `tag`, 16 connections", one(format!("tag={}", tag(4)))),
     ]
 }
 
@@ -100,12 +100,7 @@ pub fn all(world: &World, client: &Client, url: &str) -> Vec<Scenario> {
     lists.extend(some(20, &|n| format!("status=open&team_id={}", team(n))));
     lists.extend(some(50, &|n| format!("assignee_id={}&status=open", agent(n))));
     lists.extend(list(""));
-    let mixed = vec![
-        (70.0, by_id(world)),
-        (15.0, lists),
-        (10.0, comments.clone()),
-        (5.0, creates.clone()),
-    ];
+    let mixed = vec![(70.0, by_id(world)), (15.0, lists), (10.0, comments.clone()), (5.0, creates.clone())];
     let phrase = format!("q=%22{}%20{}%22", terms::PHRASE.0, terms::PHRASE.1);
 
     let mut all = Vec::new();
@@ -115,12 +110,22 @@ pub fn all(world: &World, client: &Client, url: &str) -> Vec<Scenario> {
     add("ticket", "ticket by id", by_id(world), true);
     add("list", "first page of 50", list(""), true);
     add("list-1000", "page 1,000 by cursor", vec![deep_page(client, url)], true);
-    add("list-status", "`status`", some(6, &|n| {
-        let all = ["new", "open", "waiting_requester", "waiting_third_party", "resolved", "closed"];
-        format!("status={}", all[n])
-    }), true);
+    add(
+        "list-status",
+        "`status`",
+        some(6, &|n| {
+            let all = ["new", "open", "waiting_requester", "waiting_third_party", "resolved", "closed"];
+            format!("status={}", all[n])
+        }),
+        true,
+    );
     add("list-statuses", "`status`, three values", list("status=new,open,waiting_requester"), false);
-    add("list-priority", "`priority`", some(4, &|n| format!("priority={}", ["low", "normal", "high", "urgent"][n])), false);
+    add(
+        "list-priority",
+        "`priority`",
+        some(4, &|n| format!("priority={}", ["low", "normal", "high", "urgent"][n])),
+        false,
+    );
     add("list-type", "`type`", list("type=question"), false);
     add("list-channel", "`channel`", list("channel=phone"), false);
     add("list-team", "`team_id`", some(TEAMS, &|n| format!("team_id={}", team(n))), false);
@@ -140,20 +145,55 @@ pub fn all(world: &World, client: &Client, url: &str) -> Vec<Scenario> {
     add("sort-priority", "`sort=-priority`", list("sort=-priority"), false);
     add("sort-due", "`sort=due_at`", list("sort=due_at"), false);
     add("pair-status-team", "`status` + `team_id`", some(20, &|n| format!("status=open&team_id={}", team(n))), true);
-    add("pair-status-assignee", "`status` + `assignee_id`", some(100, &|n| format!("status=open&assignee_id={}", agent(n))), false);
+    add(
+        "pair-status-assignee",
+        "`status` + `assignee_id`",
+        some(100, &|n| format!("status=open&assignee_id={}", agent(n))),
+        false,
+    );
     add("pair-status-priority", "`status` + `priority`", list("status=open&priority=urgent"), false);
-    add("pair-team-priority", "`team_id` + `priority`", some(20, &|n| format!("team_id={}&priority=urgent", team(n))), false);
-    add("pair-team-unassigned", "`team_id` + `assignee_id=none`", some(20, &|n| format!("team_id={}&assignee_id=none", team(n))), false);
-    add("pair-status-requester", "`status` + `requester_id`", some(200, &|n| format!("status=open&requester_id={}", requester(n))), false);
+    add(
+        "pair-team-priority",
+        "`team_id` + `priority`",
+        some(20, &|n| format!("team_id={}&priority=urgent", team(n))),
+        false,
+    );
+    add(
+        "pair-team-unassigned",
+        "`team_id` + `assignee_id=none`",
+        some(20, &|n| format!("team_id={}&assignee_id=none", team(n))),
+        false,
+    );
+    add(
+        "pair-status-requester",
+        "`status` + `requester_id`",
+        some(200, &|n| format!("status=open&requester_id={}", requester(n))),
+        false,
+    );
     add("pair-status-tag", "`status` + `tag`", some(40, &|n| format!("status=open&tag={}", tag(n))), false);
     add("pair-team-tag", "`team_id` + `tag`", some(40, &|n| format!("team_id={}&tag={}", team(n), tag(n))), false);
-    add("pair-team-created", "`team_id` + `created_after`", some(20, &|n| format!("team_id={}&created_after={}", team(n), back(30))), false);
+    add(
+        "pair-team-created",
+        "`team_id` + `created_after`",
+        some(20, &|n| format!("team_id={}&created_after={}", team(n), back(30))),
+        false,
+    );
     add("pair-type-priority", "`type` + `priority`", list("type=problem&priority=urgent"), false);
     add("create", "create, with Idempotency-Key", creates, true);
     add("comment", "comment", comments, true);
     let one = |path: String| vec![Line::get(path)];
-    add("summary", "summary, 12 months by priority", one(format!("/v1/metrics/summary?{year}&group_by=priority")), true);
-    add("timeseries", "time series, 12 months by day", one(format!("/v1/metrics/timeseries?{year}&interval=day")), true);
+    add(
+        "summary",
+        "summary, 12 months by priority",
+        one(format!("/v1/metrics/summary?{year}&group_by=priority")),
+        true,
+    );
+    add(
+        "timeseries",
+        "time series, 12 months by day",
+        one(format!("/v1/metrics/timeseries?{year}&interval=day")),
+        true,
+    );
     add("backlog", "backlog", one("/v1/metrics/backlog".into()), true);
     add("metrics", "`/metrics`", one("/metrics".into()), true);
     for (id, title, query) in [
@@ -161,7 +201,11 @@ pub fn all(world: &World, client: &Client, url: &str) -> Vec<Scenario> {
         ("search-everywhere", "search: a term of every ticket", format!("q={}", terms::EVERYWHERE)),
         ("search-phrase", "search: a phrase", phrase),
         ("search-prefix", "search: a prefix", format!("q={}*", terms::PREFIX)),
-        ("search-relevance", "search: a term of every ticket, by relevance", format!("q={}&sort=relevance", terms::EVERYWHERE)),
+        (
+            "search-relevance",
+            "search: a term of every ticket, by relevance",
+            format!("q={}&sort=relevance", terms::EVERYWHERE),
+        ),
     ] {
         add(id, title, list(&query), id == "search-rare" || id == "search-everywhere");
     }
