@@ -429,17 +429,18 @@ fn pgbench_script(script: &Script<Option<String>>, size: u64) -> (String, Vec<St
     (text, values)
 }
 
+/// Where pgbench sends its scripts.
+pub struct Pgbench<'a> {
+    pub cluster: &'a Cluster,
+    pub database: &'a str,
+    pub folder: &'a Path,
+    pub size: u64,
+    pub seconds: u64,
+}
+
 /// Sends a script by pgbench from this many clients; gives transactions a second.
-pub fn postgres_rate(
-    cluster: &Cluster,
-    database: &str,
-    folder: &Path,
-    name: &str,
-    script: &Script<Option<String>>,
-    size: u64,
-    clients: usize,
-    seconds: u64,
-) -> f64 {
+pub fn postgres_rate(to: &Pgbench<'_>, name: &str, script: &Script<Option<String>>, clients: usize) -> f64 {
+    let Pgbench { cluster, database, folder, size, seconds } = *to;
     let (text, values) = pgbench_script(script, size);
     let file = folder.join(format!("{name}.pgbench"));
     std::fs::write(&file, text).expect("the script is written");
