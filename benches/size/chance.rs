@@ -71,9 +71,9 @@ impl Zipf {
         let (mut places, mut sum) = (Vec::with_capacity(1 << 16), 0.0);
         for rank in 0..n {
             sum += 1.0 / (rank + 1) as f64 / all;
-            while places.len() < ((sum * 65536.0) as usize).max(places.len() + 1).min(1 << 16) {
-                places.push(rank as u16);
-            }
+            // Each has one place at least.
+            let until = ((sum * 65536.0) as usize).clamp(places.len() + 1, 1 << 16);
+            places.resize(until, rank as u16);
         }
         places.resize(1 << 16, 0);
         Self(places)

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::procs::{fail, find, output};
+use super::procs::{fail, find, output, wait_until_idle};
 
 /// A request that may be picked.
 #[derive(Debug, Clone)]
@@ -98,6 +98,8 @@ impl Wrk {
                 file.display()
             ));
         }
+        let port = url.rsplit(':').next().and_then(|port| port.parse().ok());
+        port.into_iter().for_each(wait_until_idle);
         run
     }
 }

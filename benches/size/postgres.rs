@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::SinkExt;
-use skranke::kernel::Instant as Moment;
 use tokio::runtime::Runtime;
 use tokio_postgres::{Client, CopyInSink, NoTls};
 
@@ -257,10 +256,18 @@ impl Filler {
         self.runtime.block_on(self.clients[0].batch_execute(sql)).unwrap_or_else(|e| fail(&format!("{sql}: {e:?}")));
     }
 
+    async fn end(mut stream: Stream, table: &Table) {
+        stream.send(Cursor::new(TRAILER.to_vec())).await.unwrap_or_else(|e| fail(&format!("{}: {e:?}", table.name)));
+        stream.as_mut().finish().await.unwrap_or_else(|e| fail(&format!("{}: {e:?}", table.name)));
+    }
+
     async fn copy(client: &Client, table: &Table) -> Stream {
         let columns: Vec<String> = table.columns.iter().map(|column| format!("\"{column}\"")).collect();
-        let sql = format!("COPY {} ({}) FROM STDIN", table.name, columns.join(", "));
-        Box::pin(client.copy_in(&sql).await.unwrap_or_else(|e| fail(&format!("{sql}: {e:?}"))))
+        let sql = format!("COPY {} ({}) FROM STDIN (FORMAT binary)", table.name, columns.join(", "));
+        let mut stream: Stream =
+            Box::pin(client.copy_in(&sql).await.unwrap_or_else(|e| fail(&format!("{sql}: {e:?}"))));
+        stream.send(Cursor::new(HEADER.to_vec())).await.unwrap_or_else(|e| fail(&format!("{sql}: {e:?}")));
+        stream
     }
 }
 
@@ -276,7 +283,7 @@ impl Sink for Filler {
             let mut stream = Self::copy(&self.clients[0], &table).await;
             let sent = stream.send(Cursor::new(lines(&table, rows))).await;
             sent.unwrap_or_else(|e| fail(&format!("{}: {e:?}", table.name)));
-            stream.as_mut().finish().await.unwrap_or_else(|e| fail(&format!("{}: {e:?}", table.name)));
+            Self::end(stream, &table).await;
         });
     }
 
@@ -310,9 +317,8 @@ impl Sink for Filler {
     }
 
     fn finish(&mut self) {
-        for (mut stream, table) in std::mem::take(&mut self.streams).into_iter().zip(&LARGE) {
-            let done = self.runtime.block_on(stream.as_mut().finish());
-            done.unwrap_or_else(|e| fail(&format!("{}: {e:?}", table.name)));
+        for (stream, table) in std::mem::take(&mut self.streams).into_iter().zip(&LARGE) {
+            self.runtime.block_on(Self::end(stream, table));
         }
         self.batch("SELECT setval(pg_get_serial_sequence('tickets', 'number'), (SELECT max(number) FROM tickets))");
     }
@@ -327,35 +333,38 @@ impl Sink for Filler {
     }
 }
 
-/// Rows as COPY's text format has them.
+/// Rows as COPY's binary format has them.
 fn lines(table: &Table, rows: &[Value]) -> Vec<u8> {
-    use std::io::Write;
-    let mut text = Vec::with_capacity(rows.len() * 24);
+    /// 2000-01-01, from which PostgreSQL counts.
+    const ZERO_US: i64 = 946_684_800_000_000;
+    let width = (table.columns.len() as i16).to_be_bytes();
+    let mut bytes = Vec::with_capacity(rows.len() * 24);
     for row in rows.chunks(table.columns.len()) {
-        for (nth, value) in row.iter().enumerate() {
-            if nth > 0 {
-                text.push(b'\t');
-            }
+        bytes.extend_from_slice(&width);
+        for value in row {
+            let mut field = |parts: &[&[u8]]| {
+                let length: usize = parts.iter().map(|part| part.len()).sum();
+                bytes.extend_from_slice(&(length as i32).to_be_bytes());
+                parts.iter().for_each(|part| bytes.extend_from_slice(part));
+            };
             match value {
-                Value::Null => text.extend_from_slice(b"\\N"),
-                Value::Bool(is) => text.push(if *is { b't' } else { b'f' }),
-                Value::Int(n) => write!(text, "{n}").expect("memory"),
-                Value::Time(us) => write!(text, "{}", Moment::from_micros(*us)).expect("memory"),
-                Value::Uuid(id) => write!(text, "{}", id.as_hyphenated()).expect("memory"),
-                Value::Text(words) | Value::Json(words) => {
-                    for byte in words.bytes() {
-                        match byte {
-                            b'\\' => text.extend_from_slice(b"\\\\"),
-                            b'\t' => text.extend_from_slice(b"\\t"),
-                            b'\n' => text.extend_from_slice(b"\\n"),
-                            b'\r' => text.extend_from_slice(b"\\r"),
-                            other => text.push(other),
-                        }
-                    }
-                }
+                Value::Null => bytes.extend_from_slice(&(-1_i32).to_be_bytes()),
+                Value::Bool(is) => field(&[&[u8::from(*is)]]),
+                Value::Int(n) => field(&[&n.to_be_bytes()]),
+                Value::Small(n) => field(&[&n.to_be_bytes()]),
+                Value::Time(us) => field(&[&(us - ZERO_US).to_be_bytes()]),
+                Value::Uuid(id) => field(&[id.as_bytes()]),
+                Value::Word(word) => field(&[word.as_bytes()]),
+                Value::Text(text) => field(&[text.as_bytes()]),
+                // The version of the format goes before it.
+                Value::Json(text) => field(&[&[1], text.as_bytes()]),
             }
         }
-        text.push(b'\n');
     }
-    text
+    bytes
 }
+
+/// What stands before all rows: the signature, no flags, no extension.
+const HEADER: [u8; 19] = *b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+/// What stands behind them.
+const TRAILER: [u8; 2] = (-1_i16).to_be_bytes();

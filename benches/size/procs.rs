@@ -6,13 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// Commands that end what was started, for when this program is told to end.
-static ENDINGS: Mutex<Vec<(u32, Ending)>> = Mutex::new(Vec::new());
-
-#[derive(Clone)]
-enum Ending {
-    Signal(&'static str),
-}
+/// What was started and the signal that ends it, for when this program is told to end.
+static ENDINGS: Mutex<Vec<(u32, &'static str)>> = Mutex::new(Vec::new());
 
 /// Ends all that was started when this program gets SIGINT or SIGTERM.
 pub fn tidy_up_on_signals() {
@@ -24,8 +19,8 @@ pub fn tidy_up_on_signals() {
             let mut int = signal(SignalKind::interrupt()).expect("signals");
             tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
         });
-        for (pid, Ending::Signal(name)) in ENDINGS.lock().expect("endings").iter() {
-            let _ = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status();
+        for (pid, signal) in ENDINGS.lock().expect("endings").iter() {
+            let _ = Command::new("kill").arg(format!("-{signal}")).arg(pid.to_string()).status();
         }
         eprintln!("\nsize: told to end");
         std::process::exit(130);
@@ -42,7 +37,7 @@ impl Running {
     /// Starts `command`, which `stop` (the name of a signal) will end.
     pub fn start(command: &mut Command, stop: &'static str) -> Self {
         let child = command.spawn().unwrap_or_else(|e| fail(&format!("cannot start {command:?}: {e}")));
-        ENDINGS.lock().expect("endings").push((child.id(), Ending::Signal(stop)));
+        ENDINGS.lock().expect("endings").push((child.id(), stop));
         Self { child, stop }
     }
 
@@ -111,11 +106,21 @@ pub fn find(program: &str, further: &[PathBuf]) -> Option<PathBuf> {
 
 /// What a command prints.
 pub fn output(command: &mut Command) -> String {
+    String::from_utf8_lossy(&succeed(command).stdout).into_owned()
+}
+
+/// What a command prints, and what it says beside that.
+pub fn all_output(command: &mut Command) -> String {
+    let done = succeed(command);
+    String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned()
+}
+
+fn succeed(command: &mut Command) -> std::process::Output {
     let done = command.stdin(Stdio::null()).output().unwrap_or_else(|e| fail(&format!("cannot run {command:?}: {e}")));
     if !done.status.success() {
         fail(&format!("{command:?} failed: {}", String::from_utf8_lossy(&done.stderr)));
     }
-    String::from_utf8_lossy(&done.stdout).into_owned()
+    done
 }
 
 /// The free room on the disk of `path`, in bytes.
@@ -180,10 +185,28 @@ impl Server {
 }
 
 fn is_ready(port: u16) -> bool {
+    answers(port, "/health/ready")
+}
+
+/// Whether a server answers this path with 200.
+fn answers(port: u16, path: &str) -> bool {
     use std::io::{Read, Write};
     let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return false };
-    let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
-    let asked = stream.write_all(b"GET /health/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let _ = stream.set_read_timeout(Some(Duration::from_secs(60)));
+    let asked = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let asked = stream.write_all(asked.as_bytes());
     let mut answer = [0; 16];
     asked.is_ok() && stream.read_exact(&mut answer).is_ok() && answer.starts_with(b"HTTP/1.1 200")
+}
+
+/// Waits until a server has done what load has left behind: requests whose caller has gone are carried out all the same.
+/// It is idle when answers come at once, several times in a row, so that each of its threads has given some.
+pub fn wait_until_idle(port: u16) {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    let mut at_once = 0;
+    while at_once < 8 && Instant::now() < deadline {
+        let began = Instant::now();
+        let answered = answers(port, "/health/live");
+        at_once = if answered && began.elapsed() < Duration::from_millis(25) { at_once + 1 } else { 0 };
+    }
 }

@@ -198,6 +198,7 @@ pub fn write(folder: &Path) {
     text += &seeding(&all);
     text += &processes(&all);
     text += &rates(&all);
+    std::fs::create_dir_all(folder).expect("a folder");
     std::fs::write(folder.join("README.md"), text).expect("the report is written");
     println!("{}", folder.join("README.md").display());
 }
@@ -208,23 +209,22 @@ fn name(engine: &str) -> &str {
 
 fn machines(all: &[Results]) -> String {
     let mut text = String::from("\n## Machine\n\n");
-    let mut seen: Vec<&Machine> = Vec::new();
-    for results in all {
-        if !seen.contains(&&results.machine) {
-            seen.push(&results.machine);
+    let mut lines: Vec<String> = Vec::new();
+    for Machine { cpu, cores, ram_gib, disk, kernel, versions, postgres } in all.iter().map(|r| &r.machine) {
+        lines.push(format!("{cpu}, {cores} cores, {ram_gib:.1} GiB RAM, disk {disk}, {kernel}"));
+        lines.extend(versions.iter().cloned());
+        let told = |name: &str| !name.starts_with("log") && !name.contains("socket") && !name.contains("listen");
+        let settings = postgres.iter().filter(|(name, _)| told(name));
+        let settings: Vec<String> = settings.map(|(name, value)| format!("`{name} = {value}`")).collect();
+        if !settings.is_empty() {
+            lines.push(format!("PostgreSQL's settings: {}", settings.join(", ")));
         }
     }
-    for machine in seen {
-        let Machine { cpu, cores, ram_gib, disk, kernel, versions, postgres } = machine;
-        writeln!(text, "- {cpu}, {cores} cores, {ram_gib:.1} GiB RAM, disk {disk}, {kernel}").expect("memory");
-        writeln!(text, "- {}", versions.join(", ")).expect("memory");
-        if !postgres.is_empty() {
-            let settings: Vec<String> = postgres
-                .iter()
-                .filter(|(name, _)| !name.starts_with("log") && !name.contains("socket") && !name.contains("listen"))
-                .map(|(name, value)| format!("`{name} = {value}`"))
-                .collect();
-            writeln!(text, "- PostgreSQL's settings: {}", settings.join(", ")).expect("memory");
+    let mut told: Vec<&String> = Vec::new();
+    for line in &lines {
+        if !told.contains(&line) {
+            writeln!(text, "- {line}").expect("memory");
+            told.push(line);
         }
     }
     text += "\n| engine | tickets | date | command |\n|---|---:|---|---|\n";

@@ -36,10 +36,10 @@ fn list(query: &str) -> Vec<Line> {
 pub fn pages(world: &World) -> Vec<(&'static str, &'static str, Line)> {
     let one = |query: String| list(&query).remove(0);
     vec![
-        ("page", "page of 50, no filter", one(String::new())),
-        ("page-status", "page of 50, `status`", one("status=open".into())),
-        ("page-team", "page of 50, `team_id`", one(format!("team_id={}", world.teams[2]))),
-        ("page-tag", "page of 50, `tag`", one(format!("tag={}", tag(4)))),
+        ("page", "page of 50, no filter, 16 connections", one(String::new())),
+        ("page-status", "page of 50, `status`, 16 connections", one("status=open".into())),
+        ("page-team", "page of 50, `team_id`, 16 connections", one(format!("team_id={}", world.teams[2]))),
+        ("page-tag", "page of 50, `tag`, 16 connections", one(format!("tag={}", tag(4)))),
     ]
 }
 

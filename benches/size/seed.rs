@@ -132,7 +132,6 @@ pub fn fill<S: Sink>(world: &Arc<World>, sink: &mut S, engine: &str) -> (Sums, S
         progress.inc(1);
     }
     progress.finish();
-    sink.settle();
     let seeding = Seeding {
         tickets_per_s: size as f64 / rows_s,
         rows_s,
@@ -140,7 +139,7 @@ pub fn fill<S: Sink>(world: &Arc<World>, sink: &mut S, engine: &str) -> (Sums, S
         derive_s: 0.0,
         bytes: 0,
     };
-    (all, seeding)
+    (world.settled(&all), seeding)
 }
 
 /// Makes what is derived from tickets, comments and events: the tallies that `sums` are, and whatever else Skranke keeps

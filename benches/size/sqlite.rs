@@ -14,6 +14,8 @@ impl ToSql for Value {
             Value::Null => ValueRef::Null,
             Value::Bool(is) => ValueRef::Integer((*is).into()),
             Value::Int(n) | Value::Time(n) => ValueRef::Integer(*n),
+            Value::Small(n) => ValueRef::Integer((*n).into()),
+            Value::Word(word) => ValueRef::Text(word.as_bytes()),
             Value::Text(text) | Value::Json(text) => ValueRef::Text(text.as_bytes()),
             Value::Uuid(id) => ValueRef::Blob(id.as_bytes()),
         }))
@@ -29,14 +31,26 @@ impl File {
         // Sorting for an index takes more room than /tmp may have.
         let folder = path.parent().expect("a folder").to_string_lossy().into_owned();
         let conn = Connection::open(path).expect("the file opens");
+        alone(&conn, "PRAGMA journal_mode = OFF");
         conn.execute_batch(&format!(
-            "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA foreign_keys = OFF; PRAGMA locking_mode = EXCLUSIVE;
+            "PRAGMA synchronous = OFF; PRAGMA foreign_keys = OFF; PRAGMA locking_mode = EXCLUSIVE;
              PRAGMA cache_size = -524288; PRAGMA threads = 2; PRAGMA temp_store_directory = '{folder}'; BEGIN"
         ))
         .expect("settings");
         conn.set_prepared_statement_cache_capacity(32);
         Self(conn)
     }
+}
+
+/// Runs a statement that nobody else may have the file open for; who has just dropped it still closes it.
+fn alone(conn: &Connection, sql: &str) {
+    for _ in 0..100 {
+        if conn.execute_batch(sql).is_ok() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    super::procs::fail(&format!("{sql}: somebody has the file open"));
 }
 
 fn insert(table: &Table) -> String {
@@ -88,11 +102,10 @@ impl Sink for File {
 
     fn settle(&mut self) {
         // Back to what the server sets; it never runs ANALYZE, so neither is it run here.
-        self.0
-            .execute_batch("PRAGMA locking_mode = NORMAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")
-            .expect("settings");
+        self.0.execute_batch("PRAGMA locking_mode = NORMAL; PRAGMA synchronous = FULL").expect("settings");
         // The first read gives up the exclusive lock.
         let _: i64 = self.0.query_row("SELECT count(*) FROM teams", [], |row| row.get(0)).expect("a read");
+        self.0.execute_batch("PRAGMA journal_mode = WAL").expect("settings");
     }
 }
 
@@ -110,6 +123,12 @@ pub fn remove(path: &Path) {
             std::fs::remove_file(&file).expect("a file goes");
         }
     }
+}
+
+/// Brings what stands in the log beside the file into it.
+pub fn checkpoint(path: &Path) {
+    let conn = Connection::open(path).expect("the file opens");
+    alone(&conn, "PRAGMA wal_checkpoint(TRUNCATE)");
 }
 
 /// The bytes that the database has on disk.
