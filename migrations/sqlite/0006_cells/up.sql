@@ -21,6 +21,7 @@ CREATE TABLE fact_log (
 
 -- What the facts of a day, month or year come to, which begins `day` days after 1970-01-01 (UTC): of the tickets whose
 -- `axis` is `key`. All durations are there one by one: in `samples`, or in `cell_parts`, where `samples` says.
+-- (Not WITHOUT ROWID: a search in such a table reads whole rows, however long, to compare their keys.)
 CREATE TABLE cells (
     axis TEXT NOT NULL,
     level TEXT NOT NULL,
@@ -29,7 +30,7 @@ CREATE TABLE cells (
     figures BLOB NOT NULL,
     samples BLOB NOT NULL,
     PRIMARY KEY (axis, level, day, key)
-) WITHOUT ROWID;
+);
 CREATE TABLE cell_parts (
     id INTEGER NOT NULL PRIMARY KEY,
     runs BLOB NOT NULL
