@@ -282,10 +282,10 @@ impl<'a> Session<'a> {
                 self.remove(&base);
                 drop(self.open(&base));
                 let mut file = sqlite::File::open(&self.file(&base));
-                let (sums, mut seeding) = seed::fill(&world, &mut file, engine);
+                let mut seeding = seed::fill(&world, &mut file, engine);
                 file.settle();
                 drop(file);
-                seeding.derive_s = self.runtime.block_on(seed::derive(&self.open(&base), sums));
+                seeding.derive_s = self.runtime.block_on(seed::derive(&self.open(&base), engine, self.size));
                 sqlite::checkpoint(&self.file(&base));
                 seeding
             }
@@ -295,8 +295,8 @@ impl<'a> Session<'a> {
                 self.cluster().execute("postgres", &format!("CREATE DATABASE {base}"));
                 let db = self.open(&base);
                 let mut filler = self.cluster().filler(&base);
-                let (sums, mut seeding) = seed::fill(&world, &mut filler, engine);
-                seeding.derive_s = self.runtime.block_on(seed::derive(&db, sums));
+                let mut seeding = seed::fill(&world, &mut filler, engine);
+                seeding.derive_s = self.runtime.block_on(seed::derive(&db, engine, self.size));
                 filler.settle();
                 seeding
             }

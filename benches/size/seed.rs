@@ -5,9 +5,9 @@ use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use skranke::db::{Conn, Db};
+use skranke::db::Db;
 use skranke::kernel::Clock;
-use skranke::tally::domain::Sums;
+use skranke::{metrics, tally, tickets};
 
 use super::report::Seeding;
 use super::world::{Batch, LARGE, Parameters, Table, Value, World};
@@ -16,6 +16,11 @@ use super::world::{Batch, LARGE, Parameters, Table, Value, World};
 const AT_ONCE: u64 = 500;
 /// How many batches may wait to be written.
 const WAITING: usize = 4;
+
+/// How many rows of each kind are derived in one transaction.
+const SETTLED_AT_ONCE: u16 = 10_000;
+const BUILT_AT_ONCE: usize = 500_000;
+const INDEXED_AT_ONCE: u16 = 10_000;
 
 /// Where rows go.
 pub trait Sink {
@@ -85,8 +90,8 @@ fn bar(length: u64, what: &str) -> ProgressBar {
     bar
 }
 
-/// Fills an empty database with the schema in it; gives what all tickets count, and what it took but for [`derive`].
-pub fn fill<S: Sink>(world: &Arc<World>, sink: &mut S, engine: &str) -> (Sums, Seeding) {
+/// Fills an empty database with the schema in it; gives what it took but for [`derive`].
+pub fn fill<S: Sink>(world: &Arc<World>, sink: &mut S, engine: &str) -> Seeding {
     let began = Instant::now();
     for (table, rows) in world.basics() {
         sink.basics(table, &rows);
@@ -102,9 +107,8 @@ pub fn fill<S: Sink>(world: &Arc<World>, sink: &mut S, engine: &str) -> (Sums, S
         std::thread::spawn(move || {
             let mut from = maker * AT_ONCE;
             while from < size {
-                let mut batch = world.batch(from..(from + AT_ONCE).min(size));
-                let (tickets, sums) = (batch.tickets, std::mem::take(&mut batch.sums));
-                if queue.send((tickets, sums, S::pack(batch))).is_err() {
+                let batch = world.batch(from..(from + AT_ONCE).min(size));
+                if queue.send((batch.tickets, S::pack(batch))).is_err() {
                     return;
                 }
                 from += makers * AT_ONCE;
@@ -112,11 +116,9 @@ pub fn fill<S: Sink>(world: &Arc<World>, sink: &mut S, engine: &str) -> (Sums, S
         });
         queues.push(ready);
     }
-    let mut all = Sums::default();
     // In turn, so that rows come in the order of their numbers.
     for queue in queues.iter().cycle() {
-        let Ok((tickets, sums, load)) = queue.recv() else { break };
-        all.merge(sums);
+        let Ok((tickets, load)) = queue.recv() else { break };
         sink.write(load);
         progress.inc(tickets);
     }
@@ -132,27 +134,39 @@ pub fn fill<S: Sink>(world: &Arc<World>, sink: &mut S, engine: &str) -> (Sums, S
         progress.inc(1);
     }
     progress.finish();
-    let seeding = Seeding {
+    Seeding {
         tickets_per_s: size as f64 / rows_s,
         rows_s,
         indexes_s: began.elapsed().as_secs_f64() - rows_s,
         derive_s: 0.0,
         bytes: 0,
-    };
-    (world.settled(&all), seeding)
+    }
 }
 
-/// Makes what is derived from tickets, comments and events: the tallies that `sums` are, and whatever else Skranke keeps
-/// beside them.
-pub async fn derive(db: &Db, sums: Sums) -> f64 {
+/// Makes what Skranke derives from tickets, comments and events: the tallies, the cells of reports, and the words to search
+/// for. Gives the seconds that it took.
+pub async fn derive(db: &Db, engine: &str, size: u64) -> f64 {
     let began = Instant::now();
-    let write = async move |tx: &mut Conn| {
-        for (cell, n) in sums.iter() {
-            skranke::tally::store::grow(tx, cell, n).await?;
+    let parts = bar(3, &format!("{engine}: tallies, reports"));
+    tickets::service::recount(db).await.expect("the tallies");
+    parts.inc(1);
+    let now = Clock::system().now();
+    while tally::service::settle(db, now, SETTLED_AT_ONCE).await.expect("hours") > 0 {}
+    parts.inc(1);
+    while metrics::service::cells::build(db, now, BUILT_AT_ONCE).await.expect("cells") > 0 {}
+    parts.inc(1);
+    parts.finish();
+
+    let words = bar(size, &format!("{engine}: words"));
+    let last = size.try_into().expect("a number");
+    db.write(async move |tx| tickets::service::index_later(tx, last).await).await.expect("a note");
+    loop {
+        match tickets::service::index_waiting(db, INDEXED_AT_ONCE).await.expect("words") {
+            0 => break,
+            indexed => words.inc(indexed as u64),
         }
-        Ok(())
-    };
-    db.write(write).await.expect("the tallies are written");
+    }
+    words.finish();
     began.elapsed().as_secs_f64()
 }
 

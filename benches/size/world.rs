@@ -14,7 +14,6 @@ use skranke::kernel::{
 use skranke::sla::domain::calendar::{Calendar, Definition};
 use skranke::sla::domain::clock::{Clock, Occasion, Times};
 use skranke::sla::domain::policy::{Book, Condition, Hours, Policy, PolicyDefinition, Rule, Target, Traits, VersionOf};
-use skranke::tally::domain::{Cell, NO_TEAM, Series, Sums, hour_of};
 use skranke::tickets::domain::Ticket;
 use uuid::Uuid;
 
@@ -137,11 +136,12 @@ pub const LARGE: [Table; 5] = [
             "version",
         ],
     },
-    Table { name: "ticket_tags", columns: &["tag", "ticket_number"] },
+    Table { name: "ticket_tags", columns: &["tag", "created_at", "ticket_number"] },
     Table {
         name: "ticket_clocks",
         columns: &[
             "ticket_number",
+            "created_at",
             "policy_id",
             "timeline",
             "clocks",
@@ -176,7 +176,6 @@ pub const LARGE: [Table; 5] = [
 pub struct Batch {
     pub tickets: u64,
     pub rows: [Vec<Value>; 5],
-    pub sums: Sums,
 }
 
 /// A ticket and how it went.
@@ -185,7 +184,6 @@ pub struct Case {
     pub times: Times,
     initial: Ticket,
     steps: Vec<(Status, i64)>,
-    counted: Sums,
 }
 
 /// The helpdesk.
@@ -417,12 +415,12 @@ impl World {
             ticket.agent_comments = 1;
             ticket.version += 1;
         }
-        let (times, counted) = self.times(&ticket, &steps, replied_us);
-        Case { ticket, times, initial, steps, counted }
+        let times = self.times(&ticket, &steps, replied_us);
+        Case { ticket, times, initial, steps }
     }
 
-    /// The clocks as they stand after all that happened, and what all of it counted.
-    fn times(&self, ticket: &Ticket, steps: &[(Status, i64)], replied_us: Option<i64>) -> (Times, Sums) {
+    /// The clocks as they stand after all that happened.
+    fn times(&self, ticket: &Ticket, steps: &[(Status, i64)], replied_us: Option<i64>) -> Times {
         let traits = Traits {
             team_id: ticket.team_id,
             priority: ticket.priority,
@@ -430,22 +428,14 @@ impl World {
             channel: ticket.channel,
             tags: ticket.tags.clone(),
         };
-        // Reopened tickets count step by step; of all others the end tells it all.
-        let stepwise = ticket.reopen_count > 0;
-        let count = skranke::sla::domain::tally::counts;
-        let mut counted = Sums::default();
         let mut times = Times::new(ticket.reported_at);
         times.judge(&traits, &self.book, &self.book.almanac, Occasion::Ticket, ticket.created_at);
-        if stepwise {
-            counted.merge(count(None, &times, ticket.priority));
-        }
         let mut happened: Vec<(i64, Option<Status>)> = steps.iter().map(|(status, us)| (*us, Some(*status))).collect();
         if let Some(us) = replied_us {
             let place = happened.partition_point(|(at_us, _)| *at_us <= us);
             happened.insert(place, (us, None));
         }
         for (us, status) in happened {
-            let was = stepwise.then(|| times.clone());
             let now = Instant::from_micros(us);
             match status {
                 Some(status) => times.step(status, now),
@@ -455,24 +445,14 @@ impl World {
             if status != Some(Status::Closed) {
                 times.judge(&traits, &self.book, &self.book.almanac, Occasion::Step, now);
             }
-            if stepwise {
-                counted.merge(count(was.as_ref(), &times, ticket.priority));
-            }
         }
-        if !stepwise {
-            counted = count(None, &times, ticket.priority);
-        }
-        counted.merge(skranke::tickets::tally::counts(None, ticket));
-        let team = ticket.team_id.map_or_else(|| NO_TEAM.to_owned(), |id| id.to_string());
-        // Each time that it came back it had been solved before.
-        counted.add(Cell::of(Series::Resolved, &[ticket.priority.as_str(), &team]), ticket.reopen_count.into());
-        (times, counted)
+        times
     }
 
     /// The tickets of this range, as rows.
     pub fn batch(&self, range: std::ops::Range<u64>) -> Batch {
         let tickets = range.end - range.start;
-        let mut batch = Batch { tickets, rows: Default::default(), sums: Sums::default() };
+        let mut batch = Batch { tickets, rows: Default::default() };
         for (rows, table) in batch.rows.iter_mut().zip(LARGE) {
             rows.reserve(tickets as usize * table.columns.len());
         }
@@ -484,8 +464,7 @@ impl World {
     }
 
     fn ticket_rows(&self, nth: u64, case: Case, batch: &mut Batch) {
-        let Case { mut ticket, times, initial, steps, counted } = case;
-        batch.sums.merge(counted);
+        let Case { mut ticket, times, initial, steps } = case;
         let [tickets, tags, clocks, comments, events] = &mut batch.rows;
         if self.detailed() {
             self.talk(nth, &mut ticket, comments, events);
@@ -508,8 +487,13 @@ impl World {
             Value::Null,
             Value::Json(changes),
         ]);
-        tags.extend(ticket.tags.iter().flat_map(|tag| [Value::Text(tag.clone()), ticket.number.into()]));
-        clocks.extend(clock_row(ticket.number, &times));
+        tags.extend(
+            ticket
+                .tags
+                .iter()
+                .flat_map(|tag| [Value::Text(tag.clone()), ticket.created_at.into(), ticket.number.into()]),
+        );
+        clocks.extend(clock_row(&ticket, &times));
         let Ticket {
             id,
             number,
@@ -752,17 +736,6 @@ impl World {
         open.take(count).map(|ticket| ticket.number).collect()
     }
 
-    /// What all tickets count, as the fold leaves it: hours that are long past are told apart no more.
-    pub fn settled(&self, sums: &Sums) -> Sums {
-        let before = hour_of(Instant::from_micros(self.parameters.until_us)) - 48;
-        let mut settled = Sums::default();
-        for (cell, n) in sums.iter() {
-            let past = cell.hour > 0 && cell.hour < before;
-            settled.add(if past { cell.clone().in_hour(0) } else { cell.clone() }, n);
-        }
-        settled
-    }
-
     /// A text that somebody might write.
     pub fn text(&self, rng: &mut Rng, words: usize) -> String {
         self.vocabulary.text(rng, words)
@@ -858,7 +831,7 @@ fn lifetime(rng: &mut Rng, priority: Priority, created_us: i64, unsolved: bool) 
 }
 
 /// The row that Skranke stores for these times.
-fn clock_row(number: i64, times: &Times) -> [Value; 19] {
+fn clock_row(ticket: &Ticket, times: &Times) -> [Value; 20] {
     let Times { policy_id, timeline, clocks, measured } = times;
     let spans: Vec<_> = timeline.spans.iter().map(|(status, from)| (status, from.micros())).collect();
     let json = |written: serde_json::Result<String>| Value::Json(written.expect("JSON"));
@@ -866,7 +839,8 @@ fn clock_row(number: i64, times: &Times) -> [Value; 19] {
     let breach_at = |target| clock(target).and_then(Clock::breach_at).into();
     let met_at = |target| clock(target).and_then(Clock::met_at).into();
     [
-        number.into(),
+        ticket.number.into(),
+        ticket.created_at.into(),
         policy_id.map(|id| id.0).into(),
         json(serde_json::to_string(&spans)),
         json(serde_json::to_string(clocks)),

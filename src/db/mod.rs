@@ -12,12 +12,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use diesel::connection::Instrumentation;
+
 #[cfg(test)]
 pub(crate) use conn::SqliteAsync;
 pub use conn::{Conn, boxed};
 pub(crate) use conn::{Line, on_each, post};
 
 use crate::kernel::Problem;
+
+/// Makes what listens to the statements of a connection.
+pub type Listener = Arc<dyn Fn() -> Box<dyn Instrumentation> + Send + Sync>;
 
 /// Where the data lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,14 +91,28 @@ impl Db {
     /// # Errors
     /// When SQLite's file cannot be opened or PostgreSQL's URL not be understood.
     pub fn open(url: &DatabaseUrl, pool_size: usize, wait: Duration) -> Result<Self, Problem> {
+        Self::open_with(url, pool_size, wait, None)
+    }
+
+    /// As [`open`](Self::open), with somebody who listens to the statements of all connections.
+    ///
+    /// # Errors
+    /// As those of [`open`](Self::open).
+    pub fn open_with(
+        url: &DatabaseUrl,
+        pool_size: usize,
+        wait: Duration,
+        listener: Option<Listener>,
+    ) -> Result<Self, Problem> {
         let engine = match url {
             DatabaseUrl::Sqlite(path) => {
                 make_folder(path)?;
                 make_private(path)?;
-                Engine::Sqlite(sqlite::Sqlite::open(path)?)
+                Engine::Sqlite(sqlite::Sqlite::open(path, listener)?)
             }
             DatabaseUrl::Postgres(url) => {
-                Engine::Postgres(postgres::Postgres::open(url.reveal(), pool_size, wait).map_err(Problem::internal)?)
+                let opened = postgres::Postgres::open(url.reveal(), pool_size, wait, listener);
+                Engine::Postgres(opened.map_err(Problem::internal)?)
             }
         };
         Ok(Self { engine, url: url.clone() })

@@ -9,15 +9,15 @@ use std::time::Duration;
 
 use deadpool::managed::{Metrics, Object, Pool, RecycleError, RecycleResult, Timeouts};
 use diesel::ConnectionError;
-use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
+use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use futures_util::FutureExt;
 use futures_util::future::{join, join_all};
 use tokio::task::JoinHandle;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::Load;
 use super::conn::{Conn, Kept, Line};
+use super::{Listener, Load};
 use crate::kernel::Problem;
 
 /// How often a transaction that lost against another is done again before the caller hears of it.
@@ -62,8 +62,8 @@ type Place = (&'static Location<'static>, usize);
 
 impl Backend {
     /// A connection whose traffic the current runtime carries, for as long as that lives.
-    async fn connect(config: &tokio_postgres::Config, tls: &MakeRustlsConnect) -> Result<Self, ConnectionError> {
-        let (client, connection) = config.connect(tls.clone()).await.map_err(|e| {
+    async fn connect(target: &Target) -> Result<Self, ConnectionError> {
+        let (client, connection) = target.config.connect(target.tls.clone()).await.map_err(|e| {
             let source = std::error::Error::source(&e).map(|s| format!(": {s}")).unwrap_or_default();
             ConnectionError::BadConnection(format!("{e}{source}"))
         })?;
@@ -75,7 +75,10 @@ impl Backend {
             }
             end.store(true, Ordering::Release);
         });
-        let conn = AsyncPgConnection::try_from(client).await?;
+        let mut conn = AsyncPgConnection::try_from(client).await?;
+        if let Some(listener) = &target.listener {
+            conn.set_instrumentation(listener());
+        }
         Ok(Self { conn, ended, open: AtomicBool::new(false), prepared: Mutex::default() })
     }
 
@@ -165,14 +168,21 @@ impl Channel {
         if ended.is_ok() {
             self.backend.open.store(false, Ordering::Release);
         }
-        posted.into_iter().map(|answer| answer.map_err(Problem::internal)?).collect::<Result<(), _>>().and(ended)
+        posted.into_iter().try_for_each(|answer| answer.map_err(Problem::internal)?).and(ended)
     }
+}
+
+/// Where the server is, and how it is spoken to.
+#[derive(Clone)]
+struct Target {
+    config: tokio_postgres::Config,
+    tls: MakeRustlsConnect,
+    listener: Option<Listener>,
 }
 
 /// Makes the connections of the pool.
 struct Maker {
-    config: tokio_postgres::Config,
-    tls: MakeRustlsConnect,
+    target: Target,
     /// Carries their traffic, so that they outlive a single worker.
     driver: tokio::runtime::Handle,
 }
@@ -182,8 +192,8 @@ impl deadpool::managed::Manager for Maker {
     type Error = ConnectionError;
 
     async fn create(&self) -> Result<Arc<Backend>, ConnectionError> {
-        let (config, tls) = (self.config.clone(), self.tls.clone());
-        let connecting = self.driver.spawn(async move { Backend::connect(&config, &tls).await });
+        let target = self.target.clone();
+        let connecting = self.driver.spawn(async move { Backend::connect(&target).await });
         connecting.await.unwrap_or_else(|e| Err(ConnectionError::BadConnection(e.to_string()))).map(Arc::new)
     }
 
@@ -218,8 +228,7 @@ impl Drop for Reading {
 /// What all threads share.
 struct Shared {
     pool: Pool<Maker>,
-    config: tokio_postgres::Config,
-    tls: MakeRustlsConnect,
+    target: Target,
     wait: Duration,
     kept: Arc<Kept>,
     /// How many requests read on lines.
@@ -238,17 +247,17 @@ impl Postgres {
     ///
     /// # Errors
     /// A sentence about what is wrong with the URL.
-    pub fn open(url: &str, size: usize, wait: Duration) -> Result<Arc<Self>, String> {
-        let (config, tls) = (parse(url)?, tls());
+    pub fn open(url: &str, size: usize, wait: Duration, listener: Option<Listener>) -> Result<Arc<Self>, String> {
+        let target = Target { config: parse(url)?, tls: tls(), listener };
         let driver = tokio::runtime::Handle::current();
-        let maker = Maker { config: config.clone(), tls: tls.clone(), driver };
+        let maker = Maker { target: target.clone(), driver };
         let pool = Pool::builder(maker)
             .max_size(size)
             .timeouts(Timeouts { wait: Some(wait), create: Some(wait), recycle: None })
             .runtime(deadpool::Runtime::Tokio1)
             .build()
             .map_err(|e| e.to_string())?;
-        let shared = Shared { pool, config, tls, wait, kept: Arc::default(), reading: Arc::default() };
+        let shared = Shared { pool, target, wait, kept: Arc::default(), reading: Arc::default() };
         Ok(Arc::new(Self { shared: Arc::new(shared), lines: Default::default() }))
     }
 
@@ -296,7 +305,7 @@ impl Postgres {
         match &*line {
             Some(backend) if !backend.is_gone() => Ok(backend.clone()),
             _ => {
-                let connecting = Backend::connect(&self.shared.config, &self.shared.tls);
+                let connecting = Backend::connect(&self.shared.target);
                 let backend = tokio::time::timeout(self.shared.wait, connecting).await;
                 let backend =
                     backend.map_err(Problem::unavailable)?.map_err(|e| Problem::unavailable(e.to_string()))?;
@@ -353,7 +362,7 @@ impl Postgres {
     /// # Errors
     /// When the server is away.
     pub async fn detached(&self) -> Result<AsyncPgConnection, Problem> {
-        let backend = Backend::connect(&self.shared.config, &self.shared.tls).await;
+        let backend = Backend::connect(&self.shared.target).await;
         backend.map(|backend| backend.conn).map_err(|e| Problem::unavailable(e.to_string()))
     }
 

@@ -9,8 +9,8 @@ use diesel::{Connection, SqliteConnection};
 use futures_util::FutureExt;
 use tokio::sync::oneshot;
 
-use super::Load;
 use super::conn::{Conn, Kept, Line, SqliteAsync};
+use super::{Listener, Load};
 use crate::kernel::Problem;
 
 /// How many requests one commit may carry: bounds how long the first of them waits for the last.
@@ -60,6 +60,7 @@ impl Drop for Counted<'_> {
 pub struct Sqlite {
     path: PathBuf,
     kept: Arc<Kept>,
+    listener: Option<Listener>,
     activity: Arc<Activity>,
     readers: Mutex<Vec<Conn>>,
     jobs: mpsc::Sender<Job>,
@@ -70,9 +71,9 @@ impl Sqlite {
     ///
     /// # Errors
     /// When the file cannot be opened.
-    pub fn open(path: &Path) -> Result<Arc<Self>, Problem> {
+    pub fn open(path: &Path, listener: Option<Listener>) -> Result<Arc<Self>, Problem> {
         let kept = Arc::<Kept>::default();
-        let mut writer = connect(path, false, &kept)?;
+        let mut writer = connect(path, false, &kept, listener.as_ref())?;
         let (jobs, waiting) = mpsc::channel::<Job>();
         let activity = Arc::new(Activity::default());
         let writers = activity.clone();
@@ -85,7 +86,7 @@ impl Sqlite {
                 }
             })
             .map_err(Problem::internal)?;
-        Ok(Arc::new(Self { path: path.to_owned(), kept, activity, readers: Mutex::new(Vec::new()), jobs }))
+        Ok(Arc::new(Self { path: path.to_owned(), kept, listener, activity, readers: Mutex::new(Vec::new()), jobs }))
     }
 
     /// How busy the connections are, the writer's among them.
@@ -133,7 +134,7 @@ impl Sqlite {
 
     fn reader(&self) -> Result<Conn, Problem> {
         let free = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        free.map_or_else(|| connect(&self.path, true, &self.kept), Ok)
+        free.map_or_else(|| connect(&self.path, true, &self.kept, self.listener.as_ref()), Ok)
     }
 
     /// Runs `work` on the writer thread within a savepoint and answers when it is on disk.
@@ -225,7 +226,7 @@ fn now<T>(future: impl Future<Output = diesel::QueryResult<T>>) -> diesel::Query
     future.now_or_never().unwrap_or(Err(diesel::result::Error::BrokenTransactionManager))
 }
 
-fn connect(path: &Path, read_only: bool, kept: &Arc<Kept>) -> Result<Conn, Problem> {
+fn connect(path: &Path, read_only: bool, kept: &Arc<Kept>, listener: Option<&Listener>) -> Result<Conn, Problem> {
     let mut conn = SqliteConnection::establish(&path.to_string_lossy()).map_err(Problem::unavailable)?;
     diesel::connection::SimpleConnection::batch_execute(
         &mut conn,
@@ -235,6 +236,9 @@ fn connect(path: &Path, read_only: bool, kept: &Arc<Kept>) -> Result<Conn, Probl
     )?;
     if read_only {
         diesel::connection::SimpleConnection::batch_execute(&mut conn, "PRAGMA query_only = ON")?;
+    }
+    if let Some(listener) = listener {
+        conn.set_instrumentation(listener());
     }
     Ok(Conn::new(Line::Sqlite(SqliteAsync::new(conn)), kept.clone()))
 }

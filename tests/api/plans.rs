@@ -3,13 +3,13 @@
 //! Every statement that the server gives to a database of 50,000 tickets is caught and explained. The tickets are made here
 //! from their numbers, so that what a list should hold is known without any query.
 
-use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use diesel::connection::{Instrumentation, InstrumentationEvent, set_default_instrumentation};
+use diesel::connection::InstrumentationEvent;
 use serde_json::Value;
-use skranke::db::DatabaseUrl;
+use skranke::db::{DatabaseUrl, Db, Listener};
 use skranke::kernel::{Instant, Priority, Status};
 
 use crate::support::{Caller, Desk, Engine};
@@ -29,24 +29,23 @@ const LOOKED_AT_TO_SORT: f64 = 12_500.0;
 
 type Heard = Arc<Mutex<Vec<String>>>;
 
-thread_local! {
-    /// Where the statements of connections are written down that are opened on this thread.
-    static HEARD: RefCell<Option<Heard>> = const { RefCell::new(None) };
-}
-
-/// Listens to all connections that are opened on this thread from now on.
-fn listen() -> Heard {
+/// Listens to all that the desk asks its database from now on.
+fn listen(desk: &mut Desk) -> Heard {
     let heard = Heard::default();
-    HEARD.set(Some(heard.clone()));
-    let listener = || -> Option<Box<dyn Instrumentation>> {
-        let heard = HEARD.with_borrow(Clone::clone)?;
-        Some(Box::new(move |event: InstrumentationEvent<'_>| {
+    let ear = heard.clone();
+    let listener: Listener = Arc::new(move || {
+        let heard = ear.clone();
+        Box::new(move |event: InstrumentationEvent<'_>| {
             if let InstrumentationEvent::StartQuery { query, .. } = event {
                 heard.lock().unwrap().push(query.to_string());
             }
-        }))
-    };
-    set_default_instrumentation(listener).unwrap();
+        })
+    });
+    let db = Db::open_with(&desk.store.url, 2, Duration::from_secs(5), Some(listener)).unwrap();
+    desk.url = desk.instance_with(|mut settings| {
+        settings.state.db = db;
+        settings
+    });
     heard
 }
 
@@ -469,15 +468,13 @@ fn sorted(mut made: Vec<&Made>, sort: &str) -> Vec<i64> {
 }
 
 async fn lists(engine: Engine) {
-    let heard = listen();
-    let desk = Desk::open(engine).await;
+    let mut desk = Desk::open(engine).await;
     let now = desk.clock.now().micros();
     let made: Vec<Made> = (1..=TICKETS).map(|number| make(number, now)).collect();
     fill(&desk, engine, &made).await;
     let (agent, ada) = (desk.agent().await, desk.requester().await);
     let mut explainer = Explainer::open(&desk).await;
-    // SQLite opens a connection where it is first needed, and that is here; requests that come one by one share it.
-    desk.db.is_behind().await.unwrap();
+    let heard = listen(&mut desk);
     let rare = ["created_at", "updated_at", "priority", "due_at", "-updated_at", "-priority", "-due_at"];
     for (i, (filter, passes)) in filters(now).iter().enumerate() {
         let meant: Vec<&Made> = made.iter().filter(|made| passes(made)).collect();
