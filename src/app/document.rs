@@ -5,14 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use actix_web::dev::ResourceDef;
 use actix_web::http::Method;
 use actix_web::{App, get};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_actix_web::AppExt;
-use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::server;
 use crate::auth::domain::Role;
+use crate::http::Endpoints;
 use crate::http::problem::ProblemBody;
 use crate::kernel::{Code, Problem};
 use crate::tickets::domain::{Channel, Priority, Status, TicketType};
@@ -21,7 +23,7 @@ use crate::tickets::domain::{Channel, Priority, Status, TicketType};
 pub const CHECKED_IN: &str = include_str!("../../openapi/skranke.v1.json");
 
 /// Registers the document's own endpoint.
-pub fn routes(config: &mut ServiceConfig<'_>) {
+pub fn routes(config: &mut impl Endpoints) {
     config.service(get_document);
 }
 
@@ -66,8 +68,11 @@ struct Base;
 /// # Errors
 /// When it cannot be written as JSON.
 pub fn generate() -> Result<String, Problem> {
-    let (_, mut api) =
-        App::new().into_utoipa_app().openapi(Base::openapi()).configure(server::routes).split_for_parts();
+    let (_, mut api) = App::new()
+        .into_utoipa_app()
+        .openapi(Base::openapi())
+        .configure(|config| server::routes(config))
+        .split_for_parts();
     if let Some(components) = api.components.as_mut() {
         let bearer = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
@@ -338,12 +343,16 @@ fn answer(status: u16, codes: &[Code]) -> Value {
 
 /// Every path of the document with its methods, for telling 405 from 404.
 pub fn methods() -> Vec<(ResourceDef, Vec<Method>)> {
-    let document: Value = serde_json::from_str(CHECKED_IN).unwrap_or_default();
-    let paths = document["paths"].as_object().cloned().unwrap_or_default();
-    paths
+    #[derive(Default, Deserialize)]
+    struct Document {
+        paths: BTreeMap<String, BTreeMap<String, IgnoredAny>>,
+    }
+    let document: Document = serde_json::from_str(CHECKED_IN).unwrap_or_default();
+    document
+        .paths
         .iter()
         .map(|(path, operations)| {
-            let names = operations.as_object().into_iter().flatten().map(|(name, _)| name.to_ascii_uppercase());
+            let names = operations.keys().map(|name| name.to_ascii_uppercase());
             let mut methods: Vec<Method> = names.filter_map(|name| name.parse().ok()).collect();
             if methods.contains(&Method::GET) {
                 methods.push(Method::HEAD);

@@ -3,13 +3,12 @@
 use actix_web::get;
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa_actix_web::service_config::ServiceConfig;
 
-use crate::http::{Answer, Call, Reply};
+use crate::http::{Answer, Call, Endpoints, Reply};
 use crate::kernel::Problem;
 
 /// Registers the endpoints of health.
-pub fn routes(config: &mut ServiceConfig<'_>) {
+pub fn routes(config: &mut impl Endpoints) {
     config.service(live).service(ready);
 }
 

@@ -9,15 +9,13 @@ use actix_web::dev::{ResourceDef, Server};
 use actix_web::http::{Method, header};
 use actix_web::middleware::{Compress, Condition, from_fn};
 use actix_web::{App, HttpRequest, HttpServer, web};
-use utoipa_actix_web::AppExt;
-use utoipa_actix_web::service_config::ServiceConfig;
 use utoipa_swagger_ui::SwaggerUi;
 
 use super::{document, health};
 use crate::auth::service::Authority;
 use crate::http::edge::{REQUEST_ID, edge};
 use crate::http::meter::Meter;
-use crate::http::{Answer, State};
+use crate::http::{Answer, Endpoints, State};
 use crate::kernel::{Code, Problem};
 
 /// What the server needs to know, all of it values.
@@ -37,18 +35,18 @@ pub struct Settings {
     pub signals: bool,
 }
 
-/// Every endpoint that is in the document.
-pub fn routes(config: &mut ServiceConfig<'_>) {
-    config
-        .configure(crate::auth::routes::routes)
-        .configure(crate::people::routes::routes)
-        .configure(crate::sla::routes::routes)
-        .configure(crate::tickets::routes::routes)
-        .configure(crate::comments::routes::routes)
-        .configure(crate::time_entries::routes::routes)
-        .configure(crate::metrics::routes::routes)
-        .configure(health::routes)
-        .configure(document::routes);
+/// Every endpoint that is in the document. Whoever looks for one goes through them in this order: what is asked most comes
+/// first.
+pub fn routes<E: Endpoints>(config: &mut E) {
+    crate::tickets::routes::routes(config);
+    crate::comments::routes::routes(config);
+    crate::auth::routes::routes(config);
+    crate::metrics::routes::routes(config);
+    crate::time_entries::routes::routes(config);
+    crate::people::routes::routes(config);
+    crate::sla::routes::routes(config);
+    health::routes(config);
+    document::routes(config);
 }
 
 /// A server on `listener`, ready to be awaited.
@@ -68,10 +66,7 @@ pub fn build(settings: Settings, listener: TcpListener) -> std::io::Result<Serve
             .app_data(state)
             .app_data(authority.clone())
             .app_data(meter.clone())
-            .into_utoipa_app()
-            .configure(routes)
-            .split_for_parts()
-            .0
+            .configure(routes::<web::ServiceConfig>)
             .service(web::redirect("/docs", "/docs/"))
             .service(SwaggerUi::new("/docs/{_:.*}").config(document::swagger_config()))
             .default_service(web::to(elsewhere))

@@ -1,12 +1,11 @@
 //! Queries of the audit trail.
 
 use diesel::prelude::*;
-use diesel_async::RunQueryDsl;
 use serde_json::json;
 
 use super::domain::{Change, Event, EventKind, Visibility};
 use crate::db::schema::{events, principals};
-use crate::db::{Conn, boxed, on_each, post};
+use crate::db::{Conn, RunQueryDsl, boxed, on_each, post};
 use crate::http::Limit;
 use crate::kernel::sql::Json;
 use crate::kernel::{Clock, CommentId, EventId, Instant, PrincipalId, Problem, TicketId};

@@ -1,15 +1,14 @@
 //! Getting a token, and being known by it.
 
 use actix_web::{get, post, web};
-use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::policy::{Allowed, BeKnown};
 use super::service::Authority;
 use super::wire::{JwkSet, Me, TokenBody, TokenForm, invalid_request};
-use crate::http::{Answer, Call, Reply};
+use crate::http::{Answer, Call, Endpoints, Reply};
 
 /// The operations of this room.
-pub fn routes(config: &mut ServiceConfig<'_>) {
+pub fn routes(config: &mut impl Endpoints) {
     config.service(create_token).service(read_me).service(read_jwks);
 }
 

@@ -1,12 +1,11 @@
 //! What authentication reads and writes: principals and refresh tokens.
 
 use diesel::prelude::*;
-use diesel_async::RunQueryDsl;
 
 use super::domain::{FamilyId, Role};
 use crate::db::fault::is_duplicate;
 use crate::db::schema::{principals, refresh_tokens};
-use crate::db::{Conn, on_each};
+use crate::db::{Conn, RunQueryDsl, on_each};
 use crate::kernel::{Instant, PrincipalId, Problem};
 
 /// As much of a principal as a request needs.

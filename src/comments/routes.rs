@@ -1,21 +1,20 @@
 //! The endpoints of comments.
 
 use actix_web::{delete, get, patch, post};
-use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::policy::{Sight, may_write};
 use super::wire::{CommentBody, CommentPatch, NewComment};
 use super::{service, store};
 use crate::auth::policy::{Administer, Allowed, ReadComments, WriteComments};
 use crate::http::query::PageQuery;
-use crate::http::{Answer, Call, Page, Reply};
+use crate::http::{Answer, Call, Endpoints, Page, Reply};
 use crate::kernel::{CommentId, Problem};
 use crate::tickets;
 use crate::tickets::policy::ReachesTickets;
 use crate::tickets::wire::TicketRef;
 
 /// Registers the endpoints of this room.
-pub fn routes(config: &mut ServiceConfig<'_>) {
+pub fn routes(config: &mut impl Endpoints) {
     config
         .service(list_comments)
         .service(create_comment)

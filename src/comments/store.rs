@@ -1,12 +1,11 @@
 //! Queries for comments. A comment is found only on a ticket that was found, and only within a [`Sight`].
 
 use diesel::prelude::*;
-use diesel_async::RunQueryDsl;
 
 use super::policy::Sight;
 use crate::audit::domain::Visibility;
 use crate::db::schema::{comments, principals};
-use crate::db::{Conn, boxed, on_each};
+use crate::db::{Conn, RunQueryDsl, boxed, on_each};
 use crate::http::Limit;
 use crate::kernel::{CommentId, Instant, PrincipalId, Problem, TicketId};
 use crate::tickets::domain::Ticket;

@@ -5,33 +5,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use diesel::SqliteConnection;
-use diesel_async::sync_connection_wrapper::{SpawnBlocking, SyncConnectionWrapper};
-use futures_util::future::{BoxFuture, FutureExt};
+use diesel::connection::SimpleConnection;
+use diesel_async::SimpleAsyncConnection;
+use futures_util::future::BoxFuture;
 
 use super::postgres::Channel;
+use super::run::Runs;
 use crate::kernel::Problem;
-
-/// Runs SQLite's calls in place: they are short, and handing them to another thread costs more than they do.
-pub struct Inline;
-
-impl SpawnBlocking for Inline {
-    fn spawn_blocking<'a, R>(
-        &mut self,
-        task: impl FnOnce() -> R + Send + 'static,
-    ) -> BoxFuture<'a, Result<R, Box<dyn std::error::Error + Send + Sync + 'static>>>
-    where
-        R: Send + 'static,
-    {
-        futures_util::future::ready(Ok(task())).boxed()
-    }
-
-    fn get_runtime() -> Self {
-        Self
-    }
-}
-
-/// SQLite behind the same async interface as PostgreSQL.
-pub type SqliteAsync = SyncConnectionWrapper<SqliteConnection, Inline>;
 
 /// A connection of either engine. Queries reach it through [`on_each!`].
 pub struct Conn {
@@ -48,7 +28,7 @@ pub(crate) enum Line {
     /// To a PostgreSQL server.
     Postgres(Channel),
     /// A reader's own, or the writer's.
-    Sqlite(SqliteAsync),
+    Sqlite(SqliteConnection),
 }
 
 /// What has been read from one database and may be kept for as long as it is open: one value of each type.
@@ -94,8 +74,10 @@ impl Conn {
     /// # Errors
     /// What the database says.
     pub async fn batch(&mut self, sql: &str) -> diesel::QueryResult<()> {
-        use diesel_async::SimpleAsyncConnection;
-        on_each!(self, |c| c.batch_execute(sql).await)
+        match &mut self.line {
+            Line::Postgres(channel) => (&mut channel.backend().conn()).batch_execute(sql).await,
+            Line::Sqlite(sqlite) => SimpleConnection::batch_execute(sqlite, sql),
+        }
     }
 }
 
@@ -137,7 +119,7 @@ pub(crate) use post;
 /// Boxes `query` for the engine of `conn`, so that filters can be added one by one.
 pub fn boxed<'a, C, Q>(_conn: &C, query: Q) -> Q::Output
 where
-    C: diesel_async::AsyncConnectionCore,
+    C: Runs,
     Q: diesel::query_dsl::methods::BoxedDsl<'a, C::Backend>,
 {
     query.internal_into_boxed()

@@ -4,10 +4,11 @@ use std::path::Path;
 
 use diesel::migration::MigrationSource;
 use diesel::{Connection, QueryDsl, SqliteConnection};
-use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, SimpleAsyncConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::conn::{Conn, on_each};
+use super::run::RunQueryDsl;
 use super::schema::schema_migrations;
 
 use crate::kernel::Problem;

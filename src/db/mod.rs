@@ -5,6 +5,7 @@ pub mod fault;
 pub mod migrate;
 mod postgres;
 pub mod raw;
+mod run;
 pub mod schema;
 mod sqlite;
 
@@ -14,10 +15,9 @@ use std::time::Duration;
 
 use diesel::connection::Instrumentation;
 
-#[cfg(test)]
-pub(crate) use conn::SqliteAsync;
 pub use conn::{Conn, boxed};
 pub(crate) use conn::{Line, on_each, post};
+pub use run::RunQueryDsl;
 
 use crate::kernel::Problem;
 
@@ -138,8 +138,8 @@ impl Db {
     /// How busy the connections are.
     pub fn load(&self) -> Load {
         match &self.engine {
-            Engine::Sqlite(sqlite) => sqlite.load(),
-            Engine::Postgres(postgres) => postgres.load(),
+            Engine::Sqlite(sqlite) => sqlite.how_busy(),
+            Engine::Postgres(postgres) => postgres.how_busy(),
         }
     }
 

@@ -267,7 +267,7 @@ impl Postgres {
     }
 
     /// How busy the connections are; a line that several requests read on counts for each of them.
-    pub fn load(&self) -> Load {
+    pub fn how_busy(&self) -> Load {
         let status = self.shared.pool.status();
         let in_use = status.size.saturating_sub(status.available);
         Load {

@@ -9,7 +9,7 @@ use diesel::{Connection, SqliteConnection};
 use futures_util::FutureExt;
 use tokio::sync::oneshot;
 
-use super::conn::{Conn, Kept, Line, SqliteAsync};
+use super::conn::{Conn, Kept, Line};
 use super::{Listener, Load};
 use crate::kernel::Problem;
 
@@ -90,7 +90,7 @@ impl Sqlite {
     }
 
     /// How busy the connections are, the writer's among them.
-    pub fn load(&self) -> Load {
+    pub fn how_busy(&self) -> Load {
         let writing = self.activity.writing.load(Ordering::Relaxed);
         let free = self.readers.lock().unwrap_or_else(PoisonError::into_inner).len();
         Load {
@@ -240,5 +240,5 @@ fn connect(path: &Path, read_only: bool, kept: &Arc<Kept>, listener: Option<&Lis
     if let Some(listener) = listener {
         conn.set_instrumentation(listener());
     }
-    Ok(Conn::new(Line::Sqlite(SqliteAsync::new(conn)), kept.clone()))
+    Ok(Conn::new(Line::Sqlite(conn), kept.clone()))
 }

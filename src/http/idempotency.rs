@@ -6,13 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use diesel::prelude::*;
-use diesel_async::RunQueryDsl;
 use futures_util::future::join;
 
 use super::{Answer, Call, Reply, Sealer};
 use crate::db::fault::is_duplicate;
 use crate::db::schema::idempotency_keys;
-use crate::db::{Conn, Line, on_each, post};
+use crate::db::{Conn, Line, RunQueryDsl, on_each, post};
 use crate::kernel::sql::Json;
 use crate::kernel::{Code, Instant, PrincipalId, Problem};
 
@@ -175,7 +174,7 @@ async fn claim(tx: &mut Conn, who: PrincipalId, key: &str) -> Result<Option<Row>
             let conn = channel.backend().conn();
             let lock = diesel::select(pg_try_advisory_xact_lock(lock_key(who, key)));
             let (mut first, mut second) = (conn, conn);
-            let (locked, row) = join(lock.get_result::<bool>(&mut first), answer!(&mut second)).await;
+            let (locked, row): (QueryResult<bool>, _) = join(lock.get_result(&mut first), answer!(&mut second)).await;
             if !locked? {
                 return Err(in_progress());
             }

@@ -2,6 +2,7 @@
 
 pub mod call;
 pub mod edge;
+mod endpoints;
 pub mod idempotency;
 pub mod meter;
 pub mod page;
@@ -11,6 +12,7 @@ pub mod reply;
 pub mod seal;
 
 pub use call::{Call, State};
+pub use endpoints::Endpoints;
 pub use page::{Cursor, Limit, Page};
 pub use query::{Csv, Flag, PageQuery};
 pub use reply::Reply;

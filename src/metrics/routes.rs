@@ -3,10 +3,10 @@
 mod prometheus;
 mod reports;
 
-use utoipa_actix_web::service_config::ServiceConfig;
+use crate::http::Endpoints;
 
 /// Registers the endpoints of this room.
-pub fn routes(config: &mut ServiceConfig<'_>) {
+pub fn routes(config: &mut impl Endpoints) {
     reports::routes(config);
     prometheus::routes(config);
 }

@@ -4,10 +4,10 @@ mod service_accounts;
 mod teams;
 mod users;
 
-use utoipa_actix_web::service_config::ServiceConfig;
+use crate::http::Endpoints;
 
 /// Registers the endpoints of this room.
-pub fn routes(config: &mut ServiceConfig<'_>) {
+pub fn routes(config: &mut impl Endpoints) {
     users::routes(config);
     teams::routes(config);
     service_accounts::routes(config);

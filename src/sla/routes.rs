@@ -3,10 +3,10 @@
 mod calendars;
 mod policies;
 
-use utoipa_actix_web::service_config::ServiceConfig;
+use crate::http::Endpoints;
 
 /// Registers the endpoints of this room.
-pub fn routes(config: &mut ServiceConfig<'_>) {
+pub fn routes(config: &mut impl Endpoints) {
     calendars::routes(config);
     policies::routes(config);
 }

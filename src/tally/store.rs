@@ -7,12 +7,11 @@ use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 use diesel::upsert::excluded;
-use diesel_async::RunQueryDsl;
 
 use super::domain::facts::Facts;
 use super::domain::{Cell, Series, Sums};
 use crate::db::schema::{tallies, tally_deltas};
-use crate::db::{Conn, Line, on_each, post};
+use crate::db::{Conn, Line, RunQueryDsl, on_each, post};
 use crate::kernel::sql::{Document, Json};
 use crate::kernel::{DeltaId, Problem};
 

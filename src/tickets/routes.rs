@@ -1,7 +1,6 @@
 //! The endpoints of tickets and of their audit trail.
 
 use actix_web::{get, patch, post};
-use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::policy::{ReachesTickets, may_change, may_open};
 use super::store::Sieve;
@@ -12,12 +11,12 @@ use crate::audit::wire::EventBody;
 use crate::auth::policy::{Allowed, ReadTickets, WriteTickets};
 use crate::db::Conn;
 use crate::http::query::PageQuery;
-use crate::http::{Answer, Call, Page, Reply};
+use crate::http::{Answer, Call, Endpoints, Page, Reply};
 use crate::kernel::{Code, EventId, FieldError, Problem};
 use crate::sla::wire::explain::TicketSlaBody;
 
 /// Registers the endpoints of this room.
-pub fn routes(config: &mut ServiceConfig<'_>) {
+pub fn routes(config: &mut impl Endpoints) {
     config
         .service(list_tickets)
         .service(create_ticket)

@@ -3,7 +3,6 @@
 pub mod search;
 
 use diesel::prelude::*;
-use diesel_async::RunQueryDsl;
 
 use self::search::Hits;
 use super::domain::{Channel, Priority, Status, Ticket, TicketType};
@@ -11,7 +10,7 @@ use super::policy::Reach;
 use super::wire::{SlaFilter, Sort, TicketFilter, TicketRef, WhoRef};
 use crate::auth::domain::Role;
 use crate::db::schema::{principals, teams, ticket_clocks, ticket_tags, tickets};
-use crate::db::{Conn, fault, on_each, post};
+use crate::db::{Conn, RunQueryDsl, fault, on_each, post};
 use crate::kernel::fields::Fields;
 use crate::kernel::sql::Json;
 use crate::kernel::{Code, FieldError, Instant, PrincipalId, Problem, TeamId, TicketId};

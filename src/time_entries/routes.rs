@@ -1,13 +1,12 @@
 //! The endpoints of time entries and of what they come to.
 
 use actix_web::{delete, get, post};
-use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::wire::{NewTimeEntry, TicketCostBody, TimeEntryBody};
 use super::{service, store};
 use crate::auth::policy::{Allowed, ReadWork, WriteWork};
 use crate::http::query::PageQuery;
-use crate::http::{Answer, Call, Page, Reply};
+use crate::http::{Answer, Call, Endpoints, Page, Reply};
 use crate::kernel::{Problem, TimeEntryId};
 use crate::tickets;
 use crate::tickets::policy::ReachesTickets;
@@ -17,7 +16,7 @@ use crate::tickets::wire::TicketRef;
 const LIST: &str = "time entries";
 
 /// Registers the endpoints of this room.
-pub fn routes(config: &mut ServiceConfig<'_>) {
+pub fn routes(config: &mut impl Endpoints) {
     config
         .service(list_time_entries)
         .service(create_time_entry)

@@ -3,11 +3,10 @@
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable};
-use diesel_async::RunQueryDsl;
 
 use super::domain::{Price, RateOf, TimeEntry, Total};
 use crate::db::schema::{principals, time_entries};
-use crate::db::{Conn, boxed, on_each};
+use crate::db::{Conn, RunQueryDsl, boxed, on_each};
 use crate::http::Limit;
 use crate::kernel::{Currency, Instant, Money, PrincipalId, Problem, TimeEntryId};
 use crate::tickets::domain::Ticket;

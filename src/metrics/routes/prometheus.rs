@@ -2,17 +2,16 @@
 
 use actix_web::http::header;
 use actix_web::{HttpResponse, get, web};
-use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::auth::policy::{Allowed, ReadMetrics};
-use crate::http::Call;
 use crate::http::meter::Meter;
+use crate::http::{Call, Endpoints};
 use crate::kernel::Problem;
 use crate::metrics::service::prometheus as service;
 use crate::metrics::wire::prometheus::{self as wire, Form};
 
 /// Registers the endpoint.
-pub fn routes(config: &mut ServiceConfig<'_>) {
+pub fn routes(config: &mut impl Endpoints) {
     config.service(scrape_metrics);
 }
 

@@ -1,12 +1,11 @@
 //! The endpoints of reports about tickets.
 
 use actix_web::get;
-use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::auth::policy::{Allowed, ReadMetrics};
 use crate::db::Conn;
 use crate::http::call::bad_query;
-use crate::http::{Answer, Call, Reply};
+use crate::http::{Answer, Call, Endpoints, Reply};
 use crate::metrics::service::{backlog, reports as service};
 use crate::metrics::store::facts::Ask;
 use crate::metrics::wire::reports::{BacklogBody, BacklogQuery, StepsQuery, SummaryBody, TimeseriesBody, WindowQuery};
@@ -15,7 +14,7 @@ use crate::tickets::store::Sieve;
 use crate::tickets::wire::TicketFilter;
 
 /// Registers the endpoints of reports.
-pub fn routes(config: &mut ServiceConfig<'_>) {
+pub fn routes(config: &mut impl Endpoints) {
     config.service(get_summary).service(get_timeseries).service(get_backlog);
 }
 

@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use diesel::dsl::{count_star, sql};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text};
-use diesel_async::RunQueryDsl;
 
 use super::facts::{KeyRow, columns, keys};
 use crate::db::schema::{ticket_clocks, tickets};
-use crate::db::{Conn, boxed, on_each};
+use crate::db::{Conn, RunQueryDsl, boxed, on_each};
 use crate::kernel::sql::{Guid, Json, Moment};
 use crate::kernel::{AnyId, Instant, PrincipalId, Priority, Problem, Status, TeamId};
 use crate::metrics::domain::backlog::Due;

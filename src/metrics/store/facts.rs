@@ -3,10 +3,9 @@
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::{Nullable, Text};
-use diesel_async::RunQueryDsl;
 
 use crate::db::schema::{principals, sla_policies, teams, ticket_clocks, tickets, time_entries};
-use crate::db::{Conn, boxed, on_each};
+use crate::db::{Conn, RunQueryDsl, boxed, on_each};
 use crate::kernel::sql::Guid;
 use crate::kernel::{AnyId, Channel, Currency, Instant, Money, PolicyId, Priority, Problem, TeamId, TicketType};
 use crate::metrics::domain::figures::{GroupBy, Key};
@@ -263,8 +262,6 @@ mod tests {
     use diesel::connection::SimpleConnection;
     use diesel::sqlite::Sqlite;
 
-    use crate::db::SqliteAsync;
-
     /// SQLite's plan for a query, a line for each step.
     #[derive(QueryableByName)]
     struct Step {
@@ -280,7 +277,7 @@ mod tests {
             let path = format!("{}/migrations/sqlite/{up}/up.sql", env!("CARGO_MANIFEST_DIR"));
             plain.batch_execute(&std::fs::read_to_string(path).expect("a migration")).expect("a schema");
         }
-        let c = &mut SqliteAsync::new(plain);
+        let c = &mut plain;
         let ask = Ask {
             sieve: Sieve::open(Instant::EPOCH),
             window: Window { from: Instant::EPOCH, to: Instant::NEVER },

@@ -1,10 +1,9 @@
 //! The endpoints of service accounts.
 
 use actix_web::{delete, get, patch, post};
-use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::auth::policy::{Administer, Allowed};
-use crate::http::{Answer, Call, Page, PageQuery, Reply};
+use crate::http::{Answer, Call, Endpoints, Page, PageQuery, Reply};
 use crate::kernel::PrincipalId;
 use crate::people::domain::{AccountChange, Gift, NewAccount};
 use crate::people::service;
@@ -14,7 +13,7 @@ use crate::people::wire::{NewServiceAccount, ServiceAccountBody, ServiceAccountP
 const LIST: &str = "service accounts";
 
 /// Registers the endpoints of service accounts.
-pub fn routes(config: &mut ServiceConfig<'_>) {
+pub fn routes(config: &mut impl Endpoints) {
     config
         .service(list_service_accounts)
         .service(create_service_account)

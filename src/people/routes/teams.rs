@@ -1,10 +1,9 @@
 //! The endpoints of teams.
 
 use actix_web::{delete, get, patch, post, put};
-use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::auth::policy::{Administer, Allowed, ReadTeams};
-use crate::http::{Answer, Call, Page, PageQuery, Reply};
+use crate::http::{Answer, Call, Endpoints, Page, PageQuery, Reply};
 use crate::kernel::{PrincipalId, TeamId};
 use crate::people::domain::{NewTeam, TeamChange};
 use crate::people::service;
@@ -14,7 +13,7 @@ use crate::people::wire::{MemberBody, NewTeamBody, TeamBody, TeamPatch};
 const LIST: &str = "teams";
 
 /// Registers the endpoints of teams.
-pub fn routes(config: &mut ServiceConfig<'_>) {
+pub fn routes(config: &mut impl Endpoints) {
     config
         .service(list_teams)
         .service(create_team)

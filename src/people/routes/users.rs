@@ -1,11 +1,10 @@
 //! The endpoints of people.
 
 use actix_web::{delete, get, patch, post, web};
-use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::auth::policy::{Administer, Allowed, BeKnown, ReadPeople};
 use crate::auth::service::Authority;
-use crate::http::{Answer, Call, Page, Reply};
+use crate::http::{Answer, Call, Endpoints, Page, Reply};
 use crate::kernel::PrincipalId;
 use crate::people::policy::{MayChange, MaySee};
 use crate::people::service;
@@ -15,7 +14,7 @@ use crate::people::wire::{NewUser, UserBody, UserPatch, UserQuery};
 const LIST: &str = "users";
 
 /// Registers the endpoints of people.
-pub fn routes(config: &mut ServiceConfig<'_>) {
+pub fn routes(config: &mut impl Endpoints) {
     config.service(list_users).service(create_user).service(get_user).service(update_user).service(delete_user);
 }
 

@@ -1,13 +1,12 @@
 //! Queries of service accounts.
 
 use diesel::prelude::*;
-use diesel_async::RunQueryDsl;
 
 use super::SERVICE_ACCOUNT;
 use crate::auth::domain::Scopes;
 use crate::db::fault::is_duplicate;
 use crate::db::schema::principals;
-use crate::db::{Conn, on_each};
+use crate::db::{Conn, RunQueryDsl, on_each};
 use crate::kernel::secret::Secret;
 use crate::kernel::{Code, Instant, PrincipalId, Problem};
 use crate::people::domain::Account;

@@ -3,12 +3,11 @@
 use diesel::prelude::*;
 use diesel::result::DatabaseErrorKind::ForeignKeyViolation;
 use diesel::result::Error;
-use diesel_async::RunQueryDsl;
 
 use crate::auth::domain::Role;
 use crate::db::fault::is_duplicate;
 use crate::db::schema::{principals, team_members, teams};
-use crate::db::{Conn, on_each};
+use crate::db::{Conn, RunQueryDsl, on_each};
 use crate::kernel::{Code, Currency, Instant, Money, PrincipalId, Problem, TeamId};
 use crate::people::domain::{Member, Team};
 

@@ -1,13 +1,12 @@
 //! Queries of people.
 
 use diesel::prelude::*;
-use diesel_async::RunQueryDsl;
 
 use super::PERSON;
 use crate::auth::domain::Role;
 use crate::db::fault::is_duplicate;
 use crate::db::schema::{principals, refresh_tokens, team_members};
-use crate::db::{Conn, Line, boxed, on_each};
+use crate::db::{Conn, Line, RunQueryDsl, boxed, on_each};
 use crate::kernel::secret::Secret;
 use crate::kernel::{Code, Currency, Instant, Money, PrincipalId, Problem};
 use crate::people::domain::Person;

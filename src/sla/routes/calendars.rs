@@ -1,10 +1,9 @@
 //! The endpoints of calendars.
 
 use actix_web::{delete, get, patch, post};
-use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::auth::policy::{Administer, Allowed, ReadSla};
-use crate::http::{Answer, Call, Page, PageQuery, Reply};
+use crate::http::{Answer, Call, Endpoints, Page, PageQuery, Reply};
 use crate::kernel::{CalendarId, Problem};
 use crate::sla::domain::calendars::{CalendarChange, NewCalendar};
 use crate::sla::domain::icalendar;
@@ -15,7 +14,7 @@ use crate::sla::wire::calendars::{CalendarBody, CalendarPatch, CalendarVersionBo
 const LIST: &str = "calendars";
 
 /// Registers the endpoints of calendars.
-pub fn routes(config: &mut ServiceConfig<'_>) {
+pub fn routes(config: &mut impl Endpoints) {
     config
         .service(list_calendars)
         .service(create_calendar)

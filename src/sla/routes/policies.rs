@@ -1,10 +1,9 @@
 //! The endpoints of policies.
 
 use actix_web::{delete, get, patch, post};
-use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::auth::policy::{Administer, Allowed, ReadSla};
-use crate::http::{Answer, Call, Page, PageQuery, Reply};
+use crate::http::{Answer, Call, Endpoints, Page, PageQuery, Reply};
 use crate::kernel::PolicyId;
 use crate::sla::domain::policies::{NewPolicy, PolicyChange};
 use crate::sla::service;
@@ -16,7 +15,7 @@ use crate::sla::wire::policies::{
 const LIST: &str = "policies";
 
 /// Registers the endpoints of policies.
-pub fn routes(config: &mut ServiceConfig<'_>) {
+pub fn routes(config: &mut impl Endpoints) {
     config
         .service(list_sla_policies)
         .service(create_sla_policy)

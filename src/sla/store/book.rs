@@ -5,11 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use diesel::prelude::*;
-use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
 use crate::db::schema::{calendar_versions, calendars, configuration, sla_policies};
-use crate::db::{Conn, on_each};
+use crate::db::{Conn, RunQueryDsl, on_each};
 use crate::kernel::sql::{Guid, Json, guid};
 use crate::kernel::{CalendarId, PolicyId, Problem};
 use crate::sla::domain::calendar::{Calendar, Definition};

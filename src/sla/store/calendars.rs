@@ -2,11 +2,10 @@
 
 use diesel::prelude::*;
 use diesel::result::Error;
-use diesel_async::RunQueryDsl;
 
 use crate::db::fault::is_duplicate;
 use crate::db::schema::{calendar_versions, calendars, sla_policies};
-use crate::db::{Conn, on_each};
+use crate::db::{Conn, RunQueryDsl, on_each};
 use crate::kernel::sql::Json;
 use crate::kernel::{CalendarId, Code, Instant, Problem};
 use crate::sla::domain::calendar::Definition;

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
-use diesel_async::RunQueryDsl;
 
 use crate::db::raw::raw;
 use crate::db::schema::{ticket_clocks, tickets};
-use crate::db::{Conn, on_each, post};
+use crate::db::{Conn, RunQueryDsl, on_each, post};
 use crate::kernel::sql::Json;
 use crate::kernel::{Channel, Instant, PolicyId, PrincipalId, Priority, Problem, Status, TeamId, TicketType};
 use crate::sla::domain::clock::{Clock, Facts, Measured, Timeline, Times};

@@ -3,10 +3,9 @@
 use std::collections::HashMap;
 
 use diesel::prelude::*;
-use diesel_async::RunQueryDsl;
 
 use crate::db::schema::{ticket_clocks, tickets, time_entries};
-use crate::db::{Conn, on_each};
+use crate::db::{Conn, RunQueryDsl, on_each};
 use crate::kernel::{Channel, Currency, Instant, Money, PolicyId, Priority, Problem, TeamId, TicketType};
 use crate::sla::domain::past::{Card, Work};
 

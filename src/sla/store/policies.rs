@@ -6,12 +6,11 @@ use diesel::dsl::{max, sql};
 use diesel::prelude::*;
 use diesel::result::Error;
 use diesel::sql_types::{Bool, Integer};
-use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
 use crate::db::fault::is_duplicate;
 use crate::db::schema::{calendar_versions, calendars, sla_policies, sla_policy_versions, teams};
-use crate::db::{Conn, on_each};
+use crate::db::{Conn, RunQueryDsl, on_each};
 use crate::kernel::sql::{Guid, Json};
 use crate::kernel::{CalendarId, Code, Instant, PolicyId, Problem, TeamId};
 use crate::sla::domain::calendar::Definition;

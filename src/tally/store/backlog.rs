@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
-use diesel_async::RunQueryDsl;
 
 use crate::db::schema::{tallies, tally_deltas};
-use crate::db::{Conn, Line, on_each};
+use crate::db::{Conn, Line, RunQueryDsl, on_each};
 use crate::kernel::sql::Json;
 use crate::kernel::{DeltaId, Problem};
 use crate::tally::domain::backlog::{Axis, Part, Waiting, all_series, next_from, place, series};

@@ -1,10 +1,9 @@
 //! Queries of cells, of the facts that they are made of, and of how far they are built.
 
 use diesel::prelude::*;
-use diesel_async::RunQueryDsl;
 
 use crate::db::schema::{cell_marks, cell_parts, cells, fact_log, tally_deltas};
-use crate::db::{Conn, boxed, on_each};
+use crate::db::{Conn, RunQueryDsl, boxed, on_each};
 use crate::kernel::{Instant, Problem};
 use crate::tally::domain::cells::{Axis, Key, Level, Marks, Packed};
 use crate::tally::domain::facts::Facts;

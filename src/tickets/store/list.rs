@@ -12,13 +12,12 @@ use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{Array, BigInt, Bool, Integer, Text};
 use diesel::sqlite::Sqlite;
-use diesel_async::RunQueryDsl;
 
 use super::leads::{Lead, Order, Traits, Way, along, shortcuts};
 use super::{ASSIGNEES, CREATORS, Joined, REQUESTERS, Sieve, Stored, TicketRow, breached_after, key, narrow, search};
 use crate::db::raw::raw;
 use crate::db::schema::{principals, teams, ticket_clocks, ticket_tags, tickets};
-use crate::db::{Conn, boxed, on_each};
+use crate::db::{Conn, RunQueryDsl, boxed, on_each};
 use crate::kernel::{Instant, Problem};
 use crate::sla::store::clocks;
 use crate::tickets::wire::{ListOptions, SlaFilter, Sort};
@@ -126,6 +125,7 @@ struct Merged<DB> {
 impl<DB: Backend> Query for Merged<DB> {
     type SqlType = BigInt;
 }
+impl<DB: Backend> diesel::RunQueryDsl<diesel::SqliteConnection> for Merged<DB> {}
 impl<DB: Backend> QueryId for Merged<DB> {
     type QueryId = ();
     const HAS_STATIC_QUERY_ID: bool = false;

@@ -10,7 +10,6 @@ use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::serialize::{self, IsNull, Output, ToSql};
 use diesel::sql_types::{Bool, Integer, Text};
 use diesel::sqlite::Sqlite;
-use diesel_async::RunQueryDsl;
 
 use super::{ASSIGNEES, CREATORS, Joined, REQUESTERS, Sieve, Stored, TicketRow, clocks, narrow, with_names};
 use crate::audit::domain::Visibility;
@@ -18,7 +17,7 @@ use crate::db::raw::raw;
 use crate::db::schema::{
     comments, principals, search_backlog, teams, ticket_clocks, ticket_search, ticket_words, tickets,
 };
-use crate::db::{Conn, Line, boxed, on_each};
+use crate::db::{Conn, Line, RunQueryDsl, boxed, on_each};
 use crate::kernel::sql::Lexemes;
 use crate::kernel::{Instant, Problem, TicketId};
 use crate::tickets::domain::Ticket;
