@@ -212,49 +212,171 @@ pub fn capture_sqlite(
     (scripts, pragmas)
 }
 
-/// What diesel shows of SQLite's parameters: `[I64(5), String("a"), Binary([1, 2]), Null]`.
+/// What diesel shows of SQLite's parameters, which is what Rust's `Debug` makes of the types that are bound:
+/// `[TicketId(0198…), "a", Open, Some(Instant(5)), Json(Array [Number(1)])]`.
 fn cells(shown: &str) -> Vec<Cell> {
-    let part = regex::Regex::new(
-        r#"(I32|I64|F64)\((-?[0-9.e+-]+)\)|(Null)|Binary\(\[([0-9, ]*)\]\)|String\("((?:[^"\\]|\\.)*)"\)"#,
-    );
-    let part = part.expect("an expression");
-    let cell = |found: regex::Captures<'_>| match (found.get(1), found.get(3), found.get(4), found.get(5)) {
-        (Some(kind), ..) if kind.as_str() == "F64" => Cell::Real(found[2].parse().expect("a number")),
-        (Some(_), ..) => Cell::Integer(found[2].parse().expect("a number")),
-        (_, Some(_), ..) => Cell::Null,
-        (_, _, Some(bytes), _) => {
-            let bytes = bytes.as_str().split(", ").filter(|byte| !byte.is_empty());
-            Cell::Blob(bytes.map(|byte| byte.parse().expect("a byte")).collect())
-        }
-        (.., Some(text)) => Cell::Text(unescaped(text.as_str())),
-        _ => fail("a parameter of no kind"),
-    };
-    part.captures_iter(shown).map(cell).collect()
+    let mut reader = Reader(shown.chars().peekable());
+    match reader.value() {
+        Shown::List(values) => values.into_iter().map(Shown::cell).collect(),
+        _ => fail(&format!("no parameters: {shown}")),
+    }
 }
 
-/// A string as Rust's `Debug` writes it, without what it escapes.
-fn unescaped(text: &str) -> String {
-    let mut plain = String::new();
-    let mut chars = text.chars();
-    while let Some(c) = chars.next() {
-        if c != '\\' {
-            plain.push(c);
-            continue;
-        }
-        match chars.next() {
-            Some('n') => plain.push('\n'),
-            Some('t') => plain.push('\t'),
-            Some('r') => plain.push('\r'),
-            Some('0') => plain.push('\0'),
-            Some('u') => {
-                let code: String = chars.by_ref().skip(1).take_while(|c| *c != '}').collect();
-                plain.extend(u32::from_str_radix(&code, 16).ok().and_then(char::from_u32));
+/// A value as `Debug` shows it.
+#[derive(Debug)]
+enum Shown {
+    Text(String),
+    /// A number, an id, or the name of a variant.
+    Word(String),
+    List(Vec<Shown>),
+    Object(Vec<(Shown, Shown)>),
+    /// A value in a type that is named.
+    Within(String, Vec<Shown>),
+}
+
+impl Shown {
+    /// As it is bound.
+    fn cell(self) -> Cell {
+        match self {
+            Shown::Text(text) => Cell::Text(text),
+            Shown::Word(word) => match (word.as_str(), word.parse::<i64>(), word.parse::<f64>()) {
+                ("None", ..) => Cell::Null,
+                ("true" | "false", ..) => Cell::Integer(i64::from(word == "true")),
+                (_, Ok(n), _) => Cell::Integer(n),
+                (_, _, Ok(n)) => Cell::Real(n),
+                _ => match uuid::Uuid::try_parse(&word) {
+                    Ok(id) => Cell::Blob(id.as_bytes().to_vec()),
+                    Err(_) => Cell::Text(snake(&word)),
+                },
+            },
+            Shown::List(bytes) => {
+                let byte = |value: Shown| if let Shown::Word(n) = value { n.parse().ok() } else { None };
+                Cell::Blob(bytes.into_iter().map(|value| byte(value).expect("a byte")).collect())
             }
-            Some(other) => plain.push(other),
-            None => {}
+            Shown::Within(name, mut values) if values.len() == 1 => match name.as_str() {
+                "Json" => Cell::Text(values.remove(0).json().to_string()),
+                // `Some`, an id, an instant.
+                _ => values.remove(0).cell(),
+            },
+            other => fail(&format!("a parameter of no kind: {other:?}")),
         }
     }
+
+    /// As it stands in JSON.
+    fn json(self) -> serde_json::Value {
+        match self {
+            Shown::Text(text) => text.into(),
+            Shown::Word(word) => match word.as_str() {
+                "None" | "Null" => serde_json::Value::Null,
+                other => serde_json::from_str(other).unwrap_or_else(|_| match uuid::Uuid::try_parse(other) {
+                    Ok(id) => id.to_string().into(),
+                    Err(_) => snake(other).into(),
+                }),
+            },
+            Shown::List(values) => values.into_iter().map(Shown::json).collect(),
+            Shown::Object(fields) => fields
+                .into_iter()
+                .map(|(name, value)| match name {
+                    Shown::Text(name) | Shown::Word(name) => (name, value.json()),
+                    other => fail(&format!("no name: {other:?}")),
+                })
+                .collect(),
+            Shown::Within(_, mut values) if values.len() == 1 => values.remove(0).json(),
+            Shown::Within(_, values) => values.into_iter().map(Shown::json).collect(),
+        }
+    }
+}
+
+/// `WaitingRequester` as `waiting_requester`: words of closed vocabularies.
+fn snake(word: &str) -> String {
+    let mut plain = String::new();
+    for (place, c) in word.char_indices() {
+        if c.is_uppercase() && place > 0 {
+            plain.push('_');
+        }
+        plain.extend(c.to_lowercase());
+    }
     plain
+}
+
+/// Reads what `Debug` has written.
+struct Reader<'a>(std::iter::Peekable<std::str::Chars<'a>>);
+
+impl Reader<'_> {
+    fn value(&mut self) -> Shown {
+        match self.0.peek() {
+            Some('"') => Shown::Text(self.text()),
+            Some('[' | '(') => Shown::List(self.list()),
+            Some('{') => Shown::Object(self.fields()),
+            _ => {
+                let mut word = String::new();
+                while let Some(c) = self.0.next_if(|c| !",()[]{}\" :".contains(*c)) {
+                    word.push(c);
+                }
+                match self.0.peek() {
+                    Some('(') => Shown::Within(word, self.list()),
+                    // `Array [` and `Object {` of JSON; behind a comma or a colon there is a blank too.
+                    Some(' ') if ["Array", "Object"].contains(&word.as_str()) => {
+                        self.0.next();
+                        self.value()
+                    }
+                    _ => Shown::Word(word),
+                }
+            }
+        }
+    }
+
+    /// Values between brackets, the first of which comes next.
+    fn list(&mut self) -> Vec<Shown> {
+        self.0.next();
+        let mut values = Vec::new();
+        loop {
+            while self.0.next_if(|c| ", ".contains(*c)).is_some() {}
+            if self.0.next_if(|c| ")]".contains(*c)).is_some() {
+                return values;
+            }
+            values.push(self.value());
+        }
+    }
+
+    /// Names and values between braces, the first of which comes next.
+    fn fields(&mut self) -> Vec<(Shown, Shown)> {
+        self.0.next();
+        let mut fields = Vec::new();
+        loop {
+            while self.0.next_if(|c| ", ".contains(*c)).is_some() {}
+            if self.0.next_if(|c| *c == '}').is_some() {
+                return fields;
+            }
+            let name = self.value();
+            while self.0.next_if(|c| ": ".contains(*c)).is_some() {}
+            fields.push((name, self.value()));
+        }
+    }
+
+    /// A string without what `Debug` escapes.
+    fn text(&mut self) -> String {
+        self.0.next();
+        let mut plain = String::new();
+        while let Some(c) = self.0.next() {
+            match c {
+                '"' => return plain,
+                '\\' => match self.0.next() {
+                    Some('n') => plain.push('\n'),
+                    Some('t') => plain.push('\t'),
+                    Some('r') => plain.push('\r'),
+                    Some('0') => plain.push('\0'),
+                    Some('u') => {
+                        let code: String = self.0.by_ref().skip(1).take_while(|c| *c != '}').collect();
+                        plain.extend(u32::from_str_radix(&code, 16).ok().and_then(char::from_u32));
+                    }
+                    other => plain.extend(other),
+                },
+                _ => plain.push(c),
+            }
+        }
+        fail("a text without an end")
+    }
 }
 
 /// Sends a script as fast as SQLite takes it, from this many threads; gives rounds a second.

@@ -9,6 +9,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use super::config::{self, Config, LogFormat};
+use super::log::Log;
 use super::{document, janitor, server};
 use crate::auth::domain::{Role, Scopes};
 use crate::auth::password::{Password, Passwords};
@@ -159,7 +160,13 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         std::env::vars_os().map(|(k, v)| (k.to_string_lossy().into_owned(), v.to_string_lossy().into_owned())),
     )
     .map_err(Failure::Settings)?;
-    start_log(&config);
+    let log = start_log(&config)?;
+    let outcome = carry_out(command, config);
+    log.write_out();
+    outcome
+}
+
+fn carry_out(command: Command, config: Config) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         match command {
@@ -175,13 +182,15 @@ fn dispatch(command: Command) -> Result<(), Failure> {
     })
 }
 
-fn start_log(config: &Config) {
+fn start_log(config: &Config) -> Result<Log, Failure> {
     let filter = EnvFilter::try_new(&config.log).unwrap_or_default();
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let writer = Log::start()?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer.clone()).with_target(false);
     match config.log_format {
         LogFormat::Pretty => log.with_ansi(std::io::stderr().is_terminal()).init(),
         LogFormat::Json => log.json().flatten_event(true).with_current_span(true).with_span_list(false).init(),
     }
+    Ok(writer)
 }
 
 /// The database, ready: migrated if the settings say so.

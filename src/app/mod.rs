@@ -5,4 +5,5 @@ pub mod config;
 pub mod document;
 pub mod health;
 pub mod janitor;
+pub mod log;
 pub mod server;

@@ -11,7 +11,7 @@ use crate::kernel::sql::Json;
 use crate::kernel::{Clock, CommentId, EventId, Instant, PrincipalId, Problem, TicketId};
 
 #[derive(Insertable)]
-#[diesel(table_name = events)]
+#[diesel(table_name = events, treat_none_as_default_value = false)]
 struct NewRow {
     id: EventId,
     ticket_id: TicketId,
@@ -59,7 +59,7 @@ pub async fn add(tx: &mut Conn, event: Event, clock: &Clock) -> Result<(), Probl
         comment_id: event.comment_id,
         changes: Json(changes_json(&event.changes)),
     };
-    post!(tx, 1, |c| diesel::insert_into(events::table).values(&row).execute(c).await)
+    post!(tx, diesel::insert_into(events::table).values(row))
 }
 
 /// A page of the trail of `ticket`, oldest first. The caller has proved access to the ticket.

@@ -5,14 +5,14 @@ use diesel::prelude::*;
 use super::policy::Sight;
 use crate::audit::domain::Visibility;
 use crate::db::schema::{comments, principals};
-use crate::db::{Conn, RunQueryDsl, boxed, on_each};
+use crate::db::{Conn, RunQueryDsl, boxed, on_each, post};
 use crate::http::Limit;
 use crate::kernel::{CommentId, Instant, PrincipalId, Problem, TicketId};
 use crate::tickets::domain::Ticket;
 
 /// A comment as it is stored.
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable, Insertable, AsChangeset)]
-#[diesel(table_name = comments, treat_none_as_null = true)]
+#[diesel(table_name = comments, treat_none_as_null = true, treat_none_as_default_value = false)]
 pub struct Comment {
     /// The id.
     pub id: CommentId,
@@ -96,8 +96,7 @@ pub async fn list(
 /// # Errors
 /// When the database is away.
 pub async fn insert(tx: &mut Conn, comment: &Comment) -> Result<(), Problem> {
-    on_each!(tx, |c| diesel::insert_into(comments::table).values(comment).execute(c).await)?;
-    Ok(())
+    post!(tx, diesel::insert_into(comments::table).values(comment.clone()))
 }
 
 /// Stores a changed comment.
@@ -105,6 +104,5 @@ pub async fn insert(tx: &mut Conn, comment: &Comment) -> Result<(), Problem> {
 /// # Errors
 /// When the database is away.
 pub async fn update(tx: &mut Conn, comment: &Comment) -> Result<(), Problem> {
-    on_each!(tx, |c| diesel::update(comments::table.find(comment.id)).set(comment).execute(c).await)?;
-    Ok(())
+    post!(tx, diesel::update(comments::table.find(comment.id)).set(comment.clone()))
 }

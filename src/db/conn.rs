@@ -97,20 +97,19 @@ macro_rules! on_each {
 pub(crate) use on_each;
 
 /// Sends a statement that gives nothing back, within a write. PostgreSQL answers later: whatever comes after it finds it
-/// done, and the transaction does not end well unless it did. The body must own what it uses, and its place and `rows`
-/// must tell the statement.
+/// done, and the transaction does not end well unless it did. The statement must own its values. A last argument says what
+/// its errors mean.
 macro_rules! post {
-    ($conn:expr, $rows:expr, |$c:ident| $body:expr) => {
+    ($conn:expr, $statement:expr) => {
+        $crate::db::post!($conn, $statement, $crate::kernel::Problem::from)
+    };
+    ($conn:expr, $statement:expr, $problem:expr) => {
         match &mut $conn.line {
-            $crate::db::Line::Postgres(channel) => {
-                let backend = channel.backend().clone();
-                let statement = async move {
-                    let $c: &mut &diesel_async::AsyncPgConnection = &mut backend.conn();
-                    $body.map(drop).map_err($crate::kernel::Problem::from)
-                };
-                channel.post($rows, statement).await
+            $crate::db::Line::Postgres(channel) => channel.post($crate::db::steady($statement), $problem).await,
+            $crate::db::Line::Sqlite(sqlite) => {
+                let done = $crate::db::RunQueryDsl::execute($crate::db::steady($statement), sqlite).await;
+                done.map(drop).map_err($problem)
             }
-            $crate::db::Line::Sqlite($c) => $body.map(drop).map_err($crate::kernel::Problem::from),
         }
     };
 }

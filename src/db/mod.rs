@@ -8,6 +8,7 @@ pub mod raw;
 mod run;
 pub mod schema;
 mod sqlite;
+mod steady;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use diesel::connection::Instrumentation;
 pub use conn::{Conn, boxed};
 pub(crate) use conn::{Line, on_each, post};
 pub use run::RunQueryDsl;
+pub use steady::steady;
 
 use crate::kernel::Problem;
 

@@ -2,13 +2,14 @@
 //! requests read at once, each without waiting for the answer to the one before (pipelining).
 
 use std::collections::HashSet;
-use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use deadpool::managed::{Metrics, Object, Pool, RecycleError, RecycleResult, Timeouts};
 use diesel::ConnectionError;
+use diesel::pg::Pg;
+use diesel::query_builder::QueryFragment;
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use futures_util::FutureExt;
 use futures_util::future::{join, join_all};
@@ -17,6 +18,7 @@ use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::conn::{Conn, Kept, Line};
+use super::steady::Steady;
 use super::{Listener, Load};
 use crate::kernel::Problem;
 
@@ -53,12 +55,9 @@ pub struct Backend {
     ended: Arc<AtomicBool>,
     /// Whether a transaction is open, as far as is known here.
     open: AtomicBool,
-    /// The places in the code whose statements have been prepared on this connection.
-    prepared: Mutex<HashSet<Place>>,
+    /// The texts of posted statements that have been prepared on this connection.
+    prepared: Mutex<HashSet<String>>,
 }
-
-/// A place in the code, and how many rows it writes: as much as tells statements apart.
-type Place = (&'static Location<'static>, usize);
 
 impl Backend {
     /// A connection whose traffic the current runtime carries, for as long as that lives.
@@ -115,27 +114,27 @@ impl Channel {
     }
 
     /// Sends a statement and does not wait for its answer: what is sent later finds it done, and the end of the
-    /// transaction waits for it. `rows` and the place of the caller must tell the statement.
+    /// transaction waits for it. `problem` says what its errors mean.
     ///
     /// # Errors
     /// Its own, if it is sent for the first time on this connection: preparing it takes an answer.
-    #[track_caller]
-    pub fn post(
-        &mut self,
-        rows: usize,
-        statement: impl Future<Output = Result<(), Problem>> + Send + 'static,
-    ) -> impl Future<Output = Result<(), Problem>> {
-        let place = (Location::caller(), rows);
-        async move {
-            let is_prepared =
-                |backend: &Backend| backend.prepared.lock().unwrap_or_else(PoisonError::into_inner).contains(&place);
-            if !is_prepared(&self.backend) {
-                statement.await?;
-                self.backend.prepared.lock().unwrap_or_else(PoisonError::into_inner).insert(place);
-                return Ok(());
-            }
-            self.send(statement)
+    pub async fn post<Q>(&mut self, statement: Steady<Q>, problem: fn(diesel::result::Error) -> Problem) -> Result<(), Problem>
+    where
+        Q: QueryFragment<Pg> + Send + 'static,
+    {
+        let text = statement.text()?;
+        let is_prepared = self.backend.prepared.lock().unwrap_or_else(PoisonError::into_inner).contains(&text);
+        let backend = self.backend.clone();
+        let run = async move {
+            let done = diesel_async::RunQueryDsl::execute(statement, &mut &backend.conn).await;
+            done.map(drop).map_err(problem)
+        };
+        if is_prepared {
+            return self.send(run);
         }
+        run.await?;
+        self.backend.prepared.lock().unwrap_or_else(PoisonError::into_inner).insert(text);
+        Ok(())
     }
 
     /// Sends what needs no preparing.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use diesel::{Connection, SqliteConnection};
 use futures_util::FutureExt;
@@ -15,6 +16,13 @@ use crate::kernel::Problem;
 
 /// How many requests one commit may carry: bounds how long the first of them waits for the last.
 const GROUP: usize = 128;
+
+/// How long a read lock is held on a state that may be outdated: another process may write, too.
+const HELD_FOR: Duration = Duration::from_secs(1);
+
+/// How many pages the log has before what it holds is brought into the file, which costs the less the more often a page
+/// was changed meanwhile; 4 KiB each.
+const LOG_PAGES: usize = 8_000;
 
 /// What is wrong with work that waits on the writer thread.
 const WAITED: &str = "work in a write must not wait for anything but its database";
@@ -74,14 +82,22 @@ impl Sqlite {
     pub fn open(path: &Path, listener: Option<Listener>) -> Result<Arc<Self>, Problem> {
         let kept = Arc::<Kept>::default();
         let mut writer = connect(path, false, &kept, listener.as_ref())?;
+        let mut holder = Holder(connect(path, true, &kept, None)?);
         let (jobs, waiting) = mpsc::channel::<Job>();
         let activity = Arc::new(Activity::default());
         let writers = activity.clone();
         thread::Builder::new()
             .name("sqlite-writer".into())
             .spawn(move || {
-                while let Ok(first) = waiting.recv() {
+                loop {
+                    holder.hold();
+                    let first = match waiting.recv_timeout(HELD_FOR) {
+                        Ok(first) => first,
+                        Err(mpsc::RecvTimeoutError::Timeout) => continue,
+                        Err(mpsc::RecvTimeoutError::Disconnected) => return,
+                    };
                     let _working = Counted::on(&writers.writing);
+                    holder.let_go();
                     commit_group(&mut writer, first, &waiting);
                 }
             })
@@ -167,6 +183,23 @@ impl Sqlite {
     }
 }
 
+/// Holds a read lock on the newest state, so that readers, who take the same lock, find it taken by this process already
+/// and need no system call for it. It is let go of while something is written: the log could not begin anew otherwise.
+struct Holder(Conn);
+
+impl Holder {
+    fn hold(&mut self) {
+        self.let_go();
+        // If it fails, readers lock for themselves.
+        drop(now(self.0.batch("BEGIN; SELECT 1 FROM sqlite_schema LIMIT 1")));
+    }
+
+    fn let_go(&mut self) {
+        // It may hold nothing.
+        drop(now(self.0.batch("ROLLBACK")));
+    }
+}
+
 /// Runs `first` and all that wait behind it in one transaction, then answers them all.
 fn commit_group(conn: &mut Conn, first: Job, waiting: &mpsc::Receiver<Job>) {
     let mut fate = now(conn.batch("BEGIN IMMEDIATE")).map_err(|e| e.to_string());
@@ -231,8 +264,10 @@ fn connect(path: &Path, read_only: bool, kept: &Arc<Kept>, listener: Option<&Lis
     diesel::connection::SimpleConnection::batch_execute(
         &mut conn,
         // synchronous=FULL: an answered write is on disk. busy_timeout comes first, since the others may wait too.
-        "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
-         PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8000;",
+        &format!(
+            "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
+             PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8000; PRAGMA wal_autocheckpoint = {LOG_PAGES};"
+        ),
     )?;
     if read_only {
         diesel::connection::SimpleConnection::batch_execute(&mut conn, "PRAGMA query_only = ON")?;

@@ -49,7 +49,7 @@ fn in_progress() -> Problem {
 }
 
 #[derive(Queryable, Selectable, Insertable)]
-#[diesel(table_name = idempotency_keys)]
+#[diesel(table_name = idempotency_keys, treat_none_as_default_value = false)]
 struct Row {
     principal_id: PrincipalId,
     key: String,
@@ -221,7 +221,7 @@ async fn remember(tx: &mut Conn, row: Row) -> Result<(), Problem> {
         true => Problem::transient(error),
         false => Problem::from(error),
     };
-    post!(tx, 1, |c| { diesel::insert_into(idempotency_keys::table).values(&row).execute(c).await.map_err(taken) })
+    post!(tx, diesel::insert_into(idempotency_keys::table).values(row), taken)
 }
 
 /// Forgets answers that are older than 24 hours.

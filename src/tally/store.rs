@@ -34,7 +34,7 @@ pub async fn add(tx: &mut Conn, id: DeltaId, sums: &Sums, facts: &Facts) -> Resu
     }
     let facts = (!facts.is_empty()).then(|| facts.pack());
     let row = (tally_deltas::id.eq(id), tally_deltas::deltas.eq(Json(sums.to_json())), tally_deltas::facts.eq(facts));
-    post!(tx, 1, |c| diesel::insert_into(tally_deltas::table).values(row).execute(c).await)
+    post!(tx, diesel::insert_into(tally_deltas::table).values(row))
 }
 
 /// The numbers of `series_asked` as they are now, without those for hours after `until`. One statement, and so one snapshot: a

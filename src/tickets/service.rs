@@ -7,7 +7,7 @@ pub use recount::recount;
 use super::domain::search::Document;
 use super::domain::{Channel, Priority, Status, Ticket, TicketType};
 use super::policy::Reach;
-use super::store::{self, Sieve, TicketRow};
+use super::store::{self, Person, Sieve, TicketRow};
 use super::wire::{ListOptions, NewTicket, TicketBody, TicketPatch, TicketRef};
 use crate::audit::domain::{Event, EventKind, Visibility};
 use crate::auth::domain::Role;
@@ -78,9 +78,9 @@ pub async fn open(tx: &mut Conn, act: &Act, reach: &Reach, new: NewTicket) -> Re
     if new.reported_at.is_some_and(|at| at > now) {
         faults.push(FieldError::new("/reported_at", "invalid", "must not be in the future"));
     }
-    faults.extend(check_team(tx, new.team_id).await?);
-    faults.extend(check_assignee(tx, new.assignee_id).await?);
-    faults.extend(check_requester(tx, new.requester_id).await?);
+    let team = noted(check_team(tx, new.team_id).await?, &mut faults);
+    let assignee = noted(check_assignee(tx, new.assignee_id).await?, &mut faults);
+    let requester = noted(check_requester(tx, new.requester_id).await?, &mut faults);
     let follow_up_of = match new.follow_up_of {
         None => None,
         Some(which) => match store::find(tx, reach, which).await {
@@ -96,13 +96,15 @@ pub async fn open(tx: &mut Conn, act: &Act, reach: &Reach, new: NewTicket) -> Re
         return Err(Problem::invalid(faults));
     }
 
-    let requester_id = match (new.requester_id, new.requester) {
-        (Some(id), _) => Some(id),
-        (None, Some(person)) => Some(
-            people::service::find_or_create_requester(tx, &person.email, person.name.as_str(), now, &act.clock).await?,
-        ),
+    let (requester_id, requester) = match (new.requester_id, new.requester) {
+        (Some(id), _) => (Some(id), requester),
+        (None, Some(person)) => {
+            let (email, name) = (&person.email, person.name.as_str());
+            let id = people::service::find_or_create_requester(tx, email, name, now, &act.clock).await?;
+            (Some(id), store::person(tx, id).await?.map(|person| person.name))
+        }
         // A person who says nothing reports for themself.
-        (None, None) => who.role().map(|_| who.id),
+        (None, None) => who.role().map(|_| (who.id, who.name.clone())).unzip(),
     };
     let mut ticket = Ticket {
         id: act.id(),
@@ -134,9 +136,12 @@ pub async fn open(tx: &mut Conn, act: &Act, reach: &Reach, new: NewTicket) -> Re
     };
     ticket.number = store::insert(tx, &ticket).await?;
     let followed = sla::service::open(tx, &ticket.facts(), now).await?;
+    let times = followed.times.clone();
     record(tx, None, &ticket, Some(followed), Some(who.id), &act.clock).await?;
     keep(tx, vec![(ticket.number, document(&ticket, &[]))]).await?;
-    read(tx, reach, TicketRef::Number(ticket.number), now).await
+    let almanac = sla::store::book::almanac(tx, times.calendars()).await?;
+    let created_by = who.name.clone();
+    Ok(TicketBody::of(TicketRow { ticket, team, requester, assignee, created_by, times, relevance: 0 }, &almanac, now))
 }
 
 /// Changes a ticket as `patch` says.
@@ -200,13 +205,13 @@ pub async fn change(
 
     let mut faults = Vec::new();
     if after.team_id != before.team_id {
-        faults.extend(check_team(tx, after.team_id).await?);
+        noted(check_team(tx, after.team_id).await?, &mut faults);
     }
     if after.assignee_id != before.assignee_id {
-        faults.extend(check_assignee(tx, after.assignee_id).await?);
+        noted(check_assignee(tx, after.assignee_id).await?, &mut faults);
     }
     if after.requester_id != before.requester_id {
-        faults.extend(check_requester(tx, after.requester_id).await?);
+        noted(check_requester(tx, after.requester_id).await?, &mut faults);
     }
     if !after.custom_fields.fit() {
         let detail = format!("must have at most {LARGEST_B} bytes of JSON after merging");
@@ -282,7 +287,7 @@ pub async fn index(tx: &mut Conn, ticket: &Ticket) -> Result<(), Problem> {
 
 /// Together with what others index: a flush of SQLite's index for each ticket costs twice as much.
 async fn keep(tx: &mut Conn, documents: Vec<(i64, Document)>) -> Result<(), Problem> {
-    tx.at_last(Box::new(move |tx| Box::pin(async move { store::search::put(tx, &documents).await }))).await
+    tx.at_last(Box::new(move |tx| Box::pin(async move { store::search::put(tx, documents).await }))).await
 }
 
 fn document(ticket: &Ticket, comments: &[(bool, String)]) -> Document {
@@ -433,26 +438,36 @@ async fn require_free(
     }
 }
 
-async fn check_team(tx: &mut Conn, id: Option<TeamId>) -> Result<Option<FieldError>, Problem> {
-    let Some(id) = id else { return Ok(None) };
-    let found = store::team_exists(tx, id).await?;
-    Ok((!found).then(|| FieldError::new("/team_id", "not_found", "there is no such team")))
-}
+/// The name that a reference leads to, if it leads somewhere; what is wrong with it joins the faults.
+type Checked = Result<Option<String>, FieldError>;
 
-async fn check_assignee(tx: &mut Conn, id: Option<PrincipalId>) -> Result<Option<FieldError>, Problem> {
-    let Some(id) = id else { return Ok(None) };
-    Ok(match store::person(tx, id).await? {
-        None => Some(FieldError::new("/assignee_id", "not_found", "there is no such person")),
-        Some((Role::Agent | Role::Admin, true)) => None,
-        Some(_) => Some(FieldError::new("/assignee_id", "invalid", "must be an active agent or admin")),
+fn noted(checked: Checked, faults: &mut Vec<FieldError>) -> Option<String> {
+    checked.unwrap_or_else(|fault| {
+        faults.push(fault);
+        None
     })
 }
 
-async fn check_requester(tx: &mut Conn, id: Option<PrincipalId>) -> Result<Option<FieldError>, Problem> {
-    let Some(id) = id else { return Ok(None) };
+async fn check_team(tx: &mut Conn, id: Option<TeamId>) -> Result<Checked, Problem> {
+    let Some(id) = id else { return Ok(Ok(None)) };
+    let found = store::team_name(tx, id).await?;
+    Ok(found.map(Some).ok_or_else(|| FieldError::new("/team_id", "not_found", "there is no such team")))
+}
+
+async fn check_assignee(tx: &mut Conn, id: Option<PrincipalId>) -> Result<Checked, Problem> {
+    let Some(id) = id else { return Ok(Ok(None)) };
     Ok(match store::person(tx, id).await? {
-        None => Some(FieldError::new("/requester_id", "not_found", "there is no such person")),
-        Some((_, true)) => None,
-        Some((_, false)) => Some(FieldError::new("/requester_id", "invalid", "must be an active person")),
+        None => Err(FieldError::new("/assignee_id", "not_found", "there is no such person")),
+        Some(Person { name, role: Role::Agent | Role::Admin, active: true }) => Ok(Some(name)),
+        Some(_) => Err(FieldError::new("/assignee_id", "invalid", "must be an active agent or admin")),
+    })
+}
+
+async fn check_requester(tx: &mut Conn, id: Option<PrincipalId>) -> Result<Checked, Problem> {
+    let Some(id) = id else { return Ok(Ok(None)) };
+    Ok(match store::person(tx, id).await? {
+        None => Err(FieldError::new("/requester_id", "not_found", "there is no such person")),
+        Some(Person { name, active: true, .. }) => Ok(Some(name)),
+        Some(_) => Err(FieldError::new("/requester_id", "invalid", "must be an active person")),
     })
 }

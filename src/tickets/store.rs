@@ -526,12 +526,10 @@ pub async fn insert(tx: &mut Conn, ticket: &Ticket) -> Result<i64, Problem> {
 pub async fn update(tx: &mut Conn, before: &Ticket, after: &Ticket) -> Result<(), Problem> {
     let row = Stored::from(after);
     let number = after.number;
-    post!(tx, 1, |c| {
-        diesel::update(tickets::table.find(number)).set(&row).execute(c).await.map_err(external_id_taken)
-    })?;
+    post!(tx, diesel::update(tickets::table.find(number)).set(row), external_id_taken)?;
     if before.tags != after.tags {
         let old = ticket_tags::table.filter(ticket_tags::ticket_number.eq(after.number));
-        post!(tx, 1, |c| diesel::delete(old).execute(c).await)?;
+        post!(tx, diesel::delete(old))?;
         add_tags(tx, after.number, after).await?;
     }
     Ok(())
@@ -544,7 +542,7 @@ async fn add_tags(tx: &mut Conn, number: i64, ticket: &Ticket) -> Result<(), Pro
             ticket_tags::created_at.eq(ticket.created_at),
             ticket_tags::ticket_number.eq(number),
         );
-        post!(tx, 1, |c| diesel::insert_into(ticket_tags::table).values(values).execute(c).await)?;
+        post!(tx, diesel::insert_into(ticket_tags::table).values(values))?;
     }
     Ok(())
 }
@@ -576,24 +574,34 @@ pub async fn by_external_id(
     Ok(found.optional()?)
 }
 
-/// Role and activity of a person.
-///
-/// # Errors
-/// When the database is away.
-pub async fn person(tx: &mut Conn, id: PrincipalId) -> Result<Option<(Role, bool)>, Problem> {
-    let found: Option<(Option<Role>, bool)> = on_each!(tx, |c| {
-        principals::table.find(id).select((principals::role, principals::active)).first(c).await.optional()
-    })?;
-    Ok(found.and_then(|(role, active)| Some((role?, active))))
+/// Somebody who can have or handle a ticket.
+#[derive(Debug)]
+pub struct Person {
+    /// What they are called.
+    pub name: String,
+    /// What they may do.
+    pub role: Role,
+    /// Whether they still belong here.
+    pub active: bool,
 }
 
-/// Whether there is such a team.
+/// A person; service accounts are none.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn team_exists(tx: &mut Conn, id: TeamId) -> Result<bool, Problem> {
-    let found: Option<TeamId> = on_each!(tx, |c| teams::table.find(id).select(teams::id).first(c).await.optional())?;
-    Ok(found.is_some())
+pub async fn person(tx: &mut Conn, id: PrincipalId) -> Result<Option<Person>, Problem> {
+    let columns = (principals::name, principals::role, principals::active);
+    let found: Option<(String, Option<Role>, bool)> =
+        on_each!(tx, |c| principals::table.find(id).select(columns).first(c).await.optional())?;
+    Ok(found.and_then(|(name, role, active)| Some(Person { name, role: role?, active })))
+}
+
+/// The name of a team, if there is one.
+///
+/// # Errors
+/// When the database is away.
+pub async fn team_name(tx: &mut Conn, id: TeamId) -> Result<Option<String>, Problem> {
+    Ok(on_each!(tx, |c| teams::table.find(id).select(teams::name).first(c).await.optional())?)
 }
 
 /// Tickets that were resolved at `before` or earlier and are still so: at most `most`, the oldest first.

@@ -17,7 +17,7 @@ diesel::alias! {
 }
 
 #[derive(Debug, Queryable, Selectable, Insertable)]
-#[diesel(table_name = time_entries)]
+#[diesel(table_name = time_entries, treat_none_as_default_value = false)]
 struct Stored {
     id: TimeEntryId,
     ticket_number: i64,

@@ -15,7 +15,7 @@ use crate::sla::domain::policy::{Target, Traits};
 
 /// A row, as it is stored.
 #[derive(Debug, Queryable, Selectable, Insertable, AsChangeset)]
-#[diesel(table_name = ticket_clocks, primary_key(ticket_number), treat_none_as_null = true)]
+#[diesel(table_name = ticket_clocks, primary_key(ticket_number), treat_none_as_null = true, treat_none_as_default_value = false)]
 pub struct Stored {
     ticket_number: i64,
     policy_id: Option<PolicyId>,
@@ -104,7 +104,7 @@ pub async fn find(tx: &mut Conn, facts: &Facts) -> Result<Times, Problem> {
 /// When the database is away.
 pub async fn insert(tx: &mut Conn, ticket_number: i64, times: &Times, now: Instant) -> Result<(), Problem> {
     let row = (Stored::of(ticket_number, times), ticket_clocks::created_at.eq(now));
-    post!(tx, 1, |c| diesel::insert_into(ticket_clocks::table).values(&row).execute(c).await)
+    post!(tx, diesel::insert_into(ticket_clocks::table).values(row))
 }
 
 /// Stores the times of a ticket over what they were.
@@ -113,7 +113,7 @@ pub async fn insert(tx: &mut Conn, ticket_number: i64, times: &Times, now: Insta
 /// When the database is away.
 pub async fn update(tx: &mut Conn, ticket_number: i64, times: &Times) -> Result<(), Problem> {
     let row = Stored::of(ticket_number, times);
-    post!(tx, 1, |c| diesel::update(ticket_clocks::table.find(ticket_number)).set(&row).execute(c).await)
+    post!(tx, diesel::update(ticket_clocks::table.find(ticket_number)).set(row))
 }
 
 type FactsRow = (

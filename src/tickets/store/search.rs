@@ -17,7 +17,7 @@ use crate::db::raw::raw;
 use crate::db::schema::{
     comments, principals, search_backlog, teams, ticket_clocks, ticket_search, ticket_words, tickets,
 };
-use crate::db::{Conn, Line, RunQueryDsl, boxed, on_each};
+use crate::db::{Conn, Line, RunQueryDsl, boxed, on_each, steady};
 use crate::kernel::sql::Lexemes;
 use crate::kernel::{Instant, Problem, TicketId};
 use crate::tickets::domain::Ticket;
@@ -420,9 +420,9 @@ async fn are_more_than(conn: &mut Conn, hits: &Hits, most: i64) -> Result<bool, 
 /// A document as PostgreSQL's binary `tsvector`.
 #[derive(Debug, AsExpression)]
 #[diesel(sql_type = Lexemes)]
-struct Words<'a>(&'a Document);
+struct Words(Document);
 
-impl ToSql<Lexemes, Pg> for Words<'_> {
+impl ToSql<Lexemes, Pg> for Words {
     fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
         let words = self.0.places();
         out.write_all(&u32::try_from(words.len())?.to_be_bytes())?;
@@ -448,25 +448,32 @@ impl ToSql<Lexemes, Pg> for Words<'_> {
 ///
 /// # Errors
 /// A transient problem when another request does so right now.
-pub async fn put(tx: &mut Conn, documents: &[(i64, Document)]) -> Result<(), Problem> {
+pub async fn put(tx: &mut Conn, documents: Vec<(i64, Document)>) -> Result<(), Problem> {
     match &mut tx.line {
         Line::Postgres(channel) => {
-            let rows: Vec<_> = documents
-                .iter()
+            let mut rows: Vec<_> = documents
+                .into_iter()
                 .map(|(number, document)| {
-                    (ticket_search::ticket_number.eq(*number), ticket_search::words.eq(Words(document)))
+                    (ticket_search::ticket_number.eq(number), ticket_search::words.eq(Words(document)))
                 })
                 .collect();
-            diesel::insert_into(ticket_search::table)
-                .values(rows)
-                .on_conflict(ticket_search::ticket_number)
-                .do_update()
-                .set(ticket_search::words.eq(diesel::upsert::excluded(ticket_search::words)))
-                .execute(&mut channel.backend().conn())
-                .await?;
+            macro_rules! put {
+                ($rows:expr) => {
+                    diesel::insert_into(ticket_search::table)
+                        .values($rows)
+                        .on_conflict(ticket_search::ticket_number)
+                        .do_update()
+                        .set(ticket_search::words.eq(diesel::upsert::excluded(ticket_search::words)))
+                };
+            }
+            // Those of a request, one by one; many at once are many texts, each of them prepared for itself.
+            match rows.len() {
+                1 => channel.post(steady(put!(rows.remove(0))), Problem::from).await?,
+                _ => drop(put!(rows).execute(&mut channel.backend().conn()).await?),
+            }
         }
         Line::Sqlite(c) => {
-            for (number, document) in documents {
+            for (number, document) in &documents {
                 let row = (
                     ticket_words::rowid.eq(number),
                     ticket_words::subject.eq(document.part(Part::Subject)),
