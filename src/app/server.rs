@@ -57,8 +57,12 @@ pub fn build(settings: Settings, listener: TcpListener) -> std::io::Result<Serve
     let Settings { state, authority, cors_origins, workers, shutdown_s, signals } = settings;
     let authority = web::Data::from(authority);
     let meter = web::Data::new(Meter::new(&document::methods()));
+    let threads = match workers {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        some => some,
+    };
     let mut server = HttpServer::new(move || {
-        let state = web::Data::new(State { db: state.db.local(), ..state.clone() });
+        let state = web::Data::new(State { db: state.db.local(threads), ..state.clone() });
         App::new()
             .wrap(Compress::default())
             .wrap(Condition::new(!cors_origins.is_empty(), cors(&cors_origins)))
@@ -73,10 +77,8 @@ pub fn build(settings: Settings, listener: TcpListener) -> std::io::Result<Serve
     })
     // A connection that was opened ahead of its first request is not answered 408 at once by a busy machine.
     .client_request_timeout(Duration::from_secs(30))
+    .workers(threads)
     .shutdown_timeout(shutdown_s);
-    if workers > 0 {
-        server = server.workers(workers);
-    }
     if !signals {
         server = server.disable_signals();
     }

@@ -120,12 +120,16 @@ impl Db {
         Ok(Self { engine, url: url.clone() })
     }
 
-    /// The same database, for a thread that serves requests by itself: what it reads need not go through other threads.
+    /// The same database, for one of so many threads that each serve requests by themselves: what it asks PostgreSQL need
+    /// not go through other threads. Must be called on that thread.
     #[must_use]
-    pub fn local(&self) -> Self {
+    pub fn local(&self, threads: usize) -> Self {
         match &self.engine {
             Engine::Sqlite(_) => self.clone(),
-            Engine::Postgres(postgres) => Self { engine: Engine::Postgres(postgres.local()), url: self.url.clone() },
+            Engine::Postgres(postgres) => {
+                let local = postgres.local(threads).unwrap_or_else(|_| postgres.clone());
+                Self { engine: Engine::Postgres(local), url: self.url.clone() }
+            }
         }
     }
 

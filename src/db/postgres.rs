@@ -182,7 +182,7 @@ struct Target {
 /// Makes the connections of the pool.
 struct Maker {
     target: Target,
-    /// Carries their traffic, so that they outlive a single worker.
+    /// Carries their traffic.
     driver: tokio::runtime::Handle,
 }
 
@@ -226,8 +226,11 @@ impl Drop for Reading {
 
 /// What all threads share.
 struct Shared {
-    pool: Pool<Maker>,
+    /// The pools of all threads.
+    pools: Mutex<Vec<Pool<Maker>>>,
     target: Target,
+    /// How many connections there are for transactions, for all threads that serve requests together.
+    size: usize,
     wait: Duration,
     kept: Arc<Kept>,
     /// How many requests read on lines.
@@ -237,6 +240,8 @@ struct Shared {
 /// The doors to one PostgreSQL primary.
 pub struct Postgres {
     shared: Arc<Shared>,
+    /// For transactions.
+    pool: Pool<Maker>,
     /// Opened by whoever reads first; their traffic is carried by that thread.
     lines: [tokio::sync::Mutex<Option<Arc<Backend>>>; LINES],
 }
@@ -248,33 +253,44 @@ impl Postgres {
     /// A sentence about what is wrong with the URL.
     pub fn open(url: &str, size: usize, wait: Duration, listener: Option<Listener>) -> Result<Arc<Self>, String> {
         let target = Target { config: parse(url)?, tls: tls(), listener };
-        let driver = tokio::runtime::Handle::current();
-        let maker = Maker { target: target.clone(), driver };
+        let (kept, reading) = (Arc::default(), Arc::default());
+        let shared = Arc::new(Shared { pools: Mutex::default(), target, size, wait, kept, reading });
+        Self::with_pool(shared, size)
+    }
+
+    /// The same database with lines and a pool of its own, for one of so many threads that each serve requests by
+    /// themselves: no answer then goes from one thread to another.
+    ///
+    /// # Errors
+    /// None that is known of.
+    pub fn local(&self, threads: usize) -> Result<Arc<Self>, String> {
+        Self::with_pool(self.shared.clone(), self.shared.size.div_ceil(threads))
+    }
+
+    /// Connections whose traffic the current runtime carries.
+    fn with_pool(shared: Arc<Shared>, size: usize) -> Result<Arc<Self>, String> {
+        let maker = Maker { target: shared.target.clone(), driver: tokio::runtime::Handle::current() };
+        let wait = Some(shared.wait);
         let pool = Pool::builder(maker)
             .max_size(size)
-            .timeouts(Timeouts { wait: Some(wait), create: Some(wait), recycle: None })
+            .timeouts(Timeouts { wait, create: wait, recycle: None })
             .runtime(deadpool::Runtime::Tokio1)
             .build()
             .map_err(|e| e.to_string())?;
-        let shared = Shared { pool, target, wait, kept: Arc::default(), reading: Arc::default() };
-        Ok(Arc::new(Self { shared: Arc::new(shared), lines: Default::default() }))
-    }
-
-    /// The same database with lines of its own: for a thread that serves requests by itself.
-    pub fn local(&self) -> Arc<Self> {
-        Arc::new(Self { shared: self.shared.clone(), lines: Default::default() })
+        shared.pools.lock().unwrap_or_else(PoisonError::into_inner).push(pool.clone());
+        Ok(Arc::new(Self { shared, pool, lines: Default::default() }))
     }
 
     /// How busy the connections are; a line that several requests read on counts for each of them.
     pub fn how_busy(&self) -> Load {
-        let status = self.shared.pool.status();
-        let in_use = status.size.saturating_sub(status.available);
-        Load {
-            idle: status.available,
-            in_use: in_use + self.shared.reading.load(Ordering::Relaxed),
-            max: Some(status.max_size),
-            writes_waiting: None,
+        let (mut idle, mut in_use, mut max) = (0, self.shared.reading.load(Ordering::Relaxed), 0);
+        for pool in self.shared.pools.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            let status = pool.status();
+            idle += status.available;
+            in_use += status.size.saturating_sub(status.available);
+            max += status.max_size;
         }
+        Load { idle, in_use, max: Some(max), writes_waiting: None }
     }
 
     /// Runs `work` on a line, each statement for itself, together with the reads of other requests.
@@ -339,7 +355,7 @@ impl Postgres {
         work: &impl AsyncFn(&mut Conn) -> Result<T, Problem>,
         begin: &'static str,
     ) -> Result<T, Problem> {
-        let object = self.shared.pool.get().await.map_err(|e| Problem::unavailable(e.to_string()))?;
+        let object = self.pool.get().await.map_err(|e| Problem::unavailable(e.to_string()))?;
         let backend = Arc::clone(&object);
         let mut channel = Channel { backend, _turn: Turn::Alone(object), posted: Vec::new() };
         channel.begin(begin)?;

@@ -1,12 +1,12 @@
 //! SQLite: readers work in place, one writer thread commits for all that wait (group commit).
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use diesel::{Connection, SqliteConnection};
+use diesel::{Connection, RunQueryDsl, SqliteConnection};
 use futures_util::FutureExt;
 use tokio::sync::oneshot;
 
@@ -20,9 +20,12 @@ const GROUP: usize = 128;
 /// How long a read lock is held on a state that may be outdated: another process may write, too.
 const HELD_FOR: Duration = Duration::from_secs(1);
 
-/// How many pages the log has before what it holds is brought into the file, which costs the less the more often a page
-/// was changed meanwhile; 4 KiB each.
-const LOG_PAGES: usize = 8_000;
+/// The pause between a commit and bringing the log into the file: costs the less, the more often a page was changed
+/// meanwhile.
+const LOG_PAUSE: Duration = Duration::from_millis(250);
+
+/// How many pages of 4 KiB the log has before it begins anew; at four times as many, SQLite sees to it within a commit.
+const LOG_PAGES: i32 = 8_000;
 
 /// What is wrong with work that waits on the writer thread.
 const WAITED: &str = "work in a write must not wait for anything but its database";
@@ -38,6 +41,17 @@ struct Done {
     answer: Answer,
     /// False when the engine has rolled back the whole group under us.
     group_stands: bool,
+}
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// The writer's own.
+    Write,
+    /// For what changes nothing.
+    Read,
+    /// For what has to be done for the others.
+    Attend,
 }
 
 /// How many connections work, and how many writes wait.
@@ -81,8 +95,9 @@ impl Sqlite {
     /// When the file cannot be opened.
     pub fn open(path: &Path, listener: Option<Listener>) -> Result<Arc<Self>, Problem> {
         let kept = Arc::<Kept>::default();
-        let mut writer = connect(path, false, &kept, listener.as_ref())?;
-        let mut holder = Holder(connect(path, true, &kept, None)?);
+        let mut writer = connect(path, Role::Write, &kept, listener.as_ref())?;
+        let mut holder = Holder(connect(path, Role::Attend, &kept, None)?);
+        let log = Log::watch(path, &kept)?;
         let (jobs, waiting) = mpsc::channel::<Job>();
         let activity = Arc::new(Activity::default());
         let writers = activity.clone();
@@ -99,6 +114,7 @@ impl Sqlite {
                     let _working = Counted::on(&writers.writing);
                     holder.let_go();
                     commit_group(&mut writer, first, &waiting);
+                    log.grown(&mut writer);
                 }
             })
             .map_err(Problem::internal)?;
@@ -150,7 +166,7 @@ impl Sqlite {
 
     fn reader(&self) -> Result<Conn, Problem> {
         let free = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        free.map_or_else(|| connect(&self.path, true, &self.kept, self.listener.as_ref()), Ok)
+        free.map_or_else(|| connect(&self.path, Role::Read, &self.kept, self.listener.as_ref()), Ok)
     }
 
     /// Runs `work` on the writer thread within a savepoint and answers when it is on disk.
@@ -181,6 +197,60 @@ impl Sqlite {
         self.jobs.send(job).map_err(|_| Problem::unavailable("the writer thread has ended"))?;
         answered.await.map_err(|_| Problem::unavailable("the writer thread has ended"))?
     }
+}
+
+/// The log beside the file (WAL): a thread brings it into the file while others go on writing. SQLite alone would do so
+/// within the commit of one of them.
+struct Log {
+    /// Tells the thread of commits.
+    commits: mpsc::SyncSender<()>,
+    /// Whether it is time that the log begins anew, which it does when all of it is in the file: it takes a moment in which
+    /// nobody writes.
+    is_long: Arc<AtomicBool>,
+}
+
+impl Log {
+    fn watch(path: &Path, kept: &Arc<Kept>) -> Result<Self, Problem> {
+        let mut conn = connect(path, Role::Attend, kept, None)?;
+        let (commits, told) = mpsc::sync_channel(1);
+        let is_long = Arc::new(AtomicBool::new(false));
+        let long = is_long.clone();
+        thread::Builder::new()
+            .name("sqlite-log".into())
+            .spawn(move || {
+                while told.recv().is_ok() {
+                    thread::sleep(LOG_PAUSE);
+                    let Line::Sqlite(sqlite) = &mut conn.line else { return };
+                    // What fails now will be done next time, or by the writer.
+                    let pages = diesel::sql_query(CHECKPOINT).get_result::<Checkpoint>(sqlite).map_or(0, |c| c.log);
+                    if pages >= LOG_PAGES {
+                        long.store(true, Ordering::Release);
+                    }
+                }
+            })
+            .map_err(Problem::internal)?;
+        Ok(Self { commits, is_long })
+    }
+
+    /// Something was committed.
+    fn grown(&self, writer: &mut Conn) {
+        // The thread knows already, if it has not looked yet.
+        let _ = self.commits.try_send(());
+        if self.is_long.swap(false, Ordering::AcqRel) {
+            // There is little left to do.
+            drop(now(writer.batch(CHECKPOINT)));
+        }
+    }
+}
+
+const CHECKPOINT: &str = "PRAGMA wal_checkpoint(PASSIVE)";
+
+/// What a checkpoint says of the log.
+#[derive(diesel::QueryableByName)]
+struct Checkpoint {
+    /// How many pages it has.
+    #[diesel(sql_type = diesel::sql_types::Integer)]
+    log: i32,
 }
 
 /// Holds a read lock on the newest state, so that readers, who take the same lock, find it taken by this process already
@@ -259,17 +329,24 @@ fn now<T>(future: impl Future<Output = diesel::QueryResult<T>>) -> diesel::Query
     future.now_or_never().unwrap_or(Err(diesel::result::Error::BrokenTransactionManager))
 }
 
-fn connect(path: &Path, read_only: bool, kept: &Arc<Kept>, listener: Option<&Listener>) -> Result<Conn, Problem> {
+fn connect(path: &Path, role: Role, kept: &Arc<Kept>, listener: Option<&Listener>) -> Result<Conn, Problem> {
+    // What the system has read from the file it keeps, too; there are as many readers as threads.
+    let cache_kib = match role {
+        Role::Write => 8_000,
+        Role::Read => 3_000,
+        Role::Attend => 100,
+    };
     let mut conn = SqliteConnection::establish(&path.to_string_lossy()).map_err(Problem::unavailable)?;
     diesel::connection::SimpleConnection::batch_execute(
         &mut conn,
         // synchronous=FULL: an answered write is on disk. busy_timeout comes first, since the others may wait too.
         &format!(
             "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
-             PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8000; PRAGMA wal_autocheckpoint = {LOG_PAGES};"
+             PRAGMA temp_store = MEMORY; PRAGMA cache_size = -{cache_kib}; PRAGMA wal_autocheckpoint = {};",
+            4 * LOG_PAGES
         ),
     )?;
-    if read_only {
+    if role != Role::Write {
         diesel::connection::SimpleConnection::batch_execute(&mut conn, "PRAGMA query_only = ON")?;
     }
     if let Some(listener) = listener {

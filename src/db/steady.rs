@@ -2,7 +2,7 @@
 
 use diesel::backend::Backend;
 use diesel::pg::{Pg, PgQueryBuilder};
-use diesel::query_builder::{AstPass, QueryBuilder, QueryFragment, QueryId};
+use diesel::query_builder::{AstPass, Query, QueryBuilder, QueryFragment, QueryId};
 use diesel::result::QueryResult;
 
 /// A statement that is prepared once for each of its texts and then kept, such as an UPDATE: diesel keeps none of them,
@@ -26,6 +26,12 @@ impl<Q: QueryFragment<Pg>> Steady<Q> {
         Ok(text.finish())
     }
 }
+
+impl<Q: Query> Query for Steady<Q> {
+    type SqlType = Q::SqlType;
+}
+
+impl<Q> diesel::RunQueryDsl<diesel::SqliteConnection> for Steady<Q> {}
 
 // It is known by its text alone.
 impl<Q> QueryId for Steady<Q> {

@@ -61,6 +61,11 @@ impl<const MIN: usize, const MAX: usize> Prose<MIN, MAX> {
         Ok(Self(text))
     }
 
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// The text itself.
     pub fn into_inner(self) -> String {
         self.0

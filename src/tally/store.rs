@@ -11,7 +11,7 @@ use diesel::upsert::excluded;
 use super::domain::facts::Facts;
 use super::domain::{Cell, Series, Sums};
 use crate::db::schema::{tallies, tally_deltas};
-use crate::db::{Conn, Line, RunQueryDsl, on_each, post};
+use crate::db::{Conn, Line, RunQueryDsl, on_each, post, steady};
 use crate::kernel::sql::{Document, Json};
 use crate::kernel::{DeltaId, Problem};
 
@@ -110,14 +110,13 @@ pub async fn grow(tx: &mut Conn, cell: &Cell, n: i64) -> Result<(), Problem> {
         tallies::hour.eq(cell.hour),
         tallies::n.eq(n),
     );
-    let now: i64 = on_each!(tx, |c| diesel::insert_into(tallies::table)
+    let grown = diesel::insert_into(tallies::table)
         .values(row)
         .on_conflict((tallies::series, tallies::labels, tallies::hour))
         .do_update()
         .set(tallies::n.eq(tallies::n + n))
-        .returning(tallies::n)
-        .get_result(c)
-        .await)?;
+        .returning(tallies::n);
+    let now: i64 = on_each!(tx, |c| steady(grown).get_result(c).await)?;
     if now == 0 {
         let this = tallies::table.find((&cell.series, &cell.labels, cell.hour));
         on_each!(tx, |c| diesel::delete(this).execute(c).await)?;

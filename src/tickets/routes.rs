@@ -73,9 +73,9 @@ async fn create_ticket(who: Allowed<WriteTickets>, call: Call) -> Answer {
     call.no_query()?;
     let new: NewTicket = call.body().await?;
     may_open(who.who(), &new)?;
-    let (reach, act) = (who.reach(), who.act(&call));
+    let (reach, act, words) = (who.reach(), who.act(&call), service::words(&new));
     call.create(who.who().id, async move |tx| {
-        let ticket = service::open(tx, &act, &reach, new.clone()).await?;
+        let ticket = service::open(tx, &act, &reach, new.clone(), words.clone()).await?;
         Reply::created(&ticket, ticket.version, format!("/v1/tickets/{}", ticket.id))
     })
     .await

@@ -62,11 +62,24 @@ pub async fn list(
     Ok((rows, almanac))
 }
 
-/// Opens a ticket for `who`.
+/// What a new ticket will be found by. Telling takes a while, in which no transaction need be open.
+pub fn words(new: &NewTicket) -> Document {
+    let tags = new.tags.as_ref().map(|tags| tags.0.as_slice()).unwrap_or_default();
+    let description = new.description.as_ref().map(|text| text.as_str()).unwrap_or_default();
+    Document::of(new.subject.as_str(), tags, description, [])
+}
+
+/// Opens a ticket, which will be found by `words`.
 ///
 /// # Errors
 /// `duplicate_external_id`, or `validation_failed` for references that lead nowhere.
-pub async fn open(tx: &mut Conn, act: &Act, reach: &Reach, new: NewTicket) -> Result<TicketBody, Problem> {
+pub async fn open(
+    tx: &mut Conn,
+    act: &Act,
+    reach: &Reach,
+    new: NewTicket,
+    words: Document,
+) -> Result<TicketBody, Problem> {
     let (who, now) = (&act.who, act.now);
     let external_id = new.external_id.map(|line| line.into_inner());
     require_free(tx, who.id, external_id.as_deref(), None).await?;
@@ -138,7 +151,7 @@ pub async fn open(tx: &mut Conn, act: &Act, reach: &Reach, new: NewTicket) -> Re
     let followed = sla::service::open(tx, &ticket.facts(), now).await?;
     let times = followed.times.clone();
     record(tx, None, &ticket, Some(followed), Some(who.id), &act.clock).await?;
-    keep(tx, vec![(ticket.number, document(&ticket, &[]))]).await?;
+    keep(tx, vec![(ticket.number, words)]).await?;
     let almanac = sla::store::book::almanac(tx, times.calendars()).await?;
     let created_by = who.name.clone();
     Ok(TicketBody::of(TicketRow { ticket, team, requester, assignee, created_by, times, relevance: 0 }, &almanac, now))

@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 
 use crate::db::schema::{cell_marks, cell_parts, cells, fact_log, tally_deltas};
-use crate::db::{Conn, RunQueryDsl, boxed, on_each};
+use crate::db::{Conn, RunQueryDsl, boxed, on_each, post};
 use crate::kernel::{Instant, Problem};
 use crate::tally::domain::cells::{Axis, Key, Level, Marks, Packed};
 use crate::tally::domain::facts::Facts;
@@ -60,8 +60,7 @@ pub async fn keep(tx: &mut Conn, marks: &Marks) -> Result<(), Problem> {
         cell_marks::year.eq(year),
         cell_marks::parts.eq(last_row),
     );
-    on_each!(tx, |c| diesel::update(cell_marks::table.find(ONE)).set(row).execute(c).await)?;
-    Ok(())
+    post!(tx, diesel::update(cell_marks::table.find(ONE)).set(row))
 }
 
 /// What changes have added that is not folded yet.
@@ -114,14 +113,12 @@ pub async fn put_log(tx: &mut Conn, slice: i64, facts: &Facts) -> Result<(), Pro
         return Ok(());
     }
     let packed = fact_log::facts.eq(facts.pack());
-    on_each!(tx, |c| diesel::insert_into(fact_log::table)
+    let put = diesel::insert_into(fact_log::table)
         .values((fact_log::slice.eq(slice), packed.clone()))
         .on_conflict(fact_log::slice)
         .do_update()
-        .set(packed)
-        .execute(c)
-        .await)?;
-    Ok(())
+        .set(packed);
+    post!(tx, put)
 }
 
 /// A cell, if it is there.
@@ -150,16 +147,14 @@ pub async fn put(
         on_each!(tx, |c| diesel::delete(cells::table.find((axis, level, day, key))).execute(c).await)?;
         return Ok(());
     };
-    let place = (cells::axis.eq(axis), cells::level.eq(level), cells::day.eq(day), cells::key.eq(key));
+    let place = (cells::axis.eq(axis), cells::level.eq(level), cells::day.eq(day), cells::key.eq(key.to_owned()));
     let content = (cells::figures.eq(figures), cells::samples.eq(samples));
-    on_each!(tx, |c| diesel::insert_into(cells::table)
+    let put = diesel::insert_into(cells::table)
         .values((place, content.clone()))
         .on_conflict((cells::axis, cells::level, cells::day, cells::key))
         .do_update()
-        .set(content)
-        .execute(c)
-        .await)?;
-    Ok(())
+        .set(content);
+    post!(tx, put)
 }
 
 /// The keys of an axis that have a cell of this length which begins from `from` on and before `to`.
@@ -261,13 +256,12 @@ pub async fn parts(conn: &mut Conn, rows: &[i64]) -> Result<Rows, Problem> {
 pub async fn move_parts(tx: &mut Conn, moves: Moves) -> Result<(), Problem> {
     for (id, runs) in moves.put {
         let content = cell_parts::runs.eq(runs);
-        on_each!(tx, |c| diesel::insert_into(cell_parts::table)
+        let put = diesel::insert_into(cell_parts::table)
             .values((cell_parts::id.eq(id), content.clone()))
             .on_conflict(cell_parts::id)
             .do_update()
-            .set(content)
-            .execute(c)
-            .await)?;
+            .set(content);
+        post!(tx, put)?;
     }
     for some in moves.gone.chunks(AT_ONCE) {
         let these = cell_parts::table.filter(cell_parts::id.eq_any(some.to_vec()));
