@@ -188,7 +188,8 @@ pub fn capture_sqlite(
             let mut all = Vec::new();
             for statement in sent(&news(&file, &mut place)) {
                 // What goes on beside requests: a lock that is held for readers, and the log that is brought into the file.
-                if ["BEGIN; SELECT", "ROLLBACK", "PRAGMA wal_checkpoint"].iter().any(|word| statement.starts_with(word)) {
+                if ["BEGIN; SELECT", "ROLLBACK", "PRAGMA wal_checkpoint"].iter().any(|word| statement.starts_with(word))
+                {
                     continue;
                 }
                 if statement.trim_start().starts_with("PRAGMA") {

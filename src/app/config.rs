@@ -50,7 +50,7 @@ settings! {
     "SKRANKE_HOURLY_RATE_MINOR" = "", "What an hour of work costs where neither agent nor team has a rate, in minor units such as cents (0 to 100000000000). Unset: nothing is known of it.";
     "SKRANKE_CURRENCY" = "EUR", "The currency of `SKRANKE_HOURLY_RATE_MINOR` (ISO 4217).";
     "SKRANKE_BODY_LIMIT_B" = "524288", "The largest request body, in bytes (1024 to 16777216).";
-    "SKRANKE_DATABASE_POOL_SIZE" = "16", "How many connections to PostgreSQL are kept for transactions at most (1 to 1000); each worker thread has up to two more to read on.";
+    "SKRANKE_DATABASE_POOL_SIZE" = "16", "How many connections to PostgreSQL are kept for transactions at most (1 to 1000); each worker thread has up to two more to read on, and what runs by itself three.";
     "SKRANKE_DATABASE_WAIT_S" = "5", "How long a request waits for one of them, in seconds (1 to 60).";
     "SKRANKE_WORKERS" = "0", "How many threads answer requests (0 to 256); 0 for one a core.";
     "SKRANKE_SHUTDOWN_S" = "30", "How long running requests may take to finish after SIGTERM, in seconds (0 to 600).";

@@ -118,7 +118,11 @@ impl Channel {
     ///
     /// # Errors
     /// Its own, if it is sent for the first time on this connection: preparing it takes an answer.
-    pub async fn post<Q>(&mut self, statement: Steady<Q>, problem: fn(diesel::result::Error) -> Problem) -> Result<(), Problem>
+    pub async fn post<Q>(
+        &mut self,
+        statement: Steady<Q>,
+        problem: fn(diesel::result::Error) -> Problem,
+    ) -> Result<(), Problem>
     where
         Q: QueryFragment<Pg> + Send + 'static,
     {
@@ -264,7 +268,7 @@ impl Postgres {
     /// # Errors
     /// None that is known of.
     pub fn local(&self, threads: usize) -> Result<Arc<Self>, String> {
-        Self::with_pool(self.shared.clone(), self.shared.size.div_ceil(threads))
+        Self::with_pool(self.shared.clone(), (self.shared.size / threads).max(1))
     }
 
     /// Connections whose traffic the current runtime carries.
@@ -283,13 +287,15 @@ impl Postgres {
 
     /// How busy the connections are; a line that several requests read on counts for each of them.
     pub fn how_busy(&self) -> Load {
-        let (mut idle, mut in_use, mut max) = (0, self.shared.reading.load(Ordering::Relaxed), 0);
-        for pool in self.shared.pools.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            let status = pool.status();
+        let pools = self.shared.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut idle, mut in_use) = (0, self.shared.reading.load(Ordering::Relaxed));
+        for status in pools.iter().map(Pool::status) {
             idle += status.available;
             in_use += status.size.saturating_sub(status.available);
-            max += status.max_size;
         }
+        // The first is that of all threads, or where some serve requests, that of the few who do not.
+        let serving = if pools.len() > 1 { &pools[1..] } else { &pools[..] };
+        let max = serving.iter().map(|pool| pool.status().max_size).sum();
         Load { idle, in_use, max: Some(max), writes_waiting: None }
     }
 

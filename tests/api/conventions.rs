@@ -46,6 +46,49 @@ on_both! {
         assert_eq!((ticket["version"].as_i64(), ticket["custom_fields"].as_object().unwrap().len()), (Some(10), 8));
     }
 
+    /// Whichever part of a change cannot be stored, nothing of it is, and the same request can be sent again.
+    async fn a_change_is_stored_whole_or_not_at_all(desk) {
+        let agent = desk.agent().await;
+        let create = |key: String| {
+            let body = json!({ "subject": "s", "tags": ["a", "b"] });
+            desk.post("/v1/tickets").by(&agent).header("idempotency-key", &key).json(&body)
+        };
+        let comment = |key: String| {
+            let body = json!({ "visibility": "public", "body": "b" });
+            desk.post("/v1/tickets/1/comments").by(&agent).header("idempotency-key", &format!("{key} comment")).json(&body)
+        };
+        let stored = || async {
+            let comments = desk.all(&agent, "/v1/tickets/1/comments").await.len();
+            let events = desk.all(&agent, "/v1/tickets/1/events").await.len();
+            let ticket = desk.get("/v1/tickets/1").by(&agent).expect(200).await.body["version"].clone();
+            (desk.all(&agent, "/v1/tickets").await.len(), comments, events, ticket)
+        };
+        // Statements take another way once they are prepared.
+        for n in 0..3 {
+            create(format!("c{n}")).expect(201).await;
+            comment(format!("d{n}")).expect(201).await;
+        }
+        let (refuse, accept) = match desk.db.engine() {
+            "sqlite" => ("CREATE TRIGGER refuse BEFORE INSERT ON TABLE BEGIN SELECT RAISE(ABORT, 'refused'); END", "DROP TRIGGER refuse"),
+            _ => ("CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''refused''; END';
+                   CREATE TRIGGER refuse BEFORE INSERT ON TABLE FOR EACH ROW EXECUTE FUNCTION refuse()", "DROP FUNCTION refuse() CASCADE"),
+        };
+        for table in ["ticket_tags", "ticket_clocks", "tally_deltas", "events", "idempotency_keys"] {
+            let before = stored().await;
+            desk.store.run(&refuse.replace("TABLE", table)).await;
+            assert_eq!(create(table.into()).0.send().await.unwrap().status(), 500, "{table}");
+            if ["events", "idempotency_keys"].contains(&table) {
+                assert_eq!(comment(table.into()).0.send().await.unwrap().status(), 500, "{table}");
+            }
+            assert_eq!(stored().await, before, "{table}");
+            desk.store.run(accept).await;
+            create(table.into()).expect(201).await;
+            comment(table.into()).expect(201).await;
+            let (tickets, comments, events, _) = stored().await;
+            assert_eq!((tickets, comments, events), (before.0 + 1, before.1 + 1, before.2 + 1), "{table}");
+        }
+    }
+
     async fn a_retry_with_the_same_key_gets_the_same_answer(desk) {
         let script = desk.account("tickets:write tickets:read").await;
         let other = desk.account("tickets:write").await;
