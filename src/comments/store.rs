@@ -5,7 +5,7 @@ use diesel::prelude::*;
 use super::policy::Sight;
 use crate::audit::domain::Visibility;
 use crate::db::schema::{comments, principals};
-use crate::db::{Conn, RunQueryDsl, boxed, on_each, post};
+use crate::db::{Conn, RunQueryDsl, boxed, on_each, post, steady};
 use crate::http::Limit;
 use crate::kernel::{CommentId, Instant, PrincipalId, Problem, TicketId};
 use crate::tickets::domain::Ticket;
@@ -104,5 +104,5 @@ pub async fn insert(tx: &mut Conn, comment: &Comment) -> Result<(), Problem> {
 /// # Errors
 /// When the database is away.
 pub async fn update(tx: &mut Conn, comment: &Comment) -> Result<(), Problem> {
-    post!(tx, diesel::update(comments::table.find(comment.id)).set(comment.clone()))
+    post!(tx, steady(diesel::update(comments::table.find(comment.id)).set(comment.clone())))
 }

@@ -97,7 +97,8 @@ macro_rules! on_each {
 pub(crate) use on_each;
 
 /// Sends a statement that gives nothing back, within a write. PostgreSQL answers later: whatever comes after it finds it
-/// done, and the transaction does not end well unless it did. The statement must own its values. A last argument says what
+/// done, and the transaction does not end well unless it did. The statement must own its values, and is only
+/// sent ahead if it is kept when it is prepared; see [`steady`](super::steady()). A last argument says what
 /// its errors mean.
 macro_rules! post {
     ($conn:expr, $statement:expr) => {
@@ -105,9 +106,9 @@ macro_rules! post {
     };
     ($conn:expr, $statement:expr, $problem:expr) => {
         match &mut $conn.line {
-            $crate::db::Line::Postgres(channel) => channel.post($crate::db::steady($statement), $problem).await,
+            $crate::db::Line::Postgres(channel) => channel.post($statement, $problem).await,
             $crate::db::Line::Sqlite(sqlite) => {
-                let done = $crate::db::RunQueryDsl::execute($crate::db::steady($statement), sqlite).await;
+                let done = $crate::db::RunQueryDsl::execute($statement, sqlite).await;
                 done.map(drop).map_err($problem)
             }
         }

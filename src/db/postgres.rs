@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use deadpool::managed::{Metrics, Object, Pool, RecycleError, RecycleResult, Timeouts};
 use diesel::ConnectionError;
-use diesel::pg::Pg;
-use diesel::query_builder::QueryFragment;
+use diesel::pg::{Pg, PgQueryBuilder};
+use diesel::query_builder::{QueryBuilder, QueryFragment, QueryId};
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use futures_util::FutureExt;
 use futures_util::future::{join, join_all};
@@ -18,7 +18,6 @@ use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::conn::{Conn, Kept, Line};
-use super::steady::Steady;
 use super::{Listener, Load};
 use crate::kernel::Problem;
 
@@ -117,17 +116,17 @@ impl Channel {
     /// transaction waits for it. `problem` says what its errors mean.
     ///
     /// # Errors
-    /// Its own, if it is sent for the first time on this connection: preparing it takes an answer.
-    pub async fn post<Q>(
-        &mut self,
-        statement: Steady<Q>,
-        problem: fn(diesel::result::Error) -> Problem,
-    ) -> Result<(), Problem>
+    /// Its own, if it is not prepared yet, or never kept: preparing it takes an answer.
+    pub async fn post<Q>(&mut self, statement: Q, problem: fn(diesel::result::Error) -> Problem) -> Result<(), Problem>
     where
-        Q: QueryFragment<Pg> + Send + 'static,
+        Q: QueryFragment<Pg> + QueryId + Send + 'static,
     {
-        let text = statement.text()?;
-        let is_prepared = self.backend.prepared.lock().unwrap_or_else(PoisonError::into_inner).contains(&text);
+        let mut text = PgQueryBuilder::default();
+        statement.to_sql(&mut text, &Pg)?;
+        let text = text.finish();
+        let is_kept = statement.is_safe_to_cache_prepared(&Pg)?;
+        let is_prepared =
+            is_kept && self.backend.prepared.lock().unwrap_or_else(PoisonError::into_inner).contains(&text);
         let backend = self.backend.clone();
         let run = async move {
             let done = diesel_async::RunQueryDsl::execute(statement, &mut &backend.conn).await;
@@ -137,7 +136,9 @@ impl Channel {
             return self.send(run);
         }
         run.await?;
-        self.backend.prepared.lock().unwrap_or_else(PoisonError::into_inner).insert(text);
+        if is_kept {
+            self.backend.prepared.lock().unwrap_or_else(PoisonError::into_inner).insert(text);
+        }
         Ok(())
     }
 

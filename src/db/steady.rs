@@ -1,8 +1,7 @@
 //! Statements that are prepared once, which diesel would prepare anew each time.
 
 use diesel::backend::Backend;
-use diesel::pg::{Pg, PgQueryBuilder};
-use diesel::query_builder::{AstPass, Query, QueryBuilder, QueryFragment, QueryId};
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::result::QueryResult;
 
 /// A statement that is prepared once for each of its texts and then kept, such as an UPDATE: diesel keeps none of them,
@@ -13,18 +12,6 @@ pub struct Steady<Q>(Q);
 /// Keeps the prepared `statement`, of which there must be few texts.
 pub fn steady<Q>(statement: Q) -> Steady<Q> {
     Steady(statement)
-}
-
-impl<Q: QueryFragment<Pg>> Steady<Q> {
-    /// As PostgreSQL gets it.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub(super) fn text(&self) -> QueryResult<String> {
-        let mut text = PgQueryBuilder::default();
-        self.0.to_sql(&mut text, &Pg)?;
-        Ok(text.finish())
-    }
 }
 
 impl<Q: Query> Query for Steady<Q> {

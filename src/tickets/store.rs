@@ -10,7 +10,7 @@ use super::policy::Reach;
 use super::wire::{SlaFilter, Sort, TicketFilter, TicketRef, WhoRef};
 use crate::auth::domain::Role;
 use crate::db::schema::{principals, teams, ticket_clocks, ticket_tags, tickets};
-use crate::db::{Conn, RunQueryDsl, fault, on_each, post};
+use crate::db::{Conn, RunQueryDsl, fault, on_each, post, steady};
 use crate::kernel::fields::Fields;
 use crate::kernel::sql::Json;
 use crate::kernel::{Code, FieldError, Instant, PrincipalId, Problem, TeamId, TicketId};
@@ -526,7 +526,7 @@ pub async fn insert(tx: &mut Conn, ticket: &Ticket) -> Result<i64, Problem> {
 pub async fn update(tx: &mut Conn, before: &Ticket, after: &Ticket) -> Result<(), Problem> {
     let row = Stored::from(after);
     let number = after.number;
-    post!(tx, diesel::update(tickets::table.find(number)).set(row), external_id_taken)?;
+    post!(tx, steady(diesel::update(tickets::table.find(number)).set(row)), external_id_taken)?;
     if before.tags != after.tags {
         let old = ticket_tags::table.filter(ticket_tags::ticket_number.eq(after.number));
         post!(tx, diesel::delete(old))?;

@@ -7,7 +7,7 @@ use diesel::sql_types::Bool;
 
 use crate::db::raw::raw;
 use crate::db::schema::{ticket_clocks, tickets};
-use crate::db::{Conn, RunQueryDsl, on_each, post};
+use crate::db::{Conn, RunQueryDsl, on_each, post, steady};
 use crate::kernel::sql::Json;
 use crate::kernel::{Channel, Instant, PolicyId, PrincipalId, Priority, Problem, Status, TeamId, TicketType};
 use crate::sla::domain::clock::{Clock, Facts, Measured, Timeline, Times};
@@ -113,7 +113,7 @@ pub async fn insert(tx: &mut Conn, ticket_number: i64, times: &Times, now: Insta
 /// When the database is away.
 pub async fn update(tx: &mut Conn, ticket_number: i64, times: &Times) -> Result<(), Problem> {
     let row = Stored::of(ticket_number, times);
-    post!(tx, diesel::update(ticket_clocks::table.find(ticket_number)).set(row))
+    post!(tx, steady(diesel::update(ticket_clocks::table.find(ticket_number)).set(row)))
 }
 
 type FactsRow = (

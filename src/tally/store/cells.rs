@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 
 use crate::db::schema::{cell_marks, cell_parts, cells, fact_log, tally_deltas};
-use crate::db::{Conn, RunQueryDsl, boxed, on_each, post};
+use crate::db::{Conn, RunQueryDsl, boxed, on_each, post, steady};
 use crate::kernel::{Instant, Problem};
 use crate::tally::domain::cells::{Axis, Key, Level, Marks, Packed};
 use crate::tally::domain::facts::Facts;
@@ -60,7 +60,7 @@ pub async fn keep(tx: &mut Conn, marks: &Marks) -> Result<(), Problem> {
         cell_marks::year.eq(year),
         cell_marks::parts.eq(last_row),
     );
-    post!(tx, diesel::update(cell_marks::table.find(ONE)).set(row))
+    post!(tx, steady(diesel::update(cell_marks::table.find(ONE)).set(row)))
 }
 
 /// What changes have added that is not folded yet.
@@ -118,7 +118,7 @@ pub async fn put_log(tx: &mut Conn, slice: i64, facts: &Facts) -> Result<(), Pro
         .on_conflict(fact_log::slice)
         .do_update()
         .set(packed);
-    post!(tx, put)
+    post!(tx, steady(put))
 }
 
 /// A cell, if it is there.
@@ -154,7 +154,7 @@ pub async fn put(
         .on_conflict((cells::axis, cells::level, cells::day, cells::key))
         .do_update()
         .set(content);
-    post!(tx, put)
+    post!(tx, steady(put))
 }
 
 /// The keys of an axis that have a cell of this length which begins from `from` on and before `to`.
@@ -261,7 +261,7 @@ pub async fn move_parts(tx: &mut Conn, moves: Moves) -> Result<(), Problem> {
             .on_conflict(cell_parts::id)
             .do_update()
             .set(content);
-        post!(tx, put)?;
+        post!(tx, steady(put))?;
     }
     for some in moves.gone.chunks(AT_ONCE) {
         let these = cell_parts::table.filter(cell_parts::id.eq_any(some.to_vec()));
