@@ -296,7 +296,12 @@ impl<'a> Session<'a> {
                 let db = self.open(&base);
                 let mut filler = self.cluster().filler(&base);
                 let mut seeding = seed::fill(&world, &mut filler, engine);
+                // One by one, words come into their index at a thousand tickets a second.
+                let words = filler.drop_indexes_of(|table| table == "ticket_search");
                 seeding.derive_s = self.runtime.block_on(seed::derive(&db, engine, self.size));
+                let began = Instant::now();
+                words.iter().for_each(|definition| filler.make_index(definition));
+                seeding.indexes_s += began.elapsed().as_secs_f64();
                 filler.settle();
                 seeding
             }

@@ -271,6 +271,24 @@ impl Filler {
     }
 }
 
+impl Filler {
+    /// Takes off the indexes of a table that is filled otherwise, but for those of constraints; gives their definitions.
+    pub fn drop_indexes_of(&self, is_meant: impl Fn(&str) -> bool) -> Vec<String> {
+        // Foreign keys hang on those of constraints.
+        let query = "SELECT c.relname::text, i.indexrelid::regclass::text, pg_get_indexdef(i.indexrelid)
+            FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
+            WHERE c.relnamespace = 'public'::regnamespace
+            AND NOT EXISTS (SELECT 1 FROM pg_constraint k WHERE k.conindid = i.indexrelid)";
+        let rows = self.runtime.block_on(self.clients[0].query(query, &[])).expect("the schema");
+        let meant = rows.iter().filter(|row| is_meant(row.get(0)));
+        let dropped: Vec<(String, String)> = meant.map(|row| (row.get(1), row.get(2))).collect();
+        for (name, _) in &dropped {
+            self.batch(&format!("DROP INDEX {name}"));
+        }
+        dropped.into_iter().map(|(_, definition)| definition).collect()
+    }
+}
+
 impl Sink for Filler {
     type Load = Vec<Vec<u8>>;
 
@@ -288,23 +306,13 @@ impl Sink for Filler {
     }
 
     fn drop_indexes(&mut self) -> Vec<String> {
-        // Those of constraints stay: foreign keys hang on them.
-        let query = "SELECT c.relname::text, i.indexrelid::regclass::text, pg_get_indexdef(i.indexrelid)
-            FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
-            WHERE c.relnamespace = 'public'::regnamespace
-            AND NOT EXISTS (SELECT 1 FROM pg_constraint k WHERE k.conindid = i.indexrelid)";
-        let rows = self.runtime.block_on(self.clients[0].query(query, &[])).expect("the schema");
-        let large = rows.iter().filter(|row| is_large(row.get(0)));
-        let dropped: Vec<(String, String)> = large.map(|row| (row.get(1), row.get(2))).collect();
-        for (name, _) in &dropped {
-            self.batch(&format!("DROP INDEX {name}"));
-        }
+        let dropped = self.drop_indexes_of(is_large);
         self.runtime.block_on(async {
             for (client, table) in self.clients.iter().zip(&LARGE) {
                 self.streams.push(Self::copy(client, table).await);
             }
         });
-        dropped.into_iter().map(|(_, definition)| definition).collect()
+        dropped
     }
 
     fn write(&mut self, load: Self::Load) {
