@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use diesel::{Connection, RunQueryDsl, SqliteConnection};
 use futures_util::FutureExt;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::conn::{Conn, Kept, Line};
 use super::{Listener, Load};
@@ -85,6 +85,8 @@ pub struct Sqlite {
     listener: Option<Listener>,
     activity: Arc<Activity>,
     readers: Mutex<Vec<Conn>>,
+    /// How many snapshots may be read at once: more take more memory and are no sooner done.
+    reports: Arc<Semaphore>,
     jobs: mpsc::Sender<Job>,
 }
 
@@ -118,7 +120,9 @@ impl Sqlite {
                 }
             })
             .map_err(Problem::internal)?;
-        Ok(Arc::new(Self { path: path.to_owned(), kept, listener, activity, readers: Mutex::new(Vec::new()), jobs }))
+        let reports = Arc::new(Semaphore::new(2 * thread::available_parallelism().map_or(1, usize::from)));
+        let (path, readers) = (path.to_owned(), Mutex::new(Vec::new()));
+        Ok(Arc::new(Self { path, kept, listener, activity, readers, reports, jobs }))
     }
 
     /// How busy the connections are, the writer's among them.
@@ -149,8 +153,10 @@ impl Sqlite {
         T: Send + 'static,
         F: AsyncFn(&mut Conn) -> Result<T, Problem> + Send + 'static,
     {
+        let turn = self.reports.clone().acquire_owned().await.map_err(Problem::internal)?;
         let sqlite = self.clone();
         let running = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
             let _working = Counted::on(&sqlite.activity.reading);
             let mut conn = sqlite.reader()?;
             now(conn.batch("BEGIN DEFERRED"))?;

@@ -320,6 +320,17 @@ impl Sieve {
         }
     }
 
+    /// The same, with what its bounds mean for the creation: no ticket was changed before it was created.
+    pub(crate) fn with_bounds_of_creation(&self) -> Self {
+        let created_before = [self.created_before, self.updated_before].into_iter().flatten().min();
+        Self { created_before, ..self.clone() }
+    }
+
+    /// The same, with what its bounds mean for the last change.
+    pub(crate) fn with_bounds_of_change(&self) -> Self {
+        Self { updated_after: self.updated_after.max(self.created_after), ..self.clone() }
+    }
+
     /// Whether it lets every ticket through.
     pub fn is_open(&self) -> bool {
         *self == Self::open(self.now)

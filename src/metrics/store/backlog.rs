@@ -23,6 +23,9 @@ const AT_ONCE: i64 = 2_000;
 /// Word for word as in the index `tickets_unsolved`.
 const UNSOLVED: &str = "tickets.status IN ('new', 'open', 'waiting_requester', 'waiting_third_party')";
 
+/// The same of tickets that are found otherwise: no index is to be read for it.
+const IS_UNSOLVED: &str = "coalesce(tickets.status, '') IN ('new', 'open', 'waiting_requester', 'waiting_third_party')";
+
 /// A ticket that is not solved, its team, and its groups.
 #[derive(Debug)]
 pub struct WaitingRow {
@@ -205,7 +208,7 @@ pub async fn broken_between(
                 on_each!(conn, |c| {
                     ticket_clocks::table
                         .inner_join(tickets::table)
-                        .filter($breach_at.ge(from).and($breach_at.le(to)).and(sql::<Bool>(UNSOLVED)))
+                        .filter($breach_at.ge(from).and($breach_at.le(to)).and(sql::<Bool>(IS_UNSOLVED)))
                         .select((
                             ticket_clocks::ticket_number,
                             (

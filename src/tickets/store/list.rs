@@ -382,6 +382,11 @@ pub async fn list(
     }
     let (order, descending) = Order::of(sort);
     let wanted = usize::try_from(options.limit.and_one()).unwrap_or(usize::MAX);
+    let sieve = &match order {
+        Order::Created => sieve.with_bounds_of_creation(),
+        Order::Updated => sieve.with_bounds_of_change(),
+        Order::Priority | Order::Due => sieve.clone(),
+    };
     let Way { lead, rest, .. } = find(conn, sieve, order).await?;
     let rows: Vec<Joined> = on_each!(conn, |c| {
         let ranges = ranges!(c, &lead, Course { order, descending, after }, sieve, &rest);
