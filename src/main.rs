@@ -1,6 +1,6 @@
 //! The `skranke` binary: see `skranke --help`.
 
-/// Half of the time that the system's allocator took is left; see `benches/results`.
+/// While tickets are created on SQLite, allocating took 11 % of all samples with the C library's, and takes 5 % with this one.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -338,8 +338,8 @@ fn now<T>(future: impl Future<Output = diesel::QueryResult<T>>) -> diesel::Query
 fn connect(path: &Path, role: Role, kept: &Arc<Kept>, listener: Option<&Listener>) -> Result<Conn, Problem> {
     // What the system has read from the file it keeps, too; there are as many readers as threads.
     let cache_kib = match role {
-        Role::Write => 8_000,
-        Role::Read => 3_000,
+        Role::Write => 6_000,
+        Role::Read => 2_000,
         Role::Attend => 100,
     };
     let mut conn = SqliteConnection::establish(&path.to_string_lossy()).map_err(Problem::unavailable)?;

@@ -192,7 +192,7 @@ async fn fill(desk: &Desk, engine: Engine, made: &[Made]) {
     let ticket = |made: &Made| {
         let names: Vec<_> = made.tags.iter().map(|tag| format!("tag{tag}")).collect();
         format!(
-            "({}, {}, 'Subject', '', '{}', '{}', '{}', '{}', {}, {}, {}, {}, 'x-{}', '{}', '{{}}', {}, {}, {}, 0, 1)",
+            "({}, {}, 'Subject', '', '{}', '{}', '{}', '{}', {}, {}, {}, {}, 'x-{}', '{}', '{{}}', {}, {}, {}, {}, 0, 1)",
             made.number,
             pen.id(TICKET, usize::try_from(made.number).ok()),
             made.status,
@@ -208,11 +208,13 @@ async fn fill(desk: &Desk, engine: Engine, made: &[Made]) {
             pen.at(Some(made.created_at)),
             pen.at(Some(made.updated_at)),
             pen.at(Some(made.created_at)),
+            pen.at(matches!(made.status, Status::Resolved | Status::Closed).then_some(made.updated_at)),
         )
     };
     rows(
         "tickets (number, id, subject, description, status, priority, type, channel, team_id, assignee_id, requester_id,
-         created_by_id, external_id, tags, custom_fields, created_at, updated_at, reported_at, reopen_count, version)",
+         created_by_id, external_id, tags, custom_fields, created_at, updated_at, reported_at, resolved_at, reopen_count,
+         version)",
         made.iter().map(ticket).collect(),
     );
     let clock = |made: &Made| {

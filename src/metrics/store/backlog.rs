@@ -20,11 +20,8 @@ use crate::tickets::store::{Sieve, narrow};
 /// How many tickets are read at once.
 const AT_ONCE: i64 = 2_000;
 
-/// Word for word as in the index `tickets_unsolved`.
-const UNSOLVED: &str = "tickets.status IN ('new', 'open', 'waiting_requester', 'waiting_third_party')";
-
-/// The same of tickets that are found otherwise: no index is to be read for it.
-const IS_UNSOLVED: &str = "coalesce(tickets.status, '') IN ('new', 'open', 'waiting_requester', 'waiting_third_party')";
+/// Word for word as in the index `tickets_unsolved`. By the status SQLite would rather go along an index that begins with it.
+const UNSOLVED: &str = "tickets.resolved_at IS NULL";
 
 /// A ticket that is not solved, its team, and its groups.
 #[derive(Debug)]
@@ -208,7 +205,7 @@ pub async fn broken_between(
                 on_each!(conn, |c| {
                     ticket_clocks::table
                         .inner_join(tickets::table)
-                        .filter($breach_at.ge(from).and($breach_at.le(to)).and(sql::<Bool>(IS_UNSOLVED)))
+                        .filter($breach_at.ge(from).and($breach_at.le(to)).and(sql::<Bool>(UNSOLVED)))
                         .select((
                             ticket_clocks::ticket_number,
                             (
