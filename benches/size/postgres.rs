@@ -269,9 +269,7 @@ impl Filler {
         stream.send(Cursor::new(HEADER.to_vec())).await.unwrap_or_else(|e| fail(&format!("{sql}: {e:?}")));
         stream
     }
-}
 
-impl Filler {
     /// Takes off the indexes of a table that is filled otherwise, but for those of constraints; gives their definitions.
     pub fn drop_indexes_of(&self, is_meant: impl Fn(&str) -> bool) -> Vec<String> {
         // Foreign keys hang on those of constraints.

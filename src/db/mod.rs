@@ -127,7 +127,10 @@ impl Db {
         match &self.engine {
             Engine::Sqlite(_) => self.clone(),
             Engine::Postgres(postgres) => {
-                let local = postgres.local(threads).unwrap_or_else(|_| postgres.clone());
+                let local = postgres.local(threads).unwrap_or_else(|cause| {
+                    tracing::warn!(cause, "a worker thread shares the connections of all");
+                    postgres.clone()
+                });
                 Self { engine: Engine::Postgres(local), url: self.url.clone() }
             }
         }
