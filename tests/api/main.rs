@@ -25,4 +25,5 @@ mod search;
 mod start;
 mod tickets;
 mod time_entries;
+mod traces;
 mod upgrade;

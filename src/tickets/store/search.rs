@@ -24,7 +24,7 @@ use crate::tickets::domain::Ticket;
 use crate::tickets::domain::search::{Document, Part, Query, Term};
 use crate::tickets::wire::{ListOptions, Sort};
 
-/// How many of the newest comments of a ticket are searched, so that one more costs no more in a long thread.
+/// How many of the newest public and internal comments of a ticket are searched each, so that one more costs no more in a long thread.
 const MOST_COMMENTS: i64 = 500;
 
 /// How many characters of a comment are read to be indexed.
@@ -494,14 +494,27 @@ diesel::define_sql_function! {
 }
 
 /// The newest comments on `ticket`, the newest first: whether they are internal, and their texts, as far as they are
-/// searched.
+/// searched. Of public and of internal ones as many as there is room for, so that none takes the place of one of the
+/// others, which would tell of it.
 ///
 /// # Errors
 /// When the database is away.
 pub async fn texts(conn: &mut Conn, ticket: TicketId) -> Result<Vec<(bool, String)>, Problem> {
+    let newest = newest_texts(conn, ticket, Visibility::ALL).await?;
+    if i64::try_from(newest.len()).unwrap_or(i64::MAX) < MOST_COMMENTS {
+        return Ok(newest);
+    }
+    let mut each = Vec::new();
+    for visibility in Visibility::ALL {
+        each.extend(newest_texts(conn, ticket, &[*visibility]).await?);
+    }
+    Ok(each)
+}
+
+async fn newest_texts(conn: &mut Conn, ticket: TicketId, of: &[Visibility]) -> Result<Vec<(bool, String)>, Problem> {
     let rows: Vec<(Visibility, String)> = on_each!(conn, |c| {
         comments::table
-            .filter(comments::ticket_id.eq(ticket))
+            .filter(comments::ticket_id.eq(ticket).and(comments::visibility.eq_any(of.to_vec())))
             .order(comments::id.desc())
             .limit(MOST_COMMENTS)
             .select((comments::visibility, substr(comments::body, 1, COMMENT_CHARS)))
