@@ -169,7 +169,7 @@ fn trusting(desk: &Desk, configs: &[Value]) -> String {
 }
 
 /// An instance that trusts `NAME` by a shared secret, with `changes` to how.
-fn trusting_by_secret(desk: &Desk, changes: Value) -> String {
+pub fn trusting_by_secret(desk: &Desk, changes: Value) -> String {
     trusting(desk, &[with(&json!({ "issuer": NAME, "secret": SECRET, "algorithms": ["HS256"] }), changes)])
 }
 
@@ -180,7 +180,7 @@ fn claims(desk: &Desk, changes: Value) -> Value {
 }
 
 /// A token of `NAME` by its shared secret.
-fn shared(desk: &Desk, changes: Value) -> String {
+pub fn shared(desk: &Desk, changes: Value) -> String {
     mac(SECRET.as_bytes(), json!({}), &claims(desk, changes))
 }
 

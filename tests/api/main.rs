@@ -11,6 +11,7 @@ mod clocks;
 mod comments;
 mod conventions;
 mod document;
+mod erasure;
 mod house;
 mod issuers;
 mod janitor;

@@ -8,7 +8,7 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::serialize::{self, IsNull, Output, ToSql};
-use diesel::sql_types::{Bool, Integer, Text};
+use diesel::sql_types::{BigInt, Bool, Integer, Text};
 use diesel::sqlite::Sqlite;
 
 use super::{ASSIGNEES, CREATORS, Joined, REQUESTERS, Sieve, Stored, TicketRow, clocks, narrow, with_names};
@@ -486,6 +486,40 @@ pub async fn put(tx: &mut Conn, documents: Vec<(i64, Document)>) -> Result<(), P
         }
     }
     Ok(())
+}
+
+/// Begins to write SQLite's index anew, without the words of what is deleted, and writes up to so many `pages` of it.
+/// PostgreSQL's rows have no such words; the index over them is cleaned by vacuuming.
+///
+/// # Errors
+/// When the database is away.
+pub async fn begin_merge(tx: &mut Conn, pages: u16) -> Result<(), Problem> {
+    match tx.line {
+        // Less than nothing: all of it, not only where there is much to be gained.
+        Line::Sqlite(_) => Ok(tx.batch(&merge(-i32::from(pages))).await?),
+        Line::Postgres(_) => Ok(()),
+    }
+}
+
+/// Goes on with it; gives whether there was something to do.
+///
+/// # Errors
+/// When the database is away.
+pub async fn go_on_merging(tx: &mut Conn, pages: u16) -> Result<bool, Problem> {
+    let Line::Sqlite(_) = tx.line else { return Ok(false) };
+    let before = changes_so_far(tx).await?;
+    tx.batch(&merge(i32::from(pages))).await?;
+    // The command itself is one.
+    Ok(changes_so_far(tx).await? - before > 1)
+}
+
+fn merge(pages: i32) -> String {
+    format!("INSERT INTO ticket_words (ticket_words, rank) VALUES ('merge', {pages})")
+}
+
+async fn changes_so_far(tx: &mut Conn) -> Result<i64, Problem> {
+    let Line::Sqlite(c) = &mut tx.line else { return Ok(0) };
+    Ok(diesel::select(raw::<BigInt>("total_changes()")).get_result(c).await?)
 }
 
 diesel::define_sql_function! {
