@@ -39,6 +39,8 @@ enum Command {
     Serve,
     /// Bring the database's schema up to date
     Migrate,
+    /// Write SQLite's file anew, so that nothing is left in it of what was erased
+    Vacuum,
     /// Print the OpenAPI document
     Openapi,
     /// Print a token, and nothing else; the person or account is made if missing
@@ -172,6 +174,7 @@ fn carry_out(command: Command, config: Config) -> Result<(), Failure> {
         match command {
             Command::Serve => serve(config).await,
             Command::Migrate => migrate(&config).await,
+            Command::Vacuum => vacuum(&config),
             Command::Token(args) => token(&config, args).await,
             Command::Admin(AdminCommand::Create { email, name, password_stdin }) => {
                 create_admin(&config, email, name, password_stdin).await
@@ -259,6 +262,12 @@ fn greet(config: &Config, address: std::net::SocketAddr) {
 async fn migrate(config: &Config) -> Result<(), Failure> {
     let done = config.open_database()?.migrate().await?;
     println!("The schema is up to date; migrations run: {done}.");
+    Ok(())
+}
+
+fn vacuum(config: &Config) -> Result<(), Failure> {
+    config.open_database()?.rewrite()?;
+    println!("The file is written anew. Nothing is left in it of what was erased.");
     Ok(())
 }
 

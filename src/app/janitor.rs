@@ -1,5 +1,5 @@
-//! What the service does by itself: closing resolved tickets, forgetting what has expired, keeping the tally, and indexing the
-//! tickets of an older version. Several instances may do so at once.
+//! What the service does by itself: closing resolved tickets, forgetting what has expired, keeping the tally, indexing the
+//! tickets of an older version, and letting erased words go. Several instances may do so at once.
 
 use std::time::Duration;
 
@@ -71,7 +71,7 @@ pub fn start(db: Db, close_after_s: i64, clock: Clock) -> std::io::Result<()> {
                 }
             }
         };
-        runtime.block_on(async { tokio::join!(rounds, folds(&db, &clock), indexing(&db)) });
+        runtime.block_on(async { tokio::join!(rounds, folds(&db, &clock), indexing(&db), forgetting(&db)) });
     })?;
     Ok(())
 }
@@ -94,6 +94,21 @@ async fn indexing(db: &Db) {
             }
             Err(problem) => {
                 tracing::warn!(cause = %problem, "the indexing will be made up for");
+                INDEX_PAUSE
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Lets erased words go from a large index, until the process ends.
+async fn forgetting(db: &Db) {
+    loop {
+        let pause = match tickets::service::tidy_words(db).await {
+            Ok(true) => INDEX_BREATH,
+            Ok(false) => INDEX_PAUSE,
+            Err(problem) => {
+                tracing::warn!(cause = %problem, "erasing words will be made up for");
                 INDEX_PAUSE
             }
         };

@@ -1,6 +1,6 @@
 //! Outside issuers: whose tokens are good here besides our own, checked at start.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -10,9 +10,12 @@ use serde::{Deserialize, Deserializer};
 use super::domain::{Role, Scopes};
 use super::jwks::{KeySet, Place, Remote};
 use super::mapping::Mapping;
-use super::token::{Verifier, untrusted};
+use super::token::{Verifier, kind, untrusted};
 use crate::kernel::secret::Secret;
 use crate::kernel::{Instant, Problem};
+
+/// A secret with fewer different bytes was not made by chance: that happens to one in ten million of 32 hexadecimal digits.
+const FEWEST_DIFFERENT: usize = 8;
 
 /// One outside issuer as it is configured.
 #[derive(Debug, Clone, Deserialize)]
@@ -22,6 +25,8 @@ pub struct IssuerConfig {
     pub issuer: String,
     /// What `aud` must contain; without it, the audience of this service.
     pub audience: Option<String>,
+    /// The one `typ` of its access tokens, such as `at+jwt`; without it, that, `JWT` and none.
+    pub typ: Option<String>,
     /// What it signs with: RS256, ES256, EdDSA, or HS256 alone.
     #[serde(default = "rs256")]
     pub algorithms: Vec<String>,
@@ -96,6 +101,8 @@ pub struct Issuer {
     pub name: String,
     /// What `aud` must contain, if not the audience of this service.
     pub audience: Option<String>,
+    /// The one `typ` of its access tokens, if only one will do.
+    pub typ: Option<String>,
     /// What it signs with.
     pub algorithms: Vec<Algorithm>,
     /// What its claims mean here.
@@ -152,6 +159,9 @@ impl IssuerConfig {
         if self.audience.as_deref().is_some_and(str::is_empty) {
             return Err(wrong("audience", "should be what `aud` of its tokens contains"));
         }
+        if self.typ.as_deref().is_some_and(|typ| typ.trim().is_empty()) {
+            return Err(wrong("typ", "should be the `typ` of its access tokens, such as at+jwt"));
+        }
         if !(60..=86_400).contains(&self.jwks_max_age_s) {
             return Err(wrong("jwks_max_age_s", "should be from 60 to 86400"));
         }
@@ -162,6 +172,7 @@ impl IssuerConfig {
         Ok(Issuer {
             name: self.issuer.clone(),
             audience: self.audience.clone(),
+            typ: self.typ.as_deref().map(kind),
             keys: self.source(&algorithms)?,
             algorithms,
             mapping: self.mapping()?,
@@ -284,6 +295,9 @@ fn shared(key: &'static str, secret: &str) -> Result<Source, Wrong> {
     if secret.len() < 32 {
         return Err(wrong(key, "should have at least 32 bytes"));
     }
+    if secret.bytes().collect::<BTreeSet<_>>().len() < FEWEST_DIFFERENT {
+        return Err(wrong(key, "should be made by chance: `openssl rand -hex 32`"));
+    }
     Ok(Source::One(DecodingKey::from_secret(secret.as_bytes()).into()))
 }
 
@@ -295,10 +309,12 @@ fn public(key: &'static str, pem: &str, algorithms: &[Algorithm]) -> Result<Sour
     }
     let pem = pem.as_bytes();
     let of_p256 = |key: &DecodingKey| key.try_get_as_bytes().is_ok_and(|point| point.len() == 65 && point[0] == 4);
+    let of_large_order =
+        |key: &DecodingKey| key.try_get_as_bytes().is_ok_and(|point| !super::jwks::is_of_small_order(point));
     let found = match algorithms {
         [Algorithm::RS256] => DecodingKey::from_rsa_pem(pem).ok(),
         [Algorithm::ES256] => DecodingKey::from_ec_pem(pem).ok().filter(of_p256),
-        [Algorithm::EdDSA] => DecodingKey::from_ed_pem(pem).ok(),
+        [Algorithm::EdDSA] => DecodingKey::from_ed_pem(pem).ok().filter(of_large_order),
         _ => return Err(wrong("algorithms", "should be the one that the key in PEM is for")),
     };
     found
@@ -390,6 +406,11 @@ mod tests {
             (json!({ "jwks_url": null, "pem": ED_PEM, "algorithms": ["HS256"] }), "pem does not go"),
             (json!({ "jwks_url": null, "pem": ED_PEM, "algorithms": ["EdDSA", "RS256"] }), "algorithms should"),
             (json!({ "jwks_url": null, "pem": "-----BEGIN PRIVATE KEY-----" }), "pem should be a public key in PEM"),
+            (
+                json!({ "jwks_url": null, "secret": "0".repeat(64), "algorithms": ["HS256"] }),
+                "secret should be made by chance",
+            ),
+            (json!({ "typ": " " }), "typ should"),
             (json!({ "jwks_max_age_s": 1 }), "jwks_max_age_s should"),
             (json!({ "jwks_min_interval_s": 0 }), "jwks_min_interval_s should"),
             (json!({ "role_claim": "a..b" }), "role_claim should"),

@@ -1,13 +1,17 @@
 //! The public keys of outside issuers: JWK sets (RFC 7517), kept, and fetched again when they are old or lack a key.
 //! Only the configured place is ever asked: what a token says about where its key is (`jku`, `x5u`, `jwk`) is not read.
 
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use reqwest::Url;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -78,8 +82,46 @@ fn usable(jwk: Value) -> Option<PublicKey> {
     let fits = common.key_algorithm.is_none_or(|alg| alg == named)
         && common.public_key_use.is_none_or(|purpose| purpose == PublicKeyUse::Signature)
         && common.key_operations.is_none_or(|operations| operations.contains(&KeyOperations::Verify));
-    let key = DecodingKey::from_jwk(&jwk).ok().filter(|_| fits)?;
+    let strong = match &jwk.algorithm {
+        AlgorithmParameters::RSA(key) => is_strong_rsa(&decoded(&key.n)?, &decoded(&key.e)?),
+        AlgorithmParameters::OctetKeyPair(key) => !is_of_small_order(&decoded(&key.x)?),
+        _ => true,
+    };
+    let key = DecodingKey::from_jwk(&jwk).ok().filter(|_| fits && strong)?;
     Some(PublicKey { kid: common.key_id, algorithm, key: key.into() })
+}
+
+fn decoded(base64: &str) -> Option<Vec<u8>> {
+    URL_SAFE_NO_PAD.decode(base64).ok()
+}
+
+/// Whether a modulus has 2048 bits or more (RFC 7518, 3.3), and the exponent is odd and more than 1: with 1, everything is its
+/// own signature.
+fn is_strong_rsa(modulus: &[u8], exponent: &[u8]) -> bool {
+    let significant = |number: &[u8]| number.iter().copied().skip_while(|byte| *byte == 0).collect::<Vec<_>>();
+    let (modulus, exponent) = (significant(modulus), significant(exponent));
+    let is_long =
+        modulus.len() > 256 || (modulus.len() == 256 && modulus.first().is_some_and(|first| first & 0x80 != 0));
+    is_long && exponent.last().is_some_and(|last| last & 1 == 1) && exponent != [1]
+}
+
+/// Whether an Ed25519 public key is one of the few points, in all of their spellings, that signatures say nothing under
+/// (RFC 8032, 8.6 has the curve's cofactor in mind): whoever publishes one lets anybody sign.
+pub fn is_of_small_order(point: &[u8]) -> bool {
+    const FEW: [&str; 7] = [
+        "0000000000000000000000000000000000000000000000000000000000000000",
+        "0100000000000000000000000000000000000000000000000000000000000000",
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    ];
+    // The sign stands in the last bit.
+    let last = point.len().saturating_sub(1);
+    let unsigned = point.iter().enumerate().map(|(nth, byte)| if nth == last { byte & 0x7f } else { *byte });
+    let hex: String = unsigned.map(|byte| format!("{byte:02x}")).collect();
+    FEW.contains(&hex.as_str())
 }
 
 /// Where a set is.
@@ -123,6 +165,46 @@ fn is_local(url: &Url) -> bool {
     host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
 }
 
+/// Whether a name may stand for this address. Behind those that are for one link alone, machines in a cloud find a service
+/// that tells them their own secrets; a name that somebody else controls must not lead there. Who means such an address
+/// writes it into the URL as it is.
+fn is_for_names(ip: IpAddr) -> bool {
+    // Amazon's, of IPv6.
+    const METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => !(ip.is_link_local() || ip.is_unspecified() || ip.is_multicast() || ip.is_broadcast()),
+        IpAddr::V6(ip) => !(ip.is_unicast_link_local() || ip.is_unspecified() || ip.is_multicast() || ip == METADATA),
+    }
+}
+
+/// Resolves names as the system does, without addresses that names may not stand for.
+struct Resolver {
+    /// Whether the name is of this very machine, and may lead nowhere else.
+    local: bool,
+}
+
+impl Resolve for Resolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let local = self.local;
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let fits = |ip: IpAddr| if local { ip.to_canonical().is_loopback() } else { is_for_names(ip) };
+            let fine: Vec<_> = found.filter(|address| fits(address.ip())).collect();
+            if fine.is_empty() {
+                return Err("the name leads to no address that keys are fetched from".into());
+            }
+            Ok(Box::new(fine.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// Whether an answer says that it is JSON: `application/json`, `application/jwk-set+json` (RFC 7517, 8.5.2) or alike.
+fn is_json(response: &reqwest::Response) -> bool {
+    let given = response.headers().get(reqwest::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let media_type = given.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    media_type.strip_prefix("application/").is_some_and(|of| of == "json" || of.ends_with("+json"))
+}
+
 /// A key set that lives elsewhere, with the copy that we keep. Cheap to clone; all clones share the copy.
 #[derive(Clone)]
 pub struct Remote(Arc<Inner>);
@@ -157,17 +239,21 @@ impl Remote {
     /// # Errors
     /// When no HTTP client can be made.
     pub fn new(place: Place, max_age_s: i64, min_interval_s: i64) -> Result<Self, String> {
+        Self::patient(place, max_age_s, min_interval_s, PATIENCE)
+    }
+
+    fn patient(place: Place, max_age_s: i64, min_interval_s: i64, patience: Duration) -> Result<Self, String> {
         let local = matches!(&place, Place::Url(url) if is_local(url));
-        let mut client = reqwest::Client::builder()
-            .timeout(PATIENCE)
+        let client = reqwest::Client::builder()
+            .timeout(patience)
             .redirect(reqwest::redirect::Policy::none())
             .https_only(!local)
+            // Whatever the environment says: who may stand between us and an issuer is nobody else's to decide.
+            .no_proxy()
+            .dns_resolver(Resolver { local })
             // A connection belongs to the worker that opened it: none is kept for another.
             .pool_max_idle_per_host(0)
             .user_agent(concat!("skranke/", env!("CARGO_PKG_VERSION")));
-        if local {
-            client = client.no_proxy();
-        }
         Ok(Self(Arc::new(Inner {
             place,
             client: client.build().map_err(|e| format!("cannot make an HTTP client: {e}"))?,
@@ -260,6 +346,12 @@ impl Inner {
         if response.status() != reqwest::StatusCode::OK {
             return Err(format!("answered {}", response.status()));
         }
+        if !is_json(&response) {
+            return Err("answered with something else than JSON".into());
+        }
+        if response.content_length().is_some_and(|length| length > LARGEST_B as u64) {
+            return Err(format!("more than {LARGEST_B} bytes"));
+        }
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|e| chain(&e))? {
             if body.len() + chunk.len() > LARGEST_B {
@@ -288,6 +380,8 @@ mod tests {
     use super::*;
     use futures_util::FutureExt;
     use serde_json::json;
+
+    const TYPE: &str = "Content-Type: application/json; charset=utf-8";
 
     /// A key set server whose answer can be changed, and which counts.
     struct Server {
@@ -320,7 +414,7 @@ mod tests {
         fn says(&self, head: &str, body: &str) {
             let length = body.len();
             *self.answer.lock().expect("not poisoned") =
-                format!("HTTP/1.1 {head}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
+                format!("HTTP/1.1 {head}\r\nContent-Length: {length}\r\nConnection: close\r\n{TYPE}\r\n\r\n{body}");
         }
 
         fn has(&self, kids: &[&str]) {
@@ -406,6 +500,84 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn no_answer_leads_anywhere_else_or_on_for_ever() {
+        let (server, other) = (Server::start(), Server::start());
+        other.has(&["a"]);
+        let place = &other.url;
+        let [json, text] = [TYPE, "Content-Type: text/html"];
+        let chunked = format!("{}\r\n", "8000\r\n".to_owned() + &" ".repeat(0x8000)).repeat(9);
+        for (n, answer) in [
+            format!("301 Moved\r\nLocation: {place}\r\nContent-Length: 0\r\n{json}"),
+            format!("307 Temporary Redirect\r\nLocation: {place}\r\nContent-Length: 0\r\n{json}"),
+            format!("300 Choices\r\nLocation: {place}\r\nContent-Length: 0\r\n{json}"),
+            format!("200 OK\r\nRefresh: 0; url={place}\r\nContent-Length: 0\r\n{json}"),
+            // More than there may be, said and not said.
+            format!("200 OK\r\nContent-Length: 99999999\r\n{json}"),
+            format!("200 OK\r\nTransfer-Encoding: chunked\r\n{json}\r\n\r\n{chunked}0\r\n"),
+            // Not what it should be, whatever it holds.
+            format!("200 OK\r\nContent-Length: 99\r\n{text}\r\n\r\n{}", set(&["a"])),
+            format!("200 OK\r\nX: y\r\n\r\n{}", set(&["a"])),
+            format!("200 OK\r\nContent-Encoding: gzip\r\n{json}\r\n\r\n\u{1f}"),
+            "200 OK\r\nX: ".to_owned() + &"y".repeat(1 << 20),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            *server.answer.lock().expect("not poisoned") = format!("HTTP/1.1 {answer}\r\n\r\n");
+            let now = Instant::from_micros(1_700_000_000_000_000);
+            let problem = server.remote().find(Some("a"), Algorithm::EdDSA, now).await.expect_err(&answer[..20]);
+            assert_eq!((problem.code(), server.asked()), (crate::kernel::Code::Unavailable, n + 1));
+        }
+        assert_eq!(other.asked(), 0);
+        // Both media types of a set are fine.
+        *server.answer.lock().expect("not poisoned") = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: Application/JWK-Set+JSON\r\nConnection: close\r\n\r\n{}",
+            set(&["a"])
+        );
+        assert!(knows(&server.remote(), "a", 0).await);
+    }
+
+    #[tokio::test]
+    async fn who_does_not_answer_is_not_waited_for() {
+        let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}/", silent.local_addr().expect("an address"));
+        let patience = Duration::from_millis(50);
+        let remote = Remote::patient(Place::url(&url).expect("local"), 3600, 30, patience).expect("a client");
+        let now = Instant::from_micros(1_700_000_000_000_000);
+        let problem = remote.find(Some("a"), Algorithm::EdDSA, now).await.expect_err("no keys");
+        assert_eq!(problem.code(), crate::kernel::Code::Unavailable);
+    }
+
+    #[tokio::test]
+    async fn names_lead_to_no_metadata_and_local_ones_nowhere_else() {
+        for bad in [
+            "169.254.169.254",
+            "169.254.170.2",
+            "0.0.0.0",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::",
+            "fe80::1",
+            "ff02::1",
+            "fd00:ec2::254",
+            "::ffff:169.254.169.254",
+        ] {
+            assert!(!is_for_names(bad.parse().expect("an address")), "{bad}");
+        }
+        for good in ["203.0.113.7", "10.0.0.7", "192.168.1.7", "127.0.0.1", "2001:db8::7", "fd12::7", "::1"] {
+            assert!(is_for_names(good.parse().expect("an address")), "{good}");
+        }
+        // An address is a name to the resolver, too, so that these need no server.
+        let resolve = async |local: bool, name: &str| {
+            let name: Name = name.parse().expect("a name");
+            Resolver { local }.resolve(name).await.map(Iterator::count).unwrap_or(0)
+        };
+        assert!(resolve(true, "localhost").await > 0 && resolve(false, "localhost").await > 0);
+        assert_eq!((resolve(false, "203.0.113.7").await, resolve(true, "203.0.113.7").await), (1, 0));
+        assert_eq!(resolve(false, "169.254.169.254").await, 0);
+    }
+
+    #[tokio::test]
     async fn without_any_set_the_answer_is_to_come_back() {
         let server = Server::start();
         server.says("503 Later", "");
@@ -444,6 +616,19 @@ mod tests {
         let secret = json!({ "kty": "oct", "k": "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0" });
         assert!(usable(secret.clone()).is_none() && !with(secret, "alg", json!("HS256")));
         assert!(KeySet::parse(set(&[]).as_bytes()).is_err());
+        // Keys under which anybody could sign.
+        for point in [0u8, 1, 0x80] {
+            let mut small = [0; 32];
+            (small[0], small[31]) = (point & 1, point & 0x80);
+            assert!(!with(ed("a"), "x", json!(URL_SAFE_NO_PAD.encode(small))), "{point}");
+        }
+        let rsa = |bytes: usize, e: &[u8]| {
+            let (n, e) = (URL_SAFE_NO_PAD.encode(vec![0xff; bytes]), URL_SAFE_NO_PAD.encode(e));
+            usable(json!({ "kty": "RSA", "n": n, "e": e })).is_some()
+        };
+        assert!(rsa(256, &[1, 0, 1]) && rsa(256, &[3]) && rsa(512, &[0, 1, 0, 1]));
+        assert!(!rsa(255, &[1, 0, 1]) && !rsa(128, &[1, 0, 1]));
+        assert!(!rsa(256, &[1]) && !rsa(256, &[0, 1]) && !rsa(256, &[2]) && !rsa(256, &[0]) && !rsa(256, &[]));
     }
 
     #[test]

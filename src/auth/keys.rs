@@ -15,6 +15,9 @@ use super::token::Verifier;
 use crate::kernel::Problem;
 use crate::kernel::secret::Secret;
 
+/// The type of access tokens (RFC 9068, 2.1).
+pub const ACCESS: &str = "at+jwt";
+
 /// One key pair.
 pub struct Key {
     /// The key's id: its thumbprint (RFC 7638), so that it is the same on every instance.
@@ -132,7 +135,7 @@ impl Keys {
     pub fn sign(&self, claims: &impl Serialize) -> Result<String, Problem> {
         let key = self.signer();
         let mut header = Header::new(Algorithm::EdDSA);
-        header.typ = Some("at+jwt".into());
+        header.typ = Some(ACCESS.into());
         header.kid = Some(key.kid.clone());
         jsonwebtoken::encode(&header, claims, &key.signer).map_err(Problem::internal)
     }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::domain::{Kind, Principal, Role, Scopes};
 use super::issuers::{Issuer, IssuerConfig, Issuers};
-use super::keys::Keys;
+use super::keys::{ACCESS, Keys};
 use super::mapping::Outsider;
 use super::password::Passwords;
 use super::store::{self, KnownRow};
@@ -93,7 +93,8 @@ impl Authority {
         let kid = head.kid.as_deref().ok_or_else(|| untrusted("no kid"))?;
         let key = self.keys.verifier(kid).ok_or_else(|| untrusted("unknown kid"))?;
         let (issuer, audience) = (&self.issuer, &self.audience);
-        let expected = Expected { algorithms: &[Algorithm::EdDSA], issuer, audience, grace_s: 0 };
+        let types = &[Some(ACCESS)];
+        let expected = Expected { algorithms: &[Algorithm::EdDSA], issuer, audience, types, grace_s: 0 };
         let verified = given.check(head, key, &expected, now)?;
         let claims = &verified.claims;
         let id = claims.get("sub").and_then(Value::as_str).and_then(|sub| sub.parse::<PrincipalId>().ok());
@@ -119,8 +120,14 @@ impl Authority {
     ) -> Result<Principal, Problem> {
         let key = issuer.key(head.kid.as_deref(), head.alg, now).await?;
         let audience = issuer.audience.as_deref().unwrap_or(&self.audience);
-        let expected =
-            Expected { algorithms: &issuer.algorithms, issuer: &issuer.name, audience, grace_s: token::LEEWAY_S };
+        let one = [issuer.typ.as_deref()];
+        let expected = Expected {
+            algorithms: &issuer.algorithms,
+            issuer: &issuer.name,
+            audience,
+            types: if issuer.typ.is_some() { &one } else { &[None, Some("jwt"), Some(ACCESS)] },
+            grace_s: token::LEEWAY_S,
+        };
         let verified = given.check(head, &key, &expected, now)?;
         let who = issuer.mapping.read(&verified.claims).ok_or_else(|| untrusted("sub"))?;
         let scopes = who.scopes;

@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use quick_cache::sync::Cache;
-use serde::Deserialize;
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use crate::kernel::{Code, Instant, Problem};
@@ -32,6 +35,8 @@ pub struct Expected<'a> {
     pub issuer: &'a str,
     /// `aud` must contain it.
     pub audience: &'a str,
+    /// What `typ` may say; nothing, where a token need not say it.
+    pub types: &'a [Option<&'a str>],
     /// For how long a token is still good after its `exp`, in seconds.
     pub grace_s: i64,
 }
@@ -73,25 +78,103 @@ pub struct Head {
     pub kid: Option<String>,
     /// By which algorithm.
     pub alg: Algorithm,
+    /// What kind of token it is, in lower case and without `application/` (RFC 7515, 4.1.9).
+    pub typ: Option<String>,
 }
 
 impl Head {
-    /// Reads it from a token.
+    /// Reads it from a token. Where a key is to be found (`jku`, `x5u`, `jwk`, `x5c`) is not read.
     ///
     /// # Errors
-    /// `unauthenticated` when this is no token.
+    /// `unauthenticated` when this is no token, or one that asks for what is not done here: extensions that must be
+    /// understood, compression, encryption, a token within.
     pub fn of(token: &str) -> Result<Self, Problem> {
-        #[derive(Deserialize)]
-        struct Named {
-            iss: String,
+        let mut parts = token.split('.');
+        let (Some(header), Some(claims), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(untrusted("not a token"));
+        };
+        let (header, claims) = (object(header)?, object(claims)?);
+        if ["crit", "b64", "zip", "enc", "cty"].iter().any(|name| header.contains_key(*name)) {
+            return Err(untrusted("a header that is not understood"));
         }
-        let header = jsonwebtoken::decode_header(token).map_err(|_| untrusted("not a token"))?;
-        if header.crit.is_some() {
-            return Err(untrusted("crit"));
+        let text = |of: &Claims, name: &str| match of.get(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.clone())),
+            Some(_) => Err(untrusted("not a token")),
+        };
+        let alg = text(&header, "alg")?.and_then(|alg| alg.parse().ok()).ok_or_else(|| untrusted("algorithm"))?;
+        let iss = text(&claims, "iss")?.ok_or_else(|| untrusted("issuer"))?;
+        Ok(Self { iss, kid: text(&header, "kid")?, alg, typ: text(&header, "typ")?.map(|typ| kind(&typ)) })
+    }
+}
+
+/// A media type as `typ` shortens it.
+pub fn kind(typ: &str) -> String {
+    let typ = typ.to_ascii_lowercase();
+    typ.strip_prefix("application/").map(str::to_owned).unwrap_or(typ)
+}
+
+/// The JSON object in a part of a token.
+fn object(part: &str) -> Result<Claims, Problem> {
+    let json = URL_SAFE_NO_PAD.decode(part).map_err(|_| untrusted("not a token"))?;
+    match serde_json::from_slice(&json) {
+        Ok(Unique(Value::Object(fields))) => Ok(fields),
+        _ => Err(untrusted("not a token")),
+    }
+}
+
+/// JSON in which no object has two members of one name: of two readers one might believe the first of them, and the other
+/// the second.
+struct Unique(Value);
+
+impl<'de> Deserialize<'de> for Unique {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(UniqueVisitor).map(Self)
+    }
+}
+
+struct UniqueVisitor;
+
+impl<'de> Visitor<'de> for UniqueVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("JSON without two members of one name")
+    }
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(Unique(item)) = seq.next_element()? {
+            items.push(item);
         }
-        let Named { iss } =
-            jsonwebtoken::dangerous::insecure_decode_claims(token).map_err(|_| untrusted("not a token"))?;
-        Ok(Self { iss, kid: header.kid, alg: header.alg })
+        Ok(Value::Array(items))
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut fields = Map::new();
+        while let Some((name, Unique(value))) = map.next_entry::<String, Unique>()? {
+            if fields.insert(name, value).is_some() {
+                return Err(serde::de::Error::custom("two members of one name"));
+            }
+        }
+        Ok(Value::Object(fields))
     }
 }
 
@@ -156,7 +239,7 @@ impl Given<'_> {
         self.known.as_ref().map_or_else(|| Head::of(self.token), |known| Ok(known.head.clone()))
     }
 
-    /// Verifies signature, `iss` and `aud`, unless `key` has done so before, and judges `exp` and `nbf`.
+    /// Verifies `typ`, signature, `iss` and `aud`, unless `key` has done so before, and judges `exp`, `nbf` and `iat`.
     ///
     /// # Errors
     /// `unauthenticated`, or `token_expired` when nothing but `exp` is wrong.
@@ -170,6 +253,9 @@ impl Given<'_> {
         if let Some(known) = self.known.filter(|known| known.by == key.serial) {
             timely(&known.claims, expected, now)?;
             return Ok(known);
+        }
+        if !expected.types.contains(&head.typ.as_deref()) {
+            return Err(untrusted("another kind of token"));
         }
         let claims = verify(self.token, &key.key, expected)?;
         timely(&claims, expected, now)?;
@@ -210,11 +296,11 @@ fn verify(token: &str, key: &DecodingKey, expected: &Expected<'_>) -> Result<Cla
     Ok(claims)
 }
 
-/// Judges `exp` and `nbf`.
+/// Judges `exp`, `nbf` and `iat`.
 fn timely(claims: &Claims, expected: &Expected<'_>, now: Instant) -> Result<(), Problem> {
     let Some(expires_s) = numeric_date(claims.get("exp")) else { return Err(untrusted("no exp")) };
-    if let Some(nbf) = claims.get("nbf") {
-        match numeric_date(Some(nbf)) {
+    for from in ["nbf", "iat"].iter().filter_map(|name| claims.get(*name)) {
+        match numeric_date(Some(from)) {
             Some(from_s) if from_s <= now.seconds() + LEEWAY_S => {}
             _ => return Err(untrusted("not yet valid")),
         }
@@ -243,8 +329,13 @@ mod tests {
         Keys::new(Key::from_pem(Key::generate_pem().expect("a key").reveal()).expect("a key"), None)
     }
 
-    const EXPECTED: Expected<'_> =
-        Expected { algorithms: &[Algorithm::EdDSA], issuer: "us", audience: "us", grace_s: 0 };
+    const EXPECTED: Expected<'_> = Expected {
+        algorithms: &[Algorithm::EdDSA],
+        issuer: "us",
+        audience: "us",
+        types: &[Some("at+jwt")],
+        grace_s: 0,
+    };
 
     fn at(s: i64) -> Instant {
         Instant::EPOCH.plus_s(s)

@@ -122,7 +122,8 @@ async fn update_comment(who: Allowed<WriteComments>, call: Call) -> Answer {
 
 /// Redact a comment.
 ///
-/// Removes its text for good, from the audit trail too; the comment itself stays, empty. Also on a closed ticket.
+/// Removes its text for good, from the audit trail and from the index of words, too; the comment itself stays, empty. Also on
+/// a closed ticket.
 #[utoipa::path(
     operation_id = "redact_comment", tag = "comments", security(("bearer" = ["admin"])),
     params(("id" = String, Path, description = "The ticket's id or number.", example = "4711"),
@@ -137,6 +138,7 @@ async fn redact_comment(who: Allowed<Administer>, call: Call) -> Answer {
     let (reach, act) = (who.reach(), who.act(&call));
     let redact = async move |tx: &mut crate::db::Conn| service::redact(tx, &act, &reach, place, &condition).await;
     call.db().write(redact).await?;
+    call.amend_answers(place.1, service::without_text).await?;
     Ok(Reply::no_content())
 }
 

@@ -107,7 +107,15 @@ pub async fn redact(
     store::update(tx, &redacted).await?;
     crate::audit::store::scrub(tx, redacted.id).await?;
     tickets::service::index(tx, &ticket).await?;
+    tickets::service::erase_words(tx).await?;
     record(tx, act, &redacted, EventKind::CommentRedacted, vec![]).await
+}
+
+/// What an answer said of a comment, without its text.
+pub fn without_text(said: &mut serde_json::Map<String, serde_json::Value>) {
+    if let Some(body) = said.get_mut("body") {
+        *body = "".into();
+    }
 }
 
 fn speaker(who: &Principal, ticket: &Ticket) -> Speaker {

@@ -18,6 +18,8 @@ pub struct Conn {
     pub(crate) line: Line,
     kept: Arc<Kept>,
     pub(super) last: Vec<LastWork>,
+    /// Whether something was erased that is still in the log beside SQLite's file.
+    pub(super) erased: bool,
 }
 
 /// Work that is done at the end of a transaction.
@@ -46,7 +48,7 @@ impl Kept {
 
 impl Conn {
     pub(super) fn new(line: Line, kept: Arc<Kept>) -> Self {
-        Self { line, kept, last: Vec::new() }
+        Self { line, kept, last: Vec::new(), erased: false }
     }
 
     /// What is kept of this database under this type; all its connections share it.
@@ -67,6 +69,13 @@ impl Conn {
                 Ok(())
             }
         }
+    }
+
+    /// What this transaction of a write takes out of the database must not be found in its files any more. What SQLite
+    /// deletes it overwrites with zeroes anyway; its log, which has what stood there before, is emptied after the commit.
+    /// PostgreSQL sees to its own files.
+    pub fn erase(&mut self) {
+        self.erased = true;
     }
 
     /// Runs statements that take no parameters and give no rows.

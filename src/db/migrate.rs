@@ -29,7 +29,7 @@ pub fn sqlite(path: &Path) -> Result<usize, Problem> {
     let mut conn = SqliteConnection::establish(&path.to_string_lossy()).map_err(Problem::unavailable)?;
     diesel::connection::SimpleConnection::batch_execute(
         &mut conn,
-        "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL",
+        "PRAGMA busy_timeout = 5000; PRAGMA secure_delete = ON; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL",
     )?;
     run(&mut conn, SQLITE)
 }

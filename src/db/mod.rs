@@ -224,6 +224,19 @@ impl Db {
         }
     }
 
+    /// Writes SQLite's file anew, so that nothing is left in it of what was erased. While it does, others can read, and
+    /// whoever writes waits.
+    ///
+    /// # Errors
+    /// When somebody else writes or reads for too long, there is no room for a second file, or this is PostgreSQL, which has
+    /// a command of its own for it.
+    pub fn rewrite(&self) -> Result<(), Problem> {
+        match &self.url {
+            DatabaseUrl::Sqlite(path) => sqlite::rewrite(path),
+            DatabaseUrl::Postgres(_) => Err(Problem::unavailable("on PostgreSQL, run VACUUM (FULL) with psql")),
+        }
+    }
+
     /// Whether a migration is missing.
     ///
     /// # Errors

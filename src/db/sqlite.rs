@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use diesel::connection::SimpleConnection;
 use diesel::{Connection, RunQueryDsl, SqliteConnection};
 use futures_util::FutureExt;
 use tokio::sync::{Semaphore, oneshot};
@@ -23,6 +24,15 @@ const HELD_FOR: Duration = Duration::from_secs(1);
 /// The pause between a commit and bringing the log into the file: costs the less, the more often a page was changed
 /// meanwhile.
 const LOG_PAUSE: Duration = Duration::from_millis(250);
+
+/// How long a statement waits for another process, in milliseconds.
+const BUSY_MS: i32 = 5_000;
+
+/// How long writers may wait, in milliseconds, for readers to be done with a log that is to be emptied.
+const WIPE_WAIT_MS: i32 = 1_000;
+
+/// How long to wait before trying again to empty it.
+const WIPE_PAUSE: Duration = Duration::from_secs(5);
 
 /// How many pages of 4 KiB the log has before it begins anew; at four times as many, SQLite sees to it within a commit.
 const LOG_PAGES: i32 = 8_000;
@@ -99,6 +109,9 @@ impl Sqlite {
         let kept = Arc::<Kept>::default();
         let mut writer = connect(path, Role::Write, &kept, listener.as_ref())?;
         let mut holder = Holder(connect(path, Role::Attend, &kept, None)?);
+        // What a process that has died has not emptied.
+        writer.erased = true;
+        let mut wipe = Wipe::default();
         let log = Log::watch(path, &kept)?;
         let (jobs, waiting) = mpsc::channel::<Job>();
         let activity = Arc::new(Activity::default());
@@ -110,12 +123,16 @@ impl Sqlite {
                     holder.hold();
                     let first = match waiting.recv_timeout(HELD_FOR) {
                         Ok(first) => first,
-                        Err(mpsc::RecvTimeoutError::Timeout) => continue,
+                        Err(mpsc::RecvTimeoutError::Timeout) => {
+                            holder.let_go();
+                            wipe.when_due(&mut writer);
+                            continue;
+                        }
                         Err(mpsc::RecvTimeoutError::Disconnected) => return,
                     };
                     let _working = Counted::on(&writers.writing);
                     holder.let_go();
-                    commit_group(&mut writer, first, &waiting);
+                    commit_group(&mut writer, first, &waiting, &mut wipe);
                     log.grown(&mut writer);
                 }
             })
@@ -254,6 +271,9 @@ const CHECKPOINT: &str = "PRAGMA wal_checkpoint(PASSIVE)";
 /// What a checkpoint says of the log.
 #[derive(diesel::QueryableByName)]
 struct Checkpoint {
+    /// 1 when somebody was in the way.
+    #[diesel(sql_type = diesel::sql_types::Integer)]
+    busy: i32,
     /// How many pages it has.
     #[diesel(sql_type = diesel::sql_types::Integer)]
     log: i32,
@@ -276,8 +296,33 @@ impl Holder {
     }
 }
 
+/// Empties the log after something was erased.
+#[derive(Default)]
+struct Wipe {
+    tried_at: Option<std::time::Instant>,
+}
+
+impl Wipe {
+    /// Empties the log if there is a reason to. Who reads for long keeps it from that; then it is tried again later.
+    fn when_due(&mut self, writer: &mut Conn) {
+        if writer.erased && self.tried_at.is_none_or(|at| at.elapsed() >= WIPE_PAUSE) {
+            self.now(writer);
+        }
+    }
+
+    fn now(&mut self, writer: &mut Conn) {
+        let Line::Sqlite(conn) = &mut writer.line else { return };
+        drop(SimpleConnection::batch_execute(conn, &format!("PRAGMA busy_timeout = {WIPE_WAIT_MS}")));
+        let done = diesel::sql_query("PRAGMA wal_checkpoint(TRUNCATE)").get_result::<Checkpoint>(conn);
+        drop(SimpleConnection::batch_execute(conn, &format!("PRAGMA busy_timeout = {BUSY_MS}")));
+        writer.erased = !done.is_ok_and(|checkpoint| checkpoint.busy == 0);
+        self.tried_at = writer.erased.then(std::time::Instant::now);
+    }
+}
+
 /// Runs `first` and all that wait behind it in one transaction, then answers them all.
-fn commit_group(conn: &mut Conn, first: Job, waiting: &mpsc::Receiver<Job>) {
+fn commit_group(conn: &mut Conn, first: Job, waiting: &mpsc::Receiver<Job>, wipe: &mut Wipe) {
+    let owed = std::mem::take(&mut conn.erased);
     let mut fate = now(conn.batch("BEGIN IMMEDIATE")).map_err(|e| e.to_string());
     let mut done = Vec::new();
     let mut next = Some(first);
@@ -302,6 +347,13 @@ fn commit_group(conn: &mut Conn, first: Job, waiting: &mpsc::Receiver<Job>) {
         tracing::error!(cause = %why, requests = done.len(), "sqlite could not commit");
         // Nothing is open any more when the engine has rolled back by itself.
         drop(now(conn.batch("ROLLBACK")));
+    }
+    if conn.erased {
+        // Whoever is told that it is gone finds it gone, unless somebody reads just then.
+        wipe.now(conn);
+    } else if owed {
+        conn.erased = true;
+        wipe.when_due(conn);
     }
     for Done { answer, .. } in done {
         answer(fate.as_ref().copied().map_err(String::as_str));
@@ -335,6 +387,20 @@ fn now<T>(future: impl Future<Output = diesel::QueryResult<T>>) -> diesel::Query
     future.now_or_never().unwrap_or(Err(diesel::result::Error::BrokenTransactionManager))
 }
 
+/// Writes the whole file anew, so that nothing is left in it but what can be read: also no copy of a row that SQLite has
+/// moved from one page to another, which it does not overwrite. Others can read meanwhile, and who writes waits.
+///
+/// # Errors
+/// When somebody else writes for too long, or there is no room for a second file.
+pub fn rewrite(path: &Path) -> Result<(), Problem> {
+    let Conn { line: Line::Sqlite(mut conn), .. } = connect(path, Role::Write, &Arc::default(), None)? else {
+        return Ok(());
+    };
+    SimpleConnection::batch_execute(&mut conn, "VACUUM")?;
+    let done = diesel::sql_query("PRAGMA wal_checkpoint(TRUNCATE)").get_result::<Checkpoint>(&mut conn)?;
+    if done.busy == 0 { Ok(()) } else { Err(Problem::unavailable("somebody reads what there was before")) }
+}
+
 fn connect(path: &Path, role: Role, kept: &Arc<Kept>, listener: Option<&Listener>) -> Result<Conn, Problem> {
     // What the system has read from the file it keeps, too; there are as many readers as threads.
     let cache_kib = match role {
@@ -343,17 +409,18 @@ fn connect(path: &Path, role: Role, kept: &Arc<Kept>, listener: Option<&Listener
         Role::Attend => 100,
     };
     let mut conn = SqliteConnection::establish(&path.to_string_lossy()).map_err(Problem::unavailable)?;
-    diesel::connection::SimpleConnection::batch_execute(
+    SimpleConnection::batch_execute(
         &mut conn,
         // synchronous=FULL: an answered write is on disk. busy_timeout comes first, since the others may wait too.
+        // secure_delete: what is deleted is overwritten with zeroes, which costs 5 % more pages of the log.
         &format!(
-            "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
+            "PRAGMA busy_timeout = {BUSY_MS}; PRAGMA secure_delete = ON; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
              PRAGMA temp_store = MEMORY; PRAGMA cache_size = -{cache_kib}; PRAGMA wal_autocheckpoint = {};",
             4 * LOG_PAGES
         ),
     )?;
     if role != Role::Write {
-        diesel::connection::SimpleConnection::batch_execute(&mut conn, "PRAGMA query_only = ON")?;
+        SimpleConnection::batch_execute(&mut conn, "PRAGMA query_only = ON")?;
     }
     if let Some(listener) = listener {
         conn.set_instrumentation(listener());

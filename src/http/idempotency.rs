@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
 use diesel::prelude::*;
 use futures_util::future::join;
@@ -11,12 +12,15 @@ use futures_util::future::join;
 use super::{Answer, Call, Reply, Sealer};
 use crate::db::fault::is_duplicate;
 use crate::db::schema::idempotency_keys;
-use crate::db::{Conn, Line, RunQueryDsl, on_each, post};
+use crate::db::{Conn, Line, RunQueryDsl, boxed, on_each, post};
 use crate::kernel::sql::Json;
 use crate::kernel::{Code, Instant, PrincipalId, Problem};
 
 /// How long an answer is kept, in seconds.
 pub const KEPT_S: i64 = 24 * 3600;
+
+/// How many answers are opened at once to see whom they are about.
+const OPENED_AT_ONCE: i64 = 200;
 
 /// The keys that this instance is working on.
 #[derive(Debug, Clone, Default)]
@@ -111,6 +115,34 @@ impl Call {
         self.write(once, alone).await
     }
 
+    /// Changes what kept answers say of `id`, which is erased: whoever repeats a request must not be told what is no more.
+    /// Answers are sealed, so that all of them have to be opened. That keeps no write waiting.
+    ///
+    /// # Errors
+    /// When the database is away: what is left is forgotten within 24 hours.
+    pub async fn amend_answers(
+        &self,
+        id: impl std::fmt::Display,
+        change: fn(&mut serde_json::Map<String, serde_json::Value>),
+    ) -> Result<(), Problem> {
+        let (id, mut last) = (id.to_string(), None);
+        loop {
+            let rows = self.db().read(async |conn| answers_after(conn, last.as_ref()).await).await?;
+            let Some(end) = rows.last() else { return Ok(()) };
+            last = Some((end.principal_id, end.key.clone()));
+            let amended =
+                rows.into_iter().filter_map(|row| amended(row, &id, change, &self.state().sealer).transpose());
+            let amended = amended.collect::<Result<Vec<_>, _>>()?;
+            if !amended.is_empty() {
+                let store = async move |tx: &mut Conn| {
+                    tx.erase();
+                    replace_answers(tx, &amended).await
+                };
+                self.db().write(store).await?;
+            }
+        }
+    }
+
     async fn write<F>(&self, work: F, alone: bool) -> Answer
     where
         F: AsyncFn(&mut Conn) -> Answer + Send + 'static,
@@ -141,7 +173,8 @@ fn replay(row: Row, fingerprints: &[String], sealer: &Sealer) -> Answer {
         let detail = "The request was carried out, but the key that sealed its answer is gone. Read what it made.";
         return Err(Problem::new(Code::Conflict, detail));
     };
-    if !fingerprints.contains(&row.fingerprint) {
+    let is_kept = |fingerprint: &String| verify_slices_are_equal(fingerprint.as_bytes(), row.fingerprint.as_bytes());
+    if !fingerprints.iter().any(|fingerprint| is_kept(fingerprint).is_ok()) {
         let detail = "Use a new key for a new request; this one was used with another path or body.";
         return Err(Problem::new(Code::IdempotencyKeyReused, detail));
     }
@@ -222,6 +255,56 @@ async fn remember(tx: &mut Conn, row: Row) -> Result<(), Problem> {
         false => Problem::from(error),
     };
     post!(tx, diesel::insert_into(idempotency_keys::table).values(row), taken)
+}
+
+/// Some of the answers that are kept, in the order of their keys, from behind `last` on.
+async fn answers_after(conn: &mut Conn, last: Option<&(PrincipalId, String)>) -> Result<Vec<Row>, Problem> {
+    use idempotency_keys::{key, principal_id};
+    let rows = on_each!(conn, |c| {
+        let mut query = boxed(c, idempotency_keys::table.select(Row::as_select()));
+        if let Some((who, after)) = last {
+            query = query.filter(principal_id.gt(who).or(principal_id.eq(who).and(key.gt(after))));
+        }
+        query.order((principal_id, key)).limit(OPENED_AT_ONCE).load(c).await
+    });
+    Ok(rows?)
+}
+
+/// The row with a changed answer, if it says something of `id`.
+fn amended(
+    row: Row,
+    id: &str,
+    change: fn(&mut serde_json::Map<String, serde_json::Value>),
+    sealer: &Sealer,
+) -> Result<Option<Row>, Problem> {
+    let owner = owner(row.principal_id, &row.key);
+    let Some(said) = sealer.open(&owner, &row.body).filter(|said| said.contains(id)) else { return Ok(None) };
+    let Ok(mut said) = serde_json::from_str(&said) else { return Ok(None) };
+    change_of(&mut said, id, change);
+    let body = sealer.seal(&owner, &said.to_string())?;
+    Ok(Some(Row { body, ..row }))
+}
+
+/// Changes every object within `value` that has this `id`.
+fn change_of(value: &mut serde_json::Value, id: &str, change: fn(&mut serde_json::Map<String, serde_json::Value>)) {
+    match value {
+        serde_json::Value::Object(fields) => {
+            if fields.get("id").and_then(|own| own.as_str()) == Some(id) {
+                change(fields);
+            }
+            fields.values_mut().for_each(|field| change_of(field, id, change));
+        }
+        serde_json::Value::Array(items) => items.iter_mut().for_each(|item| change_of(item, id, change)),
+        _ => {}
+    }
+}
+
+async fn replace_answers(tx: &mut Conn, rows: &[Row]) -> Result<(), Problem> {
+    for row in rows {
+        let own = idempotency_keys::table.find((row.principal_id, &row.key));
+        on_each!(tx, |c| diesel::update(own).set(idempotency_keys::body.eq(&row.body)).execute(c).await)?;
+    }
+    Ok(())
 }
 
 /// Forgets answers that are older than 24 hours.

@@ -24,6 +24,9 @@ use crate::tally::domain::Sums;
 use crate::tally::domain::facts::Facts;
 use crate::{people, sla, tally};
 
+/// How many pages of the index of words one transaction writes anew.
+const WORDS_AT_ONCE: u16 = 64;
+
 /// How many tickets one transaction closes.
 const CLOSE_AT_ONCE: i64 = 200;
 
@@ -296,6 +299,31 @@ async fn write(
 pub async fn index(tx: &mut Conn, ticket: &Ticket) -> Result<(), Problem> {
     let comments = store::search::texts(tx, ticket.id).await?;
     keep(tx, vec![(ticket.number, document(ticket, &comments))]).await
+}
+
+/// Lets words go from the files, too, that were indexed and are no longer: at once from a small index, and from a large one
+/// by and by, as [`tidy_words`] goes on.
+///
+/// # Errors
+/// When the database is away.
+pub async fn erase_words(tx: &mut Conn) -> Result<(), Problem> {
+    tx.erase();
+    tx.at_last(Box::new(|tx| Box::pin(async move { store::search::begin_merge(tx, WORDS_AT_ONCE).await }))).await
+}
+
+/// Goes on with what [`erase_words`] has begun, a little in one transaction; gives whether there is more to do.
+///
+/// # Errors
+/// When the database is away.
+pub async fn tidy_words(db: &Db) -> Result<bool, Problem> {
+    db.write(async move |tx| {
+        let more = store::search::go_on_merging(tx, WORDS_AT_ONCE).await?;
+        if more {
+            tx.erase();
+        }
+        Ok(more)
+    })
+    .await
 }
 
 /// Together with what others index: a flush of SQLite's index for each ticket costs twice as much.

@@ -611,6 +611,8 @@ on_both! {
             ("in its last second", claim(json!({ "exp": now + 1 }))),
             ("valid in a moment", claim(json!({ "nbf": now + 30 }))),
             ("no nbf, iat, jti", claim(json!({ "nbf": null, "iat": null, "jti": null }))),
+            ("its type in full", head(json!({ "typ": "application/AT+JWT" }))),
+            ("issued in a moment", claim(json!({ "iat": now + 30 }))),
             ("8 KiB", longest),
             ("keys elsewhere, signed by us", head(elsewhere.clone())),
             ("a key in it, signed by us", head(embedded.clone())),
@@ -726,6 +728,39 @@ on_both! {
             bad(&format!("scope {scope}"), &claim(json!({ "scope": scope })), untrusted);
         }
         bad("scope null", &raw("\"iss\":\"skranke\"", "\"iss\":\"skranke\",\"scope\":null"), untrusted);
+        // Of another kind (RFC 8725, 3.11), though it was signed by us.
+        for typ in [json!(null), json!(""), json!("JWT"), json!("jwt"), json!("id+jwt"), json!("logout+jwt"), json!("dpop+jwt"), json!("refresh"), json!("at+jwt "), json!("text/at+jwt"), json!(["at+jwt"]), json!(7)] {
+            bad(&format!("typ {typ}"), &head(json!({ "typ": typ })), untrusted);
+        }
+        // What is compressed, encrypted, or holds another token.
+        bad("zip", &head(json!({ "zip": "DEF" })), untrusted);
+        bad("enc", &head(json!({ "enc": "A256GCM" })), untrusted);
+        bad("cty", &head(json!({ "cty": "JWT" })), untrusted);
+        bad("nested", &jwt(with(&header, json!({ "cty": "JWT" })), &good, by_us), untrusted);
+        bad("nested, and not said", &jwt(&header, &good, by_us), untrusted);
+        bad("a JWE", "eyJhbGciOiJSU0EtT0FFUCIsImVuYyI6IkEyNTZHQ00ifQ.AAAA.AAAA.AAAA.AAAA", untrusted);
+        bad("crit null", &jwt(header.to_string().replacen('{', "{\"crit\":null,", 1), &claims, by_us), untrusted);
+        bad("kid null", &jwt(header.to_string().replace(&format!("\"{}\"", key.kid), "null"), &claims, by_us), untrusted);
+        bad("b64 false", &head(json!({ "b64": false })), untrusted);
+        // A name twice, also where it is spelled otherwise: of two readers one might take the first, one the second.
+        for (what, name, value) in [("sub", "sub", json!(admin.id)), ("sub, escaped", "s\\u0075b", json!(admin.id)), ("exp", "exp", json!(now + 9)), ("aud", "aud", json!("skranke")), ("scope", "scope", json!("admin"))] {
+            let claims = with(&claims, json!({ "scope": "tickets:read" })).to_string();
+            let before = claims.replacen('{', &format!("{{\"{name}\":{value},"), 1);
+            let behind = format!("{},\"{name}\":{value}}}", &claims[..claims.len() - 1]);
+            bad(&format!("{what} twice"), &jwt(&header, before, by_us), untrusted);
+            bad(&format!("{what} twice, behind"), &jwt(&header, behind, by_us), untrusted);
+        }
+        bad("a name twice within", &raw("\"jti\":", "\"x\":[{\"a\":1,\"a\":2}],\"jti\":"), untrusted);
+        for (name, value) in [("kid", json!("other")), ("kid", json!(key.kid)), ("typ", json!("JWT")), ("alg", json!("EdDSA")), ("x", json!(1))] {
+            let header = with(&header, json!({ "x": 1 })).to_string();
+            bad(&format!("{name} twice in the header"), &jwt(header.replacen('{', &format!("{{\"{name}\":{value},"), 1), &claims, by_us), untrusted);
+        }
+        for iat in ["null", "\"0\"", "[0]", "true", "1e300", &format!("{}", now + 31)] {
+            bad(&format!("iat {iat}"), &raw("\"iat\":NOW", &format!("\"iat\":{iat}")), untrusted);
+        }
+        bad("control characters in kid", &head(json!({ "kid": format!("{}\r\nX-Kid: y\u{7f}", key.kid) })), untrusted);
+        bad("x5c", &jwt(with(&with(&header, json!({ "kid": null })), json!({ "x5c": [STANDARD.encode(spki.as_ref())] })), &claims, by_them), untrusted);
+
         bad("iss twice", &raw("\"iss\":\"skranke\"", "\"iss\":\"other\",\"iss\":\"skranke\""), untrusted);
         bad("not an object", &jwt(&header, "[]", by_us), untrusted);
         bad("a string", &jwt(&header, "\"skranke\"", by_us), untrusted);
@@ -772,6 +807,15 @@ on_both! {
             assert!(["Bearer realm=\"skranke\"", "Bearer realm=\"skranke\", error=\"invalid_token\""].contains(&challenge), "{what}: {challenge}");
             assert_eq!(answer.header("cache-control"), Some("no-store"), "{what}");
         }
+        // What is a credential elsewhere is no token here, and the other way round.
+        person(desk, &admin, "grace@example.org", "agent").await;
+        let login = log_in(desk, "grace@example.org", PASSWORD).expect(200).await;
+        let (_, secret) = account(desk, &admin, &["tickets:read"]).await;
+        for credential in [&text(&login, "refresh_token"), &secret, &key.kid, &ada.id, PASSWORD] {
+            desk.get("/v1/me").token(credential).refused(401, "unauthenticated").await;
+        }
+        refresh(desk, &text(&login, "access_token")).refused(401, "unauthenticated").await;
+        refresh(desk, &good).refused(401, "unauthenticated").await;
         // One answer for all that cannot be trusted: it tells nobody how close they were.
         let mut answers = Vec::new();
         for token in ["garbage", &mac(x.as_bytes()), &jwt(&header, &claims, by_them), &claim(json!({ "sub": "ada" })), &claim(json!({ "aud": "x" }))] {
@@ -800,7 +844,7 @@ on_both! {
 
     async fn scopes_in_a_token_only_ever_narrow(desk) {
         let (ada, pair) = (desk.requester().await, pair_of(desk.authority.keys.signer()));
-        let header = json!({ "alg": "EdDSA", "kid": desk.authority.keys.signer().kid });
+        let header = json!({ "typ": "at+jwt", "alg": "EdDSA", "kid": desk.authority.keys.signer().kid });
         let now = desk.clock.now().seconds();
         for (scope, scopes) in [
             ("", json!([])),

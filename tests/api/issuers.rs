@@ -169,7 +169,7 @@ fn trusting(desk: &Desk, configs: &[Value]) -> String {
 }
 
 /// An instance that trusts `NAME` by a shared secret, with `changes` to how.
-fn trusting_by_secret(desk: &Desk, changes: Value) -> String {
+pub fn trusting_by_secret(desk: &Desk, changes: Value) -> String {
     trusting(desk, &[with(&json!({ "issuer": NAME, "secret": SECRET, "algorithms": ["HS256"] }), changes)])
 }
 
@@ -180,7 +180,7 @@ fn claims(desk: &Desk, changes: Value) -> Value {
 }
 
 /// A token of `NAME` by its shared secret.
-fn shared(desk: &Desk, changes: Value) -> String {
+pub fn shared(desk: &Desk, changes: Value) -> String {
     mac(SECRET.as_bytes(), json!({}), &claims(desk, changes))
 }
 
@@ -598,13 +598,141 @@ on_both! {
         let mallory = Signer::ed();
         evil.has(&[mallory.jwk("m")]);
         desk.clock.pass_s(30);
-        for header in [json!({ "jku": evil.url }), json!({ "x5u": evil.url }), json!({ "jwk": mallory.jwk("m") }), json!({ "kid": evil.url }), json!({ "iss": evil.url })] {
+        for header in [json!({ "jku": evil.url }), json!({ "x5u": evil.url }), json!({ "x5c": [evil.url] }), json!({ "jwk": mallory.jwk("m") }), json!({ "kid": evil.url }), json!({ "iss": evil.url })] {
             let header = with(&json!({ "alg": "EdDSA", "kid": "m" }), header);
             me(desk, &url, &jwt(header, &claims, |message| mallory.sign(message))).refused(401, "unauthenticated").await;
         }
         assert_eq!((evil.asked(), keys.asked()), (0, 4));
         evil.close().await;
         keys.close().await;
+    }
+
+    async fn no_weak_signature_and_no_weak_key_lets_anybody_in(desk) {
+        let keys = KeyServer::start();
+        let (rsa, ec, ed) = (Signer::rsa(), Signer::ec(), Signer::ed());
+        let small = |first: u8| {
+            let mut point = [0; 32];
+            point[0] = first;
+            json!({ "kty": "OKP", "crv": "Ed25519", "kid": format!("small {first}"), "x": URL_SAFE_NO_PAD.encode(point) })
+        };
+        let one = URL_SAFE_NO_PAD.encode([1]);
+        keys.has(&[
+            rsa.jwk("r"), ec.jwk("c"), ed.jwk("d"), small(0), small(1),
+            with(&rsa.jwk("exponent"), json!({ "e": one })),
+            with(&ec.jwk("off"), json!({ "x": URL_SAFE_NO_PAD.encode([1; 32]), "y": URL_SAFE_NO_PAD.encode([1; 32]) })),
+        ]);
+        let url = trusting(desk, &[json!({ "issuer": NAME, "jwks_url": keys.url, "algorithms": ["RS256", "ES256", "EdDSA"] })]);
+        let claims = claims(desk, json!({}));
+        let by = |alg: &str, kid: &str, signature: &dyn Fn(&[u8]) -> Vec<u8>| jwt(json!({ "alg": alg, "kid": kid }), &claims, signature);
+        for (kid, signer) in [("r", &rsa), ("c", &ec), ("d", &ed)] {
+            me(desk, &url, &signer.token(kid, &claims)).expect(200).await;
+        }
+        // The order of P-256, and what is not within it.
+        let order: Vec<u8> = (0..32).map(|at| u8::from_str_radix(&"ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551"[2 * at..2 * at + 2], 16).unwrap()).collect();
+        let halves = |message: &[u8]| {
+            let signature = ec.sign(message);
+            (signature[..32].to_vec(), signature[32..].to_vec())
+        };
+        let zero = vec![0; 32];
+        let to_der = |message: &[u8]| {
+            let (r, s) = halves(message);
+            [&[0x30, 0x46, 0x02, 0x21, 0x00][..], &r, &[0x02, 0x21, 0x00], &s].concat()
+        };
+        for (what, token) in [
+            ("r and s are zero", by("ES256", "c", &|_| vec![0; 64])),
+            ("r is zero", by("ES256", "c", &|message| [zero.clone(), halves(message).1].concat())),
+            ("s is zero", by("ES256", "c", &|message| [halves(message).0, zero.clone()].concat())),
+            ("r and s are the order", by("ES256", "c", &|_| [order.clone(), order.clone()].concat())),
+            ("s is the order", by("ES256", "c", &|message| [halves(message).0, order.clone()].concat())),
+            ("r and s change places", by("ES256", "c", &|message| [halves(message).1, halves(message).0].concat())),
+            ("in DER", by("ES256", "c", &to_der)),
+            ("a byte more", by("ES256", "c", &|message| [ec.sign(message), vec![0]].concat())),
+            ("a point that is not on the curve", by("ES256", "off", &|message| ec.sign(message))),
+            // With such a key, this is a signature of everything.
+            ("small order", by("EdDSA", "small 1", &|_| [vec![1], vec![0; 63]].concat())),
+            ("small order, zero", by("EdDSA", "small 0", &|_| vec![0; 64])),
+            ("small order, another R", by("EdDSA", "small 0", &|_| [vec![1], vec![0; 63]].concat())),
+            ("EdDSA of zeroes", by("EdDSA", "d", &|_| vec![0; 64])),
+            ("EdDSA with the identity", by("EdDSA", "d", &|_| [vec![1], vec![0; 63]].concat())),
+            // With such an exponent, what should come out of the signature is the signature.
+            ("an exponent of one", by("RS256", "exponent", &|message| {
+                let info = [0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04, 0x20];
+                let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, message);
+                [&[0x00, 0x01][..], &[0xff; 202], &[0x00], &info, hash.as_ref()].concat()
+            })),
+            ("RSA of zeroes", by("RS256", "r", &|_| vec![0; 256])),
+            ("RSA of ones", by("RS256", "r", &|_| [vec![0; 255], vec![1]].concat())),
+            ("RSA, a byte more", by("RS256", "r", &|message| [vec![0], rsa.sign(message)].concat())),
+            ("RSA, nothing", by("RS256", "r", &|_| vec![])),
+        ] {
+            let refused = me(desk, &url, &token).send().await;
+            assert_eq!((refused.status.as_u16(), &refused.body["code"]), (401, &json!("unauthenticated")), "{what}");
+        }
+        // Of each signature by ECDSA there is a second one, which says the same of the same message: it lets in nobody else.
+        let mirrored = by("ES256", "c", &|message| {
+            let (r, s) = halves(message);
+            let mut borrow = 0;
+            let mut other: Vec<u8> = order.iter().zip(&s).rev().map(|(n, s)| {
+                let (difference, below) = (i16::from(*n) - i16::from(*s) - borrow, 0);
+                borrow = i16::from(difference < below);
+                difference.rem_euclid(256) as u8
+            }).collect();
+            other.reverse();
+            [r, other].concat()
+        });
+        let known = me(desk, &url, &ec.token("c", &claims)).expect(200).await.body;
+        assert_eq!(me(desk, &url, &mirrored).expect(200).await.body, known);
+        keys.close().await;
+    }
+
+    async fn a_key_is_good_for_the_issuer_alone_who_publishes_it(desk) {
+        let (ours, theirs) = (KeyServer::start(), KeyServer::start());
+        let other = "https://other.example.org";
+        let (one, two) = (Signer::ed(), Signer::ed());
+        // By the same name.
+        ours.has(&[one.jwk("k")]);
+        theirs.has(&[two.jwk("k")]);
+        let config = |name: &str, url: &str| json!({ "issuer": name, "jwks_url": url, "algorithms": ["EdDSA"] });
+        let url = trusting(desk, &[config(NAME, &ours.url), config(other, &theirs.url)]);
+        let of = |iss: &str| claims(desk, json!({ "iss": iss }));
+        let first = id(&me(desk, &url, &one.token("k", &of(NAME))).expect(200).await);
+        // Of the same name, too, is somebody else.
+        assert_ne!(id(&me(desk, &url, &two.token("k", &of(other))).expect(200).await), first);
+        for (signer, iss) in [(&one, other), (&two, NAME), (&one, "skranke"), (&two, "skranke")] {
+            me(desk, &url, &signer.token("k", &of(iss))).refused(401, "unauthenticated").await;
+            let kid = &desk.authority.keys.signer().kid;
+            me(desk, &url, &signer.token(kid, &of(iss))).refused(401, "unauthenticated").await;
+        }
+        // What was signed by us is no token of theirs.
+        let (header, body) = (json!({ "typ": "at+jwt", "alg": "EdDSA", "kid": desk.authority.keys.signer().kid }), of(NAME));
+        let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(desk.authority.keys.signer().seed()).unwrap();
+        me(desk, &url, &jwt(header, body, |message| pair.sign(message).as_ref().to_vec())).refused(401, "unauthenticated").await;
+        ours.close().await;
+        theirs.close().await;
+    }
+
+    async fn tokens_of_another_kind_are_no_access_tokens(desk) {
+        let url = trusting_by_secret(desk, json!({}));
+        let strict = trusting_by_secret(desk, json!({ "typ": "AT+JWT" }));
+        let typed = |header: Value| mac(SECRET.as_bytes(), header, &claims(desk, json!({})));
+        for typ in [json!(null), json!("JWT"), json!("jwt"), json!("at+jwt"), json!("application/at+jwt")] {
+            let token = typed(json!({ "typ": typ }));
+            me(desk, &url, &token).expect(200).await;
+            let is_access = typ.as_str().is_some_and(|typ| typ.ends_with("at+jwt"));
+            me(desk, &strict, &token).expect(if is_access { 200 } else { 401 }).await;
+        }
+        for typ in ["logout+jwt", "secevent+jwt", "dpop+jwt", "id_token+jwt", "oauth-authz-req+jwt", "entity-statement+jwt", "jose", "x"] {
+            me(desk, &url, &typed(json!({ "typ": typ }))).refused(401, "unauthenticated").await;
+        }
+        for header in [json!({ "cty": "JWT" }), json!({ "zip": "DEF" }), json!({ "crit": ["exp"] }), json!({ "enc": "A128GCM" })] {
+            me(desk, &url, &typed(header)).refused(401, "unauthenticated").await;
+        }
+        let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes());
+        let twice = claims(desk, json!({})).to_string().replacen('{', "{\"sub\":\"eve\",", 1);
+        me(desk, &url, &jwt(json!({ "alg": "HS256" }), twice, |message| hmac::sign(&key, message).as_ref().to_vec())).refused(401, "unauthenticated").await;
+        // Roles are no better said twice.
+        let roles = claims(desk, json!({ "realm_access": 7 })).to_string().replace("\"realm_access\":7", "\"realm_access\":{\"roles\":[\"x\"],\"roles\":[\"admin\"]}");
+        me(desk, &url, &jwt(json!({ "alg": "HS256" }), roles, |message| hmac::sign(&key, message).as_ref().to_vec())).refused(401, "unauthenticated").await;
     }
 
     async fn while_the_keys_cannot_be_fetched_the_old_ones_serve(desk) {

@@ -49,7 +49,7 @@ async fn make(desk: &Desk, admin: &Caller, path: &str, body: Value) -> Value {
 }
 
 /// All that the database keeps, as bytes.
-async fn kept(store: &Store) -> Vec<u8> {
+pub async fn kept(store: &Store) -> Vec<u8> {
     match &store.url {
         DatabaseUrl::Sqlite(path) => {
             let files = std::fs::read_dir(path.parent().unwrap()).unwrap();
@@ -68,7 +68,7 @@ async fn kept(store: &Store) -> Vec<u8> {
     }
 }
 
-fn has(bytes: &[u8], text: &str) -> bool {
+pub fn has(bytes: &[u8], text: &str) -> bool {
     bytes.windows(text.len()).any(|window| window == text.as_bytes())
 }
 

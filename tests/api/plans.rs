@@ -3,16 +3,12 @@
 //! Every statement that the server gives to a database of 50,000 tickets is caught and explained. The tickets are made here
 //! from their numbers, so that what a list should hold is known without any query.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
-
-use diesel::connection::InstrumentationEvent;
 use serde_json::Value;
-use skranke::db::{DatabaseUrl, Db, Listener};
+use skranke::db::DatabaseUrl;
 use skranke::kernel::{Instant, Priority, Status};
+use std::collections::BTreeSet;
 
-use crate::support::{Caller, Desk, Engine};
+use crate::support::{Caller, Desk, Engine, Heard};
 
 const TICKETS: i64 = 50_000;
 const DAY_US: i64 = 86_400_000_000;
@@ -26,28 +22,6 @@ const LOOKED_AT: f64 = 6_000.0;
 
 /// The same for an order that the filters know nothing of: up to 4,000 tickets are sorted, with up to three rows each.
 const LOOKED_AT_TO_SORT: f64 = 12_500.0;
-
-type Heard = Arc<Mutex<Vec<String>>>;
-
-/// Listens to all that the desk asks its database from now on.
-fn listen(desk: &mut Desk) -> Heard {
-    let heard = Heard::default();
-    let ear = heard.clone();
-    let listener: Listener = Arc::new(move || {
-        let heard = ear.clone();
-        Box::new(move |event: InstrumentationEvent<'_>| {
-            if let InstrumentationEvent::StartQuery { query, .. } = event {
-                heard.lock().unwrap().push(query.to_string());
-            }
-        })
-    });
-    let db = Db::open_with(&desk.store.url, 2, Duration::from_secs(5), Some(listener)).unwrap();
-    desk.url = desk.instance_with(|mut settings| {
-        settings.state.db = db;
-        settings
-    });
-    heard
-}
 
 /// What is known of a ticket.
 struct Made {
@@ -482,7 +456,8 @@ async fn lists(engine: Engine) {
     fill(&desk, engine, &made).await;
     let (agent, ada) = (desk.agent().await, desk.requester().await);
     let mut explainer = Explainer::open(&desk).await;
-    let heard = listen(&mut desk);
+    let (url, heard) = desk.listened();
+    desk.url = url;
     let rare = ["created_at", "updated_at", "priority", "due_at", "-updated_at", "-priority", "-due_at"];
     for (i, (filter, passes)) in filters(now).iter().enumerate() {
         let meant: Vec<&Made> = made.iter().filter(|made| passes(made)).collect();

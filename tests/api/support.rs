@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use diesel::connection::InstrumentationEvent;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use skranke::app::server;
@@ -13,7 +14,7 @@ use skranke::auth::domain::{Role, Scopes};
 use skranke::auth::issuers::IssuerConfig;
 use skranke::auth::keys::{Key, Keys};
 use skranke::auth::service::{Authority, Lifetimes};
-use skranke::db::{DatabaseUrl, Db};
+use skranke::db::{DatabaseUrl, Db, Listener};
 use skranke::http::State;
 use skranke::http::seal::Sealer;
 use skranke::kernel::text::{Email, Line};
@@ -160,6 +161,9 @@ pub struct Desk {
     count: AtomicU64,
 }
 
+/// The statements that a database was asked.
+pub type Heard = Arc<Mutex<Vec<String>>>;
+
 /// Somebody with a token.
 #[derive(Debug, Clone)]
 pub struct Caller {
@@ -237,6 +241,26 @@ impl Desk {
         self.handles.lock().unwrap().push(server.handle());
         tokio::spawn(server);
         url
+    }
+
+    /// One more server on the same database, whose statements are listened to; gives its address.
+    pub fn listened(&self) -> (String, Heard) {
+        let heard = Heard::default();
+        let ear = heard.clone();
+        let listener: Listener = Arc::new(move || {
+            let heard = ear.clone();
+            Box::new(move |event: InstrumentationEvent<'_>| {
+                if let InstrumentationEvent::StartQuery { query, .. } = event {
+                    heard.lock().unwrap().push(query.to_string());
+                }
+            })
+        });
+        let db = Db::open_with(&self.store.url, 2, Duration::from_secs(5), Some(listener)).unwrap();
+        let url = self.instance_with(|mut settings| {
+            settings.state.db = db;
+            settings
+        });
+        (url, heard)
     }
 
     pub async fn close(self) {

@@ -104,7 +104,8 @@ async fn update_user(who: Allowed<BeKnown>, call: Call, authority: web::Data<Aut
 /// Anonymise a person.
 ///
 /// All that tells who it was is removed for good: name, email address, issuer, password, tokens and memberships. The id
-/// stays, since tickets refer to it. Doing it again changes nothing. The last active admin stays.
+/// stays, since tickets refer to it, and so do all numbers. Doing it again changes nothing. The last active admin stays.
+/// What people have written, in tickets and comments, is text: redact a comment by `DELETE` on it.
 #[utoipa::path(
     operation_id = "delete_user", tag = "users", security(("bearer" = ["admin"])),
     params(("id" = PrincipalId, Path, description = "The person's id.")),
@@ -117,5 +118,6 @@ async fn delete_user(_who: Allowed<Administer>, call: Call) -> Answer {
     call.no_query()?;
     let (condition, now) = (call.precondition()?, call.now());
     call.db().write(async move |tx| service::anonymise(tx, id, &condition, now).await).await?;
+    call.amend_answers(id, service::without_name).await?;
     Ok(Reply::no_content())
 }

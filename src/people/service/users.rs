@@ -7,7 +7,9 @@ use crate::http::call::IfMatch;
 use crate::kernel::secret::Secret;
 use crate::kernel::text::Email;
 use crate::kernel::{Clock, Code, FieldError, Instant, Patch, PrincipalId, Problem};
-use crate::people::domain::{Name, NewPerson, PASSWORD_NEEDS_EMAIL, Person, PersonChange, REQUESTERS_HAVE_NO_RATE};
+use crate::people::domain::{
+    ANONYMISED, Name, NewPerson, PASSWORD_NEEDS_EMAIL, Person, PersonChange, REQUESTERS_HAVE_NO_RATE,
+};
 use crate::people::policy::{MayChange, MaySee};
 use crate::people::store::users as store;
 use crate::people::wire::{NewUser, UserPatch, UserQuery};
@@ -150,7 +152,20 @@ pub async fn anonymise(tx: &mut Conn, id: PrincipalId, condition: &IfMatch, now:
     }
     let after = before.anonymised(now);
     store::leave_teams(tx, id).await?;
+    store::forget_answers(tx, id).await?;
+    tx.erase();
     become_of(tx, &before, after).await.map(drop)
+}
+
+/// What an answer said of a person, without all that tells who it was.
+pub fn without_name(said: &mut serde_json::Map<String, serde_json::Value>) {
+    for (field, value) in said.iter_mut() {
+        match field.as_str() {
+            "name" => *value = ANONYMISED.into(),
+            "email" | "issuer" | "hourly_rate" => *value = serde_json::Value::Null,
+            _ => {}
+        }
+    }
 }
 
 /// Stores what has become of `before`, and what follows from it.

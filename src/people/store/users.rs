@@ -5,7 +5,7 @@ use diesel::prelude::*;
 use super::PERSON;
 use crate::auth::domain::Role;
 use crate::db::fault::is_duplicate;
-use crate::db::schema::{principals, refresh_tokens, team_members};
+use crate::db::schema::{idempotency_keys, principals, refresh_tokens, team_members};
 use crate::db::{Conn, Line, RunQueryDsl, boxed, on_each};
 use crate::kernel::secret::Secret;
 use crate::kernel::{Code, Currency, Instant, Money, PrincipalId, Problem};
@@ -192,6 +192,16 @@ fn taken(error: diesel::result::Error) -> Problem {
 /// When the database is away.
 pub async fn forget_refresh_tokens(tx: &mut Conn, id: PrincipalId) -> Result<(), Problem> {
     let own = refresh_tokens::table.filter(refresh_tokens::principal_id.eq(id));
+    on_each!(tx, |c| diesel::delete(own).execute(c).await)?;
+    Ok(())
+}
+
+/// Forgets the answers that are kept for `id`, and the keys that they are kept under: the client's own words.
+///
+/// # Errors
+/// When the database is away.
+pub async fn forget_answers(tx: &mut Conn, id: PrincipalId) -> Result<(), Problem> {
+    let own = idempotency_keys::table.filter(idempotency_keys::principal_id.eq(id));
     on_each!(tx, |c| diesel::delete(own).execute(c).await)?;
     Ok(())
 }

@@ -8,7 +8,7 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::serialize::{self, IsNull, Output, ToSql};
-use diesel::sql_types::{Bool, Integer, Text};
+use diesel::sql_types::{BigInt, Bool, Integer, Text};
 use diesel::sqlite::Sqlite;
 
 use super::{ASSIGNEES, CREATORS, Joined, REQUESTERS, Sieve, Stored, TicketRow, clocks, narrow, with_names};
@@ -24,7 +24,7 @@ use crate::tickets::domain::Ticket;
 use crate::tickets::domain::search::{Document, Part, Query, Term};
 use crate::tickets::wire::{ListOptions, Sort};
 
-/// How many of the newest comments of a ticket are searched, so that one more costs no more in a long thread.
+/// How many of the newest public and internal comments of a ticket are searched each, so that one more costs no more in a long thread.
 const MOST_COMMENTS: i64 = 500;
 
 /// How many characters of a comment are read to be indexed.
@@ -488,20 +488,67 @@ pub async fn put(tx: &mut Conn, documents: Vec<(i64, Document)>) -> Result<(), P
     Ok(())
 }
 
+/// Begins to write SQLite's index anew, without the words of what is deleted, and writes up to so many `pages` of it.
+/// PostgreSQL's rows have no such words; the index over them is cleaned by vacuuming.
+///
+/// # Errors
+/// When the database is away.
+pub async fn begin_merge(tx: &mut Conn, pages: u16) -> Result<(), Problem> {
+    match tx.line {
+        // Less than nothing: all of it, not only where there is much to be gained.
+        Line::Sqlite(_) => Ok(tx.batch(&merge(-i32::from(pages))).await?),
+        Line::Postgres(_) => Ok(()),
+    }
+}
+
+/// Goes on with it; gives whether there was something to do.
+///
+/// # Errors
+/// When the database is away.
+pub async fn go_on_merging(tx: &mut Conn, pages: u16) -> Result<bool, Problem> {
+    let Line::Sqlite(_) = tx.line else { return Ok(false) };
+    let before = changes_so_far(tx).await?;
+    tx.batch(&merge(i32::from(pages))).await?;
+    // The command itself is one.
+    Ok(changes_so_far(tx).await? - before > 1)
+}
+
+fn merge(pages: i32) -> String {
+    format!("INSERT INTO ticket_words (ticket_words, rank) VALUES ('merge', {pages})")
+}
+
+async fn changes_so_far(tx: &mut Conn) -> Result<i64, Problem> {
+    let Line::Sqlite(c) = &mut tx.line else { return Ok(0) };
+    Ok(diesel::select(raw::<BigInt>("total_changes()")).get_result(c).await?)
+}
+
 diesel::define_sql_function! {
     /// The first characters of a text.
     fn substr(text: Text, from: Integer, count: Integer) -> Text;
 }
 
 /// The newest comments on `ticket`, the newest first: whether they are internal, and their texts, as far as they are
-/// searched.
+/// searched. Of public and of internal ones as many as there is room for, so that none takes the place of one of the
+/// others, which would tell of it.
 ///
 /// # Errors
 /// When the database is away.
 pub async fn texts(conn: &mut Conn, ticket: TicketId) -> Result<Vec<(bool, String)>, Problem> {
+    let newest = newest_texts(conn, ticket, Visibility::ALL).await?;
+    if i64::try_from(newest.len()).unwrap_or(i64::MAX) < MOST_COMMENTS {
+        return Ok(newest);
+    }
+    let mut each = Vec::new();
+    for visibility in Visibility::ALL {
+        each.extend(newest_texts(conn, ticket, &[*visibility]).await?);
+    }
+    Ok(each)
+}
+
+async fn newest_texts(conn: &mut Conn, ticket: TicketId, of: &[Visibility]) -> Result<Vec<(bool, String)>, Problem> {
     let rows: Vec<(Visibility, String)> = on_each!(conn, |c| {
         comments::table
-            .filter(comments::ticket_id.eq(ticket))
+            .filter(comments::ticket_id.eq(ticket).and(comments::visibility.eq_any(of.to_vec())))
             .order(comments::id.desc())
             .limit(MOST_COMMENTS)
             .select((comments::visibility, substr(comments::body, 1, COMMENT_CHARS)))

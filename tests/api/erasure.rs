@@ -1,0 +1,216 @@
+//! What is erased is gone: from every table, from every file, in every writing; and no number moves.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::Method;
+use serde_json::{Value, json};
+use skranke::db::DatabaseUrl;
+use skranke::tickets;
+
+use crate::issuers::{shared, trusting_by_secret};
+use crate::on_both;
+use crate::people::{has, kept};
+use crate::support::{Caller, Desk};
+
+/// The ways in which a text may stand somewhere.
+fn writings(text: &str) -> Vec<Vec<u8>> {
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let utf16 = |order: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(order).collect::<Vec<_>>();
+    let escaped = text.encode_utf16().map(|unit| match u8::try_from(unit) {
+        Ok(byte) if byte.is_ascii() => char::from(byte).to_string(),
+        _ => format!("\\u{unit:04x}"),
+    });
+    let percent: String = form_urlencoded::byte_serialize(text.as_bytes()).collect();
+    let mut all = vec![
+        text.as_bytes().to_vec(),
+        text.to_lowercase().into_bytes(),
+        text.to_uppercase().into_bytes(),
+        utf16(u16::to_le_bytes),
+        utf16(u16::to_be_bytes),
+        hex(text.as_bytes()).into_bytes(),
+        hex(text.as_bytes()).to_uppercase().into_bytes(),
+        escaped.collect::<String>().into_bytes(),
+        percent.replace('+', "%20").into_bytes(),
+        text.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect::<String>().into_bytes(),
+    ];
+    // Base64, wherever in a group of three bytes the text begins: its inner characters are the same whatever is around it.
+    for before in 0..3 {
+        let within = [&b"xxx"[..before], text.as_bytes(), b"xxx"].concat();
+        let encoded = STANDARD.encode(within);
+        all.push(encoded.as_bytes()[4..encoded.len() - 8].to_vec());
+    }
+    all
+}
+
+/// Which of these texts are kept, and how they are written.
+async fn found(desk: &Desk, texts: &[&str]) -> Vec<String> {
+    let kept = kept(&desk.store).await;
+    let is_there = |writing: &[u8]| kept.windows(writing.len()).any(|window| window == writing);
+    let written = texts.iter().flat_map(|text| writings(text).into_iter().map(move |writing| (text, writing)));
+    written
+        .filter(|(_, writing)| is_there(writing))
+        .map(|(text, writing)| format!("{text} as {}", String::from_utf8_lossy(&writing)))
+        .collect()
+}
+
+/// Every number there is about tickets, but for those that are about the service itself.
+async fn numbers(desk: &Desk, admin: &Caller, name: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    for group in ["", "&group_by=assignee", "&group_by=team", "&group_by=priority", "&group_by=policy"] {
+        for report in ["summary?", "timeseries?interval=hour", "backlog?"] {
+            let answer =
+                desk.get(&format!("/v1/metrics/{report}{group}").replace("?&", "?")).by(admin).expect(200).await;
+            all.push(answer.text().replace(name, "Anonymised"));
+        }
+    }
+    let scraped = desk.get("/metrics").by(admin).expect(200).await.text();
+    let of_tickets = |line: &&str| !line.contains("skranke_http_") && !line.contains("skranke_db_");
+    all.push(scraped.lines().filter(of_tickets).collect::<Vec<_>>().join("\n"));
+    all
+}
+
+fn path_of(ticket: &Value) -> String {
+    format!("/v1/tickets/{}", ticket["id"].as_str().unwrap())
+}
+
+async fn say(desk: &Desk, who: &Caller, ticket: &Value, visibility: &str, body: &str) -> String {
+    let body = json!({ "body": body, "visibility": visibility });
+    let ask = desk.post(&format!("{}/comments", path_of(ticket))).by(who).json(&body);
+    ask.header("idempotency-key", "said").expect(201).await.body["id"].as_str().unwrap().to_owned()
+}
+
+on_both! {
+    async fn nothing_is_left_of_who_was_anonymised_and_no_number_moves(desk) {
+        const NAME: &str = "Ådne Grønnskjær-Zwölf";
+        const MAIDEN: &str = "Quintessa Vlotho";
+        const ADDRESS: &str = "aadne.groennskjaer@mail.example";
+        const EARLIER: &str = "q.vlotho@mail.example";
+        const SUBJECT: &str = "uid=77412,ou=outsiders";
+        const OUTSIDER: &str = "Wilhelmina Outside";
+        let (admin, agent) = (desk.admin().await, desk.agent().await);
+        let rate = json!({ "amount_minor": 9000, "currency": "EUR" });
+        let person = json!({ "name": MAIDEN, "email": EARLIER, "role": "agent", "password": "correct horse battery", "hourly_rate": rate });
+        let welcome = || desk.post("/v1/users").by(&admin).header("idempotency-key", "welcome").json(&person);
+        let id = welcome().expect(201).await.body["id"].as_str().unwrap().to_owned();
+        let user = format!("/v1/users/{id}");
+        desk.patch(&user).by(&admin).json(&json!({ "name": NAME, "email": ADDRESS })).expect(200).await;
+        let login = format!("grant_type=password&username={ADDRESS}&password=correct+horse+battery");
+        let login = desk.post("/v1/auth/token").raw("application/x-www-form-urlencoded", login).expect(200).await;
+        let token = login.body["access_token"].as_str().unwrap();
+        let team = desk.post("/v1/teams").by(&admin).json(&json!({ "name": "First line" })).expect(201).await.body;
+        desk.put(&format!("/v1/teams/{}/members/{id}", team["id"].as_str().unwrap())).by(&admin).expect(204).await;
+        let policy = json!({ "name": "All", "targets": [{ "target": "response", "target_s": 60, "hours": "calendar" }] });
+        desk.post("/v1/sla/policies").by(&admin).json(&policy).expect(201).await;
+
+        // Opens tickets and has some, works, answers, and is named in the answers that others got.
+        let opened = desk.post("/v1/tickets").token(token).header("idempotency-key", ADDRESS).json(&json!({ "subject": "Mine", "assignee_id": id }));
+        let mine = opened.expect(201).await.body;
+        let theirs = json!({ "subject": "Theirs", "requester_id": id, "assignee_id": id, "team_id": team["id"] });
+        let open = || desk.post("/v1/tickets").by(&agent).header("idempotency-key", "theirs").json(&theirs);
+        let theirs = open().expect(201).await.body;
+        assert_eq!(theirs["assignee"]["name"], NAME);
+        desk.clock.pass_s(90);
+        let her = Caller { id: id.clone(), name: NAME.into(), token: token.into() };
+        say(desk, &her, &theirs, "internal", "I look into it.").await;
+        desk.post(&format!("{}/time-entries", path_of(&theirs))).by(&her).json(&json!({ "work_s": 600 })).expect(201).await;
+        desk.patch_ticket(&her, &mine, json!({ "status": "open" })).await;
+        desk.patch_ticket(&her, &theirs, json!({ "status": "resolved" })).await;
+        let url = trusting_by_secret(desk, json!({}));
+        let outside = shared(desk, json!({ "sub": SUBJECT, "name": OUTSIDER, "email": "wilhelmina@mail.example" }));
+        let outsider = desk.ask_at(&url, Method::GET, "/v1/me").token(&outside).expect(200).await.body["id"].as_str().unwrap().to_owned();
+        desk.ask_at(&url, Method::POST, "/v1/tickets").token(&outside).json(&json!({ "subject": "Outside" })).expect(201).await;
+
+        let texts = [NAME, MAIDEN, ADDRESS, EARLIER, SUBJECT, OUTSIDER, "wilhelmina@mail.example"];
+        let before = kept(&desk.store).await;
+        for text in [NAME, ADDRESS, SUBJECT, OUTSIDER] {
+            assert!(has(&before, text), "{text} is where we look for it");
+        }
+        let told = numbers(desk, &admin, NAME).await;
+        assert!(told.concat().contains("Anonymised"), "the numbers name who is assigned");
+
+        desk.delete(&user).by(&admin).expect(204).await;
+        desk.delete(&format!("/v1/users/{outsider}")).by(&admin).expect(204).await;
+        assert_eq!(found(desk, &texts).await, Vec::<String>::new());
+        assert_eq!(numbers(desk, &admin, NAME).await, told);
+        // A repeated request gets its answer, without what is no more.
+        let again = welcome().expect(201).await;
+        assert_eq!(again.header("idempotent-replayed"), Some("true"));
+        assert_eq!((&again.body["id"], &again.body["name"], &again.body["email"]), (&json!(id), &json!("Anonymised"), &Value::Null));
+        let again = open().expect(201).await;
+        assert_eq!((again.header("idempotent-replayed"), &again.body["assignee"]["name"]), (Some("true"), &json!("Anonymised")));
+        assert_eq!((&again.body["id"], &again.body["subject"]), (&theirs["id"], &json!("Theirs")));
+        for text in texts {
+            assert!(!again.text().contains(text));
+        }
+        assert_eq!(found(desk, &texts).await, Vec::<String>::new());
+    }
+
+    async fn nothing_is_left_of_a_redacted_comment(desk) {
+        const SECRET: &str = "Zzyzx";
+        let (admin, agent) = (desk.admin().await, desk.agent().await);
+        // An index of more pages than one transaction writes anew.
+        for nth in 0..100u32 {
+            let words: Vec<_> = (0..300).map(|word| format!("{:08x}", (nth * 300 + word + 1u32).wrapping_mul(2_654_435_761))).collect();
+            desk.ticket(&agent, json!({ "description": words.join(" ") })).await;
+        }
+        let ticket = desk.ticket(&agent, json!({})).await;
+        let comment = format!("{}/comments/{}", path_of(&ticket), say(desk, &agent, &ticket, "public", "My password is Zzyzxwumpuskin").await);
+        desk.patch(&comment).by(&agent).json(&json!({ "body": "My password was Zzyzxwumpuskin, and is Gwrxlplonk" })).expect(200).await;
+        desk.ticket(&agent, json!({ "description": "after it" })).await;
+        // Of a word that follows another in the index, only the end may be written.
+        let texts = ["Zzyzxwumpuskin", "zxwumpuskin", "Gwrxlplonk", "wrxlplonk"];
+        assert!(has(&kept(&desk.store).await, "zxwumpuskin") && has(&kept(&desk.store).await, "wrxlplonk"));
+        let hits = async |word: &str| desk.all(&agent, &format!("/v1/tickets?q={word}")).await.len();
+        assert_eq!((hits(SECRET).await, hits("Gwrxlplonk").await), (0, 1));
+
+        desk.delete(&comment).by(&admin).expect(204).await;
+        let mut rounds = 0;
+        while tickets::service::tidy_words(&desk.db).await.unwrap() {
+            rounds += 1;
+        }
+        let is_sqlite = matches!(desk.store.url, DatabaseUrl::Sqlite(_));
+        assert_eq!(rounds > 0, is_sqlite, "{rounds}");
+        assert_eq!(found(desk, &texts).await, Vec::<String>::new());
+        // All else is found as before.
+        assert_eq!((hits("Gwrxlplonk").await, hits("after").await, hits("9e3779b1").await), (0, 1, 1));
+        let again = json!({ "body": "My password is Zzyzxwumpuskin", "visibility": "public" });
+        let again = desk.post(&format!("{}/comments", path_of(&ticket))).by(&agent).header("idempotency-key", "said").json(&again).expect(201).await;
+        assert_eq!((again.header("idempotent-replayed"), &again.body["body"]), (Some("true"), &json!("")));
+        // A small index is written anew at once, and a large one that is in order already costs nothing.
+        assert!(!tickets::service::tidy_words(&desk.db).await.unwrap());
+    }
+}
+
+/// Also when there are so many people that SQLite moves rows from page to page.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_older_version_has_left_goes_when_the_file_is_written_anew() {
+    let desk = Desk::open(crate::support::Engine::Sqlite).await;
+    let admin = desk.admin().await;
+    let mut people = Vec::new();
+    for nth in 0..200u32 {
+        let mark = format!("{:08x}", (nth + 1).wrapping_mul(2_654_435_761));
+        let body = json!({ "name": format!("N{mark}"), "email": format!("{mark}@mail.example"), "role": "requester" });
+        let made = desk.post("/v1/users").by(&admin).json(&body).expect(201).await.body;
+        people.push((format!("/v1/users/{}", made["id"].as_str().unwrap()), mark));
+    }
+    let left = async |of: &[(String, String)]| {
+        let kept = kept(&desk.store).await;
+        of.iter().filter(|(_, mark)| has(&kept, &format!("N{mark}")) || has(&kept, &format!("{mark}@"))).count()
+    };
+    let (stay, go) = people.split_at(100);
+    for (user, _) in &go[..50] {
+        desk.delete(user).by(&admin).expect(204).await;
+    }
+    assert_eq!(left(&go[..50]).await, 0);
+    // Who does not overwrite what is deleted leaves it behind.
+    let sql = "PRAGMA secure_delete = OFF; UPDATE principals SET name = 'x', email = NULL WHERE id IN
+        (SELECT id FROM principals WHERE anonymised_at IS NULL ORDER BY id DESC LIMIT 50)";
+    desk.store.run(sql).await;
+    assert!(left(&go[50..]).await > 30);
+    desk.db.rewrite().unwrap();
+    assert_eq!((left(go).await, left(stay).await), (0, 100));
+    // The service goes on.
+    assert_eq!(desk.all(&admin, "/v1/users?limit=200").await.len(), 201);
+    desk.ticket(&admin, json!({})).await;
+    desk.close().await;
+}
