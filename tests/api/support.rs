@@ -532,6 +532,26 @@ impl Store {
         }
     }
 
+    /// SQLite finds nothing wrong with the file, and no reference that leads nowhere. PostgreSQL checks the latter itself.
+    pub async fn is_sound(&self) {
+        let DatabaseUrl::Sqlite(path) = &self.url else { return };
+        let conn = rusqlite::Connection::open(path).unwrap();
+        let integrity: String = conn.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+        assert_eq!(integrity, "ok");
+        let dangling: i64 =
+            conn.query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| row.get(0)).unwrap();
+        assert_eq!(dangling, 0);
+    }
+
+    /// Ends one connection to this PostgreSQL database, whichever.
+    pub async fn end_a_connection(&self) {
+        let name = &self.name;
+        admin(&format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}' ORDER BY random() LIMIT 1"
+        ))
+        .await;
+    }
+
     /// Ends all connections to this PostgreSQL database and refuses new ones, or takes them again.
     pub async fn refuse_connections(&self, refuse: bool) {
         let name = &self.name;
