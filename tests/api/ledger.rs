@@ -168,16 +168,19 @@ impl Ledger {
             let mark = format!("client {nth} step {step}");
             let which = chance.below(mine.len().max(1));
             match chance.below(if mine.is_empty() { 1 } else { 10 }) {
-                0 | 1 => mine.push(self.open_ticket(mark, *chance.of(&["low", "normal", "high", "urgent"])).await),
+                0 | 1 => {
+                    let priority = *chance.of(&["low", "normal", "high", "urgent"]);
+                    mine.push(self.open_ticket(mark, priority).await);
+                }
                 2 => {
                     let shared = self.shared.lock().unwrap().id.clone();
                     let comment = self.comment(&shared, mark, "public").await;
                     self.shared.lock().unwrap().comments.push(comment);
                 }
                 3..=5 => {
-                    let ticket = &mut mine[which];
-                    ticket.comments.push(self.comment(&ticket.id, mark, *chance.of(&["public", "internal"])).await);
-                    if ticket.status == "new" && ticket.comments.last().is_some_and(|(_, seen)| *seen == "public") {
+                    let (ticket, visibility) = (&mut mine[which], *chance.of(&["public", "internal"]));
+                    ticket.comments.push(self.comment(&ticket.id, mark, visibility).await);
+                    if ticket.status == "new" && visibility == "public" {
                         ticket.status = "open";
                     }
                 }
@@ -209,6 +212,36 @@ impl Ledger {
         };
         ticket.id = self.create(mark, "/v1/tickets".into(), new_ticket(&ticket)).await;
         ticket
+    }
+
+    /// Writes long comments until one is refused; gives the reason, and the one that was refused.
+    pub async fn comment_until_refused(&self, mark: &str) -> (String, String) {
+        let begun = Instant::now();
+        for nth in 0.. {
+            assert!(begun.elapsed() < DEADLINE, "nothing is refused");
+            let body = format!("{mark} {nth} {}", "x".repeat(60_000));
+            let (path, comment) = self.long_comment(&body);
+            let heard =
+                self.attempt(&Method::POST, &path, &[("idempotency-key", &body[..20])], Some(&comment)).await.unwrap();
+            match heard.status {
+                201 => self.comment_again(body).await,
+                503 => return (heard.body["detail"].as_str().unwrap().to_owned(), body),
+                _ => assert_eq!(heard.body["code"], "idempotency_in_progress"),
+            }
+        }
+        unreachable!("counts on")
+    }
+
+    /// Sends one of these comments again, until it is written.
+    pub async fn comment_again(&self, body: String) {
+        let (path, comment) = self.long_comment(&body);
+        self.create(body[..20].to_owned(), path, comment).await;
+        self.shared.lock().unwrap().comments.push((body, "public"));
+    }
+
+    fn long_comment(&self, body: &str) -> (String, Value) {
+        let path = format!("/v1/tickets/{}/comments", self.shared.lock().unwrap().id);
+        (path, json!({ "body": body, "visibility": "public" }))
     }
 
     async fn comment(&self, id: &str, mark: String, visibility: &'static str) -> (String, &'static str) {
@@ -315,12 +348,17 @@ impl Ledger {
         Ok(Heard { status, etag, is_replayed, body: serde_json::from_slice(&bytes).unwrap() })
     }
 
+    /// Asks a server that is known to be there.
+    fn ask(&self, server: &Server, method: Method, path: &str) -> Ask {
+        Ask(self.http.request(method, format!("{}{path}", server.url))).by(&self.who)
+    }
+
     /// All items of a list.
     async fn all(&self, server: &Server, path: &str) -> Vec<Value> {
         let mut items = vec![];
         let mut target = format!("{path}?limit=200");
         loop {
-            let page = server.get(&target).by(&self.who).expect(200).await.body;
+            let page = self.ask(server, Method::GET, &target).expect(200).await.body;
             items.extend(page["items"].as_array().unwrap().iter().cloned());
             match page["next_cursor"].as_str() {
                 Some(cursor) => target = format!("{path}?limit=200&cursor={cursor}"),
@@ -415,7 +453,8 @@ impl Ledger {
         assert_eq!(ids.len(), sent.len());
         let step = sent.len().div_ceil(300);
         for Sent { key, path, body, id } in sent.iter().step_by(step.max(1)) {
-            let again = server.post(path).by(&self.who).header("idempotency-key", key).json(body).expect(201).await;
+            let again =
+                self.ask(server, Method::POST, path).header("idempotency-key", key).json(body).expect(201).await;
             assert_eq!(again.header("idempotent-replayed"), Some("true"));
             assert_eq!(again.body["id"].as_str(), Some(id.as_str()));
         }
