@@ -199,6 +199,9 @@ fn start_log(config: &Config) -> Result<Log, Failure> {
 /// The database, ready: migrated if the settings say so.
 async fn database(config: &Config) -> Result<Db, Failure> {
     let db = config.open_database()?;
+    if let Some(why) = db.refusal().await {
+        return Err(Failure::Settings(vec![format!("the database cannot be used: {why}")]));
+    }
     if config.migrate_on_start {
         db.migrate().await?;
     }
@@ -227,6 +230,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
         body_limit_b: config.body_limit_b,
         default_rate: config.default_rate,
         in_flight: Default::default(),
+        writers: Default::default(),
     };
     let settings = server::Settings {
         state,

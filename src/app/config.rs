@@ -33,7 +33,8 @@ macro_rules! settings {
 }
 
 settings! {
-    "DATABASE_URL" = "sqlite://data/skranke.db", "Where the data lies: `sqlite://PATH` or `postgres://USER:PASSWORD@HOST/DATABASE`. With PostgreSQL, `?sslmode=require` demands TLS and verifies the certificate.";
+    "DATABASE_URL" = "sqlite://data/skranke.db", "Where the data lies: `sqlite://PATH` or `postgres://USER:PASSWORD@HOST/DATABASE`. With PostgreSQL, `?sslmode=require` demands TLS and verifies the certificate; of several hosts (`@HOST1,HOST2/`) the one that takes writes is used.";
+    "DATABASE_REPLICA_URL" = "", "A replica of the PostgreSQL primary, as `postgres://…`: lists and searches of tickets and the reports under `/v1/metrics` are read from it, and may lag. Where it is away, from the primary.";
     "SKRANKE_LISTEN" = "127.0.0.1:8080", "The address and port to listen on.";
     "SKRANKE_MIGRATE_ON_START" = "", "`true` or `false`: whether to bring the schema up to date at start. Unset: `true` on SQLite, `false` on PostgreSQL, where `skranke migrate` does it.";
     "SKRANKE_SIGNING_KEY" = "", "The Ed25519 private key that signs tokens, as PKCS #8 PEM. Required on PostgreSQL; on SQLite one is made beside the database.";
@@ -72,6 +73,8 @@ pub enum LogFormat {
 pub struct Config {
     /// Where the data lies.
     pub database: DatabaseUrl,
+    /// A replica of it to read from.
+    pub replica: Option<DatabaseUrl>,
     /// The address to listen on.
     pub listen: SocketAddr,
     /// Whether to migrate at start.
@@ -163,7 +166,12 @@ impl Config {
     /// # Errors
     /// When it cannot be opened.
     pub fn open_database(&self) -> Result<Db, Problem> {
-        Db::open(&self.database, self.pool_size, std::time::Duration::from_secs(self.pool_wait_s))
+        let wait = std::time::Duration::from_secs(self.pool_wait_s);
+        let db = Db::open(&self.database, self.pool_size, wait)?;
+        match &self.replica {
+            Some(replica) => db.with_replica(replica, self.pool_size, wait),
+            None => Ok(db),
+        }
     }
 }
 
@@ -305,6 +313,21 @@ impl Reader {
         Money::from_stored(amount_minor, currency)
     }
 
+    fn replica(&mut self, primary: &DatabaseUrl) -> Option<DatabaseUrl> {
+        let url = self.given("DATABASE_REPLICA_URL")?;
+        match (url.parse(), primary) {
+            (Ok(replica @ DatabaseUrl::Postgres(_)), DatabaseUrl::Postgres(_)) => return Some(replica),
+            (Ok(DatabaseUrl::Postgres(_)), DatabaseUrl::Sqlite(_)) => {
+                self.faults.push("DATABASE_REPLICA_URL should be empty on SQLite, which has no replicas".into());
+            }
+            _ => {
+                let expected = "should be postgres://USER:PASSWORD@HOST/DATABASE, as DATABASE_URL is";
+                self.faults.push(format!("DATABASE_REPLICA_URL {expected}"));
+            }
+        }
+        None
+    }
+
     fn finish(mut self) -> Result<Config, Vec<String>> {
         let database = match self.text("DATABASE_URL").parse::<DatabaseUrl>() {
             Ok(url) => url,
@@ -313,6 +336,7 @@ impl Reader {
                 DatabaseUrl::Sqlite(PathBuf::new())
             }
         };
+        let replica = self.replica(&database);
         let on_sqlite = matches!(database, DatabaseUrl::Sqlite(_));
         let keys = GivenKeys {
             signing: self.secret("SKRANKE_SIGNING_KEY", "SKRANKE_SIGNING_KEY_FILE"),
@@ -369,6 +393,7 @@ impl Reader {
             ),
             log_format: self.read("SKRANKE_LOG_FORMAT", LogFormat::Json, log_format, "should be pretty, json or auto"),
             database,
+            replica,
             keys,
             audience,
             issuers,

@@ -194,6 +194,10 @@ fn description() -> String {
          takes an `Idempotency-Key`: the same request with the same key within 24 hours gets the first answer again, with \
          `Idempotent-Replayed: true`, and has no second effect. `PATCH` is a JSON merge patch (RFC 7396). Unknown fields and \
          unknown query parameters are errors. `X-Request-Id` is taken or made, and returned.\n\n\
+         **How current answers are.** Single resources are as they are now, always. Where the service has a replica, lists and \
+         searches of tickets and the reports under `/v1/metrics` may lag behind by what the replica lags; not for a caller who \
+         has written through the same instance within the last 10 seconds, and not for a request with `Cache-Control: no-cache` \
+         or `max-age=0` (RFC 9111).\n\n\
          **Errors** are `application/problem+json` (RFC 9457). Programs decide by `code`, which is one of:\n\n\
          | status | code | when |\n|---|---|---|\n",
     );

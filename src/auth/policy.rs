@@ -127,11 +127,16 @@ impl<P: Permission> FromRequest for Allowed<P> {
         let authority = request.app_data::<web::Data<Authority>>().cloned();
         let state = request.app_data::<web::Data<State>>().cloned();
         let token = bearer(request);
+        let writes = !request.method().is_safe();
         Box::pin(async move {
             let (Some(authority), Some(state)) = (authority, state) else {
                 return Err(Problem::internal("no authority in the app"));
             };
-            let who = authority.authenticate(&state.db, &token?, state.clock.now(), &state.clock).await?;
+            let now = state.clock.now();
+            let who = authority.authenticate(&state.db, &token?, now, &state.clock).await?;
+            if writes && state.db.has_replica() {
+                state.writers.note(who.id, now);
+            }
             who.try_into()
         })
     }

@@ -4,6 +4,14 @@ use diesel::result::{DatabaseErrorKind, Error};
 
 use crate::kernel::Problem;
 
+/// What the caller hears when there is no room left.
+const FULL: &str = "There is no room left for the database. Nothing was changed, and what is there can be read. \
+                    Try again when there is room.";
+
+/// What the caller hears when the answer to a commit was lost.
+const UNCERTAIN: &str = "The database was lost while the change was committed, so it may have been made or not. Send the \
+                         request again with the same Idempotency-Key, or read what is there.";
+
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let Error::DatabaseError(kind, info) = &error else {
@@ -12,32 +20,54 @@ impl From<Error> for Problem {
         let message = info.message();
         match kind {
             DatabaseErrorKind::SerializationFailure => Problem::transient(error),
-            DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand => Problem::unavailable(error),
+            // `ReadOnlyTransaction`: the server does not take writes any more, another one does.
+            DatabaseErrorKind::ClosedConnection
+            | DatabaseErrorKind::UnableToSendCommand
+            | DatabaseErrorKind::ReadOnlyTransaction => Problem::unavailable(error),
             _ if message.contains("deadlock detected") => Problem::transient(error),
-            _ if is_outage(message) => Problem::unavailable(error),
+            _ if is_outage(message) => outage(message.to_owned()),
             _ => Problem::internal(error),
         }
     }
 }
 
-/// SQLite's words for "not now" (busy, full, I/O) and PostgreSQL's for an instance that goes down or comes up.
+/// The problem of a database that does not serve now, by its words.
+pub(super) fn outage(message: String) -> Problem {
+    let problem = Problem::unavailable(message.clone());
+    if is_full(&message) { problem.saying(FULL) } else { problem }
+}
+
+/// The problem of a commit whose outcome nobody told.
+pub(super) fn uncertain(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Problem {
+    Problem::unavailable(cause).saying(UNCERTAIN)
+}
+
+/// SQLite's and PostgreSQL's words for a full disk or a file at its limit.
+fn is_full(message: &str) -> bool {
+    ["database or disk is full", "No space left on device", "File too large", "Disk quota exceeded"]
+        .iter()
+        .any(|known| message.contains(known))
+}
+
+/// SQLite's words for "not now" (busy, full, I/O) and PostgreSQL's for an instance that goes down, comes up, or has enough
+/// to do.
 fn is_outage(message: &str) -> bool {
-    [
-        "database is locked",
-        "database or disk is full",
-        "disk I/O error",
-        "unable to open database file",
-        "attempt to write a readonly database",
-        "connection closed",
-        "terminating connection",
-        "the database system is",
-        "cannot execute INSERT in a read-only transaction",
-        "cannot execute UPDATE in a read-only transaction",
-        "too many clients",
-        "No space left on device",
-    ]
-    .iter()
-    .any(|known| message.contains(known))
+    is_full(message)
+        || [
+            "database is locked",
+            "disk I/O error",
+            "unable to open database file",
+            "attempt to write a readonly database",
+            "connection closed",
+            "terminating connection",
+            "canceling statement due to",
+            "the database system is",
+            "too many clients",
+            "remaining connection slots",
+            "out of shared memory",
+        ]
+        .iter()
+        .any(|known| message.contains(known))
 }
 
 /// Whether `error` says that a row with the same values exists in the unique index `name`, which on SQLite has

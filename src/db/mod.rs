@@ -5,6 +5,7 @@ pub mod fault;
 pub mod migrate;
 mod postgres;
 pub mod raw;
+mod replica;
 mod run;
 pub mod schema;
 mod sqlite;
@@ -18,6 +19,7 @@ use diesel::connection::Instrumentation;
 
 pub use conn::{Conn, boxed};
 pub(crate) use conn::{Line, on_each, post};
+pub use replica::Lagging;
 pub use run::RunQueryDsl;
 pub use steady::steady;
 
@@ -78,6 +80,7 @@ enum Engine {
 pub struct Db {
     engine: Engine,
     url: DatabaseUrl,
+    replica: Option<replica::Replica>,
 }
 
 impl std::fmt::Debug for Db {
@@ -117,7 +120,37 @@ impl Db {
                 Engine::Postgres(opened.map_err(Problem::internal)?)
             }
         };
-        Ok(Self { engine, url: url.clone() })
+        Ok(Self { engine, url: url.clone(), replica: None })
+    }
+
+    /// The same database with a replica at `url`, for reads that may lag.
+    ///
+    /// # Errors
+    /// When one of the two is not PostgreSQL, or the URL cannot be understood.
+    pub fn with_replica(mut self, url: &DatabaseUrl, pool_size: usize, wait: Duration) -> Result<Self, Problem> {
+        match (&self.engine, url) {
+            (Engine::Postgres(_), DatabaseUrl::Postgres(url)) => {
+                let opened = replica::Replica::open(url.reveal(), pool_size, wait, None);
+                self.replica = Some(opened.map_err(Problem::internal)?);
+                Ok(self)
+            }
+            _ => Err(Problem::internal("replicas are PostgreSQL's")),
+        }
+    }
+
+    /// What lags behind at most, but costs the primary nothing where there is a replica.
+    pub fn lagging(&self) -> Lagging<'_> {
+        Lagging::new(self, self.replica.as_ref())
+    }
+
+    /// The same reads, of what is there now.
+    pub fn current(&self) -> Lagging<'_> {
+        Lagging::new(self, None)
+    }
+
+    /// Whether there is a replica.
+    pub fn has_replica(&self) -> bool {
+        self.replica.is_some()
     }
 
     /// The same database, for one of so many threads that each serve requests by themselves: what it asks PostgreSQL need
@@ -131,8 +164,20 @@ impl Db {
                     tracing::warn!(cause, "a worker thread shares the connections of all");
                     postgres.clone()
                 });
-                Self { engine: Engine::Postgres(local), url: self.url.clone() }
+                let replica = self.replica.as_ref().map(|replica| replica.local(threads));
+                Self { engine: Engine::Postgres(local), url: self.url.clone(), replica }
             }
+        }
+    }
+
+    /// Why this database can never be worked with, if it is there and has shown so.
+    pub async fn refusal(&self) -> Option<String> {
+        match &self.engine {
+            Engine::Sqlite(_) => None,
+            Engine::Postgres(postgres) => match (postgres.refusal().await, &self.replica) {
+                (None, Some(replica)) => replica.refusal().await,
+                (refusal, _) => refusal,
+            },
         }
     }
 

@@ -2,6 +2,7 @@
 //! requests read at once, each without waiting for the answer to the one before (pipelining).
 
 use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,13 +14,15 @@ use diesel::query_builder::{QueryBuilder, QueryFragment, QueryId};
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use futures_util::FutureExt;
 use futures_util::future::{join, join_all};
+use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
-use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::SimpleQueryMessage;
+use tokio_postgres::config::{Host, LoadBalanceHosts, SslMode, TargetSessionAttrs};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::conn::{Conn, Kept, Line};
-use super::{Listener, Load};
-use crate::kernel::Problem;
+use super::{Listener, Load, fault};
+use crate::kernel::{Code, Problem};
 
 /// How often a transaction that lost against another is done again before the caller hears of it.
 const ATTEMPTS: u32 = 8;
@@ -61,18 +64,12 @@ pub struct Backend {
 impl Backend {
     /// A connection whose traffic the current runtime carries, for as long as that lives.
     async fn connect(target: &Target) -> Result<Self, ConnectionError> {
-        let (client, connection) = target.config.connect(target.tls.clone()).await.map_err(|e| {
-            let source = std::error::Error::source(&e).map(|s| format!(": {s}")).unwrap_or_default();
-            ConnectionError::BadConnection(format!("{e}{source}"))
-        })?;
-        let ended = Arc::new(AtomicBool::new(false));
-        let end = ended.clone();
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(cause = %error, "a connection to PostgreSQL has ended");
-            }
-            end.store(true, Ordering::Release);
-        });
+        target.has_sessions.get_or_try_init(|| target.require_sessions()).await?;
+        let (client, ended) = target.reach().await?;
+        // What serves may not know all of these, and does not need to.
+        if let Err(error) = client.batch_execute(LEAVES_NOTHING_BEHIND).await {
+            tracing::debug!(cause = in_words(&error), "the server keeps its own limits");
+        }
         let mut conn = AsyncPgConnection::try_from(client).await?;
         if let Some(listener) = &target.listener {
             conn.set_instrumentation(listener());
@@ -87,6 +84,11 @@ impl Backend {
 
     fn is_gone(&self) -> bool {
         self.ended.load(Ordering::Acquire)
+    }
+
+    /// Nobody uses it any more.
+    fn retire(&self) {
+        self.ended.store(true, Ordering::Release);
     }
 }
 
@@ -165,23 +167,144 @@ impl Channel {
         self.send(begin)
     }
 
-    /// Ends the transaction by `sql`; gives the first error of what was posted in it.
-    async fn end(&mut self, sql: &'static str) -> Result<(), Problem> {
+    /// Ends the transaction by `sql`; gives the first error of what was posted in it, and that of the end.
+    async fn end(&mut self, sql: &'static str) -> (Result<(), Problem>, Result<(), Problem>) {
         let posted = std::mem::take(&mut self.posted);
         let (posted, ended) = join(join_all(posted), self.control(sql)).await;
         if ended.is_ok() {
             self.backend.open.store(false, Ordering::Release);
         }
-        posted.into_iter().try_for_each(|answer| answer.map_err(Problem::internal)?).and(ended)
+        (posted.into_iter().try_for_each(|answer| answer.map_err(Problem::internal)?), ended)
+    }
+
+    async fn commit(&mut self) -> Result<(), Problem> {
+        match self.end("COMMIT").await {
+            (posted, Ok(())) => posted,
+            // The server has said why it would not commit.
+            (Err(why), Err(_)) if !is_loss(&why) => Err(why),
+            // Whether it has is what its answer would have told.
+            (_, Err(loss)) if is_loss(&loss) => Err(fault::uncertain(loss)),
+            (_, Err(why)) => Err(why),
+        }
+    }
+
+    /// Undoes what was done until it met `problem`; gives what the caller is to hear.
+    async fn roll_back(&mut self, problem: Problem) -> Problem {
+        let (posted, ended) = self.end("ROLLBACK").await;
+        // What was posted before has failed first, and everything after it for that alone.
+        let problem = posted.err().filter(|_| !self.backend.is_gone()).unwrap_or(problem);
+        if problem.cause().is_some_and(|cause| cause.to_string().contains("in a read-only transaction")) {
+            // It has become a standby. Another host may take writes now.
+            self.backend.retire();
+        }
+        match ended {
+            // The transaction is still open, and the pool drops the connection: the change is undone either way.
+            Err(_) if is_loss(&problem) => Problem::transient(problem),
+            _ => problem,
+        }
     }
 }
 
-/// Where the server is, and how it is spoken to.
+/// Whether the connection is lost rather than the work refused.
+fn is_loss(problem: &Problem) -> bool {
+    problem.code() == Code::Unavailable && !problem.is_transient()
+}
+
+/// Why a pool of others is refused.
+const SHARED_SESSIONS: &str = "the database is reached through a pool that gives each transaction another session, as PgBouncer \
+                               does with pool_mode = transaction or statement; Skranke keeps connections and prepared statements \
+                               itself: connect to PostgreSQL directly, or through a pool with pool_mode = session";
+
+/// The server, too, notices that this instance has vanished, and lets go of what it has locked; its own limits are hours.
+const LEAVES_NOTHING_BEHIND: &str = "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3; \
+                                     SET tcp_user_timeout = 15000; SET idle_in_transaction_session_timeout = 60000";
+
+/// How often two connections are looked at before each is believed to have a session of its own.
+const SESSION_LOOKS: u32 = 3;
+
+/// Where the servers are, and how they are spoken to.
 #[derive(Clone)]
 struct Target {
-    config: tokio_postgres::Config,
+    /// One for each host that the URL names.
+    hosts: Arc<[tokio_postgres::Config]>,
+    /// Which of them has served last.
+    served: Arc<AtomicUsize>,
+    /// Set when it is known that each connection has a session of its own.
+    has_sessions: Arc<OnceCell<()>>,
     tls: MakeRustlsConnect,
     listener: Option<Listener>,
+}
+
+impl Target {
+    fn new(url: &str, listener: Option<Listener>) -> Result<Self, String> {
+        let all = parse(url)?;
+        let hosts: Arc<[_]> =
+            (0..all.get_hosts().len().max(all.get_hostaddrs().len())).map(|n| only(&all, n)).collect();
+        let served = match all.get_load_balance_hosts() {
+            LoadBalanceHosts::Random => usize::try_from(RandomState::new().hash_one(0) >> 33).unwrap_or(0),
+            _ => 0,
+        };
+        Ok(Self { hosts, served: Arc::new(served.into()), has_sessions: Arc::default(), tls: tls(), listener })
+    }
+
+    /// A connection to the host that has served last, or to the next one that does; also tells when it is gone.
+    async fn reach(&self) -> Result<(tokio_postgres::Client, Arc<AtomicBool>), ConnectionError> {
+        let (first, mut faults) = (self.served.load(Ordering::Relaxed), Vec::new());
+        for nth in (0..self.hosts.len()).map(|n| (first + n) % self.hosts.len()) {
+            let Some(host) = self.hosts.get(nth) else { continue };
+            let patience = host.get_connect_timeout().copied().unwrap_or(PATIENCE);
+            // Its own limit is for TCP alone: what listens may still be too busy to greet.
+            match tokio::time::timeout(patience, host.connect(self.tls.clone())).await {
+                Ok(Ok((client, connection))) => {
+                    self.served.store(nth, Ordering::Relaxed);
+                    let ended = Arc::new(AtomicBool::new(false));
+                    let end = ended.clone();
+                    tokio::spawn(async move {
+                        if let Err(error) = connection.await {
+                            tracing::debug!(cause = %error, "a connection to PostgreSQL has ended");
+                        }
+                        end.store(true, Ordering::Release);
+                    });
+                    return Ok((client, ended));
+                }
+                Ok(Err(error)) => faults.push(in_words(&error)),
+                Err(_) => faults.push("no answer in time".into()),
+            }
+        }
+        Err(ConnectionError::BadConnection(faults.join("; ")))
+    }
+
+    /// Refuses a pool that hands sessions around: while one connection holds the session that another has just had, the
+    /// other gets a different one.
+    async fn require_sessions(&self) -> Result<(), ConnectionError> {
+        async fn session(client: &tokio_postgres::Client) -> Result<String, tokio_postgres::Error> {
+            let said = client.simple_query("SELECT pg_backend_pid()").await?;
+            let id = said.iter().find_map(|message| match message {
+                SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+                _ => None,
+            });
+            Ok(id.unwrap_or_default())
+        }
+        let look = async |one: &tokio_postgres::Client, two: &tokio_postgres::Client| {
+            let before = session(one).await?;
+            match two.batch_execute("BEGIN").await {
+                // A pool that hands them around for each statement takes no transactions at all.
+                Err(error) if error.as_db_error().is_some() => return Ok(false),
+                begun => begun?,
+            }
+            // Where there is one session for both, it would be waited for.
+            let is_own = session(two).await? != before && session(one).await? == before;
+            two.batch_execute("COMMIT").await?;
+            Ok::<_, tokio_postgres::Error>(is_own)
+        };
+        let ((one, _), (two, _)) = (self.reach().await?, self.reach().await?);
+        for _ in 0..SESSION_LOOKS {
+            if !look(&one, &two).await.map_err(|e| ConnectionError::BadConnection(in_words(&e)))? {
+                return Err(ConnectionError::InvalidConnectionUrl(SHARED_SESSIONS.into()));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Makes the connections of the pool.
@@ -257,7 +380,7 @@ impl Postgres {
     /// # Errors
     /// A sentence about what is wrong with the URL.
     pub fn open(url: &str, size: usize, wait: Duration, listener: Option<Listener>) -> Result<Arc<Self>, String> {
-        let target = Target { config: parse(url)?, tls: tls(), listener };
+        let target = Target::new(url, listener)?;
         let (kept, reading) = (Arc::default(), Arc::default());
         let shared = Arc::new(Shared { pools: Mutex::default(), target, size, wait, kept, reading });
         Self::with_pool(shared, size)
@@ -315,8 +438,12 @@ impl Postgres {
         self.conn(Channel { backend, _turn: turn, posted: Vec::new() })
     }
 
-    /// The line with the fewest requests on it.
+    /// The line with the fewest requests on it, waited for no longer than a request waits.
     async fn line(&self) -> Result<Arc<Backend>, Problem> {
+        tokio::time::timeout(self.shared.wait, self.open_line()).await.map_err(Problem::unavailable)?
+    }
+
+    async fn open_line(&self) -> Result<Arc<Backend>, Problem> {
         let busy = |slot: &tokio::sync::Mutex<Option<Arc<Backend>>>| {
             slot.try_lock().map_or(usize::MAX, |line| line.as_ref().map_or(0, Arc::strong_count))
         };
@@ -327,10 +454,8 @@ impl Postgres {
         match &*line {
             Some(backend) if !backend.is_gone() => Ok(backend.clone()),
             _ => {
-                let connecting = Backend::connect(&self.shared.target);
-                let backend = tokio::time::timeout(self.shared.wait, connecting).await;
-                let backend =
-                    backend.map_err(Problem::unavailable)?.map_err(|e| Problem::unavailable(e.to_string()))?;
+                let connected = Backend::connect(&self.shared.target).await;
+                let backend = connected.map_err(|e| Problem::unavailable(e.to_string()))?;
                 Ok(line.insert(Arc::new(backend)).clone())
             }
         }
@@ -338,7 +463,12 @@ impl Postgres {
 
     /// Runs `work` in a transaction that cannot write and sees one state throughout. It loses against nobody.
     pub async fn snapshot<T>(&self, work: &impl AsyncFn(&mut Conn) -> Result<T, Problem>) -> Result<T, Problem> {
-        self.transaction(work, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
+        const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+        match self.transaction(work, BEGIN).await {
+            // The connection was lost, or a standby has taken in a change that this stood in the way of.
+            Err(problem) if problem.is_transient() => self.transaction(work, BEGIN).await,
+            outcome => outcome,
+        }
     }
 
     /// Runs `work` in a transaction of isolation REPEATABLE READ: whoever loses against another starts again, so
@@ -370,12 +500,16 @@ impl Postgres {
         let outcome = work(&mut conn).await;
         let Line::Postgres(channel) = &mut conn.line else { unreachable!("the pool is PostgreSQL's") };
         match outcome {
-            Ok(value) => channel.end("COMMIT").await.map(|()| value),
-            // What was posted before has failed first, and everything after it for that alone. A rollback that fails
-            // leaves the transaction open, and the pool drops the connection: the change is undone either way.
-            Err(problem) => {
-                Err(channel.end("ROLLBACK").await.err().filter(|_| !channel.backend.is_gone()).unwrap_or(problem))
-            }
+            Ok(value) => channel.commit().await.map(|()| value),
+            Err(problem) => Err(channel.roll_back(problem).await),
+        }
+    }
+
+    /// Why this server cannot be worked with, if it has said so. One that is away may come back.
+    pub async fn refusal(&self) -> Option<String> {
+        match tokio::time::timeout(self.shared.wait, Backend::connect(&self.shared.target)).await {
+            Ok(Err(ConnectionError::InvalidConnectionUrl(why))) => Some(why),
+            _ => None,
         }
     }
 
@@ -393,13 +527,29 @@ impl Postgres {
     }
 }
 
-/// Reads the URL. Without `sslmode`, a server on this machine is spoken to in the clear and any other with TLS when
+/// An error with what lies behind it, which it does not tell by itself.
+fn in_words(error: &tokio_postgres::Error) -> String {
+    let source = std::error::Error::source(error).map(|source| format!(": {source}")).unwrap_or_default();
+    format!("{error}{source}")
+}
+
+/// How long a host is tried.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long each of several hosts is tried before the next one.
+const PATIENCE_OF_SEVERAL: Duration = Duration::from_secs(2);
+
+/// For how long a host may leave unanswered what was sent before it is given up (RFC 5482).
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// What the client has for `keepalives_idle` when the URL says nothing.
+const SYSTEM_IDLE: Duration = Duration::from_secs(2 * 60 * 60);
+
+/// Reads the URL, which may name several hosts: the one that takes writes is used, unless `target_session_attrs` says
+/// otherwise. Without `sslmode`, a server on this machine is spoken to in the clear and any other with TLS when
 /// it offers it; `sslmode=require` always verifies the certificate.
 pub(super) fn parse(url: &str) -> Result<tokio_postgres::Config, String> {
-    let mut config: tokio_postgres::Config = url.parse().map_err(|e: tokio_postgres::Error| {
-        let source = std::error::Error::source(&e).map(|s| format!(": {s}")).unwrap_or_default();
-        format!("{e}{source}")
-    })?;
+    let mut config: tokio_postgres::Config = url.parse().map_err(|e| in_words(&e))?;
     let local = config.get_hosts().iter().all(|host| match host {
         Host::Tcp(name) => name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback()),
         Host::Unix(_) => true,
@@ -410,10 +560,81 @@ pub(super) fn parse(url: &str) -> Result<tokio_postgres::Config, String> {
     if config.get_application_name().is_none() {
         config.application_name("skranke");
     }
+    let hosts = config.get_hosts().len().max(config.get_hostaddrs().len());
+    if hosts == 0 {
+        return Err("a host is missing".into());
+    }
+    if hosts > 1 && !url.contains("target_session_attrs=") {
+        config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+    }
     if config.get_connect_timeout().is_none() {
-        config.connect_timeout(Duration::from_secs(5));
+        config.connect_timeout(if hosts > 1 { PATIENCE_OF_SEVERAL } else { PATIENCE });
+    }
+    // A host that vanishes says nothing: whoever waits for it has to notice. The system's own limits are hours.
+    if config.get_keepalives_idle() == SYSTEM_IDLE {
+        config.keepalives_idle(Duration::from_secs(5));
+    }
+    if config.get_keepalives_interval().is_none() {
+        config.keepalives_interval(Duration::from_secs(2));
+    }
+    if config.get_keepalives_retries().is_none() {
+        config.keepalives_retries(3);
+    }
+    if config.get_tcp_user_timeout().is_none() {
+        config.tcp_user_timeout(SILENCE);
     }
     Ok(config)
+}
+
+/// The settings for the `nth` of the hosts alone.
+fn only(all: &tokio_postgres::Config, nth: usize) -> tokio_postgres::Config {
+    let mut one = tokio_postgres::Config::new();
+    match all.get_hosts().get(nth) {
+        Some(Host::Tcp(name)) => drop(one.host(name)),
+        Some(Host::Unix(path)) => drop(one.host_path(path)),
+        None => {}
+    }
+    if let Some(address) = all.get_hostaddrs().get(nth) {
+        one.hostaddr(*address);
+    }
+    if let Some(port) = all.get_ports().get(nth).or_else(|| all.get_ports().first()) {
+        one.port(*port);
+    }
+    if let Some(user) = all.get_user() {
+        one.user(user);
+    }
+    if let Some(password) = all.get_password() {
+        one.password(password);
+    }
+    if let Some(database) = all.get_dbname() {
+        one.dbname(database);
+    }
+    if let Some(options) = all.get_options() {
+        one.options(options);
+    }
+    if let Some(name) = all.get_application_name() {
+        one.application_name(name);
+    }
+    if let Some(patience) = all.get_connect_timeout() {
+        one.connect_timeout(*patience);
+    }
+    if let Some(silence) = all.get_tcp_user_timeout() {
+        one.tcp_user_timeout(*silence);
+    }
+    if let Some(interval) = all.get_keepalives_interval() {
+        one.keepalives_interval(interval);
+    }
+    if let Some(retries) = all.get_keepalives_retries() {
+        one.keepalives_retries(retries);
+    }
+    one.keepalives(all.get_keepalives())
+        .keepalives_idle(all.get_keepalives_idle())
+        .ssl_mode(all.get_ssl_mode())
+        .ssl_negotiation(all.get_ssl_negotiation())
+        .target_session_attrs(all.get_target_session_attrs())
+        .channel_binding(all.get_channel_binding())
+        .load_balance_hosts(all.get_load_balance_hosts());
+    one
 }
 
 fn tls() -> MakeRustlsConnect {

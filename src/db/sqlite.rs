@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::conn::{Conn, Kept, Line};
-use super::{Listener, Load};
+use super::{Listener, Load, fault};
 use crate::kernel::Problem;
 
 /// How many requests one commit may carry: bounds how long the first of them waits for the last.
@@ -45,12 +45,35 @@ const WAITED: &str = "work in a write must not wait for anything but its databas
 type Job = Box<dyn FnOnce(Option<&mut Conn>) -> Done + Send>;
 
 /// Tells a request that waits: committed, or why not.
-type Answer = Box<dyn FnOnce(Result<(), &str>)>;
+type Answer = Box<dyn FnOnce(Result<(), &Undone>)>;
+
+/// Why a transaction was not committed.
+struct Undone {
+    why: String,
+    /// Whether nothing of it can be on disk.
+    is_certain: bool,
+}
+
+impl Undone {
+    fn before_commit(why: impl ToString) -> Self {
+        Self { why: why.to_string(), is_certain: true }
+    }
+
+    /// A disk that fails while it is told to keep something may have kept it all the same, to be found after a power cut.
+    fn at_commit(why: impl ToString) -> Self {
+        let why = why.to_string();
+        Self { is_certain: !why.contains("disk I/O error"), why }
+    }
+
+    fn problem(&self) -> Problem {
+        if self.is_certain { fault::outage(self.why.clone()) } else { fault::uncertain(self.why.clone()) }
+    }
+}
 
 struct Done {
     answer: Answer,
-    /// False when the engine has rolled back the whole group under us.
-    group_stands: bool,
+    /// Why the engine has rolled back the whole group under us, if it has.
+    rolled_back: Option<String>,
 }
 
 /// What a connection is for.
@@ -203,19 +226,19 @@ impl Sqlite {
         activity.waiting.fetch_add(1, Ordering::Relaxed);
         let job: Job = Box::new(move |conn| {
             activity.waiting.fetch_sub(1, Ordering::Relaxed);
-            let (outcome, group_stands) = match conn {
+            let (outcome, rolled_back) = match conn {
                 Some(conn) => in_savepoint(conn, &work),
-                None => (Err(Problem::unavailable("no transaction")), false),
+                None => (Err(Problem::unavailable("no transaction")), None),
             };
-            let answer = move |fate: Result<(), &str>| {
+            let answer = move |fate: Result<(), &Undone>| {
                 let outcome = match fate {
                     Ok(()) => outcome,
-                    Err(why) => Err(Problem::unavailable(why.to_owned())),
+                    Err(undone) => Err(undone.problem()),
                 };
                 // A caller that went away does not undo what was committed.
                 drop(answer.send(outcome));
             };
-            Done { answer: Box::new(answer), group_stands }
+            Done { answer: Box::new(answer), rolled_back }
         });
         self.jobs.send(job).map_err(|_| Problem::unavailable("the writer thread has ended"))?;
         answered.await.map_err(|_| Problem::unavailable("the writer thread has ended"))?
@@ -323,27 +346,27 @@ impl Wipe {
 /// Runs `first` and all that wait behind it in one transaction, then answers them all.
 fn commit_group(conn: &mut Conn, first: Job, waiting: &mpsc::Receiver<Job>, wipe: &mut Wipe) {
     let owed = std::mem::take(&mut conn.erased);
-    let mut fate = now(conn.batch("BEGIN IMMEDIATE")).map_err(|e| e.to_string());
+    let mut fate = now(conn.batch("BEGIN IMMEDIATE")).map_err(Undone::before_commit);
     let mut done = Vec::new();
     let mut next = Some(first);
     while let Some(job) = next {
         let finished = job(fate.is_ok().then_some(&mut *conn));
-        if fate.is_ok() && !finished.group_stands {
-            fate = Err("the database rolled back the transaction".into());
+        if let (Ok(()), Some(why)) = (&fate, &finished.rolled_back) {
+            fate = Err(Undone::before_commit(why));
         }
         done.push(finished);
         next = if fate.is_ok() && done.len() < GROUP { waiting.try_recv().ok() } else { None };
     }
     for work in std::mem::take(&mut conn.last) {
         if fate.is_ok() {
-            fate =
-                work(conn).now_or_never().unwrap_or_else(|| Err(Problem::internal(WAITED))).map_err(|e| e.to_string());
+            let worked = work(conn).now_or_never().unwrap_or_else(|| Err(Problem::internal(WAITED)));
+            fate = worked.map_err(Undone::before_commit);
         }
     }
     if fate.is_ok() {
-        fate = now(conn.batch("COMMIT")).map_err(|e| e.to_string());
+        fate = now(conn.batch("COMMIT")).map_err(Undone::at_commit);
     }
-    if let Err(why) = &fate {
+    if let Err(Undone { why, .. }) = &fate {
         tracing::error!(cause = %why, requests = done.len(), "sqlite could not commit");
         // Nothing is open any more when the engine has rolled back by itself.
         drop(now(conn.batch("ROLLBACK")));
@@ -356,16 +379,17 @@ fn commit_group(conn: &mut Conn, first: Job, waiting: &mpsc::Receiver<Job>, wipe
         wipe.when_due(conn);
     }
     for Done { answer, .. } in done {
-        answer(fate.as_ref().copied().map_err(String::as_str));
+        answer(fate.as_ref().copied());
     }
 }
 
 fn in_savepoint<T>(
     conn: &mut Conn,
     work: &impl AsyncFn(&mut Conn) -> Result<T, Problem>,
-) -> (Result<T, Problem>, bool) {
+) -> (Result<T, Problem>, Option<String>) {
     if let Err(error) = now(conn.batch("SAVEPOINT request")) {
-        return (Err(error.into()), false);
+        let why = error.to_string();
+        return (Err(error.into()), Some(why));
     }
     let before = conn.last.len();
     let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(conn).now_or_never()));
@@ -378,8 +402,12 @@ fn in_savepoint<T>(
         conn.last.truncate(before);
     }
     let undo = if outcome.is_ok() { "RELEASE request" } else { "ROLLBACK TO request; RELEASE request" };
-    let group_stands = now(conn.batch(undo)).is_ok();
-    (outcome, group_stands)
+    // What the work has met is why the engine gave up, rather than that there is nothing left to undo.
+    let rolled_back = now(conn.batch(undo)).err().map(|error| {
+        let met = outcome.as_ref().err().and_then(Problem::cause);
+        met.map_or_else(|| error.to_string(), ToString::to_string)
+    });
+    (outcome, rolled_back)
 }
 
 /// The result of a future that never waits: everything on SQLite is done in place.

@@ -12,12 +12,13 @@ use futures_util::StreamExt;
 use futures_util::future::{Ready, ready};
 use serde_json::Value;
 
+use super::fresh::{self, Writers};
 use super::idempotency::InFlight;
 use super::query::Parts;
 use super::seal::Sealer;
-use crate::db::Db;
+use crate::db::{Db, Lagging};
 use crate::kernel::fault::Faults;
-use crate::kernel::{Clock, Code, FieldError, Instant, Money, Problem};
+use crate::kernel::{Clock, Code, FieldError, Instant, Money, PrincipalId, Problem};
 
 /// What every handler works with.
 #[derive(Clone)]
@@ -34,6 +35,8 @@ pub struct State {
     pub in_flight: InFlight,
     /// Seals the answers that are kept for an `Idempotency-Key`.
     pub sealer: Arc<Sealer>,
+    /// Who has written through this instance lately.
+    pub writers: Writers,
 }
 
 /// One request.
@@ -68,6 +71,14 @@ impl Call {
     /// The database.
     pub fn db(&self) -> &Db {
         &self.state.db
+    }
+
+    /// The database for lists and numbers, which may come from a replica, unless the caller has written through this
+    /// instance lately or demands what is there now.
+    pub fn db_for_lists(&self, who: PrincipalId) -> Lagging<'_> {
+        let db = &self.state.db;
+        let must_be_current = || fresh::is_demanded(self.headers()) || self.state.writers.has(who, self.now);
+        if !db.has_replica() || must_be_current() { db.current() } else { db.lagging() }
     }
 
     /// The source of ids.

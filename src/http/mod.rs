@@ -3,6 +3,7 @@
 pub mod call;
 pub mod edge;
 mod endpoints;
+pub mod fresh;
 pub mod idempotency;
 pub mod meter;
 pub mod page;

@@ -81,7 +81,7 @@ codes! {
     IdempotencyKeyReused = 422 "idempotency_key_reused" "The idempotency key was used for another request.";
     /// Our fault; the request id leads to the cause in the log.
     Internal = 500 "internal_error" "Something went wrong on our side.";
-    /// The database is away or busy. Try again after `Retry-After` seconds.
+    /// The database is away, busy or full. Try again after `Retry-After` seconds; `detail` says whether anything was changed.
     Unavailable = 503 "unavailable" "The service is not available right now.";
 }
 
@@ -165,6 +165,13 @@ impl Problem {
         let mut problem = Self::unavailable(cause);
         problem.0.transient = true;
         problem
+    }
+
+    /// With another sentence for the caller's developer.
+    #[must_use]
+    pub fn saying(mut self, detail: impl Into<String>) -> Self {
+        self.0.detail = detail.into();
+        self
     }
 
     /// With the list of bad fields.

@@ -47,12 +47,12 @@ async fn list_tickets(who: Allowed<ReadTickets>, call: Call) -> Answer {
     }
     let now = call.now();
     let sieve = Sieve::new(&who.reach(), &filter, who.who().id, now)?;
-    let limit = options.limit;
+    let (db, limit) = (call.db_for_lists(who.who().id), options.limit);
     let (rows, almanac) = if sieve.q.is_some() {
         // May take longer, and more than one statement.
-        call.db().snapshot(async move |conn: &mut Conn| service::list(conn, &sieve, &options, after).await).await?
+        db.snapshot(async move |conn: &mut Conn| service::list(conn, &sieve, &options, after).await).await?
     } else {
-        call.db().read(async |conn| service::list(conn, &sieve, &options, after).await).await?
+        db.read(async |conn| service::list(conn, &sieve, &options, after).await).await?
     };
     let body = |row| TicketBody::of(row, &almanac, now);
     Page::reply(&call, limit, &list, rows, |row| store::key(sort, row), body)

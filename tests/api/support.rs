@@ -117,6 +117,15 @@ impl Store {
         }
     }
 
+    /// Where PostgreSQL listens, and the URL of this database with other servers in place of that.
+    pub fn elsewhere(&self, servers: &[std::net::SocketAddr]) -> (std::net::SocketAddr, String) {
+        let url = self.url_text();
+        let (before, rest) = url.split_once('@').unwrap();
+        let (here, database) = rest.split_once('/').unwrap();
+        let servers = servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        (here.parse().unwrap(), format!("{before}@{servers}/{database}"))
+    }
+
     /// The URL as an environment variable has it.
     pub fn url_text(&self) -> String {
         match &self.url {
@@ -183,8 +192,18 @@ impl Desk {
         issuers: Vec<IssuerConfig>,
         adapt: impl FnOnce(server::Settings) -> server::Settings,
     ) -> Self {
-        let store = Store::make(engine).await;
-        let db = Db::open(&store.url, 8, Duration::from_secs(5)).unwrap();
+        let open = |url: &DatabaseUrl| Db::open(url, 8, Duration::from_secs(5)).unwrap();
+        Self::open_at(Store::make(engine).await, open, issuers, adapt).await
+    }
+
+    /// A desk on `store`, which is opened by `open`.
+    pub async fn open_at(
+        store: Store,
+        open: impl FnOnce(&DatabaseUrl) -> Db,
+        issuers: Vec<IssuerConfig>,
+        adapt: impl FnOnce(server::Settings) -> server::Settings,
+    ) -> Self {
+        let db = open(&store.url);
         db.migrate().await.unwrap();
         let clock = TestClock::new();
         let ids = clock.clock();
@@ -199,6 +218,7 @@ impl Desk {
             body_limit_b: 512 * 1024,
             default_rate: None,
             in_flight: Default::default(),
+            writers: Default::default(),
             sealer,
         };
         let settings = adapt(server::Settings {
@@ -237,6 +257,7 @@ impl Desk {
         // Another process would know nothing of the requests that this one is working on.
         let mut settings = adapt(self.settings.clone());
         settings.state.in_flight = Default::default();
+        settings.state.writers = Default::default();
         let server = server::build(settings, listener).unwrap();
         self.handles.lock().unwrap().push(server.handle());
         tokio::spawn(server);
@@ -518,6 +539,15 @@ impl Hold {
     }
 }
 
+/// SQLite finds nothing wrong with the file, and no reference that leads nowhere.
+pub fn is_sound(path: &std::path::Path) {
+    let conn = rusqlite::Connection::open(path).unwrap();
+    let integrity: String = conn.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(integrity, "ok");
+    let dangling: i64 = conn.query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(dangling, 0);
+}
+
 impl Store {
     /// Opens a transaction that keeps all others from writing tickets.
     pub async fn hold(&self) -> Hold {
@@ -554,6 +584,22 @@ impl Store {
                 driver.await.unwrap().unwrap();
             }
         }
+    }
+
+    /// What SQLite says of its file; PostgreSQL checks references itself.
+    pub fn is_sound(&self) {
+        if let DatabaseUrl::Sqlite(path) = &self.url {
+            is_sound(path);
+        }
+    }
+
+    /// Ends one connection to this PostgreSQL database, whichever.
+    pub async fn end_a_connection(&self) {
+        let name = &self.name;
+        admin(&format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}' ORDER BY random() LIMIT 1"
+        ))
+        .await;
     }
 
     /// Ends all connections to this PostgreSQL database and refuses new ones, or takes them again.

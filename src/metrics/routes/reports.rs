@@ -45,7 +45,7 @@ async fn get_summary(who: Allowed<ReadMetrics>, call: Call) -> Answer {
         let (total, groups) = service::summary(conn, &ask).await?;
         Reply::ok(&SummaryBody::of(&ask, total, groups))
     };
-    call.db().snapshot(report).await
+    call.db_for_lists(who.who().id).snapshot(report).await
 }
 
 /// Sum up a window of time step by step.
@@ -72,7 +72,7 @@ async fn get_timeseries(who: Allowed<ReadMetrics>, call: Call) -> Answer {
         let series = service::timeseries(conn, &ask, &edges).await?;
         Reply::ok(&TimeseriesBody::of(&ask, &steps, &edges, series))
     };
-    call.db().snapshot(report).await
+    call.db_for_lists(who.who().id).snapshot(report).await
 }
 
 /// Count what there is to do.
@@ -94,5 +94,5 @@ async fn get_backlog(who: Allowed<ReadMetrics>, call: Call) -> Answer {
         let to_do = backlog::backlog(conn, &sieve, query.group_by, query.due_within_s.get()).await?;
         Reply::ok(&BacklogBody::of(sieve.now, &query, to_do))
     };
-    call.db().snapshot(report).await
+    call.db_for_lists(who.who().id).snapshot(report).await
 }

@@ -1,0 +1,122 @@
+//! Reads that may lag: at a replica while it answers, at the primary otherwise.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::{Conn, Db, Listener, postgres};
+use crate::kernel::Problem;
+
+/// How long a replica that did not answer is left alone before one request tries it again.
+const REST: Duration = Duration::from_secs(2);
+
+/// A standby of the primary, or anything else that shows the same data a little later.
+#[derive(Clone)]
+pub(super) struct Replica {
+    postgres: Arc<postgres::Postgres>,
+    absence: Arc<Absence>,
+}
+
+/// Until when the replica is left alone.
+struct Absence {
+    begun: Instant,
+    /// Milliseconds since `begun`; 0 while it answers.
+    until_ms: AtomicU64,
+}
+
+impl Absence {
+    fn ms(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Whether to ask it; where it was away, one request at a time finds out whether it is back.
+    fn lets_ask(&self) -> bool {
+        let (until, now) = (self.until_ms.load(Ordering::Relaxed), self.ms());
+        until == 0 || now >= until && self.begin(until, now)
+    }
+
+    fn begin(&self, before: u64, now: u64) -> bool {
+        let until = now + u64::try_from(REST.as_millis()).unwrap_or(u64::MAX);
+        self.until_ms.compare_exchange(before, until, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+}
+
+impl Replica {
+    pub(super) fn open(url: &str, size: usize, wait: Duration, listener: Option<Listener>) -> Result<Self, String> {
+        let absence = Absence { begun: Instant::now(), until_ms: AtomicU64::new(0) };
+        Ok(Self { postgres: postgres::Postgres::open(url, size, wait, listener)?, absence: Arc::new(absence) })
+    }
+
+    pub(super) fn local(&self, threads: usize) -> Self {
+        let postgres = self.postgres.local(threads).unwrap_or_else(|_| self.postgres.clone());
+        Self { postgres, absence: self.absence.clone() }
+    }
+
+    pub(super) async fn refusal(&self) -> Option<String> {
+        self.postgres.refusal().await
+    }
+
+    /// Whether this is an answer. If not, the primary is to be asked, and for a while at once.
+    fn has_answered<T>(&self, outcome: &Result<T, Problem>) -> bool {
+        let problem = outcome.as_ref().err().filter(|problem| problem.code().status() >= 500);
+        match problem {
+            // It takes in a change that this read stood in the way of; nothing is wrong with it.
+            Some(problem) if problem.is_transient() => {}
+            Some(problem) => {
+                if self.absence.begin(0, self.absence.ms()) {
+                    tracing::warn!(cause = %problem, "the replica is away; the primary is read instead");
+                }
+            }
+            None => {
+                if self.absence.until_ms.swap(0, Ordering::Relaxed) != 0 {
+                    tracing::info!("the replica is back");
+                }
+            }
+        }
+        problem.is_none()
+    }
+}
+
+/// Reads at the replica, or at the primary where there is none, it is away, or it cannot say.
+pub struct Lagging<'a> {
+    db: &'a Db,
+    replica: Option<&'a Replica>,
+}
+
+impl<'a> Lagging<'a> {
+    pub(super) fn new(db: &'a Db, replica: Option<&'a Replica>) -> Self {
+        Self { db, replica: replica.filter(|replica| replica.absence.lets_ask()) }
+    }
+
+    /// As [`Db::read`].
+    ///
+    /// # Errors
+    /// As those of [`Db::read`].
+    pub async fn read<T>(&self, work: impl AsyncFn(&mut Conn) -> Result<T, Problem>) -> Result<T, Problem> {
+        if let Some(replica) = self.replica {
+            let outcome = replica.postgres.read(&work).await;
+            if replica.has_answered(&outcome) {
+                return outcome;
+            }
+        }
+        self.db.read(work).await
+    }
+
+    /// As [`Db::snapshot`].
+    ///
+    /// # Errors
+    /// As those of [`Db::snapshot`].
+    pub async fn snapshot<T, F>(&self, work: F) -> Result<T, Problem>
+    where
+        T: Send + 'static,
+        F: AsyncFn(&mut Conn) -> Result<T, Problem> + Send + 'static,
+    {
+        if let Some(replica) = self.replica {
+            let outcome = replica.postgres.snapshot(&work).await;
+            if replica.has_answered(&outcome) {
+                return outcome;
+            }
+        }
+        self.db.snapshot(work).await
+    }
+}
