@@ -361,6 +361,9 @@ impl<'a> Session<'a> {
             ("DATABASE_URL".into(), self.url(name)),
             // What is resolved stays so for a year: otherwise a server would begin to close what has been resolved for a week.
             ("SKRANKE_CLOSE_AFTER_S".into(), "31536000".into()),
+            // One token asks for all.
+            ("SKRANKE_REQUESTS_PER_PRINCIPAL".into(), "0".into()),
+            ("SKRANKE_REQUESTS_PER_ADDRESS".into(), "0".into()),
         ];
         if self.engine == Engine::Postgres {
             let key = self.arguments.dir.join("signing-key.pem");
