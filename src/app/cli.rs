@@ -232,10 +232,13 @@ async fn serve(config: Config) -> Result<(), Failure> {
         in_flight: Default::default(),
         writers: Default::default(),
     };
+    let mut limits = config.limits.clone();
+    limits.connections = limits.connections.min(server::most_connections());
     let settings = server::Settings {
         state,
         authority: Arc::new(authority),
         cors_origins: config.cors_origins.clone(),
+        limits,
         workers: config.workers,
         shutdown_s: config.shutdown_s,
         signals: true,

@@ -5,11 +5,14 @@ use std::fmt::Write as _;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use crate::auth::issuers::{IssuerConfig, Issuers};
 use crate::auth::keys::{Key, Keys};
 use crate::auth::service::Lifetimes;
 use crate::db::{DatabaseUrl, Db};
+use crate::http::Limits;
+use crate::http::origin::Proxies;
 use crate::kernel::money::MOST_MINOR;
 use crate::kernel::secret::Secret;
 use crate::kernel::{Currency, Money, Problem};
@@ -52,7 +55,15 @@ settings! {
     "SKRANKE_CURRENCY" = "EUR", "The currency of `SKRANKE_HOURLY_RATE_MINOR` (ISO 4217).";
     "SKRANKE_BODY_LIMIT_B" = "524288", "The largest request body, in bytes (1024 to 16777216).";
     "SKRANKE_DATABASE_POOL_SIZE" = "16", "How many connections to PostgreSQL are kept for transactions at most (1 to 1000); each worker thread has up to two more to read on, and what runs by itself three.";
-    "SKRANKE_DATABASE_WAIT_S" = "5", "How long a request waits for one of them, in seconds (1 to 60).";
+    "SKRANKE_DATABASE_WAIT_S" = "5", "How long a request waits for its turn, on one of them or with SQLite's writer, in seconds (1 to 60).";
+    "SKRANKE_DATABASE_QUEUE" = "1024", "How many requests may wait for the database at once (1 to 100000); more are answered 503 at once.";
+    "SKRANKE_REQUESTS_PER_PRINCIPAL" = "60000", "How many requests a minute one person or service account may send to this instance (0 to 10000000); 0 for no limit.";
+    "SKRANKE_REQUESTS_PER_ADDRESS" = "120000", "The same for one address, with or without a token; of IPv6 for one network of 64 bits.";
+    "SKRANKE_FAILED_LOGINS" = "10", "How many logins of one address for one account may fail in ten minutes (0 to 1000); 0 for no limit. Ten times as many for one address in ten minutes, whomever it names, and for one account in an hour, from all addresses that it has not logged in from.";
+    "SKRANKE_TRUSTED_PROXIES" = "127.0.0.0/8,::1", "Networks (CIDR) or addresses of proxies, separated by commas, whose `Forwarded` or `X-Forwarded-For` says where a request comes from.";
+    "SKRANKE_CONNECTIONS" = "16384", "How many connections of clients may be open at once (16 to 1000000); never more than open files allow.";
+    "SKRANKE_CONNECTIONS_PER_ADDRESS" = "1024", "How many of them one address may have that is no trusted proxy (0 to 1000000); 0 for no limit.";
+    "SKRANKE_CLIENT_TIMEOUT_S" = "30", "How long a client may take to send the head of a first request, and a body, and how long it may take nothing of its answer, in seconds (1 to 600).";
     "SKRANKE_WORKERS" = "0", "How many threads answer requests (0 to 256); 0 for one a core.";
     "SKRANKE_SHUTDOWN_S" = "30", "How long running requests may take to finish after SIGTERM, in seconds (0 to 600).";
     "SKRANKE_LOG" = "info,actix_server=warn,actix_http=off", "What is logged: `error`, `warn`, `info`, `debug`, `trace`, or directives such as `skranke=debug,info`.";
@@ -101,6 +112,10 @@ pub struct Config {
     pub pool_size: usize,
     /// How long a request waits for a connection, in seconds.
     pub pool_wait_s: u64,
+    /// How many requests may wait for the database.
+    pub queue: usize,
+    /// How much is let in.
+    pub limits: Limits,
     /// Worker threads; 0 for one a core.
     pub workers: usize,
     /// How long shutting down may take, in seconds.
@@ -166,12 +181,13 @@ impl Config {
     /// # Errors
     /// When it cannot be opened.
     pub fn open_database(&self) -> Result<Db, Problem> {
-        let wait = std::time::Duration::from_secs(self.pool_wait_s);
+        let wait = Duration::from_secs(self.pool_wait_s);
         let db = Db::open(&self.database, self.pool_size, wait)?;
-        match &self.replica {
-            Some(replica) => db.with_replica(replica, self.pool_size, wait),
-            None => Ok(db),
-        }
+        let db = match &self.replica {
+            Some(replica) => db.with_replica(replica, self.pool_size, wait)?,
+            None => db,
+        };
+        Ok(db.with_queue(self.queue))
     }
 }
 
@@ -328,6 +344,19 @@ impl Reader {
         None
     }
 
+    fn limits(&mut self) -> Limits {
+        const EXPECTED: &str = "should be networks or addresses such as 10.0.0.0/8, separated by commas";
+        Limits {
+            per_principal: self.number("SKRANKE_REQUESTS_PER_PRINCIPAL", 0, 10_000_000),
+            per_address: self.number("SKRANKE_REQUESTS_PER_ADDRESS", 0, 10_000_000),
+            failed_logins: self.number("SKRANKE_FAILED_LOGINS", 0, 1000),
+            connections: self.number("SKRANKE_CONNECTIONS", 16, 1_000_000),
+            connections_per_address: self.number("SKRANKE_CONNECTIONS_PER_ADDRESS", 0, 1_000_000),
+            client_timeout: Duration::from_secs(self.number("SKRANKE_CLIENT_TIMEOUT_S", 1, 600)),
+            proxies: self.read("SKRANKE_TRUSTED_PROXIES", Proxies::default(), Proxies::parse, EXPECTED),
+        }
+    }
+
     fn finish(mut self) -> Result<Config, Vec<String>> {
         let database = match self.text("DATABASE_URL").parse::<DatabaseUrl>() {
             Ok(url) => url,
@@ -383,6 +412,8 @@ impl Reader {
             body_limit_b: self.number("SKRANKE_BODY_LIMIT_B", 1024, 16 << 20),
             pool_size: self.number("SKRANKE_DATABASE_POOL_SIZE", 1, 1000),
             pool_wait_s: self.number("SKRANKE_DATABASE_WAIT_S", 1, 60),
+            queue: self.number("SKRANKE_DATABASE_QUEUE", 1, 100_000),
+            limits: self.limits(),
             workers: self.number("SKRANKE_WORKERS", 0, 256),
             shutdown_s: self.number("SKRANKE_SHUTDOWN_S", 0, 600),
             log: self.read(

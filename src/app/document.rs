@@ -124,6 +124,10 @@ fn refine_schemas(schemas: &mut Value) -> Vec<String> {
         "type": "object", "required": ["id", "number"],
         "properties": { "id": { "$ref": "#/components/schemas/TicketId" }, "number": { "type": "integer", "format": "int64" } },
     });
+    problem["retry_after_s"] = json!({
+        "description": "With `rate_limited`: in how many seconds to try again, as `Retry-After` says.",
+        "type": "integer", "format": "int64", "minimum": 1,
+    });
     problem["error"] = json!({
         "description": "From the token endpoint and with 401: the word of RFC 6749, 5.2, or RFC 6750, 3.1.", "type": "string",
     });
@@ -220,6 +224,9 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
     let in_v1 = path.starts_with("/v1/");
 
     let mut codes: BTreeSet<&str> = ["internal_error"].into();
+    if path != "/health/live" {
+        codes.insert("rate_limited");
+    }
     if in_v1 {
         codes.extend(["invalid_query", "not_acceptable", "unavailable"]);
     }
@@ -239,7 +246,7 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
         codes.insert("invalid_cursor");
     }
     if has_body {
-        codes.extend(["body_too_large", "unsupported_media_type", "validation_failed"]);
+        codes.extend(["request_timeout", "body_too_large", "unsupported_media_type", "validation_failed"]);
         if operation["requestBody"]["content"].as_object().is_some_and(|c| c.keys().any(|k| k.contains("json"))) {
             codes.insert("malformed_json");
         }
@@ -339,6 +346,13 @@ fn answer(status: u16, codes: &[Code]) -> Value {
     let header = |text: &str| json!({ "description": text, "schema": { "type": "string" } });
     match status {
         401 => answer["headers"] = json!({ "WWW-Authenticate": header("What a token needs (RFC 6750).") }),
+        429 => {
+            answer["headers"] = json!({
+                "Retry-After": header("Seconds to wait."),
+                "RateLimit": header("What is left (draft-ietf-httpapi-ratelimit-headers), such as `\"principal\";r=0;t=12`."),
+                "RateLimit-Policy": header("How much there is, such as `\"principal\";q=60000;w=60`."),
+            })
+        }
         503 => answer["headers"] = json!({ "Retry-After": header("Seconds to wait.") }),
         _ => {}
     }

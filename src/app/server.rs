@@ -5,17 +5,19 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use actix_cors::Cors;
-use actix_web::dev::{ResourceDef, Server};
+use actix_web::dev::{Extensions, ResourceDef, Server};
 use actix_web::http::{Method, header};
 use actix_web::middleware::{Compress, Condition, from_fn};
 use actix_web::{App, HttpRequest, HttpServer, web};
+use tokio::net::TcpStream;
 use utoipa_swagger_ui::SwaggerUi;
 
 use super::{document, health};
 use crate::auth::service::Authority;
 use crate::http::edge::{REQUEST_ID, edge};
+use crate::http::limits::{Connections, RATE_LIMIT, RATE_LIMIT_POLICY, gate};
 use crate::http::meter::Meter;
-use crate::http::{Answer, Endpoints, State};
+use crate::http::{Answer, Endpoints, Gate, Limits, State};
 use crate::kernel::{Code, Problem};
 
 /// What the server needs to know, all of it values.
@@ -27,6 +29,8 @@ pub struct Settings {
     pub authority: Arc<Authority>,
     /// Origins that may call from a browser.
     pub cors_origins: Vec<String>,
+    /// How much is let in.
+    pub limits: Limits,
     /// Worker threads; 0 for one a core.
     pub workers: usize,
     /// How long shutting down may take, in seconds.
@@ -54,9 +58,11 @@ pub fn routes<E: Endpoints>(config: &mut E) {
 /// # Errors
 /// When the listener cannot be used.
 pub fn build(settings: Settings, listener: TcpListener) -> std::io::Result<Server> {
-    let Settings { state, authority, cors_origins, workers, shutdown_s, signals } = settings;
+    let Settings { state, authority, cors_origins, limits, workers, shutdown_s, signals } = settings;
     let authority = web::Data::from(authority);
     let meter = web::Data::new(Meter::new(&document::methods()));
+    let guard = web::Data::new(Gate::new(&limits, &state.clock));
+    let connections = Connections::new(&limits);
     let threads = match workers {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         some => some,
@@ -65,24 +71,62 @@ pub fn build(settings: Settings, listener: TcpListener) -> std::io::Result<Serve
         let state = web::Data::new(State { db: state.db.local(threads), ..state.clone() });
         App::new()
             .wrap(Compress::default())
+            .wrap(from_fn(gate))
             .wrap(Condition::new(!cors_origins.is_empty(), cors(&cors_origins)))
             .wrap(from_fn(edge))
             .app_data(state)
             .app_data(authority.clone())
             .app_data(meter.clone())
+            .app_data(guard.clone())
             .configure(routes::<web::ServiceConfig>)
             .service(web::redirect("/docs", "/docs/"))
             .service(SwaggerUi::new("/docs/{_:.*}").config(document::swagger_config()))
             .default_service(web::to(elsewhere))
     })
-    // A connection that was opened ahead of its first request is not answered 408 at once by a busy machine.
-    .client_request_timeout(Duration::from_secs(30))
+    .on_connect(move |stream, connection| {
+        let Some(stream) = stream.downcast_ref::<TcpStream>() else { return };
+        welcome(stream, &connections, limits.client_timeout, connection);
+    })
+    // The head of a first request; a connection without a request is closed sooner.
+    .client_request_timeout(limits.client_timeout)
     .workers(threads)
     .shutdown_timeout(shutdown_s);
+    if limits.connections > 0 {
+        server = server.max_connections(limits.connections.div_ceil(threads));
+    }
     if !signals {
         server = server.disable_signals();
     }
     Ok(server.listen(listener)?.run())
+}
+
+/// How many files this process keeps for other things than connections.
+const OTHER_FILES: u64 = 256;
+
+/// How many connections there can be: as many files as the system lets this process have, once it has asked for more, but
+/// for those that it needs itself. Without one to spare, nobody could even be told so.
+#[must_use]
+pub fn most_connections() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // What is refused stays as it is.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(files.saturating_sub(OTHER_FILES).max(files / 2)).unwrap_or(usize::MAX)
+}
+
+/// Takes a connection, or ends it if its address has too many.
+fn welcome(stream: &TcpStream, connections: &Connections, timeout: Duration, connection: &mut Extensions) {
+    let socket = socket2::SockRef::from(stream);
+    // What cannot be done for a connection is done for none of those that have gone away already.
+    let peer = stream.peer_addr().map(|peer| peer.ip());
+    match peer.ok().and_then(|peer| connections.sit_down(peer)) {
+        Some(seat) => drop(connection.insert(seat)),
+        None => return drop(socket.shutdown(std::net::Shutdown::Both)),
+    }
+    // Ends a connection whose client takes nothing of its answer.
+    #[cfg(target_os = "linux")]
+    drop(socket.set_tcp_user_timeout(Some(timeout)));
 }
 
 /// No origins unless configured: browsers then keep other pages' scripts away.
@@ -106,6 +150,8 @@ fn cors(origins: &[String]) -> Cors {
             header::LINK,
             header::RETRY_AFTER,
             header::WWW_AUTHENTICATE,
+            RATE_LIMIT,
+            RATE_LIMIT_POLICY,
             REQUEST_ID,
         ])
         .expose_headers(["idempotent-replayed"])

@@ -31,6 +31,17 @@ pub enum Grant {
     RefreshToken(Secret<String>),
 }
 
+impl Grant {
+    /// The account that it names, in one spelling, whether there is such an account or not.
+    pub fn account(&self) -> Option<String> {
+        match self {
+            Self::ClientCredentials { id, .. } => Some(id.clone()),
+            Self::Password { username, .. } => Some(username.to_lowercase()),
+            Self::RefreshToken(_) => None,
+        }
+    }
+}
+
 /// What they get.
 #[derive(Debug, Clone)]
 pub struct Granted {

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::domain::{Kind, Principal, Role, Scope};
 use super::service::Authority;
-use crate::http::{Call, State};
+use crate::http::{Call, Gate, State};
 use crate::kernel::{Clock, Code, Instant, Problem};
 
 /// Something that callers may or may not do.
@@ -126,14 +126,17 @@ impl<P: Permission> FromRequest for Allowed<P> {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let authority = request.app_data::<web::Data<Authority>>().cloned();
         let state = request.app_data::<web::Data<State>>().cloned();
+        let gate = request.app_data::<web::Data<Gate>>().cloned();
         let token = bearer(request);
         let writes = !request.method().is_safe();
+        let request = request.clone();
         Box::pin(async move {
-            let (Some(authority), Some(state)) = (authority, state) else {
+            let (Some(authority), Some(state), Some(gate)) = (authority, state, gate) else {
                 return Err(Problem::internal("no authority in the app"));
             };
             let now = state.clock.now();
             let who = authority.authenticate(&state.db, &token?, now, &state.clock).await?;
+            gate.count_principal(&request, &who.id)?;
             if writes && state.db.has_replica() {
                 state.writers.note(who.id, now);
             }

@@ -5,7 +5,8 @@ use actix_web::{get, post, web};
 use super::policy::{Allowed, BeKnown};
 use super::service::Authority;
 use super::wire::{JwkSet, Me, TokenBody, TokenForm, invalid_request};
-use crate::http::{Answer, Call, Endpoints, Reply};
+use crate::http::{Answer, Call, Endpoints, Gate, Reply};
+use crate::kernel::Code;
 
 /// The operations of this room.
 pub fn routes(config: &mut impl Endpoints) {
@@ -17,7 +18,8 @@ pub fn routes(config: &mut impl Endpoints) {
 /// OAuth 2 (RFC 6749), form-encoded. Service accounts use `client_credentials`, with their id and secret in the form or by
 /// HTTP Basic. People who have a password here use `password`, with their email address as `username`, and later
 /// `refresh_token`: each refresh token is good for one use, and one that comes back a second time ends the whole login.
-/// A failure carries the members `error` and `error_description` of RFC 6749 beside `code`.
+/// A failure carries the members `error` and `error_description` of RFC 6749 beside `code`. Who fails too often is asked to
+/// wait (429), also with the right password.
 #[utoipa::path(
     operation_id = "create_token",
     tag = "auth",
@@ -52,11 +54,18 @@ pub fn routes(config: &mut impl Endpoints) {
     extensions(("x-problems" = json!(["unauthenticated", "validation_failed", "unsupported_media_type"]))),
 )]
 #[post("/v1/auth/token")]
-pub async fn create_token(call: Call, authority: web::Data<Authority>) -> Answer {
+pub async fn create_token(call: Call, authority: web::Data<Authority>, gate: web::Data<Gate>) -> Answer {
     call.no_query()?;
     let form: TokenForm = call.form().await.map_err(invalid_request)?;
     let (grant, scopes) = form.read(call.headers())?;
-    let granted = authority.grant(call.db(), grant, scopes, call.now(), call.clock()).await?;
+    let attempt = gate.log_in(call.origin(), grant.account().as_deref())?;
+    let granted = authority.grant(call.db(), grant, scopes, call.now(), call.clock()).await;
+    match &granted {
+        Ok(_) => attempt.succeeded(),
+        Err(problem) if problem.code() == Code::Unauthenticated => {}
+        Err(_) => attempt.undo(),
+    }
+    let granted = granted?;
     let reply = Reply::ok(&TokenBody::from(granted))?;
     Ok(reply.header("cache-control", "no-store".into()).header("pragma", "no-cache".into()))
 }

@@ -4,6 +4,7 @@ mod conn;
 pub mod fault;
 pub mod migrate;
 mod postgres;
+mod queue;
 pub mod raw;
 mod replica;
 mod run;
@@ -90,8 +91,8 @@ impl std::fmt::Debug for Db {
 }
 
 impl Db {
-    /// Opens the database; PostgreSQL connects on first use with at most `pool_size` connections, each waited for at
-    /// most `wait`. Must be called within a tokio runtime that lives as long as the database is used.
+    /// Opens the database; PostgreSQL connects on first use with at most `pool_size` connections. A request waits for at
+    /// most `wait` for its turn, on a connection or with SQLite's writer. Must be called within a tokio runtime that lives as long as the database is used.
     ///
     /// # Errors
     /// When SQLite's file cannot be opened or PostgreSQL's URL not be understood.
@@ -113,7 +114,7 @@ impl Db {
             DatabaseUrl::Sqlite(path) => {
                 make_folder(path)?;
                 make_private(path)?;
-                Engine::Sqlite(sqlite::Sqlite::open(path, listener)?)
+                Engine::Sqlite(sqlite::Sqlite::open(path, wait, listener)?)
             }
             DatabaseUrl::Postgres(url) => {
                 let opened = postgres::Postgres::open(url.reveal(), pool_size, wait, listener);
@@ -151,6 +152,17 @@ impl Db {
     /// Whether there is a replica.
     pub fn has_replica(&self) -> bool {
         self.replica.is_some()
+    }
+
+    /// The same database, for which at most `most` requests wait in each of its queues (four times as many on the lines
+    /// that PostgreSQL is read on): more are told at once that it is too busy. Holds for all clones.
+    #[must_use]
+    pub fn with_queue(self, most: usize) -> Self {
+        match &self.engine {
+            Engine::Sqlite(sqlite) => sqlite.resize_queues(most),
+            Engine::Postgres(postgres) => postgres.resize_queues(most),
+        }
+        self
     }
 
     /// The same database, for one of so many threads that each serve requests by themselves: what it asks PostgreSQL need

@@ -14,13 +14,14 @@ use diesel::query_builder::{QueryBuilder, QueryFragment, QueryId};
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use futures_util::FutureExt;
 use futures_util::future::{join, join_all};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::JoinHandle;
 use tokio_postgres::SimpleQueryMessage;
 use tokio_postgres::config::{Host, LoadBalanceHosts, SslMode, TargetSessionAttrs};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::conn::{Conn, Kept, Line};
+use super::queue::{Place, Queue};
 use super::{Listener, Load, fault};
 use crate::kernel::{Code, Problem};
 
@@ -105,7 +106,7 @@ enum Turn {
     /// One transaction's, alone.
     Alone(#[expect(dead_code, reason = "goes back to the pool when it is dropped")] Object<Maker>),
     /// Among others.
-    Shared(#[expect(dead_code, reason = "counts for as long as it lives")] Reading),
+    Shared(#[expect(dead_code, reason = "counts for as long as it lives")] Place),
 }
 
 impl Channel {
@@ -336,22 +337,6 @@ impl deadpool::managed::Manager for Maker {
     }
 }
 
-/// A request that reads on a line, for as long as this lives.
-struct Reading(Arc<AtomicUsize>);
-
-impl Reading {
-    fn on(count: &Arc<AtomicUsize>) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count.clone())
-    }
-}
-
-impl Drop for Reading {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// What all threads share.
 struct Shared {
     /// The pools of all threads.
@@ -361,15 +346,22 @@ struct Shared {
     size: usize,
     wait: Duration,
     kept: Arc<Kept>,
-    /// How many requests read on lines.
-    reading: Arc<AtomicUsize>,
+    /// Those who read on lines.
+    reading: Queue,
+    /// Those who wait for a connection of a pool.
+    waiting: Queue,
 }
+
+/// How many times as many may read on lines as may wait for a connection: they are answered sooner.
+const READING: usize = 4;
 
 /// The doors to one PostgreSQL primary.
 pub struct Postgres {
     shared: Arc<Shared>,
     /// For transactions.
     pool: Pool<Maker>,
+    /// How many of them may be read in at once for reports, so that some are left to those who write.
+    reports: Semaphore,
     /// Opened by whoever reads first; their traffic is carried by that thread.
     lines: [tokio::sync::Mutex<Option<Arc<Backend>>>; LINES],
 }
@@ -381,9 +373,16 @@ impl Postgres {
     /// A sentence about what is wrong with the URL.
     pub fn open(url: &str, size: usize, wait: Duration, listener: Option<Listener>) -> Result<Arc<Self>, String> {
         let target = Target::new(url, listener)?;
-        let (kept, reading) = (Arc::default(), Arc::default());
-        let shared = Arc::new(Shared { pools: Mutex::default(), target, size, wait, kept, reading });
+        let (reading, waiting) = (Queue::new(wait), Queue::new(wait));
+        let (pools, kept) = (Mutex::default(), Arc::default());
+        let shared = Arc::new(Shared { pools, target, size, wait, kept, reading, waiting });
         Self::with_pool(shared, size)
+    }
+
+    /// Lets `most` wait for a connection, and more read on lines.
+    pub fn resize_queues(&self, most: usize) {
+        self.shared.reading.resize(most.saturating_mul(READING));
+        self.shared.waiting.resize(most);
     }
 
     /// The same database with lines and a pool of its own, for one of so many threads that each serve requests by
@@ -406,13 +405,14 @@ impl Postgres {
             .build()
             .map_err(|e| e.to_string())?;
         shared.pools.lock().unwrap_or_else(PoisonError::into_inner).push(pool.clone());
-        Ok(Arc::new(Self { shared, pool, lines: Default::default() }))
+        let reports = Semaphore::new(size.div_ceil(2));
+        Ok(Arc::new(Self { shared, pool, reports, lines: Default::default() }))
     }
 
     /// How busy the connections are; a line that several requests read on counts for each of them.
     pub fn how_busy(&self) -> Load {
         let pools = self.shared.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut idle, mut in_use) = (0, self.shared.reading.load(Ordering::Relaxed));
+        let (mut idle, mut in_use) = (0, self.shared.reading.len());
         for status in pools.iter().map(Pool::status) {
             idle += status.available;
             in_use += status.size.saturating_sub(status.available);
@@ -425,17 +425,20 @@ impl Postgres {
 
     /// Runs `work` on a line, each statement for itself, together with the reads of other requests.
     pub async fn read<T>(&self, work: &impl AsyncFn(&mut Conn) -> Result<T, Problem>) -> Result<T, Problem> {
+        let place = self.shared.reading.enter()?;
         let backend = self.line().await?;
-        match work(&mut self.among_others(backend.clone())).await {
+        match work(&mut self.among_others(backend.clone(), place)).await {
             // The server has gone away since the line was used last; whether it is back a new line tells.
-            Err(_) if backend.is_gone() => work(&mut self.among_others(self.line().await?)).await,
+            Err(_) if backend.is_gone() => {
+                let place = self.shared.reading.enter()?;
+                work(&mut self.among_others(self.line().await?, place)).await
+            }
             outcome => outcome,
         }
     }
 
-    fn among_others(&self, backend: Arc<Backend>) -> Conn {
-        let turn = Turn::Shared(Reading::on(&self.shared.reading));
-        self.conn(Channel { backend, _turn: turn, posted: Vec::new() })
+    fn among_others(&self, backend: Arc<Backend>, place: Place) -> Conn {
+        self.conn(Channel { backend, _turn: Turn::Shared(place), posted: Vec::new() })
     }
 
     /// The line with the fewest requests on it, waited for no longer than a request waits.
@@ -464,11 +467,14 @@ impl Postgres {
     /// Runs `work` in a transaction that cannot write and sees one state throughout. It loses against nobody.
     pub async fn snapshot<T>(&self, work: &impl AsyncFn(&mut Conn) -> Result<T, Problem>) -> Result<T, Problem> {
         const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-        match self.transaction(work, BEGIN).await {
+        let turn = self.shared.waiting.wait_for(self.reports.acquire()).await?.map_err(Problem::internal)?;
+        let outcome = match self.transaction(work, BEGIN).await {
             // The connection was lost, or a standby has taken in a change that this stood in the way of.
             Err(problem) if problem.is_transient() => self.transaction(work, BEGIN).await,
             outcome => outcome,
-        }
+        };
+        drop(turn);
+        outcome
     }
 
     /// Runs `work` in a transaction of isolation REPEATABLE READ: whoever loses against another starts again, so
@@ -492,7 +498,8 @@ impl Postgres {
         work: &impl AsyncFn(&mut Conn) -> Result<T, Problem>,
         begin: &'static str,
     ) -> Result<T, Problem> {
-        let object = self.pool.get().await.map_err(|e| Problem::unavailable(e.to_string()))?;
+        let object = self.shared.waiting.wait_for(self.pool.get()).await?;
+        let object = object.map_err(|e| Problem::unavailable(e.to_string()))?;
         let backend = Arc::clone(&object);
         let mut channel = Channel { backend, _turn: Turn::Alone(object), posted: Vec::new() };
         channel.begin(begin)?;

@@ -12,6 +12,7 @@ use futures_util::FutureExt;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::conn::{Conn, Kept, Line};
+use super::queue::Queue;
 use super::{Listener, Load, fault};
 use crate::kernel::Problem;
 
@@ -87,12 +88,11 @@ enum Role {
     Attend,
 }
 
-/// How many connections work, and how many writes wait.
+/// How many connections work.
 #[derive(Default)]
 struct Activity {
     reading: AtomicUsize,
     writing: AtomicUsize,
-    waiting: AtomicUsize,
 }
 
 /// Counts for as long as it lives.
@@ -120,15 +120,19 @@ pub struct Sqlite {
     readers: Mutex<Vec<Conn>>,
     /// How many snapshots may be read at once: more take more memory and are no sooner done.
     reports: Arc<Semaphore>,
+    /// Those who wait for one.
+    reports_waiting: Queue,
     jobs: mpsc::Sender<Job>,
+    /// Those who wait for the writer.
+    writes_waiting: Queue,
 }
 
 impl Sqlite {
-    /// Opens the file and starts its writer thread, which ends when this is dropped.
+    /// Opens the file and starts its writer thread, which ends when this is dropped. Nobody waits for longer than `wait`.
     ///
     /// # Errors
     /// When the file cannot be opened.
-    pub fn open(path: &Path, listener: Option<Listener>) -> Result<Arc<Self>, Problem> {
+    pub fn open(path: &Path, wait: Duration, listener: Option<Listener>) -> Result<Arc<Self>, Problem> {
         let kept = Arc::<Kept>::default();
         let mut writer = connect(path, Role::Write, &kept, listener.as_ref())?;
         let mut holder = Holder(connect(path, Role::Attend, &kept, None)?);
@@ -162,7 +166,15 @@ impl Sqlite {
             .map_err(Problem::internal)?;
         let reports = Arc::new(Semaphore::new(2 * thread::available_parallelism().map_or(1, usize::from)));
         let (path, readers) = (path.to_owned(), Mutex::new(Vec::new()));
-        Ok(Arc::new(Self { path, kept, listener, activity, readers, reports, jobs }))
+        let (reports_waiting, writes_waiting) = (Queue::new(wait), Queue::new(wait));
+        let sqlite = Self { path, kept, listener, activity, readers, reports, reports_waiting, jobs, writes_waiting };
+        Ok(Arc::new(sqlite))
+    }
+
+    /// Lets `most` wait for the writer, and as many for a report.
+    pub fn resize_queues(&self, most: usize) {
+        self.reports_waiting.resize(most);
+        self.writes_waiting.resize(most);
     }
 
     /// How busy the connections are, the writer's among them.
@@ -173,7 +185,7 @@ impl Sqlite {
             idle: free + 1 - writing,
             in_use: self.activity.reading.load(Ordering::Relaxed) + writing,
             max: None,
-            writes_waiting: Some(self.activity.waiting.load(Ordering::Relaxed)),
+            writes_waiting: Some(self.writes_waiting.len()),
         }
     }
 
@@ -193,7 +205,8 @@ impl Sqlite {
         T: Send + 'static,
         F: AsyncFn(&mut Conn) -> Result<T, Problem> + Send + 'static,
     {
-        let turn = self.reports.clone().acquire_owned().await.map_err(Problem::internal)?;
+        let turn = self.reports.clone().acquire_owned();
+        let turn = self.reports_waiting.wait_for(turn).await?.map_err(Problem::internal)?;
         let sqlite = self.clone();
         let running = tokio::task::spawn_blocking(move || {
             let _turn = turn;
@@ -222,11 +235,13 @@ impl Sqlite {
         F: AsyncFn(&mut Conn) -> Result<T, Problem> + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
-        let activity = self.activity.clone();
-        activity.waiting.fetch_add(1, Ordering::Relaxed);
+        let place = self.writes_waiting.enter()?;
         let job: Job = Box::new(move |conn| {
-            activity.waiting.fetch_sub(1, Ordering::Relaxed);
+            let is_late = place.is_late();
+            drop(place);
             let (outcome, rolled_back) = match conn {
+                // Nobody would hear of it any more, or soon enough: others who wait come first.
+                Some(_) if is_late || answer.is_closed() => (Err(Problem::overloaded("waited too long")), None),
                 Some(conn) => in_savepoint(conn, &work),
                 None => (Err(Problem::unavailable("no transaction")), None),
             };

@@ -14,11 +14,19 @@ use serde_json::Value;
 
 use super::fresh::{self, Writers};
 use super::idempotency::InFlight;
+use super::limits::Gate;
+use super::origin::Origin;
 use super::query::Parts;
 use super::seal::Sealer;
 use crate::db::{Db, Lagging};
 use crate::kernel::fault::Faults;
 use crate::kernel::{Clock, Code, FieldError, Instant, Money, PrincipalId, Problem};
+
+/// The largest form, in bytes: whoever sends it is not known yet.
+const FORM_LIMIT_B: usize = 16 << 10;
+
+/// For so much of a body room is made before it comes, in bytes.
+const MOST_AHEAD_B: usize = 64 << 10;
 
 /// What every handler works with.
 #[derive(Clone)]
@@ -44,6 +52,7 @@ pub struct Call {
     request: HttpRequest,
     payload: RefCell<Payload>,
     state: web::Data<State>,
+    gate: web::Data<Gate>,
     now: Instant,
     body: RefCell<Vec<u8>>,
 }
@@ -53,12 +62,14 @@ impl FromRequest for Call {
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let Some(state) = request.app_data::<web::Data<State>>().cloned() else {
+        let state = request.app_data::<web::Data<State>>().cloned();
+        let gate = request.app_data::<web::Data<Gate>>().cloned();
+        let (Some(state), Some(gate)) = (state, gate) else {
             return ready(Err(Problem::internal("no state in the app")));
         };
         let now = state.clock.now();
         let payload = RefCell::new(payload.take());
-        ready(Ok(Self { request: request.clone(), payload, state, now, body: RefCell::default() }))
+        ready(Ok(Self { request: request.clone(), payload, state, gate, now, body: RefCell::default() }))
     }
 }
 
@@ -98,6 +109,11 @@ impl Call {
     /// The request's headers.
     pub fn headers(&self) -> &HeaderMap {
         self.request.headers()
+    }
+
+    /// Where it comes from.
+    pub fn origin(&self) -> Origin {
+        self.gate.origin(self.request.peer_addr().map(|peer| peer.ip()), self.headers())
     }
 
     /// Method, path and query: what, together with the body, makes two requests the same.
@@ -195,7 +211,7 @@ impl Call {
     /// As [`Call::body`], but never `malformed_json`.
     pub async fn form<T: Deserr<Faults>>(&self) -> Result<T, Problem> {
         self.require_media_type(&["application/x-www-form-urlencoded"])?;
-        self.read().await?;
+        self.read(FORM_LIMIT_B.min(self.state.body_limit_b)).await?;
         let (fields, mut faults) = pairs(&self.body.borrow());
         for fault in &mut faults {
             fault.pointer.insert(0, '/');
@@ -216,7 +232,7 @@ impl Call {
     /// `unsupported_media_type`, `body_too_large`, or `validation_failed` when it is not UTF-8.
     pub async fn text(&self, media_type: &str) -> Result<String, Problem> {
         self.require_media_type(&[media_type])?;
-        self.read().await?;
+        self.read(self.state.body_limit_b).await?;
         let text = String::from_utf8(self.bytes()).ok().filter(|text| !text.contains('\0'));
         text.ok_or_else(|| Problem::field("", "invalid", "must be UTF-8 without U+0000"))
     }
@@ -266,7 +282,7 @@ impl Call {
     }
 
     async fn json<T: Deserr<Faults>>(&self) -> Result<T, Problem> {
-        self.read().await?;
+        self.read(self.state.body_limit_b).await?;
         let value: Value = serde_json::from_slice(&self.body.borrow()).map_err(|error| {
             // serde_json's sentence names what it expected, the line and the column, and quotes nothing of the body.
             Problem::new(Code::MalformedJson, format!("{error}."))
@@ -284,23 +300,32 @@ impl Call {
         }
     }
 
-    async fn read(&self) -> Result<(), Problem> {
-        let limit = self.state.body_limit_b;
+    /// Reads the body, of at most `limit` bytes, for as long as a client may take to send it.
+    async fn read(&self, limit: usize) -> Result<(), Problem> {
         let too_large = || Problem::new(Code::BodyTooLarge, format!("The body may have at most {limit} bytes."));
         let announced = self.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
         if announced.is_some_and(|length| length > limit) {
             return Err(too_large());
         }
         let mut payload = self.payload.replace(Payload::None);
-        let mut body = Vec::with_capacity(announced.unwrap_or(1024));
-        while let Some(chunk) = payload.next().await {
-            let chunk =
-                chunk.map_err(|_| Problem::new(Code::MalformedJson, "The body ended before it was complete."))?;
-            if body.len() + chunk.len() > limit {
-                return Err(too_large());
+        // What is announced has not come yet.
+        let mut body = Vec::with_capacity(announced.unwrap_or(1024).min(MOST_AHEAD_B));
+        let arriving = async {
+            while let Some(chunk) = payload.next().await {
+                let chunk =
+                    chunk.map_err(|_| Problem::new(Code::MalformedJson, "The body ended before it was complete."))?;
+                if body.len() + chunk.len() > limit {
+                    return Err(too_large());
+                }
+                body.extend_from_slice(&chunk);
             }
-            body.extend_from_slice(&chunk);
-        }
+            Ok(())
+        };
+        let wait = self.gate.client_timeout();
+        tokio::time::timeout(wait, arriving).await.unwrap_or_else(|_| {
+            let detail = format!("The body did not arrive within {} s.", wait.as_secs());
+            Err(Problem::new(Code::RequestTimeout, detail))
+        })?;
         *self.body.borrow_mut() = body;
         Ok(())
     }

@@ -13,8 +13,10 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::State;
+use super::limits::Gate;
 use super::meter::Meter;
 use super::problem::render;
+use super::unread;
 use crate::kernel::{Code, Problem};
 
 /// The header that carries the request's id both ways.
@@ -32,6 +34,7 @@ pub async fn edge(
     let id = request_id(&request);
     let span = tracing::info_span!("request", request_id = %id, trace_id = trace_id(&request));
     let method = request.method().clone();
+    let unread = unread::hold(&mut request);
     let meter = request.app_data::<actix_web::web::Data<Meter>>().cloned();
     let _under_way = meter.as_ref().map(|meter| meter.begin());
     if method == Method::HEAD {
@@ -65,7 +68,12 @@ pub async fn edge(
             return Err(InternalError::from_response(error, answer).into());
         }
     };
+    let gate = response.request().app_data::<actix_web::web::Data<Gate>>();
+    let told = gate.map(|gate| gate.tell(response.request())).unwrap_or_default();
     let headers = response.headers_mut();
+    for (name, value) in told.into_iter().flatten() {
+        headers.insert(name, value);
+    }
     if let Ok(value) = HeaderValue::from_str(&id) {
         headers.insert(REQUEST_ID, value);
     }
@@ -84,7 +92,10 @@ pub async fn edge(
         duration_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
         "answered"
     );
-    Ok(response)
+    Ok(match unread {
+        Some(unread) => unread.until_answered(response),
+        None => response,
+    })
 }
 
 /// The answer for whatever went wrong; faults of ours are logged here, once.

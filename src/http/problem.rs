@@ -31,7 +31,8 @@ pub struct ProblemBody<'a> {
     #[serde(skip_serializing_if = "<[FieldError]>::is_empty")]
     #[schema(required = false)]
     errors: &'a [FieldError],
-    /// Further members, by code: `legal` with `illegal_transition`, `existing` with `duplicate_external_id`.
+    /// Further members, by code: `legal` with `illegal_transition`, `existing` with `duplicate_external_id`,
+    /// `retry_after_s` with `rate_limited`.
     #[serde(flatten)]
     #[schema(ignore)]
     members: &'a serde_json::Map<String, serde_json::Value>,
@@ -56,8 +57,12 @@ pub fn render(problem: &Problem, request_id: &str) -> HttpResponse {
     if let Some(challenge) = challenge(problem) {
         response.insert_header((header::WWW_AUTHENTICATE, challenge));
     }
-    if code == Code::Unavailable {
-        response.insert_header((header::RETRY_AFTER, "1"));
+    match (code, problem.members().get("retry_after_s")) {
+        (Code::RateLimited, Some(wait_s)) => drop(response.insert_header((header::RETRY_AFTER, wait_s.to_string()))),
+        (Code::Unavailable, _) => drop(response.insert_header((header::RETRY_AFTER, "1"))),
+        // What is left of the request is not read (RFC 9110, 15.5.9).
+        (Code::RequestTimeout, _) => drop(response.force_close()),
+        _ => {}
     }
     if let Some(allow) = problem.members().get("allow").and_then(|v| v.as_str()) {
         response.insert_header((header::ALLOW, allow));

@@ -1,6 +1,7 @@
 //! Where "now" and new ids come from. They are values that are passed in, so that tests own them.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use uuid::{ContextV7, Uuid};
 
@@ -10,24 +11,35 @@ use super::Instant;
 #[derive(Clone)]
 pub struct Clock {
     now: Arc<dyn Fn() -> Instant + Send + Sync>,
+    ticks: Arc<dyn Fn() -> Duration + Send + Sync>,
     sequence: Arc<Mutex<ContextV7>>,
 }
 
 impl Clock {
     /// The machine's clock.
     pub fn system() -> Self {
+        let begun = std::time::Instant::now();
         #[expect(clippy::disallowed_methods, reason = "the one place where the machine's clock is read")]
-        Self::new(|| jiff::Timestamp::now().into())
+        let clock = Self::new(|| jiff::Timestamp::now().into());
+        Self { ticks: Arc::new(move || begun.elapsed()), ..clock }
     }
 
     /// A clock that shows what `now` says; tests use it to move time.
     pub fn new(now: impl Fn() -> Instant + Send + Sync + 'static) -> Self {
-        Self { now: Arc::new(now), sequence: Arc::new(Mutex::new(ContextV7::new())) }
+        let now = Arc::new(now);
+        let shown = now.clone();
+        let ticks = Arc::new(move || Duration::from_micros(shown().micros().max(0).unsigned_abs()));
+        Self { now, ticks, sequence: Arc::new(Mutex::new(ContextV7::new())) }
     }
 
     /// The present moment.
     pub fn now(&self) -> Instant {
         (self.now)()
+    }
+
+    /// The time since some moment in the past. On the machine's clock it only grows, also when that is set back.
+    pub fn ticks(&self) -> Duration {
+        (self.ticks)()
     }
 
     /// A new UUIDv7 of `at`, larger than all that this clock made before within the same millisecond.

@@ -59,6 +59,8 @@ codes! {
     MethodNotAllowed = 405 "method_not_allowed" "The method is not allowed here.";
     /// The answer cannot be given in any media type that `Accept` allows.
     NotAcceptable = 406 "not_acceptable" "No acceptable media type.";
+    /// The body did not arrive in time. Send the request again.
+    RequestTimeout = 408 "request_timeout" "The request took too long to arrive.";
     /// The ticket's life-cycle has no such step; `legal` lists the ones it has.
     IllegalTransition = 409 "illegal_transition" "The status cannot change this way.";
     /// The ticket is closed for good. Open a new one with `follow_up_of`.
@@ -79,9 +81,11 @@ codes! {
     ValidationFailed = 422 "validation_failed" "Some fields are not valid.";
     /// The `Idempotency-Key` was used for another request within the last 24 hours. Use a new one.
     IdempotencyKeyReused = 422 "idempotency_key_reused" "The idempotency key was used for another request.";
+    /// Too many requests, or too many failed logins. Try again after `Retry-After` seconds; `RateLimit` says what is left.
+    RateLimited = 429 "rate_limited" "Too many requests.";
     /// Our fault; the request id leads to the cause in the log.
     Internal = 500 "internal_error" "Something went wrong on our side.";
-    /// The database is away, busy or full. Try again after `Retry-After` seconds; `detail` says whether anything was changed.
+    /// The database is away, busy, full or asked for too much. Try again after `Retry-After` seconds; `detail` says whether anything was changed.
     Unavailable = 503 "unavailable" "The service is not available right now.";
 }
 
@@ -158,6 +162,17 @@ impl Problem {
     /// The database cannot serve right now: `cause` goes to the log.
     pub fn unavailable(cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self::new(Code::Unavailable, "Nothing was changed. Try again in a moment.").because(cause)
+    }
+
+    /// Too many requests at once: nothing was done, and waiting would make it no better.
+    pub fn overloaded(what: &'static str) -> Self {
+        let detail = "Too many requests at once. Nothing was changed. Try again in a moment.";
+        Self::new(Code::Unavailable, detail).because(what)
+    }
+
+    /// More than a quota lets through; the next is let through in `wait_s` seconds.
+    pub fn rate_limited(detail: impl Into<String>, wait_s: u64) -> Self {
+        Self::new(Code::RateLimited, detail).with("retry_after_s", wait_s)
     }
 
     /// A clash of transactions that goes away when the work is done again from the start.

@@ -225,6 +225,7 @@ impl Desk {
             state,
             authority: authority.clone(),
             cors_origins: vec![],
+            limits: Default::default(),
             workers: 2,
             shutdown_s: 5,
             signals: false,

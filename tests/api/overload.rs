@@ -1,0 +1,170 @@
+//! More than can be done, and clients that are slow: others are served, and nothing is lost.
+
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use reqwest::Method;
+use serde_json::{Value, json};
+use skranke::db::Db;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::on_both;
+use crate::support::{Desk, Engine};
+
+/// How long anything may take on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A second instance that waits a second for its clients.
+fn impatient(desk: &Desk) -> String {
+    desk.instance_with(|mut settings| {
+        settings.limits.client_timeout = Duration::from_secs(1);
+        settings
+    })
+}
+
+/// A connection, on which something has been sent.
+async fn connection(url: &str, sent: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(url.strip_prefix("http://").unwrap()).await.unwrap();
+    stream.write_all(sent.as_bytes()).await.unwrap();
+    stream
+}
+
+/// All that comes until the server closes the connection.
+async fn to_its_end(stream: &mut TcpStream) -> String {
+    let mut all = Vec::new();
+    // Whether it says goodbye or not.
+    drop(tokio::time::timeout(DEADLINE, stream.read_to_end(&mut all)).await.expect("the server ends it"));
+    String::from_utf8_lossy(&all).into_owned()
+}
+
+on_both! {
+    /// Of many who want to write at once while nobody can, some wait, and the others are told so at once.
+    async fn more_writes_than_may_wait_are_sent_away(desk) {
+        let db = Db::open(&desk.store.url, 8, Duration::from_secs(60)).unwrap().with_queue(4);
+        let url = desk.instance_with(|mut settings| {
+            settings.state.db = db;
+            settings
+        });
+        let agent = desk.agent().await;
+        let create = || desk.ask_at(&url, Method::POST, "/v1/tickets").by(&agent).json(&json!({ "subject": "s" }));
+        create().expect(201).await;
+        let hold = desk.store.hold().await;
+        let mut answers: FuturesUnordered<_> = (0..30).map(|_| create().send()).collect();
+        // On PostgreSQL eight more have a connection already.
+        let most_that_wait = if desk.db.engine() == "sqlite" { 4 } else { 4 + 8 };
+        for _ in 0..30 - most_that_wait {
+            let refused = answers.next().await.unwrap();
+            assert_eq!((refused.status.as_u16(), refused.body["code"].as_str()), (503, Some("unavailable")), "{}", refused.text());
+            assert_eq!(refused.header("retry-after"), Some("1"));
+        }
+        // Whoever reads is served meanwhile.
+        desk.ask_at(&url, Method::GET, "/v1/tickets/1").by(&agent).expect(200).await;
+        hold.release().await;
+        let mut created = 1;
+        while let Some(answer) = answers.next().await {
+            created += usize::from(answer.status == 201);
+            assert!([201, 503].contains(&answer.status.as_u16()), "{}", answer.text());
+        }
+        // Whoever waited was served, and whoever was told that nothing was changed was told the truth.
+        assert!(created > 4, "{created}");
+        assert_eq!(desk.all(&agent, "/v1/tickets").await.len(), created);
+        // It is over at once.
+        create().expect(201).await;
+    }
+
+    /// Heads and bodies that never end cost their senders their connections, and nobody else anything.
+    async fn slow_clients_are_told_so_and_keep_nobody_waiting(desk) {
+        let url = impatient(desk);
+        let agent = desk.agent().await;
+        let post = format!("POST /v1/tickets HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n", agent.token);
+        let mut slow = Vec::new();
+        for _ in 0..50 {
+            slow.push(("head", connection(&url, "GET /v1/me HTTP/1.1\r\nhost: x\r\nx-slow: ").await));
+            slow.push(("body", connection(&url, &format!("{post}content-length: 100\r\n\r\n{{\"subject\": ")).await));
+            slow.push(("body", connection(&url, &format!("{post}transfer-encoding: chunked\r\n\r\n5\r\n{{\"sub\r\n")).await));
+            slow.push(("form", connection(&url, "POST /v1/auth/token HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-www-form-urlencoded\r\ncontent-length: 100\r\n\r\ngrant_type").await));
+        }
+        // What is refused before its body has ended is not waited for either.
+        let mut refused = connection(&url, "POST /v1/tickets HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n5\r\n").await;
+        let begun = Instant::now();
+        desk.ask_at(&url, Method::POST, "/v1/tickets").by(&agent).json(&json!({ "subject": "s" })).expect(201).await;
+        for (what, stream) in &mut slow {
+            let answer = to_its_end(stream).await;
+            assert!(answer.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{what}: {answer:?}");
+            let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+            assert!(head.to_lowercase().contains("connection: close"), "{what}: {head}");
+            if *what != "head" {
+                let problem: Value = serde_json::from_str(body).unwrap();
+                assert_eq!((&problem["code"], &problem["status"]), (&json!("request_timeout"), &json!(408)));
+            }
+        }
+        assert!(begun.elapsed() >= Duration::from_millis(900), "they had their time");
+        assert!(to_its_end(&mut refused).await.starts_with("HTTP/1.1 401 Unauthorized\r\n"));
+        // A chunked body that ends leaves the connection as it was.
+        let whole = format!("{post}transfer-encoding: chunked\r\n\r\nf\r\n{{\"subject\":\"s\"}}\r\n0\r\n\r\n");
+        let last = whole.replace("host: x", "host: x\r\nconnection: close");
+        let both = to_its_end(&mut connection(&url, &(whole + &last)).await).await;
+        assert_eq!(both.matches("HTTP/1.1 201 Created\r\n").count(), 2, "{both}");
+        assert_eq!(desk.all(&agent, "/v1/tickets").await.len(), 3);
+    }
+
+    /// Somebody who asks for much and takes none of it loses the connection, and with it what it has cost.
+    async fn a_client_that_takes_no_answer_loses_its_connection(desk) {
+        let url = desk.instance_with(|mut settings| {
+            settings.limits.client_timeout = Duration::from_secs(1);
+            settings.limits.connections_per_address = 1;
+            settings
+        });
+        let agent = desk.agent().await;
+        desk.ticket(&agent, json!({ "description": "x ".repeat(30_000) })).await;
+        let ask = format!("GET /v1/tickets/1 HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\r\n", agent.token);
+        // 24 MB, which no buffer of the system holds.
+        let deaf = connection(&url, &ask.repeat(400)).await;
+        deaf.readable().await.unwrap();
+        // There is one seat, and it is taken.
+        let refused = to_its_end(&mut connection(&url, "").await).await;
+        assert_eq!(refused, "");
+        let begun = Instant::now();
+        loop {
+            let mut next = connection(&url, "").await;
+            // It may be closed already.
+            drop(next.write_all(ask.replace("\r\n\r\n", "\r\nconnection: close\r\n\r\n").as_bytes()).await);
+            if to_its_end(&mut next).await.starts_with("HTTP/1.1 200 OK") {
+                break;
+            }
+            assert!(begun.elapsed() < DEADLINE, "the connection is never ended");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        drop(deaf);
+    }
+}
+
+/// One address does not get all connections.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_has_so_many_connections_at_once() {
+    let desk = Desk::open(Engine::Sqlite).await;
+    let url = desk.instance_with(|mut settings| {
+        settings.limits.connections_per_address = 3;
+        settings
+    });
+    let ask = "GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n";
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        let stream = connection(&url, ask).await;
+        stream.readable().await.unwrap();
+        open.push(stream);
+    }
+    assert_eq!(to_its_end(&mut connection(&url, "").await).await, "");
+    // Whoever ends one may begin another.
+    open.pop().unwrap().shutdown().await.unwrap();
+    let begun = Instant::now();
+    while !to_its_end(&mut connection(&url, &ask.replace("host: x", "host: x\r\nconnection: close")).await)
+        .await
+        .starts_with("HTTP/1.1 200")
+    {
+        assert!(begun.elapsed() < DEADLINE, "the seat is never free");
+    }
+    desk.close().await;
+}
