@@ -428,8 +428,9 @@ impl Postgres {
         let place = self.shared.reading.enter()?;
         let backend = self.line().await?;
         match work(&mut self.among_others(backend.clone(), place)).await {
-            // The server has gone away since the line was used last; whether it is back a new line tells.
-            Err(_) if backend.is_gone() => {
+            // The server has gone away since the line was used last, or says that it goes; whether it is back a new line tells.
+            Err(problem) if backend.is_gone() || is_loss(&problem) => {
+                backend.retire();
                 let place = self.shared.reading.enter()?;
                 work(&mut self.among_others(self.line().await?, place)).await
             }
@@ -502,7 +503,10 @@ impl Postgres {
         let object = object.map_err(|e| Problem::unavailable(e.to_string()))?;
         let backend = Arc::clone(&object);
         let mut channel = Channel { backend, _turn: Turn::Alone(object), posted: Vec::new() };
-        channel.begin(begin)?;
+        // A connection that has ended since it was used last.
+        channel
+            .begin(begin)
+            .map_err(|problem| if is_loss(&problem) { Problem::transient(problem) } else { problem })?;
         let mut conn = self.conn(channel);
         let outcome = work(&mut conn).await;
         let Line::Postgres(channel) = &mut conn.line else { unreachable!("the pool is PostgreSQL's") };

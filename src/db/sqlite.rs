@@ -256,7 +256,7 @@ impl Sqlite {
             Done { answer: Box::new(answer), rolled_back }
         });
         self.jobs.send(job).map_err(|_| Problem::unavailable("the writer thread has ended"))?;
-        answered.await.map_err(|_| Problem::unavailable("the writer thread has ended"))?
+        answered.await.map_err(|_| fault::uncertain("the writer thread has ended"))?
     }
 }
 

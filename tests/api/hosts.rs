@@ -85,7 +85,8 @@ async fn the_server_is_told_when_to_give_up_an_instance() {
     let store = Store::make(Engine::Postgres).await;
     let db = Db::open(&store.url, 2, Duration::from_secs(5)).unwrap();
     const TOLD: &str = "DO $$ BEGIN ASSERT current_setting('idle_in_transaction_session_timeout') = '1min'
-                AND current_setting('tcp_user_timeout') = '15s' AND current_setting('tcp_keepalives_idle') = '10'; END $$";
+                AND current_setting('tcp_user_timeout') IN ('15000', '15s')
+                AND current_setting('tcp_keepalives_idle') IN ('10', '10s'); END $$";
     db.read(async |conn| Ok(conn.batch(TOLD).await?)).await.unwrap();
     db.snapshot(async |conn| Ok(conn.batch(TOLD).await?)).await.unwrap();
     drop(db);

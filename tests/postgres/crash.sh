@@ -15,5 +15,4 @@ stop="$control '$pg_bin/pg_ctl' stop --silent --mode=immediate --pgdata='$scratc
 start="$control '$pg_bin/pg_ctl' start --silent --wait --pgdata='$scratch/server' --log='$scratch/server.log' --options='-p $port' >/dev/null"
 SKRANKE_TEST_POSTGRES="postgres://skranke@127.0.0.1:$port/postgres" SKRANKE_TEST_FAULT="cd / && $stop && $start" \
     SKRANKE_TEST_FAULTS="${1:-5}" \
-    cargo test --locked --test api -- --ignored --exact --nocapture faults::a_fault_of_the_server_while_clients_write |
-    grep -E '^(Fault|test |repeat)'
+    cargo test --locked --test api -- --ignored --exact --nocapture faults::a_fault_of_the_server_while_clients_write

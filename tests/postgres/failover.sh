@@ -23,8 +23,7 @@ FAIL
     printf '\nRound %s: primary on port %s, synchronous standby on port %s\n' "$round" "$one" "$two"
     SKRANKE_TEST_POSTGRES="postgres://skranke@127.0.0.1:$one,127.0.0.1:$two/postgres" \
         SKRANKE_TEST_FAULT="$scratch/fail.sh" \
-        cargo test --locked --test api -- --ignored --exact --nocapture faults::a_fault_of_the_server_while_clients_write |
-        grep -E '^(Fault|test |repeat)'
+        cargo test --locked --test api -- --ignored --exact --nocapture faults::a_fault_of_the_server_while_clients_write
     as_pg "$pg_bin/pg_ctl" stop --silent --pgdata="$scratch/standby$round" --mode=immediate
 done
 
@@ -40,5 +39,4 @@ SKRANKE_TEST_POSTGRES="postgres://skranke@127.0.0.1:$one/postgres" \
     SKRANKE_TEST_REPLICA="127.0.0.1:$two" \
     SKRANKE_TEST_FAULT="cd / && $control '$pg_bin/pg_ctl' stop --silent --mode=immediate --pgdata='$scratch/standby'" \
     SKRANKE_TEST_REPAIR="cd / && $control '$pg_bin/pg_ctl' start --silent --wait --pgdata='$scratch/standby' --log='$scratch/standby.log' --options='-p $two' >/dev/null" \
-    cargo test --locked --test api -- --ignored --exact --nocapture faults::reads_from_a_standby_that_goes_and_comes |
-    grep -E '^(Fault|Replica|test |repeat)'
+    cargo test --locked --test api -- --ignored --exact --nocapture faults::reads_from_a_standby_that_goes_and_comes

@@ -55,7 +55,7 @@ stop_all() {
         [ -e "$directory/postmaster.pid" ] &&
             as_pg "$pg_bin/pg_ctl" stop --silent --pgdata="$directory" --mode=immediate >/dev/null 2>&1
     done
-    if [ "$status" -ne 0 ]; then tail -n 20 "$scratch"/*.log >&2; fi
+    if [ "$status" -ne 0 ]; then tail -n 5 "$scratch"/*.log >&2; fi
     rm -rf "$scratch"
     exit "$status"
 }
