@@ -8,6 +8,7 @@ pub mod meter;
 pub mod page;
 pub mod problem;
 pub mod query;
+pub mod record;
 pub mod reply;
 pub mod seal;
 

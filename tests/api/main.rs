@@ -16,6 +16,7 @@ mod issuers;
 mod janitor;
 mod matrix;
 mod metrics;
+mod operation;
 mod people;
 mod plans;
 mod policies;

@@ -24,7 +24,7 @@ use crate::support::{Answer, Ask, Caller, Engine, Hold, Store, untimed};
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Asks again and again until there is an answer.
-async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
         if let Some(answer) = ask().await {
@@ -36,14 +36,14 @@ async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
 }
 
 /// Where processes run: a folder, and the settings that are not the defaults.
-struct Place {
+pub struct Place {
     folder: tempfile::TempDir,
     settings: Vec<(String, OsString)>,
     count: AtomicU64,
 }
 
 /// A process and what it has written; it does not outlive the test.
-struct Process {
+pub struct Process {
     child: Child,
     out: PathBuf,
     err: PathBuf,
@@ -51,27 +51,27 @@ struct Process {
 
 /// What a process left behind.
 #[derive(Debug)]
-struct Done {
-    code: Option<i32>,
-    out: String,
-    err: String,
+pub struct Done {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
 }
 
 /// A process that serves.
-struct Server {
-    process: Process,
-    url: String,
+pub struct Server {
+    pub process: Process,
+    pub url: String,
 }
 
 impl Place {
     /// A folder where the server would listen on any free port.
-    fn new() -> Self {
+    pub fn new() -> Self {
         let place = Self { folder: tempfile::tempdir().unwrap(), settings: vec![], count: AtomicU64::new(0) };
         place.with("SKRANKE_LISTEN", "127.0.0.1:0")
     }
 
     /// A place that works on `store`, with a key if there cannot be one beside the database.
-    fn on(store: &Store) -> Self {
+    pub fn on(store: &Store) -> Self {
         let place = Self::new().with("DATABASE_URL", store.url_text()).with("SKRANKE_DATABASE_POOL_SIZE", "2");
         match store.url {
             DatabaseUrl::Sqlite(_) => place,
@@ -79,17 +79,27 @@ impl Place {
         }
     }
 
-    fn with(mut self, key: &str, value: impl Into<OsString>) -> Self {
+    pub fn with(mut self, key: &str, value: impl Into<OsString>) -> Self {
         self.settings.retain(|(other, _)| other != key);
         self.settings.push((key.into(), value.into()));
         self
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn without(mut self, key: &str) -> Self {
+        self.settings.retain(|(other, _)| other != key);
+        self
+    }
+
+    /// Takes over the settings of another place.
+    pub fn take_settings(&mut self, other: &Self) {
+        self.settings.clone_from(&other.settings);
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn spawn(&self, program: impl AsRef<OsStr>, arguments: &[&str], input: &str) -> Process {
+    pub fn spawn(&self, program: impl AsRef<OsStr>, arguments: &[&str], input: &str) -> Process {
         let count = self.count.fetch_add(1, Ordering::SeqCst);
         let [out, err] = ["out", "err"].map(|stream| self.path(&format!("{count}.{stream}")));
         let mut child = Command::new(program)
@@ -108,24 +118,24 @@ impl Place {
     }
 
     /// Runs a command to its end.
-    async fn run(&self, arguments: &[&str]) -> Done {
+    pub async fn run(&self, arguments: &[&str]) -> Done {
         self.spawn(env!("CARGO_BIN_EXE_skranke"), arguments, "").end().await
     }
 
     /// What a command prints, which must end well.
-    async fn print(&self, arguments: &[&str]) -> String {
+    pub async fn print(&self, arguments: &[&str]) -> String {
         let done = self.run(arguments).await;
         assert_eq!(done.code, Some(0), "{done:?}");
         done.out
     }
 
     /// Starts a server and waits until it listens.
-    async fn start(&self) -> Server {
+    pub async fn start(&self) -> Server {
         Server::of(self.spawn(env!("CARGO_BIN_EXE_skranke"), &[], "")).await
     }
 
     /// A token of a person who is made if missing.
-    async fn person(&self, role: &str) -> Caller {
+    pub async fn person(&self, role: &str) -> Caller {
         let out =
             self.print(&["token", "--role", role, "--email", &format!("{role}@example.org"), "--name", role]).await;
         caller(&out)
@@ -140,11 +150,11 @@ fn caller(out: &str) -> Caller {
 }
 
 impl Process {
-    fn out(&self) -> String {
+    pub fn out(&self) -> String {
         std::fs::read_to_string(&self.out).unwrap()
     }
 
-    fn err(&self) -> String {
+    pub fn err(&self) -> String {
         std::fs::read_to_string(&self.err).unwrap()
     }
 
@@ -152,12 +162,18 @@ impl Process {
         self.child.try_wait().unwrap()
     }
 
-    async fn end(mut self) -> Done {
+    pub async fn end(mut self) -> Done {
         let status = until("the end of the process", async || self.ended()).await;
         Done { code: status.code(), out: self.out(), err: self.err() }
     }
 
-    fn terminate(&self) {
+    /// Ends it at once, as a loss of power would.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub fn terminate(&self) {
         // The shell's own `kill`: not every machine has the program.
         let sent = Command::new("sh").args(["-c", &format!("kill -TERM {}", self.child.id())]).status().unwrap();
         assert!(sent.success());
@@ -173,7 +189,7 @@ impl Drop for Process {
 }
 
 impl Server {
-    async fn of(mut process: Process) -> Self {
+    pub async fn of(mut process: Process) -> Self {
         let address = regex::Regex::new(r"listens on (http://\S+)\n(.*\n)*.* token .*\n").unwrap();
         let url = until("the greeting", async || {
             let greeting = process.out();
@@ -185,28 +201,28 @@ impl Server {
         Self { process, url }
     }
 
-    fn ask(&self, method: Method, path: &str) -> Ask {
+    pub fn ask(&self, method: Method, path: &str) -> Ask {
         Ask(reqwest::Client::new().request(method, format!("{}{path}", self.url)).header("connection", "close"))
     }
 
-    fn get(&self, path: &str) -> Ask {
+    pub fn get(&self, path: &str) -> Ask {
         self.ask(Method::GET, path)
     }
 
-    fn post(&self, path: &str) -> Ask {
+    pub fn post(&self, path: &str) -> Ask {
         self.ask(Method::POST, path)
     }
 
-    async fn is_ready(&self) -> bool {
+    pub async fn is_ready(&self) -> bool {
         self.get("/health/ready").send().await.status == 200
     }
 
-    async fn open(&self, who: &Caller) -> Answer {
+    pub async fn open(&self, who: &Caller) -> Answer {
         self.post("/v1/tickets").by(who).json(&json!({ "subject": "The printer is on fire" })).expect(201).await
     }
 
     /// Ends it as an operator does, and in order.
-    async fn stop(self) -> Done {
+    pub async fn stop(self) -> Done {
         self.process.terminate();
         let done = self.process.end().await;
         assert_eq!(done.code, Some(0), "{done:?}");
