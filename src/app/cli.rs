@@ -3,6 +3,7 @@
 
 use std::io::{IsTerminal, Read};
 use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -10,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::config::{self, Config, LogFormat};
 use super::log::Log;
-use super::{document, janitor, server};
+use super::{backup, check, document, janitor, server};
 use crate::auth::domain::{Role, Scopes};
 use crate::auth::password::{Password, Passwords};
 use crate::auth::service::Authority;
@@ -48,6 +49,20 @@ enum Command {
     /// Set up people who administer
     #[command(subcommand)]
     Admin(AdminCommand),
+    /// Copy the SQLite database to a new file while the server is at work
+    Backup {
+        /// The file to write, which must not be there
+        file: PathBuf,
+        /// Copy the signing key beside it, too: whoever has it can make tokens
+        #[arg(long)]
+        with_key: bool,
+    },
+    /// Look at settings, keys and database, and change nothing; exits with 1 if something is wrong
+    Check {
+        /// Also look at every ticket, and count again what is kept of them
+        #[arg(long)]
+        deep: bool,
+    },
     /// Ask the server at SKRANKE_LISTEN whether it can serve; for health checks of containers
     Health,
 }
@@ -160,8 +175,14 @@ fn dispatch(command: Command) -> Result<(), Failure> {
     }
     let config = Config::load(
         std::env::vars_os().map(|(k, v)| (k.to_string_lossy().into_owned(), v.to_string_lossy().into_owned())),
-    )
-    .map_err(Failure::Settings)?;
+    );
+    let config = match (config, &command) {
+        (Ok(config), _) => config,
+        (Err(faults), Command::Check { .. }) => {
+            return tell(faults.into_iter().map(|fault| check::Finding { what: "settings", outcome: Err(fault) }));
+        }
+        (Err(faults), _) => return Err(Failure::Settings(faults)),
+    };
     let log = start_log(&config)?;
     let outcome = carry_out(command, config);
     log.write_out();
@@ -179,6 +200,8 @@ fn carry_out(command: Command, config: Config) -> Result<(), Failure> {
             Command::Admin(AdminCommand::Create { email, name, password_stdin }) => {
                 create_admin(&config, email, name, password_stdin).await
             }
+            Command::Backup { file, with_key } => backup(&config, &file, with_key),
+            Command::Check { deep } => tell(check::check(&config, deep).await),
             Command::Health => health(&config).await,
             Command::Openapi => unreachable!("answered above"),
         }
@@ -328,6 +351,34 @@ async fn create_admin(config: &Config, email: Email, name: Line<200>, password_s
     .await?;
     println!("{shown} can log in now.");
     Ok(())
+}
+
+fn backup(config: &Config, file: &Path, with_key: bool) -> Result<(), Failure> {
+    let written = backup::write(config, file, with_key).map_err(|refusal| match refusal {
+        backup::Refusal::Elsewhere(how) => Failure::Settings(vec![how]),
+        backup::Refusal::Failed(sentence) => Failure::Other(sentence),
+    })?;
+    println!("Wrote {}: {} bytes.", file.display(), written.size_b);
+    match (written.key, config.key_beside_database()) {
+        (Some(copy), _) => println!("Wrote {}: whoever has it can make tokens, so keep it as safe.", copy.display()),
+        (None, Some(key)) => println!(
+            "The signing key {} is not in it: keep it apart, or copy it along by --with-key. \
+             Without it, access tokens from before a restore are refused, and people log in again.",
+            key.display()
+        ),
+        (None, None) => println!("The signing key is not in it, but where SKRANKE_SIGNING_KEY or its file is kept."),
+    }
+    Ok(())
+}
+
+/// Prints what was found, a line each; fails when something is wrong.
+fn tell(found: impl IntoIterator<Item = check::Finding>) -> Result<(), Failure> {
+    let mut failed = 0;
+    for finding in found {
+        println!("{finding}");
+        failed += usize::from(finding.outcome.is_err());
+    }
+    if failed == 0 { Ok(()) } else { Err(Failure::Other(format!("checks that failed: {failed}"))) }
 }
 
 async fn health(config: &Config) -> Result<(), Failure> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::auth::issuers::{IssuerConfig, Issuers};
 use crate::auth::keys::{Key, Keys};
 use crate::auth::service::Lifetimes;
-use crate::db::{DatabaseUrl, Db};
+use crate::db::{DatabaseUrl, Db, slow_queries};
 use crate::http::Limits;
 use crate::http::origin::Proxies;
 use crate::kernel::money::MOST_MINOR;
@@ -37,7 +37,9 @@ macro_rules! settings {
 
 settings! {
     "DATABASE_URL" = "sqlite://data/skranke.db", "Where the data lies: `sqlite://PATH` or `postgres://USER:PASSWORD@HOST/DATABASE`. With PostgreSQL, `?sslmode=require` demands TLS and verifies the certificate; of several hosts (`@HOST1,HOST2/`) the one that takes writes is used.";
+    "DATABASE_URL_FILE" = "", "The same, as the path of a file that holds it, since it may hold a password.";
     "DATABASE_REPLICA_URL" = "", "A replica of the PostgreSQL primary, as `postgres://…`: lists and searches of tickets and the reports under `/v1/metrics` are read from it, and may lag. Where it is away, from the primary.";
+    "DATABASE_REPLICA_URL_FILE" = "", "The same, as the path of a file that holds it.";
     "SKRANKE_LISTEN" = "127.0.0.1:8080", "The address and port to listen on.";
     "SKRANKE_MIGRATE_ON_START" = "", "`true` or `false`: whether to bring the schema up to date at start. Unset: `true` on SQLite, `false` on PostgreSQL, where `skranke migrate` does it.";
     "SKRANKE_SIGNING_KEY" = "", "The Ed25519 private key that signs tokens, as PKCS #8 PEM. Required on PostgreSQL; on SQLite one is made beside the database.";
@@ -49,6 +51,7 @@ settings! {
     "SKRANKE_ACCESS_TOKEN_TTL_S" = "900", "How long an access token of `POST /v1/auth/token` is good, in seconds (60 to 86400).";
     "SKRANKE_REFRESH_TOKEN_TTL_S" = "2592000", "How long a refresh token is good, in seconds (60 to 31536000).";
     "SKRANKE_ISSUERS" = "", "Outside issuers whose tokens are accepted, as a JSON array; in the TOML file as `[[issuers]]` tables.";
+    "SKRANKE_ISSUERS_FILE" = "", "The same, as the path of a file that holds it, since it may hold secrets.";
     "SKRANKE_CORS_ORIGINS" = "", "Origins whose pages may call the API from a browser, separated by commas; none unless set.";
     "SKRANKE_CLOSE_AFTER_S" = "604800", "How long a ticket stays resolved before it is closed, in seconds (0 to 31536000).";
     "SKRANKE_HOURLY_RATE_MINOR" = "", "What an hour of work costs where neither agent nor team has a rate, in minor units such as cents (0 to 100000000000). Unset: nothing is known of it.";
@@ -64,6 +67,7 @@ settings! {
     "SKRANKE_CONNECTIONS" = "16384", "How many connections of clients may be open at once (16 to 1000000); never more than open files allow.";
     "SKRANKE_CONNECTIONS_PER_ADDRESS" = "1024", "How many of them one address may have that is no trusted proxy (0 to 1000000); 0 for no limit.";
     "SKRANKE_CLIENT_TIMEOUT_S" = "30", "How long a client may take to send the head of a first request, and a body, and how long it may take nothing of its answer, in seconds (1 to 600).";
+    "SKRANKE_SLOW_QUERY_MS" = "500", "From how many milliseconds on a statement to the database is logged as slow, without the values in it (0 to 3600000); 0 for never.";
     "SKRANKE_WORKERS" = "0", "How many threads answer requests (0 to 256); 0 for one a core.";
     "SKRANKE_SHUTDOWN_S" = "30", "How long running requests may take to finish after SIGTERM, in seconds (0 to 600).";
     "SKRANKE_LOG" = "info,actix_server=warn,actix_http=off", "What is logged: `error`, `warn`, `info`, `debug`, `trace`, or directives such as `skranke=debug,info`.";
@@ -116,6 +120,8 @@ pub struct Config {
     pub queue: usize,
     /// How much is let in.
     pub limits: Limits,
+    /// From when on a statement is slow, in milliseconds; 0 for never.
+    pub slow_query_ms: u64,
     /// Worker threads; 0 for one a core.
     pub workers: usize,
     /// How long shutting down may take, in seconds.
@@ -153,18 +159,30 @@ impl Config {
     /// # Errors
     /// A sentence that says what is missing or wrong.
     pub fn keys(&self) -> Result<Keys, String> {
-        let read = |name: &str, pem: &Secret<String>| Key::from_pem(pem.reveal()).map_err(|e| format!("{name} {e}"));
-        let signer = match (&self.keys.signing, &self.database) {
-            (Some(pem), _) => read("SKRANKE_SIGNING_KEY", pem)?,
-            (None, DatabaseUrl::Sqlite(path)) => {
-                if let Some(folder) = path.parent() {
-                    std::fs::create_dir_all(folder).map_err(|e| {
-                        format!("DATABASE_URL should name a file whose folder can be made: {}: {e}", folder.display())
-                    })?;
-                }
-                Key::beside_database(&path.with_extension("key"))?
+        self.keys_with(|path| {
+            if let Some(folder) = path.parent() {
+                std::fs::create_dir_all(folder).map_err(|e| {
+                    format!("DATABASE_URL should name a file whose folder can be made: {}: {e}", folder.display())
+                })?;
             }
-            (None, DatabaseUrl::Postgres(_)) => {
+            Key::beside_database(path)
+        })
+    }
+
+    /// As [`keys`](Self::keys), but nothing is made.
+    ///
+    /// # Errors
+    /// A sentence that says what is missing or wrong.
+    pub fn keys_there(&self) -> Result<Keys, String> {
+        self.keys_with(Key::read)
+    }
+
+    fn keys_with(&self, beside: impl Fn(&Path) -> Result<Key, String>) -> Result<Keys, String> {
+        let read = |name: &str, pem: &Secret<String>| Key::from_pem(pem.reveal()).map_err(|e| format!("{name} {e}"));
+        let signer = match (&self.keys.signing, self.key_beside_database()) {
+            (Some(pem), _) => read("SKRANKE_SIGNING_KEY", pem)?,
+            (None, Some(path)) => beside(&path)?,
+            (None, None) => {
                 return Err(
                     "SKRANKE_SIGNING_KEY or SKRANKE_SIGNING_KEY_FILE is required on PostgreSQL, since several \
                             instances share it: make one with `openssl genpkey -algorithm ed25519 -out skranke.key`"
@@ -176,13 +194,22 @@ impl Config {
         Ok(Keys::new(signer, previous))
     }
 
+    /// Where the key that signs lies, if it is not given by a setting.
+    pub fn key_beside_database(&self) -> Option<PathBuf> {
+        match (&self.keys.signing, &self.database) {
+            (None, DatabaseUrl::Sqlite(path)) => Some(path.with_extension("key")),
+            _ => None,
+        }
+    }
+
     /// Opens the database.
     ///
     /// # Errors
     /// When it cannot be opened.
     pub fn open_database(&self) -> Result<Db, Problem> {
         let wait = Duration::from_secs(self.pool_wait_s);
-        let db = Db::open(&self.database, self.pool_size, wait)?;
+        let slow = (self.slow_query_ms > 0).then(|| slow_queries(Duration::from_millis(self.slow_query_ms)));
+        let db = Db::open_with(&self.database, self.pool_size, wait, slow)?;
         let db = match &self.replica {
             Some(replica) => db.with_replica(replica, self.pool_size, wait)?,
             None => db,
@@ -240,7 +267,9 @@ impl Reader {
             if name == "issuers" {
                 match value.try_into() {
                     Ok(issuers) => self.issuers = issuers,
-                    Err(error) => self.faults.push(format!("{}: issuers: {}", path.display(), error.message())),
+                    Err(error) => {
+                        self.faults.push(format!("{}: issuers: {}", path.display(), without_value(error.message())))
+                    }
                 }
                 continue;
             }
@@ -295,22 +324,43 @@ impl Reader {
         self.read(key, least, within, &format!("should be a whole number from {least} to {most}"))
     }
 
-    fn secret(&mut self, key: &'static str, file_key: &'static str) -> Option<Secret<String>> {
-        let (key, text) = match (self.given(key), self.given(file_key)) {
+    /// The value, or what is in the file that `file_key` names, with the key that it came by. A line break at the end of a
+    /// file does not count.
+    fn given_or_in_file(&mut self, key: &'static str, file_key: &'static str) -> Option<(&'static str, String)> {
+        match (self.given(key), self.given(file_key)) {
             (Some(_), Some(_)) => {
                 self.faults.push(format!("{key} and {file_key} are both set; set one of them"));
-                return None;
+                None
             }
-            (Some(text), None) => (key, text),
+            (Some(text), None) => Some((key, text)),
             (None, Some(path)) => match std::fs::read_to_string(&path) {
-                Ok(text) => (file_key, text),
+                Ok(text) => Some((file_key, text.trim_end_matches(['\r', '\n']).to_owned())),
                 Err(error) => {
                     self.faults.push(format!("{file_key} should name a file that can be read: {error}"));
-                    return None;
+                    None
                 }
             },
-            (None, None) => return None,
-        };
+            (None, None) => None,
+        }
+    }
+
+    fn database(&mut self) -> DatabaseUrl {
+        const KEY: &str = "DATABASE_URL";
+        let faults = self.faults.len();
+        let given = self.given_or_in_file(KEY, "DATABASE_URL_FILE");
+        let instead = DatabaseUrl::Sqlite(PathBuf::new());
+        if self.faults.len() > faults {
+            return instead;
+        }
+        let (key, text) = given.unwrap_or_else(|| (KEY, self.text(KEY)));
+        text.parse().unwrap_or_else(|expected| {
+            self.faults.push(format!("{key} {expected}"));
+            instead
+        })
+    }
+
+    fn secret(&mut self, key: &'static str, file_key: &'static str) -> Option<Secret<String>> {
+        let (key, text) = self.given_or_in_file(key, file_key)?;
         if let Err(expected) = Key::from_pem(&text) {
             self.faults.push(format!("{key} {expected}"));
         }
@@ -330,15 +380,15 @@ impl Reader {
     }
 
     fn replica(&mut self, primary: &DatabaseUrl) -> Option<DatabaseUrl> {
-        let url = self.given("DATABASE_REPLICA_URL")?;
+        let (key, url) = self.given_or_in_file("DATABASE_REPLICA_URL", "DATABASE_REPLICA_URL_FILE")?;
         match (url.parse(), primary) {
             (Ok(replica @ DatabaseUrl::Postgres(_)), DatabaseUrl::Postgres(_)) => return Some(replica),
             (Ok(DatabaseUrl::Postgres(_)), DatabaseUrl::Sqlite(_)) => {
-                self.faults.push("DATABASE_REPLICA_URL should be empty on SQLite, which has no replicas".into());
+                self.faults.push(format!("{key} should be empty on SQLite, which has no replicas"));
             }
             _ => {
                 let expected = "should be postgres://USER:PASSWORD@HOST/DATABASE, as DATABASE_URL is";
-                self.faults.push(format!("DATABASE_REPLICA_URL {expected}"));
+                self.faults.push(format!("{key} {expected}"));
             }
         }
         None
@@ -358,23 +408,20 @@ impl Reader {
     }
 
     fn finish(mut self) -> Result<Config, Vec<String>> {
-        let database = match self.text("DATABASE_URL").parse::<DatabaseUrl>() {
-            Ok(url) => url,
-            Err(expected) => {
-                self.faults.push(format!("DATABASE_URL {expected}"));
-                DatabaseUrl::Sqlite(PathBuf::new())
-            }
-        };
+        let database = self.database();
         let replica = self.replica(&database);
         let on_sqlite = matches!(database, DatabaseUrl::Sqlite(_));
         let keys = GivenKeys {
             signing: self.secret("SKRANKE_SIGNING_KEY", "SKRANKE_SIGNING_KEY_FILE"),
             previous: self.secret("SKRANKE_PREVIOUS_SIGNING_KEY", "SKRANKE_PREVIOUS_SIGNING_KEY_FILE"),
         };
-        if let Some(json) = self.given("SKRANKE_ISSUERS") {
+        if let Some((key, json)) = self.given_or_in_file("SKRANKE_ISSUERS", "SKRANKE_ISSUERS_FILE") {
             match serde_json::from_str(&json) {
                 Ok(issuers) => self.issuers = issuers,
-                Err(error) => self.faults.push(format!("SKRANKE_ISSUERS should be a JSON array of issuers: {error}")),
+                Err(error) => {
+                    let fault = without_value(&error.to_string());
+                    self.faults.push(format!("{key} should be a JSON array of issuers: {fault}"));
+                }
             }
         }
         let audience = self.read("SKRANKE_AUDIENCE", String::new(), not_empty, "should not be empty");
@@ -414,6 +461,7 @@ impl Reader {
             pool_wait_s: self.number("SKRANKE_DATABASE_WAIT_S", 1, 60),
             queue: self.number("SKRANKE_DATABASE_QUEUE", 1, 100_000),
             limits: self.limits(),
+            slow_query_ms: self.number("SKRANKE_SLOW_QUERY_MS", 0, 3_600_000),
             workers: self.number("SKRANKE_WORKERS", 0, 256),
             shutdown_s: self.number("SKRANKE_SHUTDOWN_S", 0, 600),
             log: self.read(
@@ -430,6 +478,16 @@ impl Reader {
             issuers,
         };
         if self.faults.is_empty() { Ok(config) } else { Err(self.faults) }
+    }
+}
+
+/// What serde says is wrong, without the value that it has found, which may be a secret in the wrong place.
+fn without_value(fault: &str) -> String {
+    let shows = ["invalid type: ", "invalid value: ", "unknown variant "].iter().any(|start| fault.starts_with(start));
+    match fault.rsplit_once(", expected ") {
+        Some((_, expected)) if shows => format!("expected {expected}"),
+        _ if shows => "something is of the wrong type".to_owned(),
+        _ => fault.to_owned(),
     }
 }
 

@@ -1,5 +1,7 @@
 //! The whole service: settings, wiring, the command line, the document, and what runs by itself.
 
+pub mod backup;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod document;

@@ -6,6 +6,7 @@ use super::domain::Scopes;
 use super::service::{Authority, most};
 use super::store::{self, KnownRow, RefreshRow};
 use crate::db::{Conn, Db};
+use crate::http::record;
 use crate::kernel::secret::Secret;
 use crate::kernel::text::Email;
 use crate::kernel::{Clock, Code, Instant, PrincipalId, Problem};
@@ -31,7 +32,20 @@ pub enum Grant {
     RefreshToken(Secret<String>),
 }
 
+const CLIENT_CREDENTIALS: &str = "client_credentials";
+const PASSWORD: &str = "password";
+const REFRESH_TOKEN: &str = "refresh_token";
+
 impl Grant {
+    /// Its `grant_type` (RFC 6749).
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::ClientCredentials { .. } => CLIENT_CREDENTIALS,
+            Self::Password { .. } => PASSWORD,
+            Self::RefreshToken(_) => REFRESH_TOKEN,
+        }
+    }
+
     /// The account that it names, in one spelling, whether there is such an account or not.
     pub fn account(&self) -> Option<String> {
         match self {
@@ -61,6 +75,12 @@ pub fn refused(error: &'static str) -> Problem {
     Problem::new(Code::Unauthenticated, DETAIL).with("error", error).with("error_description", DETAIL)
 }
 
+/// The same, of somebody by whose name they were shown; the log tells of it.
+fn refused_to(grant: &'static str, claimed: Option<PrincipalId>, error: &'static str) -> Problem {
+    record::refused_login(grant, claimed);
+    refused(error)
+}
+
 /// A scope that is not known, or more than there is to give.
 pub fn invalid_scope(detail: impl Into<String>) -> Problem {
     Problem::field("/scope", "invalid", detail)
@@ -81,27 +101,30 @@ impl Authority {
         now: Instant,
         clock: &Clock,
     ) -> Result<Granted, Problem> {
+        let kind = grant.name();
         match grant {
             Grant::ClientCredentials { id, secret } => {
                 let account = known_account(db, &id, &secret).await?;
                 let narrowed = narrow(most(&account), wanted)?;
-                self.granted(&account, narrowed, None, now, clock)
+                self.granted(kind, &account, narrowed, None, now, clock)
             }
             Grant::Password { username, password } => {
                 let (person, hash) = self.known_person(db, username, password).await?;
                 let narrowed = narrow(most(&person), wanted)?;
                 let refresh_token = self.log_in(db, person.id, hash, narrowed, now, clock).await?;
-                self.granted(&person, narrowed, Some(refresh_token), now, clock)
+                self.granted(kind, &person, narrowed, Some(refresh_token), now, clock)
             }
             Grant::RefreshToken(token) => {
                 let (person, narrowed, next) = self.refresh(db, &token, wanted, now).await?;
-                self.granted(&person, narrowed, Some(next), now, clock)
+                self.granted(kind, &person, narrowed, Some(next), now, clock)
             }
         }
     }
 
+    /// A token for `known`, and the line of the log that tells of it.
     fn granted(
         &self,
+        kind: &'static str,
         known: &KnownRow,
         narrowed: Option<Scopes>,
         refresh_token: Option<Secret<String>>,
@@ -111,6 +134,7 @@ impl Authority {
         let expires_in_s = self.lifetimes.access_s;
         let access_token = Secret::new(self.mint(known.id, narrowed, expires_in_s, now, clock)?);
         let scopes = narrowed.map_or(most(known), |narrowed| most(known).and(narrowed));
+        record::login(kind, known.id);
         Ok(Granted { access_token, expires_in_s, scopes, refresh_token })
     }
 
@@ -128,7 +152,9 @@ impl Authority {
         let (person, hash) = found.unzip();
         let hash = hash.flatten();
         let right = self.passwords.verify(password, hash.clone()).await?;
-        person.filter(|person| right && person.active).zip(hash).ok_or_else(|| refused("invalid_grant"))
+        let claimed = person.as_ref().map(|person| person.id);
+        let known = person.filter(|person| right && person.active).zip(hash);
+        known.ok_or_else(|| refused_to(PASSWORD, claimed, "invalid_grant"))
     }
 
     /// Begins a family of refresh tokens, unless the person's password has changed since it was verified.
@@ -154,7 +180,7 @@ impl Authority {
         };
         db.write(async move |tx| {
             if !store::holds_password(tx, row.principal_id, &hash).await? {
-                return Err(refused("invalid_grant"));
+                return Err(refused_to(PASSWORD, Some(row.principal_id), "invalid_grant"));
             }
             store::add_refresh_token(tx, &row).await
         })
@@ -175,35 +201,41 @@ impl Authority {
         let expires_at = now.plus_s(self.lifetimes.refresh_s);
         let rotated = db
             .write(async move |tx| {
-                let Some((row, person)) = redeem(tx, &used, now).await? else { return Ok(None) };
+                let (row, person) = match redeem(tx, &used, now).await? {
+                    Ok(redeemed) => redeemed,
+                    Err(claimed) => return Ok(Err(claimed)),
+                };
                 let family = row.scopes.as_deref().map(Scopes::known_in);
                 let most = family.map_or(most(&person), |scopes| scopes.and(most(&person)));
                 let narrowed = narrow(most, wanted)?.or(family);
                 let next = RefreshRow { token_hash: fresh.clone(), created_at: now, expires_at, used_at: None, ..row };
                 store::add_refresh_token(tx, &next).await?;
-                Ok(Some((person, narrowed)))
+                Ok(Ok((person, narrowed)))
             })
             .await?;
         // What was revoked stays revoked: only now, after the commit, does it become an error.
-        let (person, narrowed) = rotated.ok_or_else(|| refused("invalid_grant"))?;
+        let (person, narrowed) = rotated.map_err(|claimed| refused_to(REFRESH_TOKEN, claimed, "invalid_grant"))?;
         Ok((person, narrowed, next))
     }
 }
 
-/// Uses up a refresh token. Nothing if it is not good; if it was good once, its whole family is revoked, since two
+/// A refresh token and whose it is; if it is not good, whose it was, if anybody's.
+type Redeemed = Result<(RefreshRow, KnownRow), Option<PrincipalId>>;
+
+/// Uses up a refresh token, if it is good; if it was good once, its whole family is revoked, since two
 /// parties hold it and one of them has stolen it (RFC 9700, 4.14.2).
-async fn redeem(tx: &mut Conn, token_hash: &str, now: Instant) -> Result<Option<(RefreshRow, KnownRow)>, Problem> {
-    let Some(row) = store::refresh_token(tx, token_hash).await? else { return Ok(None) };
+async fn redeem(tx: &mut Conn, token_hash: &str, now: Instant) -> Result<Redeemed, Problem> {
+    let Some(row) = store::refresh_token(tx, token_hash).await? else { return Ok(Err(None)) };
     let person = store::by_id(tx, row.principal_id).await?.filter(|person| person.active);
     let (Some(person), None, None) = (person, row.used_at, row.revoked_at) else {
         store::revoke_family(tx, row.family_id, now).await?;
-        return Ok(None);
+        return Ok(Err(Some(row.principal_id)));
     };
     if row.expires_at <= now {
-        return Ok(None);
+        return Ok(Err(Some(row.principal_id)));
     }
     store::use_refresh_token(tx, token_hash, now).await?;
-    Ok(Some((row, person)))
+    Ok(Ok((row, person)))
 }
 
 /// The active service account with this id and secret.
@@ -214,7 +246,9 @@ async fn known_account(db: &Db, id: &str, secret: &Secret<String>) -> Result<Kno
     };
     let (account, hash) = found.unzip();
     let right = credential::matches(secret.reveal(), &hash.flatten().unwrap_or_default());
-    account.filter(|account| right && account.active).ok_or_else(|| refused("invalid_client"))
+    let claimed = account.as_ref().map(|account| account.id);
+    let known = account.filter(|account| right && account.active);
+    known.ok_or_else(|| refused_to(CLIENT_CREDENTIALS, claimed, "invalid_client"))
 }
 
 /// What is wanted, if it can be given.

@@ -93,7 +93,15 @@ impl Key {
                 _ => {}
             }
         }
-        let pem = std::fs::read_to_string(path).map_err(say)?;
+        Self::read(path)
+    }
+
+    /// Reads the key in a file that is there.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or is not such a key.
+    pub fn read(path: &Path) -> Result<Self, String> {
+        let pem = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
         Self::from_pem(&pem).map_err(|e| format!("{} {e}", path.display()))
     }
 

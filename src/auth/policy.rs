@@ -5,11 +5,12 @@ use std::pin::Pin;
 
 use actix_web::dev::Payload;
 use actix_web::http::header;
-use actix_web::{FromRequest, HttpRequest, web};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use uuid::Uuid;
 
 use super::domain::{Kind, Principal, Role, Scope};
 use super::service::Authority;
+use crate::http::record::Administering;
 use crate::http::{Call, Gate, State};
 use crate::kernel::{Clock, Code, Instant, Problem};
 
@@ -21,10 +22,12 @@ pub trait Permission: 'static {
     const ACCOUNT_SCOPE: Option<Scope> = Self::SCOPE;
     /// The roles of people who may do it. Service accounts need the scope alone.
     const ROLES: &'static [Role];
+    /// Whether it is administration: whoever does it, or is refused, is told of in the log.
+    const RECORDED: bool = false;
 }
 
 macro_rules! permissions {
-    ($($(#[$doc:meta])* $name:ident: $scope:expr, $roles:expr $(, accounts $account_scope:expr)?;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident: $scope:expr, $roles:expr $(, accounts $account_scope:expr)? $(, recorded $recorded:expr)?;)*) => {$(
         $(#[$doc])*
         #[derive(Debug)]
         pub enum $name {}
@@ -32,6 +35,7 @@ macro_rules! permissions {
             const SCOPE: Option<Scope> = $scope;
             $(const ACCOUNT_SCOPE: Option<Scope> = $account_scope;)?
             const ROLES: &'static [Role] = $roles;
+            $(const RECORDED: bool = $recorded;)?
         }
     )*};
 }
@@ -64,7 +68,9 @@ permissions! {
     /// See what is promised: calendars and SLA policies.
     ReadSla: Some(Scope::TicketsRead), STAFF;
     /// Set up people, teams, service accounts, calendars and SLA policies; redact comments.
-    Administer: Some(Scope::Admin), ADMINS;
+    Administer: Some(Scope::Admin), ADMINS, recorded true;
+    /// Change a person: admins everybody, all others their own profile, see `people::policy`.
+    ChangePeople: None, EVERYBODY, recorded true;
 }
 
 /// Proof that the caller may do `P`, and who they are.
@@ -127,9 +133,8 @@ impl<P: Permission> FromRequest for Allowed<P> {
         let authority = request.app_data::<web::Data<Authority>>().cloned();
         let state = request.app_data::<web::Data<State>>().cloned();
         let gate = request.app_data::<web::Data<Gate>>().cloned();
-        let token = bearer(request);
         let writes = !request.method().is_safe();
-        let request = request.clone();
+        let (token, request) = (bearer(request), request.clone());
         Box::pin(async move {
             let (Some(authority), Some(state), Some(gate)) = (authority, state, gate) else {
                 return Err(Problem::internal("no authority in the app"));
@@ -137,6 +142,9 @@ impl<P: Permission> FromRequest for Allowed<P> {
             let now = state.clock.now();
             let who = authority.authenticate(&state.db, &token?, now, &state.clock).await?;
             gate.count_principal(&request, &who.id)?;
+            if P::RECORDED {
+                request.extensions_mut().insert(Administering(who.id));
+            }
             if writes && state.db.has_replica() {
                 state.writers.note(who.id, now);
             }

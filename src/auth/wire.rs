@@ -162,6 +162,7 @@ fn basic(headers: &HeaderMap) -> Result<Option<Grant>, Problem> {
         .and_then(|(_, base64)| STANDARD.decode(base64.trim()).ok())
         .and_then(|bytes| String::from_utf8(bytes).ok());
     let Some((id, secret)) = pair.as_deref().and_then(|pair| pair.split_once(':')) else {
+        crate::http::record::refused_login("client_credentials", None);
         return Err(refused("invalid_client"));
     };
     Ok(Some(Grant::ClientCredentials { id: form_decoded(id), secret: Secret::new(form_decoded(secret)) }))

@@ -44,18 +44,39 @@ pub async fn postgres(mut conn: AsyncPgConnection) -> Result<usize, Problem> {
     blocking(move || run(&mut AsyncMigrationHarness::new(conn), POSTGRES)).await
 }
 
-/// Whether the database lacks a migration that this binary knows.
+/// The migrations of a database, held against those of this binary. By version, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    /// Those that both have.
+    pub done: Vec<String>,
+    /// Those that the database lacks.
+    pub missing: Vec<String>,
+    /// Those of a newer binary.
+    pub unknown: Vec<String>,
+}
+
+/// How the database stands.
 ///
 /// # Errors
-/// When it cannot be read.
-pub async fn is_behind(conn: &mut Conn) -> Result<bool, Problem> {
+/// When it cannot be read, or has never been migrated.
+pub async fn state(conn: &mut Conn) -> Result<State, Problem> {
     let known = match conn.line {
         super::Line::Postgres(_) => versions::<diesel::pg::Pg>(POSTGRES)?,
         super::Line::Sqlite(_) => versions::<diesel::sqlite::Sqlite>(SQLITE)?,
     };
     let done: Vec<String> =
         on_each!(conn, |c| schema_migrations::table.select(schema_migrations::version).load(c).await)?;
-    Ok(known.iter().any(|version| !done.contains(version)))
+    let (missing, both) = known.iter().cloned().partition(|version| !done.contains(version));
+    let unknown = done.into_iter().filter(|version| !known.contains(version)).collect();
+    Ok(State { done: both, missing, unknown })
+}
+
+/// Whether the database lacks a migration that this binary knows.
+///
+/// # Errors
+/// When it cannot be read.
+pub async fn is_behind(conn: &mut Conn) -> Result<bool, Problem> {
+    Ok(!state(conn).await?.missing.is_empty())
 }
 
 fn versions<DB: diesel::backend::Backend>(all: EmbeddedMigrations) -> Result<Vec<String>, Problem> {

@@ -9,6 +9,7 @@ pub mod raw;
 mod replica;
 mod run;
 pub mod schema;
+mod slow;
 mod sqlite;
 mod steady;
 
@@ -22,6 +23,7 @@ pub use conn::{Conn, boxed};
 pub(crate) use conn::{Line, on_each, post};
 pub use replica::Lagging;
 pub use run::RunQueryDsl;
+pub use slow::slow_queries;
 pub use steady::steady;
 
 use crate::kernel::Problem;
@@ -301,6 +303,33 @@ impl Db {
     pub async fn is_behind(&self) -> Result<bool, Problem> {
         self.read(async |conn| migrate::is_behind(conn).await).await
     }
+}
+
+/// Runs `work` on the database of `url` as it stands, in one transaction that cannot write: nothing is made that is missing.
+///
+/// # Errors
+/// What `work` gives, or `unavailable` when there is no such database or it cannot be read.
+pub async fn look<T>(
+    url: &DatabaseUrl,
+    wait: Duration,
+    work: impl AsyncFn(&mut Conn) -> Result<T, Problem>,
+) -> Result<T, Problem> {
+    match url {
+        DatabaseUrl::Sqlite(path) => sqlite::look(path, work).await,
+        DatabaseUrl::Postgres(url) => {
+            let postgres = postgres::Postgres::open(url.reveal(), 1, wait, None).map_err(Problem::internal)?;
+            postgres.snapshot(&work).await
+        }
+    }
+}
+
+/// Copies the SQLite database at `path` into `into`, an empty file: all that was committed before, and nothing by halves.
+/// Others read and write meanwhile.
+///
+/// # Errors
+/// When the database cannot be read or the copy not be written.
+pub fn copy_sqlite(path: &Path, into: &Path) -> Result<(), Problem> {
+    sqlite::copy(path, into)
 }
 
 fn make_folder(path: &Path) -> Result<(), Problem> {

@@ -19,9 +19,11 @@ use tokio::task::JoinHandle;
 use tokio_postgres::SimpleQueryMessage;
 use tokio_postgres::config::{Host, LoadBalanceHosts, SslMode, TargetSessionAttrs};
 use tokio_postgres_rustls::MakeRustlsConnect;
+use tracing::Instrument;
 
 use super::conn::{Conn, Kept, Line};
 use super::queue::{Place, Queue};
+use super::slow::timed;
 use super::{Listener, Load, fault};
 use crate::kernel::{Code, Problem};
 
@@ -132,7 +134,7 @@ impl Channel {
             is_kept && self.backend.prepared.lock().unwrap_or_else(PoisonError::into_inner).contains(&text);
         let backend = self.backend.clone();
         let run = async move {
-            let done = diesel_async::RunQueryDsl::execute(statement, &mut &backend.conn).await;
+            let done = timed(diesel_async::RunQueryDsl::execute(statement, &mut &backend.conn)).await;
             done.map(drop).map_err(problem)
         };
         if is_prepared {
@@ -153,13 +155,13 @@ impl Channel {
             return outcome;
         }
         // The answer is taken as it comes: those to later statements come behind it.
-        self.posted.push(tokio::spawn(statement));
+        self.posted.push(tokio::spawn(statement.in_current_span()));
         Ok(())
     }
 
     fn control(&self, sql: &'static str) -> impl Future<Output = Result<(), Problem>> + Send + 'static {
         let backend = self.backend.clone();
-        async move { (&mut &backend.conn).batch_execute(sql).await.map_err(Problem::from) }
+        async move { timed((&mut &backend.conn).batch_execute(sql)).await.map_err(Problem::from) }
     }
 
     fn begin(&mut self, sql: &'static str) -> Result<(), Problem> {

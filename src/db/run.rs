@@ -9,6 +9,8 @@ use diesel::result::QueryResult;
 use diesel_async::{AsyncPgConnection, methods};
 use futures_util::future::ready;
 
+use super::slow::timed;
+
 /// A connection that queries run on.
 pub trait Runs {
     /// What it speaks.
@@ -52,11 +54,11 @@ where
     U: Send + 'a,
 {
     fn all(self, conn: &mut &'a AsyncPgConnection) -> impl Future<Output = QueryResult<Vec<U>>> + Send {
-        diesel_async::RunQueryDsl::load(self, conn)
+        timed(diesel_async::RunQueryDsl::load(self, conn))
     }
 
     fn one(self, conn: &mut &'a AsyncPgConnection) -> impl Future<Output = QueryResult<U>> + Send {
-        diesel_async::RunQueryDsl::get_result(self, conn)
+        timed(diesel_async::RunQueryDsl::get_result(self, conn))
     }
 }
 
@@ -74,7 +76,7 @@ impl<Q: ExecuteDsl<SqliteConnection>> Changes<SqliteConnection> for Q {
 
 impl<'a, Q: methods::ExecuteDsl<&'a AsyncPgConnection>> Changes<&'a AsyncPgConnection> for Q {
     fn run(self, conn: &mut &'a AsyncPgConnection) -> impl Future<Output = QueryResult<usize>> + Send {
-        methods::ExecuteDsl::execute(self, conn)
+        timed(methods::ExecuteDsl::execute(self, conn))
     }
 }
 

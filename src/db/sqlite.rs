@@ -207,8 +207,9 @@ impl Sqlite {
     {
         let turn = self.reports.clone().acquire_owned();
         let turn = self.reports_waiting.wait_for(turn).await?.map_err(Problem::internal)?;
-        let sqlite = self.clone();
+        let (sqlite, span) = (self.clone(), tracing::Span::current());
         let running = tokio::task::spawn_blocking(move || {
+            let _request = span.entered();
             let _turn = turn;
             let _working = Counted::on(&sqlite.activity.reading);
             let mut conn = sqlite.reader()?;
@@ -236,7 +237,9 @@ impl Sqlite {
     {
         let (answer, answered) = oneshot::channel();
         let place = self.writes_waiting.enter()?;
+        let span = tracing::Span::current();
         let job: Job = Box::new(move |conn| {
+            let _request = span.entered();
             let is_late = place.is_late();
             drop(place);
             let (outcome, rolled_back) = match conn {
@@ -469,4 +472,40 @@ fn connect(path: &Path, role: Role, kept: &Arc<Kept>, listener: Option<&Listener
         conn.set_instrumentation(listener());
     }
     Ok(Conn::new(Line::Sqlite(conn), kept.clone()))
+}
+
+/// A connection to a file that is there, which cannot change it.
+fn observe(path: &Path) -> Result<SqliteConnection, Problem> {
+    let mut conn = SqliteConnection::establish(&uri(path)?).map_err(Problem::unavailable)?;
+    diesel::connection::SimpleConnection::batch_execute(&mut conn, "PRAGMA busy_timeout = 5000")?;
+    Ok(conn)
+}
+
+/// The path as SQLite's URI for a file that is opened for reading and never made.
+fn uri(path: &Path) -> Result<String, Problem> {
+    let path = std::path::absolute(path).map_err(Problem::unavailable)?;
+    let path = path.to_str().ok_or_else(|| Problem::unavailable("the path of the database is not UTF-8"))?;
+    Ok(format!("file:{}?mode=ro", path.replace('%', "%25").replace('?', "%3f").replace('#', "%23")))
+}
+
+/// Runs `work` on a file that is there, in one transaction that cannot write.
+///
+/// # Errors
+/// What `work` gives, or `unavailable` when the file cannot be read.
+pub async fn look<T>(path: &Path, work: impl AsyncFn(&mut Conn) -> Result<T, Problem>) -> Result<T, Problem> {
+    let mut conn = Conn::new(Line::Sqlite(observe(path)?), Arc::default());
+    now(conn.batch("PRAGMA query_only = ON; BEGIN DEFERRED"))?;
+    work(&mut conn).await
+}
+
+/// Copies what has been committed before now into `into`, which must be empty or missing. Others read and write meanwhile.
+///
+/// # Errors
+/// When the file cannot be read or the copy not be written.
+pub fn copy(path: &Path, into: &Path) -> Result<(), Problem> {
+    let into = std::path::absolute(into).map_err(Problem::unavailable)?;
+    let into = into.to_str().ok_or_else(|| Problem::unavailable("the path of the copy is not UTF-8"))?;
+    let copied = diesel::sql_query("VACUUM INTO ?").bind::<diesel::sql_types::Text, _>(into);
+    copied.execute(&mut observe(path)?)?;
+    Ok(())
 }

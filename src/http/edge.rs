@@ -16,7 +16,7 @@ use super::State;
 use super::limits::Gate;
 use super::meter::Meter;
 use super::problem::render;
-use super::unread;
+use super::{record, unread};
 use crate::kernel::{Code, Problem};
 
 /// The header that carries the request's id both ways.
@@ -85,6 +85,8 @@ pub async fn edge(
     if let Some(meter) = meter {
         meter.answered(&method, route.as_deref(), response.status(), elapsed);
     }
+    let made = response.headers().get(header::LOCATION);
+    record::administration(response.request(), &method, response.status(), made);
     tracing::info!(
         method = %method,
         route = route.unwrap_or_default(),

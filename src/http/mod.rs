@@ -12,6 +12,7 @@ pub mod page;
 pub mod problem;
 pub mod query;
 pub mod quota;
+pub mod record;
 pub mod reply;
 pub mod seal;
 mod unread;

@@ -124,7 +124,7 @@ async fn a_full_disk_on_sqlite() {
     };
     let path = disk.folder.path().join("skranke.db");
     let place = Place::new().with("DATABASE_URL", format!("sqlite://{}", path.display()));
-    let server = place.start().await;
+    let mut server = place.start().await;
     let who = place.person("admin").await;
     no_room(&disk, &server, &who, &path).await;
     // A power cut while there is no room: what was acknowledged is there, and can be read.

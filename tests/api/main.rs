@@ -23,6 +23,7 @@ mod ledger;
 mod limits;
 mod matrix;
 mod metrics;
+mod operation;
 mod overload;
 mod people;
 mod plans;

@@ -85,6 +85,16 @@ impl Place {
         self
     }
 
+    pub fn without(mut self, key: &str) -> Self {
+        self.settings.retain(|(other, _)| other != key);
+        self
+    }
+
+    /// Takes over the settings of another place.
+    pub fn take_settings(&mut self, other: &Self) {
+        self.settings.clone_from(&other.settings);
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -170,7 +180,7 @@ impl Process {
     }
 
     /// Ends it as a power cut does (SIGKILL), and waits until it is gone.
-    pub fn kill(mut self) {
+    pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }

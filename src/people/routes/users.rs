@@ -2,7 +2,7 @@
 
 use actix_web::{delete, get, patch, post, web};
 
-use crate::auth::policy::{Administer, Allowed, BeKnown, ReadPeople};
+use crate::auth::policy::{Administer, Allowed, BeKnown, ChangePeople, ReadPeople};
 use crate::auth::service::Authority;
 use crate::http::{Answer, Call, Endpoints, Page, Reply};
 use crate::kernel::PrincipalId;
@@ -91,7 +91,7 @@ async fn get_user(who: Allowed<BeKnown>, call: Call) -> Answer {
         headers(("ETag" = String, description = "The person's version."))))
 )]
 #[patch("/v1/users/{id}")]
-async fn update_user(who: Allowed<BeKnown>, call: Call, authority: web::Data<Authority>) -> Answer {
+async fn update_user(who: Allowed<ChangePeople>, call: Call, authority: web::Data<Authority>) -> Answer {
     let may = MayChange::of(who.who(), call.path("id")?)?;
     call.no_query()?;
     let condition = call.precondition()?;

@@ -1,0 +1,303 @@
+//! Whether all is as it should be, looked at without changing anything.
+
+use std::path::Path;
+use std::time::Duration;
+
+use diesel::dsl::count_star;
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Text};
+
+use super::config::Config;
+use crate::db::schema::tickets;
+use crate::db::{self, Conn, DatabaseUrl, RunQueryDsl, migrate, on_each};
+use crate::kernel::{Priority, Problem, Status, TeamId};
+use crate::tally::domain::backlog::{Axis, Part};
+use crate::tally::domain::{Cell, NO_TEAM, Series, Sums};
+use crate::tally::store::backlog::Ledger;
+use crate::tally::store::totals;
+
+/// What was looked at, and what was found: how it is, or what is wrong and what to do about it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What was looked at.
+    pub what: &'static str,
+    /// How it is.
+    pub outcome: Result<String, String>,
+}
+
+impl std::fmt::Display for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (Ok(text) | Err(text)) = &self.outcome;
+        let word = if self.outcome.is_ok() { "ok" } else { "failed" };
+        write!(f, "{word:<8}{}: {}", self.what, text.replace('\n', " "))
+    }
+}
+
+const RESTORE: &str = "stop the service and restore a backup";
+
+const REPORT: &str = "this is a fault of the service: please report it";
+
+/// The oldest PostgreSQL that will do.
+const LEAST_POSTGRES: i64 = 15;
+
+/// What every ticket has, as statements that count those which do not.
+const TICKETS: [(&str, &str); 4] = [
+    (
+        "tickets without clocks",
+        "SELECT count(*) AS n FROM tickets t
+         WHERE NOT EXISTS (SELECT 1 FROM ticket_clocks c WHERE c.ticket_number = t.number)",
+    ),
+    (
+        "tickets whose trail does not begin with their opening",
+        "SELECT count(*) AS n FROM tickets t
+         WHERE NOT EXISTS (SELECT 1 FROM events e WHERE e.ticket_id = t.id AND e.kind = 'ticket.created')",
+    ),
+    (
+        "tickets whose status and times contradict each other",
+        "SELECT count(*) AS n FROM tickets WHERE (status = 'new') <> (started_at IS NULL)
+         OR (status IN ('resolved', 'closed')) <> (resolved_at IS NOT NULL) OR (status = 'closed') <> (closed_at IS NOT NULL)",
+    ),
+    (
+        "comments whose trail does not tell of them",
+        "SELECT count(*) AS n FROM comments c
+         WHERE NOT EXISTS (SELECT 1 FROM events e WHERE e.comment_id = c.id AND e.kind = 'comment.added')",
+    ),
+];
+
+#[derive(QueryableByName)]
+struct Count {
+    #[diesel(sql_type = BigInt)]
+    n: i64,
+}
+
+#[derive(QueryableByName)]
+struct Word {
+    #[diesel(sql_type = Text)]
+    word: String,
+}
+
+/// Looks at everything, and with `deep` also at every ticket and at the numbers that are kept of them. What is not there is
+/// not made.
+pub async fn check(config: &Config, deep: bool) -> Vec<Finding> {
+    let mut found = vec![
+        Finding {
+            what: "settings",
+            outcome: Ok(format!("{} are set or have their defaults", super::config::SETTINGS.len())),
+        },
+        Finding { what: "keys", outcome: keys(config) },
+    ];
+    let mut found_good = |what, outcome: Result<String, String>| {
+        let good = outcome.is_ok();
+        found.push(Finding { what, outcome });
+        good
+    };
+    // What cannot be read has nothing further to tell.
+    if found_good("database", database(config).await) && found_good("schema", schema(config).await) {
+        let whole = found_good("integrity", integrity(config).await);
+        if deep && whole {
+            found_good("tickets", look(config, tickets_are_whole).await);
+            found_good("numbers", look(config, numbers_are_right).await);
+        }
+    }
+    found
+}
+
+fn keys(config: &Config) -> Result<String, String> {
+    if let Some(path) = config.key_beside_database() {
+        if !path.exists() {
+            return Err(format!(
+                "there is no {}: put the one from the backup there, or let the next start make a new one, \
+                 which no earlier access token is good for",
+                path.display()
+            ));
+        }
+        is_private(&path)?;
+    }
+    let keys = config.keys_there()?;
+    let kids = keys.all().iter().map(|key| key.kid.as_str()).collect::<Vec<_>>();
+    Ok(format!("tokens are signed with {}", kids.join(", and still accepted of ")))
+}
+
+/// What others on the machine may do with a file of ours: nothing.
+fn is_private(path: &Path) -> Result<(), String> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = std::fs::metadata(path).map_err(|e| format!("{}: {e}", path.display()))?.permissions().mode();
+        if mode & 0o007 != 0 {
+            return Err(format!("everybody on this machine may read {0}: run `chmod 600 {0}`", path.display()));
+        }
+    }
+    Ok(())
+}
+
+/// What `work` finds, in one transaction that cannot write.
+async fn look(
+    config: &Config,
+    work: impl AsyncFn(&mut Conn) -> Result<Result<String, String>, Problem>,
+) -> Result<String, String> {
+    let found = db::look(&config.database, Duration::from_secs(config.pool_wait_s), work).await;
+    found.unwrap_or_else(|problem| {
+        Err(problem.cause().map_or_else(|| problem.detail().to_owned(), |cause| with_sources(cause)))
+    })
+}
+
+/// An error with what is behind it.
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let behind = std::iter::successors(error.source(), |error| error.source());
+    behind.fold(error.to_string(), |text, source| {
+        let source = source.to_string();
+        if text.contains(&source) { text } else { format!("{text}: {source}") }
+    })
+}
+
+async fn count(conn: &mut Conn, sql: &str) -> Result<i64, Problem> {
+    let counted: Count = on_each!(conn, |c| diesel::sql_query(sql).get_result(c).await)?;
+    Ok(counted.n)
+}
+
+async fn words(conn: &mut Conn, sql: &str) -> Result<Vec<String>, Problem> {
+    let words: Vec<Word> = on_each!(conn, |c| diesel::sql_query(sql).load(c).await)?;
+    Ok(words.into_iter().map(|row| row.word).collect())
+}
+
+/// The first few of `words`, and how many there are more.
+fn few(words: &[String]) -> String {
+    const FEW: usize = 3;
+    let first = words.iter().take(FEW).cloned().collect::<Vec<_>>().join("; ");
+    if words.len() > FEW { format!("{first}; and {} more", words.len() - FEW) } else { first }
+}
+
+async fn database(config: &Config) -> Result<String, String> {
+    if let DatabaseUrl::Sqlite(path) = &config.database {
+        if !path.is_file() {
+            return Err(format!(
+                "there is no {}: DATABASE_URL should name the file, or the next start makes a new one",
+                path.display()
+            ));
+        }
+        is_private(path)?;
+        let version = look(config, async |conn| {
+            let version =
+                words(conn, "SELECT sqlite_version() AS word FROM (SELECT count(*) FROM sqlite_schema)").await?;
+            Ok(Ok(version.concat()))
+        });
+        return Ok(format!("{}, read by SQLite {}", path.display(), version.await?));
+    }
+    look(config, async |conn| {
+        let number = count(conn, "SELECT current_setting('server_version_num')::bigint AS n").await?;
+        let version = words(conn, "SELECT current_setting('server_version') AS word").await?.concat();
+        Ok(if number / 10_000 < LEAST_POSTGRES {
+            Err(format!("PostgreSQL {version} is too old: move to {LEAST_POSTGRES} or newer"))
+        } else {
+            Ok(format!("PostgreSQL {version}"))
+        })
+    })
+    .await
+}
+
+async fn schema(config: &Config) -> Result<String, String> {
+    let there = match config.database {
+        DatabaseUrl::Sqlite(_) => "SELECT count(*) AS n FROM sqlite_schema WHERE name = '__diesel_schema_migrations'",
+        DatabaseUrl::Postgres(_) => "SELECT count(to_regclass('__diesel_schema_migrations')) AS n",
+    };
+    look(config, async |conn| {
+        if count(conn, there).await? == 0 {
+            return Ok(Err("it was never migrated: run `skranke migrate`".into()));
+        }
+        let state = migrate::state(conn).await?;
+        Ok(if !state.unknown.is_empty() {
+            Err(format!("{} is of a newer version: run that one", few(&state.unknown)))
+        } else if !state.missing.is_empty() {
+            Err(format!("{} is missing: run `skranke migrate`", few(&state.missing)))
+        } else {
+            Ok(format!("{} migrations, up to {}", state.done.len(), state.done.last().map_or("none", String::as_str)))
+        })
+    })
+    .await
+}
+
+/// What the engine itself knows of its files.
+async fn integrity(config: &Config) -> Result<String, String> {
+    match config.database {
+        DatabaseUrl::Sqlite(_) => {
+            look(config, async |conn| {
+                let faults = words(conn, "SELECT integrity_check AS word FROM pragma_integrity_check").await?;
+                if faults != ["ok"] {
+                    return Ok(Err(format!("{}: {RESTORE}", few(&faults))));
+                }
+                let lost = "SELECT \"table\" || ' lacks a row of ' || parent AS word FROM pragma_foreign_key_check";
+                let lost = words(conn, lost).await?;
+                Ok(if lost.is_empty() {
+                    Ok("integrity_check and foreign_key_check find nothing".into())
+                } else {
+                    Err(format!("{}: {RESTORE}", few(&lost)))
+                })
+            })
+            .await
+        }
+        DatabaseUrl::Postgres(_) => {
+            look(config, async |conn| {
+                const UNFIT: &str = "
+                    SELECT 'the index ' || i.indexrelid::regclass || ' is not valid: run REINDEX' AS word
+                    FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+                    WHERE c.relnamespace = current_schema()::regnamespace AND NOT (i.indisvalid AND i.indisready)
+                    UNION ALL
+                    SELECT 'the constraint ' || conname || ' is not validated: run ALTER TABLE … VALIDATE CONSTRAINT'
+                    FROM pg_constraint WHERE connamespace = current_schema()::regnamespace AND NOT convalidated";
+                let unfit = words(conn, UNFIT).await?;
+                Ok(if unfit.is_empty() { Ok("all indexes and constraints are valid".into()) } else { Err(few(&unfit)) })
+            })
+            .await
+        }
+    }
+}
+
+async fn tickets_are_whole(conn: &mut Conn) -> Result<Result<String, String>, Problem> {
+    let mut faults = Vec::new();
+    for (what, sql) in TICKETS {
+        match count(conn, sql).await? {
+            0 => {}
+            n => faults.push(format!("{what}: {n}")),
+        }
+    }
+    let all = count(conn, "SELECT count(*) AS n FROM tickets").await?;
+    Ok(if faults.is_empty() {
+        Ok(format!("all {all} have their clocks and their trail"))
+    } else {
+        Err(format!("{}: {REPORT}", faults.join("; ")))
+    })
+}
+
+/// The numbers that are kept of tickets as they change, held against a count of the tickets.
+async fn numbers_are_right(conn: &mut Conn) -> Result<Result<String, String>, Problem> {
+    let query = tickets::table.group_by((tickets::status, tickets::priority, tickets::team_id)).select((
+        tickets::status,
+        tickets::priority,
+        tickets::team_id,
+        count_star(),
+    ));
+    let rows: Vec<(Status, Priority, Option<TeamId>, i64)> = on_each!(conn, |c| query.load(c).await)?;
+    let (mut counted, mut unsolved) = (Sums::default(), 0);
+    for (status, priority, team, n) in rows {
+        let team = team.map_or_else(|| NO_TEAM.to_owned(), |id| id.to_string());
+        counted.add(Cell::of(Series::Tickets, &[status.as_str(), priority.as_str(), &team]), n);
+        unsolved += if matches!(status, Status::Resolved | Status::Closed) { 0 } else { n };
+    }
+    let kept = totals(conn, &[Series::Tickets], 0).await?.sums;
+    let ledger = Ledger::open(conn, &[Axis::All]).await?;
+    let stands = ledger.cells(conn, (Axis::All, Part::Stand), (i64::MIN, i64::MAX)).await?;
+    let waiting: i64 = stands.iter().map(|(_, n)| n).sum();
+    let mut faults = Vec::new();
+    if kept != counted {
+        faults.push("tickets by status, priority and team".to_owned());
+    }
+    if waiting != unsolved {
+        faults.push(format!("the backlog, which tells of {waiting} tickets where there are {unsolved}"));
+    }
+    Ok(if faults.is_empty() {
+        Ok(format!("what is kept of {unsolved} unsolved tickets and of all is what counting them comes to"))
+    } else {
+        Err(format!("wrong are {}: {REPORT}", faults.join(" and ")))
+    })
+}
