@@ -4,9 +4,12 @@ set -euo pipefail
 
 usage() {
     cat <<'HELP'
-Usage: tests/run.sh                               everything: format, lints, all tests, the TypeScript client
+Usage: tests/run.sh                               everything: format, lints, all tests, the OpenAPI document against the
+                                                  last release's, the TypeScript client
        tests/run.sh --with-prometheus             and after that /metrics, the alert rules and the dashboard, with a
                                                   real Prometheus: tests/prometheus/check.sh
+       tests/run.sh --with-schemathesis           and after that Schemathesis, which makes requests from the document:
+                                                  tests/schemathesis/run.sh
        tests/run.sh --only-tests [ARGUMENT...]    only cargo test; the arguments are passed on to it
        tests/run.sh --with-postgres COMMAND...    run any command while the private PostgreSQL is up
        tests/run.sh --help
@@ -28,14 +31,20 @@ die() {
 
 mode=everything
 with_prometheus=''
+with_schemathesis=''
 case "${1-}" in
 '') ;;
---with-prometheus)
-    [ $# -eq 1 ] || {
-        usage >&2
-        exit 2
-    }
-    with_prometheus=yes
+--with-prometheus | --with-schemathesis)
+    for option in "$@"; do
+        case "$option" in
+        --with-prometheus) with_prometheus=yes ;;
+        --with-schemathesis) with_schemathesis=yes ;;
+        *)
+            usage >&2
+            exit 2
+            ;;
+        esac
+    done
     ;;
 --only-tests)
     mode=only-tests
@@ -392,15 +401,19 @@ everything)
         'cargo fmt: the format'
         'cargo clippy: the lints'
         'cargo test: unit, property and black-box tests on both databases'
+        "the OpenAPI document: nothing that the last release's promised is broken"
         'the TypeScript client, server on SQLite'
         'the TypeScript client, server on PostgreSQL'
     )
     if [ -n "$with_prometheus" ]; then planned+=('/metrics, the rules and the dashboard, with a real Prometheus'); fi
+    if [ -n "$with_schemathesis" ]; then planned+=('Schemathesis, as each kind of caller, on both databases'); fi
     step cargo fmt --check
     step cargo clippy --all-targets --locked -- -D warnings
     step cargo test --locked
+    step tests/openapi/check.sh
     step client_on sqlite
     step client_on postgres
     if [ -n "$with_prometheus" ]; then step tests/prometheus/check.sh "$skranke"; fi
+    if [ -n "$with_schemathesis" ]; then step env PATH="$pg_bin:$PATH" tests/schemathesis/run.sh; fi
     ;;
 esac

@@ -13,7 +13,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_actix_web::AppExt;
 
 use super::server;
-use crate::auth::domain::Role;
+use crate::auth::domain::{Role, Scope};
 use crate::http::Endpoints;
 use crate::http::problem::ProblemBody;
 use crate::kernel::{Code, Problem};
@@ -113,6 +113,8 @@ fn refine_schemas(schemas: &mut Value) -> Vec<String> {
         page["properties"]["items"]["items"] = json!({ "$ref": format!("#/components/schemas/{item}") });
     }
     open_free_objects(schemas);
+    let scope = words(Scope::ALL.iter().map(|w| w.as_str()));
+    schemas["TokenForm"]["properties"]["scope"]["pattern"] = format!("^({scope}( {scope})*)?$").into();
     let problem = &mut schemas["Problem"]["properties"];
     problem["code"]["enum"] = Code::ALL.iter().map(|code| code.as_str()).collect();
     problem["legal"] = json!({
@@ -147,7 +149,7 @@ fn request_bodies(paths: &Value) -> BTreeSet<String> {
     let mut names: BTreeSet<String> = json.filter_map(|r| r.rsplit('/').next().map(str::to_owned)).collect();
     let parts = [
         "RequesterByEmail",
-        "Money",
+        "MoneyInput",
         "WorkingHoursInput",
         "ShiftInput",
         "HolidayInput",
@@ -161,7 +163,14 @@ fn request_bodies(paths: &Value) -> BTreeSet<String> {
 /// Unknown fields are errors, and one line of text is one line: the schema of a request says so.
 fn close(schema: &mut Value) {
     schema["additionalProperties"] = false.into();
-    for (_, field) in schema.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten() {
+    for (name, field) in schema.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten() {
+        if name == "tags" {
+            // As a line, and without the comma that separates tags in a query.
+            field["items"] = json!({
+                "type": "string", "minLength": 1, "maxLength": 64,
+                "pattern": r"^(?=.*\S)[^,\u0000-\u001F\u007F-\u009F]+$",
+            });
+        }
         let is_line = field["minLength"] == 1 && field["maxLength"].as_u64().is_some_and(|most| most <= 255);
         if is_line && field.get("format").is_none() {
             // Not blank, and no control characters: kernel::text::Line.
@@ -296,7 +305,9 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
 fn header_schema(name: &str) -> Value {
     match name {
         "Idempotency-Key" => json!({ "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$" }),
-        "If-Match" => json!({ "type": "string", "pattern": r#"^(\*|(W/)?"[!#-~]*"(, ?(W/)?"[!#-~]*")*)$"# }),
+        "If-Match" => json!({
+            "type": "string", "minLength": 1, "pattern": r#"^(\*|(W/)?"[!#-~]*"(, ?(W/)?"[!#-~]*")*)$"#, "examples": ["\"3\""],
+        }),
         _ => json!({ "type": "string" }),
     }
 }
@@ -315,13 +326,21 @@ fn refine_parameter(parameter: &mut Value) {
         "role" => words(Role::ALL.iter().map(|w| w.as_str())),
         "team_id" => format!("(none|{ID})"),
         "assignee_id" | "requester_id" => format!("(me|none|{ID})"),
+        "tag" => "[^,]+".to_owned(),
+        "external_id" => {
+            parameter["schema"]["minLength"] = 1.into();
+            return;
+        }
+        "sla" => "(breached|due_within:[0-9]{1,8})".to_owned(),
         "cursor" => {
             parameter["schema"]["minLength"] = 1.into();
+            parameter["schema"]["pattern"] = "^[A-Za-z0-9_-]+$".into();
             return;
         }
         _ => return,
     };
-    parameter["schema"]["pattern"] = format!("^{one_of}(,{one_of})*$").into();
+    let more = if parameter["name"] == "sla" { String::new() } else { format!("(,{one_of})*") };
+    parameter["schema"]["pattern"] = format!("^{one_of}{more}$").into();
 }
 
 fn words<'a>(words: impl Iterator<Item = &'a str>) -> String {

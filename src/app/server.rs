@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use actix_cors::Cors;
 use actix_web::dev::{Extensions, ResourceDef, Server};
+use actix_web::guard::{Not, Post};
 use actix_web::http::{Method, header};
 use actix_web::middleware::{Compress, Condition, from_fn};
 use actix_web::{App, HttpRequest, HttpServer, web};
@@ -78,6 +79,9 @@ pub fn build(settings: Settings, listener: TcpListener) -> std::io::Result<Serve
             .app_data(authority.clone())
             .app_data(meter.clone())
             .app_data(guard.clone())
+            // A path of its own comes before one with a parameter that would take it (OpenAPI 3.1, "Path Templating Matching"):
+            // no policy is called "preview".
+            .service(web::resource("/v1/sla/policies/preview").guard(Not(Post())).to(elsewhere))
             .configure(routes::<web::ServiceConfig>)
             .service(web::redirect("/docs", "/docs/"))
             .service(SwaggerUi::new("/docs/{_:.*}").config(document::swagger_config()))

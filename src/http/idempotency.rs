@@ -155,7 +155,9 @@ impl Call {
         match (keys.next(), keys.next()) {
             (None, _) => Ok(None),
             (Some(key), None) => match key.to_str() {
-                Ok(key) if (1..=255).contains(&key.len()) => Ok(Some(key.to_owned())),
+                Ok(key) if (1..=255).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic()) => {
+                    Ok(Some(key.to_owned()))
+                }
                 _ => Err(Problem::new(Code::InvalidHeader, "Idempotency-Key takes 1 to 255 visible ASCII characters.")),
             },
             (Some(_), Some(_)) => Err(Problem::new(Code::InvalidHeader, "Send one Idempotency-Key.")),

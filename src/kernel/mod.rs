@@ -19,7 +19,7 @@ pub mod words;
 pub use clock::Clock;
 pub use id::{AnyId, CalendarId, CommentId, DeltaId, EventId, PolicyId, PrincipalId, TeamId, TicketId, TimeEntryId};
 pub use instant::Instant;
-pub use money::{Currency, Money};
+pub use money::{Currency, Money, MoneyInput};
 pub use patch::{Patch, Set};
 pub use problem::{Code, FieldError, Problem};
 pub use vocabulary::{Channel, Priority, Status, Target, TicketType};

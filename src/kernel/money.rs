@@ -79,7 +79,7 @@ impl ToSchema for Currency {}
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[schema(example = json!({ "amount_minor": 9000, "currency": "EUR" }))]
 pub struct Money {
-    /// How much, in the currency's minor unit: cents, say. As written at most 100000000000.
+    /// How much, in the currency's minor unit: cents, say.
     #[schema(minimum = 0, examples(9000))]
     pub amount_minor: i64,
     /// Of which currency.
@@ -93,16 +93,21 @@ impl Money {
     }
 }
 
-#[derive(Deserr)]
+/// An amount of money, as it is written.
+#[derive(Debug, Deserr, ToSchema)]
 #[deserr(error = Faults, deny_unknown_fields)]
-struct Written {
+#[schema(example = json!({ "amount_minor": 9000, "currency": "EUR" }))]
+pub struct MoneyInput {
+    /// How much, in the currency's minor unit: cents, say.
+    #[schema(value_type = i64, minimum = 0, maximum = 100_000_000_000_i64, examples(9000))]
     amount_minor: Whole<0, MOST_MINOR>,
+    /// Of which currency.
     currency: Currency,
 }
 
 impl Deserr<Faults> for Money {
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Faults> {
-        let Written { amount_minor, currency } = Written::deserialize_from_value(value, location)?;
+        let MoneyInput { amount_minor, currency } = MoneyInput::deserialize_from_value(value, location)?;
         Ok(Self { amount_minor: amount_minor.get(), currency })
     }
 }

@@ -89,10 +89,11 @@ impl Email {
                 && !host.contains('@')
                 && !host.starts_with('.')
                 && !host.ends_with('.')
-        }) && !text.chars().any(|c| c.is_whitespace() || c.is_control())
-            && text.chars().count() <= 254;
-        if fine {
-            Ok(Self(text.to_lowercase()))
+        }) && !text.chars().any(|c| c.is_whitespace() || c.is_control());
+        // In lower case a text may be longer than before.
+        let text = text.to_lowercase();
+        if fine && text.chars().count() <= 254 {
+            Ok(Self(text))
         } else {
             Err(("invalid", "must be an email address such as ada@example.org".into()))
         }

@@ -4,6 +4,9 @@ use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
 
 use super::fault::Faults;
 
+/// The largest number up to which f64 keeps every whole number: 2⁵³ (RFC 8259, 6).
+const MOST_EXACT: f64 = 9_007_199_254_740_992.0;
+
 /// A whole number from `LEAST` to `MOST`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Whole<const LEAST: i64, const MOST: i64>(i64);
@@ -20,6 +23,9 @@ impl<const LEAST: i64, const MOST: i64> Deserr<Faults> for Whole<LEAST, MOST> {
         let number = match value {
             Value::Integer(number) => i64::try_from(number).ok(),
             Value::NegativeInteger(number) => Some(number),
+            // An integer of JSON Schema is any number without a fraction, however it is written: 3.0 and 3e0 too.
+            #[expect(clippy::cast_possible_truncation, reason = "a whole number that f64 keeps exactly fits into i64")]
+            Value::Float(number) if number.fract() == 0.0 && number.abs() <= MOST_EXACT => Some(number as i64),
             other => Some(i64::deserialize_from_value(other, location)?),
         };
         let within = number.filter(|number| (LEAST..=MOST).contains(number)).map(Self);
@@ -49,9 +55,18 @@ mod tests {
     }
 
     #[test]
+    fn a_number_without_a_fraction_is_whole_however_it_is_written() {
+        for (text, expected) in
+            [("3.0", Ok(3)), ("0.3e1", Ok(3)), ("-2.0", Ok(-2)), ("-0.0", Ok(0)), ("8.0", Err("invalid"))]
+        {
+            assert_eq!(read(serde_json::from_str(text).expect("JSON")), expected, "{text}");
+        }
+    }
+
+    #[test]
     fn nothing_else_is_a_number() {
         assert_eq!(read(json!(u64::MAX)), Err("invalid"));
-        for other in [json!(1.0), json!("1"), json!(null), json!([1]), json!({}), json!(true)] {
+        for other in [json!(1.5), json!(1e300), json!("1"), json!(null), json!([1]), json!({}), json!(true)] {
             assert_eq!(read(other.clone()), Err("wrong_type"), "{other}");
         }
     }

@@ -13,6 +13,7 @@ use crate::http::{Cursor, Limit};
 use crate::kernel::fault::{self, Faults};
 use crate::kernel::fields::Fields;
 use crate::kernel::text::{Email, Line, Prose};
+use crate::kernel::whole::Whole;
 use crate::kernel::words::words;
 use crate::kernel::{Instant, Patch, PrincipalId, Set, TeamId, TicketId};
 use crate::sla::domain::policy::Almanac;
@@ -46,11 +47,25 @@ impl Deserr<Faults> for TicketRef {
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Faults> {
         match value {
             Value::Integer(number) => Ok(Self::Number(i64::try_from(number).unwrap_or(i64::MAX))),
+            Value::Float(_) => {
+                Whole::<0, { i64::MAX }>::deserialize_from_value(value, location).map(|n| Self::Number(n.get()))
+            }
             value => {
                 fault::string(value, location)?.parse().map_err(|detail: &str| Faults::at(location, "invalid", detail))
             }
         }
     }
+}
+
+/// The schema of a [`TicketRef`] that may be null.
+fn ticket_ref() -> utoipa::openapi::schema::Object {
+    use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
+    ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::String, Type::Integer, Type::Null]))
+        .description(Some("The ticket that this one follows up, by id or number."))
+        .pattern(Some("^([0-9]{1,18}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$"))
+        .minimum(Some(0))
+        .build()
 }
 
 /// A person by email address, who is made when unknown.
@@ -161,7 +176,7 @@ pub struct NewTicket {
     pub reported_at: Option<Instant>,
     /// The ticket that this one follows up, by id or number.
     #[deserr(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(schema_with = ticket_ref)]
     pub follow_up_of: Option<TicketRef>,
 }
 

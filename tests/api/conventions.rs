@@ -55,7 +55,7 @@ on_both! {
         };
         let comment = |key: String| {
             let body = json!({ "visibility": "public", "body": "b" });
-            desk.post("/v1/tickets/1/comments").by(&agent).header("idempotency-key", &format!("{key} comment")).json(&body)
+            desk.post("/v1/tickets/1/comments").by(&agent).header("idempotency-key", &format!("{key}-comment")).json(&body)
         };
         let stored = || async {
             let comments = desk.all(&agent, "/v1/tickets/1/comments").await.len();
@@ -108,8 +108,8 @@ on_both! {
         // What was refused has no effect that a key could stand for.
         desk.post("/v1/tickets").by(&script).header("idempotency-key", "n").json(&json!({ "subject": "" })).refused(422, "validation_failed").await;
         desk.post("/v1/tickets").by(&script).header("idempotency-key", "n").json(&body).expect(201).await;
-        for key in ["".to_owned(), "x".repeat(256)] {
-            desk.post("/v1/tickets").by(&script).header("idempotency-key", &key).json(&body).refused(400, "invalid_header").await;
+        for key in ["", "a key", "a\tkey", &"x".repeat(256)] {
+            desk.post("/v1/tickets").by(&script).header("idempotency-key", key).json(&body).refused(400, "invalid_header").await;
         }
         assert_eq!(desk.all(&script, "/v1/tickets").await.len(), 4);
     }
@@ -162,6 +162,11 @@ on_both! {
         let refused = desk.delete("/v1/tickets").by(&agent).refused(405, "method_not_allowed").await;
         assert_eq!(refused.header("allow"), Some("GET, POST, HEAD"));
         desk.put("/v1/tickets/1").by(&agent).json(&json!({})).refused(405, "method_not_allowed").await;
+        // A path of its own beside one with a parameter that would fit.
+        for method in [Method::GET, Method::HEAD, Method::PATCH, Method::DELETE] {
+            let refused = desk.ask(method, "/v1/sla/policies/preview").by(&agent).expect(405).await;
+            assert_eq!(refused.header("allow"), Some("POST"));
+        }
         for accept in ["text/html", "application/xml, application/json;q=0"] {
             desk.get("/v1/me").by(&agent).header("accept", accept).refused(406, "not_acceptable").await;
         }

@@ -99,9 +99,10 @@ on_both! {
         // Clocks name its versions, and its name is free again.
         assert_eq!(desk.all(&agent, &format!("{path}/versions")).await, versions);
         make(desk, &admin, "Urgent incidents", json!({})).await;
-        for nowhere in [format!("{LIST}/{NOBODY}"), format!("{LIST}/{NOBODY}/versions"), format!("{LIST}/preview"), format!("{LIST}/1")] {
+        for nowhere in [format!("{LIST}/{NOBODY}"), format!("{LIST}/{NOBODY}/versions"), format!("{LIST}/1")] {
             desk.get(&nowhere).by(&agent).refused(404, "not_found").await;
         }
+        desk.get(&format!("{LIST}/preview")).by(&agent).refused(405, "method_not_allowed").await;
     }
 
     async fn policies_are_in_order_and_the_first_that_fits_holds(desk) {

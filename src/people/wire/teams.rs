@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use crate::auth::domain::Role;
 use crate::kernel::fault::Faults;
-use crate::kernel::{Instant, Money, Patch, PrincipalId, Set, TeamId};
+use crate::kernel::{Instant, Money, MoneyInput, Patch, PrincipalId, Set, TeamId};
 use crate::people::domain::{Description, Member, NewTeam, Team, TeamChange, TeamName};
 
 /// A team to be made.
@@ -23,6 +23,7 @@ pub struct NewTeamBody {
     pub description: Option<Description>,
     /// What an hour of work on the team's tickets costs, by agents without a rate of their own.
     #[deserr(default)]
+    #[schema(value_type = Option<MoneyInput>)]
     pub hourly_rate: Option<Money>,
 }
 
@@ -49,7 +50,7 @@ pub struct TeamPatch {
     /// What an hour of work on the team's tickets costs from now on; null for nothing of its own. Work that was entered
     /// before keeps its cost.
     #[deserr(default)]
-    #[schema(value_type = Option<Money>)]
+    #[schema(value_type = Option<MoneyInput>)]
     pub hourly_rate: Patch<Money>,
 }
 

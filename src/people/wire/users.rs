@@ -10,7 +10,7 @@ use crate::http::{Csv, Cursor, Flag, Limit};
 use crate::kernel::fault::{self, Faults};
 use crate::kernel::secret::Secret;
 use crate::kernel::text::Email;
-use crate::kernel::{Instant, Money, Patch, PrincipalId, Set};
+use crate::kernel::{Instant, Money, MoneyInput, Patch, PrincipalId, Set};
 use crate::people::domain::{Name, Person};
 
 /// A person to be made.
@@ -33,6 +33,7 @@ pub struct NewUser {
     pub password: Option<Password>,
     /// What an hour of the person's work costs; for agents and admins.
     #[deserr(default)]
+    #[schema(value_type = Option<MoneyInput>)]
     pub hourly_rate: Option<Money>,
 }
 
@@ -68,7 +69,7 @@ pub struct UserPatch {
     /// What an hour of the person's work costs from now on; null for nothing of its own. For agents and admins; whoever
     /// becomes a requester loses it. Work that was entered before keeps its cost. Admins only.
     #[deserr(default)]
-    #[schema(value_type = Option<Money>)]
+    #[schema(value_type = Option<MoneyInput>)]
     pub hourly_rate: Patch<Money>,
 }
 
@@ -147,7 +148,7 @@ pub struct UserQuery {
     pub role: Option<Csv<Role>>,
     /// Exactly this address, in any case.
     #[deserr(default)]
-    #[param(value_type = Option<String>, example = "grace@example.org")]
+    #[param(value_type = Option<String>, format = "email", max_length = 254, example = "grace@example.org")]
     pub email: Option<Email>,
     /// Only people who may use this service, or only those who may not.
     #[deserr(default)]
