@@ -672,11 +672,12 @@ on_both! {
         let mirrored = by("ES256", "c", &|message| {
             let (r, s) = halves(message);
             let mut borrow = 0;
-            let mut other: Vec<u8> = order.iter().zip(&s).rev().map(|(n, s)| {
-                let (difference, below) = (i16::from(*n) - i16::from(*s) - borrow, 0);
-                borrow = i16::from(difference < below);
-                difference.rem_euclid(256) as u8
-            }).collect();
+            let minus = |(n, s): (&u8, &u8)| {
+                let difference = i16::from(*n) - i16::from(*s) - borrow;
+                borrow = i16::from(difference < 0);
+                u8::try_from(difference.rem_euclid(256)).unwrap()
+            };
+            let mut other: Vec<u8> = order.iter().zip(&s).rev().map(minus).collect();
             other.reverse();
             [r, other].concat()
         });
