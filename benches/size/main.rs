@@ -296,6 +296,7 @@ impl<'a> Session<'a> {
                 let db = self.open(&base);
                 let mut filler = self.cluster().filler(&base);
                 let mut seeding = seed::fill(&world, &mut filler, engine);
+                filler.analyze();
                 // One by one, words come into their index at a thousand tickets a second.
                 let words = filler.drop_indexes_of(|table| table == "ticket_search");
                 seeding.derive_s = self.runtime.block_on(seed::derive(&db, engine, self.size));

@@ -270,6 +270,11 @@ impl Filler {
         stream
     }
 
+    /// Counts what there is, so that what is derived of it is read by its indexes.
+    pub fn analyze(&self) {
+        self.batch("ANALYZE");
+    }
+
     /// Takes off the indexes of a table that is filled otherwise, but for those of constraints; gives their definitions.
     pub fn drop_indexes_of(&self, is_meant: impl Fn(&str) -> bool) -> Vec<String> {
         // Foreign keys hang on those of constraints.
