@@ -79,6 +79,7 @@ enum Engine {
 pub struct Db {
     engine: Engine,
     url: DatabaseUrl,
+    patient: bool,
 }
 
 impl std::fmt::Debug for Db {
@@ -118,11 +119,12 @@ impl Db {
                 Engine::Postgres(opened.map_err(Problem::internal)?)
             }
         };
-        Ok(Self { engine, url: url.clone() })
+        Ok(Self { engine, url: url.clone(), patient: false })
     }
 
     /// The same database, for which at most `most` requests wait in each of its queues (four times as many on the lines
-    /// that PostgreSQL is read on): more are told at once that it is too busy. Holds for all clones.
+    /// that PostgreSQL is read on): more are told at once that it is too busy. Holds for all clones, and is shared out
+    /// among those that are [`local`](Self::local) later.
     #[must_use]
     pub fn with_queue(self, most: usize) -> Self {
         match &self.engine {
@@ -130,6 +132,13 @@ impl Db {
             Engine::Postgres(postgres) => postgres.resize_queues(most),
         }
         self
+    }
+
+    /// The same database, for what runs by itself: its writes wait however many others do, or it would never get to them
+    /// while there is much to do. On PostgreSQL it has connections of its own.
+    #[must_use]
+    pub fn patient(&self) -> Self {
+        Self { patient: true, ..self.clone() }
     }
 
     /// The same database, for one of so many threads that each serve requests by themselves: what it asks PostgreSQL need
@@ -140,7 +149,7 @@ impl Db {
             Engine::Sqlite(_) => self.clone(),
             Engine::Postgres(postgres) => {
                 let local = postgres.local(threads).unwrap_or_else(|_| postgres.clone());
-                Self { engine: Engine::Postgres(local), url: self.url.clone() }
+                Self { engine: Engine::Postgres(local), ..self.clone() }
             }
         }
     }
@@ -199,7 +208,7 @@ impl Db {
         F: AsyncFn(&mut Conn) -> Result<T, Problem> + Send + 'static,
     {
         match &self.engine {
-            Engine::Sqlite(sqlite) => sqlite.write(work).await,
+            Engine::Sqlite(sqlite) => sqlite.write(work, self.patient).await,
             Engine::Postgres(postgres) => postgres.write(&work, postgres::Company::Welcome).await,
         }
     }
@@ -216,7 +225,7 @@ impl Db {
     {
         match &self.engine {
             // There is one writer.
-            Engine::Sqlite(sqlite) => sqlite.write(work).await,
+            Engine::Sqlite(sqlite) => sqlite.write(work, self.patient).await,
             Engine::Postgres(postgres) => postgres.write(&work, postgres::Company::None).await,
         }
     }
