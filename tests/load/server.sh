@@ -62,7 +62,8 @@ start_server() {
 # What the server takes: resident memory in KiB, open files, sockets among them, threads.
 usage_of() {
     local links
-    links=$(ls -l "/proc/$1/fd" 2>/dev/null)
-    printf '%s %s %s %s\n' "$(awk '/^VmRSS/ { print $2 }' "/proc/$1/status")" "$(grep -c -- '->' <<<"$links")" \
-        "$(grep -c 'socket:' <<<"$links")" "$(ls "/proc/$1/task" | wc -l)"
+    # A file that is closed meanwhile makes ls complain.
+    links=$(ls -l "/proc/$1/fd" 2>/dev/null || true)
+    printf '%s %s %s %s\n' "$(awk '/^VmRSS/ { print $2 }' "/proc/$1/status")" "$(grep -c -- '->' <<<"$links" || true)" \
+        "$(grep -c 'socket:' <<<"$links" || true)" "$(ls "/proc/$1/task" 2>/dev/null | wc -l)"
 }

@@ -46,7 +46,7 @@ for _ in {1..40}; do
 done
 clients=$(ss --no-header --numeric --tcp state established state close-wait "( sport = :${url##*:} )" 2>/dev/null | wc -l)
 
-awk -v engine="$engine" -v left="$left" -v clients="$clients" '
+awk -v engine="$engine" -v seconds="$seconds" -v left="$left" -v clients="$clients" '
     function sort_up(a, n,   i, j, t) { for (i = 2; i <= n; i++) { t = a[i]; for (j = i - 1; j >= 1 && a[j] > t; j--) a[j + 1] = a[j]; a[j + 1] = t } }
     function middle(column, from, to,   n, i) { n = 0; split("", picked); for (i = from; i < to; i++) picked[++n] = value[i, column]; sort_up(picked, n); return picked[int((n + 1) / 2)] }
     function least(column, from, to,   i, m) { m = value[from, column]; for (i = from; i < to; i++) if (value[i, column] < m) m = value[i, column]; return m }
@@ -56,7 +56,7 @@ awk -v engine="$engine" -v left="$left" -v clients="$clients" '
         for (f = 0; f < 5; f++) {
             from = int(f * fifth); to = int((f + 1) * fifth)
             rss[f] = middle(1, from, to); files[f] = least(2, from, to); sockets[f] = least(3, from, to); threads[f] = least(4, from, to)
-            printf "%s, fifth %d of %d s: memory %.1f MiB (middle), files %d, sockets %d, threads %d (least)\n", engine, f + 1, NR / 2, rss[f] / 1024, files[f], sockets[f], threads[f]
+            printf "%s, fifth %d of %d s: memory %.1f MiB (middle), files %d, sockets %d, threads %d (least)\n", engine, f + 1, seconds, rss[f] / 1024, files[f], sockets[f], threads[f]
         }
         printf "afterwards: %d sockets, %d connections of clients\n", left, clients
         if (rss[4] > rss[1] * 1.1 + 16384) { print "memory has grown"; bad = 1 }
