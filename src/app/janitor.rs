@@ -58,6 +58,7 @@ pub async fn round(db: &Db, close_after_s: i64, clock: &Clock) -> Result<Round, 
 /// # Errors
 /// When the thread cannot be started.
 pub fn start(db: Db, close_after_s: i64, clock: Clock) -> std::io::Result<()> {
+    let db = db.patient();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name("janitor".into()).spawn(move || {
         let pause = Duration::from_secs(close_after_s.clamp(1, LONGEST_PAUSE_S).unsigned_abs());

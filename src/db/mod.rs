@@ -84,6 +84,7 @@ pub struct Db {
     engine: Engine,
     url: DatabaseUrl,
     replica: Option<replica::Replica>,
+    patient: bool,
 }
 
 impl std::fmt::Debug for Db {
@@ -123,7 +124,7 @@ impl Db {
                 Engine::Postgres(opened.map_err(Problem::internal)?)
             }
         };
-        Ok(Self { engine, url: url.clone(), replica: None })
+        Ok(Self { engine, url: url.clone(), replica: None, patient: false })
     }
 
     /// The same database with a replica at `url`, for reads that may lag.
@@ -157,7 +158,8 @@ impl Db {
     }
 
     /// The same database, for which at most `most` requests wait in each of its queues (four times as many on the lines
-    /// that PostgreSQL is read on): more are told at once that it is too busy. Holds for all clones.
+    /// that PostgreSQL is read on): more are told at once that it is too busy. Holds for all clones, and is shared out
+    /// among those that are [`local`](Self::local) later.
     #[must_use]
     pub fn with_queue(self, most: usize) -> Self {
         match &self.engine {
@@ -165,6 +167,13 @@ impl Db {
             Engine::Postgres(postgres) => postgres.resize_queues(most),
         }
         self
+    }
+
+    /// The same database, for what runs by itself: its writes wait however many others do, or it would never get to them
+    /// while there is much to do. On PostgreSQL it has connections of its own.
+    #[must_use]
+    pub fn patient(&self) -> Self {
+        Self { patient: true, ..self.clone() }
     }
 
     /// The same database, for one of so many threads that each serve requests by themselves: what it asks PostgreSQL need
@@ -179,7 +188,7 @@ impl Db {
                     postgres.clone()
                 });
                 let replica = self.replica.as_ref().map(|replica| replica.local(threads));
-                Self { engine: Engine::Postgres(local), url: self.url.clone(), replica }
+                Self { engine: Engine::Postgres(local), replica, ..self.clone() }
             }
         }
     }
@@ -249,7 +258,7 @@ impl Db {
         F: AsyncFn(&mut Conn) -> Result<T, Problem> + Send + 'static,
     {
         match &self.engine {
-            Engine::Sqlite(sqlite) => sqlite.write(work).await,
+            Engine::Sqlite(sqlite) => sqlite.write(work, self.patient).await,
             Engine::Postgres(postgres) => postgres.write(&work, postgres::Company::Welcome).await,
         }
     }
@@ -266,7 +275,7 @@ impl Db {
     {
         match &self.engine {
             // There is one writer.
-            Engine::Sqlite(sqlite) => sqlite.write(work).await,
+            Engine::Sqlite(sqlite) => sqlite.write(work, self.patient).await,
             Engine::Postgres(postgres) => postgres.write(&work, postgres::Company::None).await,
         }
     }

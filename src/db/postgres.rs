@@ -22,7 +22,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use tracing::Instrument;
 
 use super::conn::{Conn, Kept, Line};
-use super::queue::{Place, Queue};
+use super::queue::{self, Place, Queue};
 use super::slow::timed;
 use super::{Listener, Load, fault};
 use crate::kernel::{Code, Problem};
@@ -350,8 +350,8 @@ struct Shared {
     kept: Arc<Kept>,
     /// Those who read on lines.
     reading: Queue,
-    /// Those who wait for a connection of a pool.
-    waiting: Queue,
+    /// How many may wait for a connection, on all threads together.
+    most_waiting: AtomicUsize,
 }
 
 /// How many times as many may read on lines as may wait for a connection: they are answered sooner.
@@ -362,6 +362,8 @@ pub struct Postgres {
     shared: Arc<Shared>,
     /// For transactions.
     pool: Pool<Maker>,
+    /// Those who wait for one.
+    waiting: Queue,
     /// How many of them may be read in at once for reports, so that some are left to those who write.
     reports: Semaphore,
     /// Opened by whoever reads first; their traffic is carried by that thread.
@@ -375,16 +377,17 @@ impl Postgres {
     /// A sentence about what is wrong with the URL.
     pub fn open(url: &str, size: usize, wait: Duration, listener: Option<Listener>) -> Result<Arc<Self>, String> {
         let target = Target::new(url, listener)?;
-        let (reading, waiting) = (Queue::new(wait), Queue::new(wait));
-        let (pools, kept) = (Mutex::default(), Arc::default());
-        let shared = Arc::new(Shared { pools, target, size, wait, kept, reading, waiting });
-        Self::with_pool(shared, size)
+        let (pools, kept, reading) = (Mutex::default(), Arc::default(), Queue::new(wait));
+        let most_waiting = AtomicUsize::new(queue::MOST);
+        let shared = Arc::new(Shared { pools, target, size, wait, kept, reading, most_waiting });
+        Self::with_pool(shared, 1)
     }
 
     /// Lets `most` wait for a connection, and more read on lines.
     pub fn resize_queues(&self, most: usize) {
         self.shared.reading.resize(most.saturating_mul(READING));
-        self.shared.waiting.resize(most);
+        self.shared.most_waiting.store(most, Ordering::Relaxed);
+        self.waiting.resize(most);
     }
 
     /// The same database with lines and a pool of its own, for one of so many threads that each serve requests by
@@ -393,11 +396,12 @@ impl Postgres {
     /// # Errors
     /// None that is known of.
     pub fn local(&self, threads: usize) -> Result<Arc<Self>, String> {
-        Self::with_pool(self.shared.clone(), (self.shared.size / threads).max(1))
+        Self::with_pool(self.shared.clone(), threads)
     }
 
-    /// Connections whose traffic the current runtime carries.
-    fn with_pool(shared: Arc<Shared>, size: usize) -> Result<Arc<Self>, String> {
+    /// Connections whose traffic the current runtime carries: the share of one of so many threads.
+    fn with_pool(shared: Arc<Shared>, threads: usize) -> Result<Arc<Self>, String> {
+        let size = (shared.size / threads).max(1);
         let maker = Maker { target: shared.target.clone(), driver: tokio::runtime::Handle::current() };
         let wait = Some(shared.wait);
         let pool = Pool::builder(maker)
@@ -408,7 +412,9 @@ impl Postgres {
             .map_err(|e| e.to_string())?;
         shared.pools.lock().unwrap_or_else(PoisonError::into_inner).push(pool.clone());
         let reports = Semaphore::new(size.div_ceil(2));
-        Ok(Arc::new(Self { shared, pool, reports, lines: Default::default() }))
+        let waiting = Queue::new(shared.wait);
+        waiting.resize((shared.most_waiting.load(Ordering::Relaxed) / threads).max(1));
+        Ok(Arc::new(Self { shared, pool, waiting, reports, lines: Default::default() }))
     }
 
     /// How busy the connections are; a line that several requests read on counts for each of them.
@@ -470,7 +476,7 @@ impl Postgres {
     /// Runs `work` in a transaction that cannot write and sees one state throughout. It loses against nobody.
     pub async fn snapshot<T>(&self, work: &impl AsyncFn(&mut Conn) -> Result<T, Problem>) -> Result<T, Problem> {
         const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-        let turn = self.shared.waiting.wait_for(self.reports.acquire()).await?.map_err(Problem::internal)?;
+        let turn = self.waiting.wait_for(self.reports.acquire()).await?.map_err(Problem::internal)?;
         let outcome = match self.transaction(work, BEGIN).await {
             // The connection was lost, or a standby has taken in a change that this stood in the way of.
             Err(problem) if problem.is_transient() => self.transaction(work, BEGIN).await,
@@ -501,7 +507,7 @@ impl Postgres {
         work: &impl AsyncFn(&mut Conn) -> Result<T, Problem>,
         begin: &'static str,
     ) -> Result<T, Problem> {
-        let object = self.shared.waiting.wait_for(self.pool.get()).await?;
+        let object = self.waiting.wait_for(self.pool.get()).await?;
         let object = object.map_err(|e| Problem::unavailable(e.to_string()))?;
         let backend = Arc::clone(&object);
         let mut channel = Channel { backend, _turn: Turn::Alone(object), posted: Vec::new() };

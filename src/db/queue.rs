@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::kernel::Problem;
 
 /// How many wait unless told otherwise.
-const MOST: usize = 1024;
+pub const MOST: usize = 1024;
 
 /// Those who wait for one thing.
 #[derive(Clone)]

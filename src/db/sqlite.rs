@@ -229,19 +229,19 @@ impl Sqlite {
         free.map_or_else(|| connect(&self.path, Role::Read, &self.kept, self.listener.as_ref()), Ok)
     }
 
-    /// Runs `work` on the writer thread within a savepoint and answers when it is on disk.
-    pub async fn write<T, F>(&self, work: F) -> Result<T, Problem>
+    /// Runs `work` on the writer thread within a savepoint and answers when it is on disk. Whoever is not `patient` does not wait
+    /// behind too many others, or for too long.
+    pub async fn write<T, F>(&self, work: F, patient: bool) -> Result<T, Problem>
     where
         T: Send + 'static,
         F: AsyncFn(&mut Conn) -> Result<T, Problem> + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
-        let place = self.writes_waiting.enter()?;
+        let place = if patient { None } else { Some(self.writes_waiting.enter()?) };
         let span = tracing::Span::current();
         let job: Job = Box::new(move |conn| {
             let _request = span.entered();
-            let is_late = place.is_late();
-            drop(place);
+            let is_late = place.is_some_and(|place| place.is_late());
             let (outcome, rolled_back) = match conn {
                 // Nobody would hear of it any more, or soon enough: others who wait come first.
                 Some(_) if is_late || answer.is_closed() => (Err(Problem::overloaded("waited too long")), None),

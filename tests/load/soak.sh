@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# Whether a server that works for long takes more and more of the machine: memory, open files, connections, threads.
+#
+#   tests/load/soak.sh sqlite [SECONDS]                                     30 minutes unless told
+#   tests/run.sh --with-postgres tests/load/soak.sh postgres [SECONDS]
+#
+# The load is mixed (tests/load/load.mjs): reads, searches, reports, writes, logins that fail, tokens that are no good, and clients
+# that leave, come again, and break off in the middle of a request. After a fifth of the time, in which everything has happened
+# once, each fifth is compared with the one after it. It ends with 1 when the last fifth takes more than the second: of
+# files, sockets or threads any at all at its quietest, of memory more than a tenth and 16 MiB at its middle; and when all
+# clients have gone, no connection may be left. Needs Node.js and curl.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+engine=${1:-sqlite}
+seconds=${2:-1800}
+[ "$seconds" -ge 20 ] || {
+    echo 'soak.sh: less than 20 seconds tell nothing' >&2
+    exit 2
+}
+. tests/load/server.sh
+start_server "$engine"
+
+# Once it has begun, before anybody asks.
+read -r _ _ sockets_before _ < <(usage_of "$server")
+node tests/load/load.mjs mix "$url" "$token" "$seconds" >"$scratch/mix.json" &
+client=$!
+samples=$scratch/samples
+: >"$samples"
+while kill -0 "$client" 2>/dev/null; do
+    usage_of "$server" >>"$samples"
+    sleep 0.5
+done
+status=0
+wait "$client" || status=$?
+cat "$scratch/mix.json"
+[ "$status" -eq 0 ] || die 'the server answered what it must not'
+kill -0 "$server" || die 'the server has ended'
+
+# What is open when nobody asks any more: idle connections are closed after 5 s.
+left=''
+for _ in {1..40}; do
+    read -r _ files left threads < <(usage_of "$server")
+    [ "$left" -gt "$((sockets_before + 24))" ] || break
+    sleep 0.5
+done
+clients=$(ss --no-header --numeric --tcp state established state close-wait "( sport = :${url##*:} )" 2>/dev/null | wc -l)
+
+awk -v engine="$engine" -v seconds="$seconds" -v left="$left" -v clients="$clients" '
+    function sort_up(a, n,   i, j, t) { for (i = 2; i <= n; i++) { t = a[i]; for (j = i - 1; j >= 1 && a[j] > t; j--) a[j + 1] = a[j]; a[j + 1] = t } }
+    function middle(column, from, to,   n, i) { n = 0; split("", picked); for (i = from; i < to; i++) picked[++n] = value[i, column]; sort_up(picked, n); return picked[int((n + 1) / 2)] }
+    function least(column, from, to,   i, m) { m = value[from, column]; for (i = from; i < to; i++) if (value[i, column] < m) m = value[i, column]; return m }
+    { for (c = 1; c <= 4; c++) value[NR - 1, c] = $c }
+    END {
+        fifth = NR / 5
+        for (f = 0; f < 5; f++) {
+            from = int(f * fifth); to = int((f + 1) * fifth)
+            rss[f] = middle(1, from, to); files[f] = least(2, from, to); sockets[f] = least(3, from, to); threads[f] = least(4, from, to)
+            printf "%s, fifth %d of %d s: memory %.1f MiB (middle), files %d, sockets %d, threads %d (least)\n", engine, f + 1, seconds, rss[f] / 1024, files[f], sockets[f], threads[f]
+        }
+        printf "afterwards: %d sockets, %d connections of clients\n", left, clients
+        if (rss[4] > rss[1] * 1.1 + 16384) { print "memory has grown"; bad = 1 }
+        if (files[4] > files[1] + 2) { print "open files have grown"; bad = 1 }
+        if (sockets[4] > sockets[1] + 2) { print "sockets have grown"; bad = 1 }
+        if (threads[4] > threads[1] + 1) { print "threads have grown"; bad = 1 }
+        if (clients > 0) { print "connections are left"; bad = 1 }
+        exit bad
+    }' "$samples"
