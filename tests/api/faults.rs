@@ -127,7 +127,8 @@ async fn reads_from_a_standby_that_goes_and_comes() {
     ledger.finish(clients).await;
     server.stop().await;
     // What the ledger proves it counts in lists: those of the primary.
-    let server = place.with("DATABASE_REPLICA_URL", "").start().await;
+    let place = place.with("DATABASE_REPLICA_URL", "");
+    let server = place.start().await;
     ledger.prove(&server).await;
     server.stop().await;
     store.drop().await;
