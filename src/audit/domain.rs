@@ -22,6 +22,8 @@ words! {
         TicketCreated = "ticket.created",
         /// Fields of the ticket changed.
         TicketUpdated = "ticket.updated",
+        /// The ticket's texts, those of its comments and notes of work among them, were removed for good by an admin.
+        TicketRedacted = "ticket.redacted",
         /// A comment was added.
         CommentAdded = "comment.added",
         /// A comment's text was edited by its author.

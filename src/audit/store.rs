@@ -114,6 +114,35 @@ pub async fn scrub(tx: &mut Conn, comment: CommentId) -> Result<(), Problem> {
     Ok(())
 }
 
+/// The fields whose values are what somebody has written.
+const TEXTS: [&str; 6] = ["subject", "description", "custom_fields", "external_id", "body", "note"];
+
+/// Takes all that people have written out of the trail of `ticket`: that a text was changed stays, and when and by whom.
+///
+/// # Errors
+/// When the database is away.
+pub async fn scrub_ticket(tx: &mut Conn, ticket: TicketId) -> Result<(), Problem> {
+    let all: Vec<(EventId, Json)> = on_each!(tx, |c| {
+        let own = events::table.filter(events::ticket_id.eq(ticket));
+        own.order(events::id).select((events::id, events::changes)).load(c).await
+    })?;
+    for (id, Json(mut changes)) in all {
+        let mut has_texts = false;
+        for change in changes.as_array_mut().into_iter().flatten() {
+            if TEXTS.iter().any(|field| change["field"] == *field) {
+                has_texts = true;
+                (change["before"], change["after"]) = (json!(null), json!(null));
+            }
+        }
+        if has_texts {
+            let own = events::table.find(id);
+            let changes = Json(changes);
+            on_each!(tx, |c| diesel::update(own).set(events::changes.eq(&changes)).execute(c).await)?;
+        }
+    }
+    Ok(())
+}
+
 fn changes_json(changes: &[Change]) -> serde_json::Value {
     changes.iter().map(|c| json!({ "field": c.field, "before": c.before, "after": c.after })).collect()
 }

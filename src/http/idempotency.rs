@@ -280,9 +280,16 @@ fn amended(
     sealer: &Sealer,
 ) -> Result<Option<Row>, Problem> {
     let owner = owner(row.principal_id, &row.key);
-    let Some(said) = sealer.open(&owner, &row.body).filter(|said| said.contains(id)) else { return Ok(None) };
-    let Ok(mut said) = serde_json::from_str(&said) else { return Ok(None) };
+    // What was made at a place below it is about it, too.
+    let is_below = row.headers.0.get("location").and_then(|at| at.as_str()).is_some_and(|at| at.contains(id));
+    let Some(said) = sealer.open(&owner, &row.body).filter(|said| is_below || said.contains(id)) else {
+        return Ok(None);
+    };
+    let Ok(mut said): Result<serde_json::Value, _> = serde_json::from_str(&said) else { return Ok(None) };
     change_of(&mut said, id, change);
+    if let (true, Some(fields)) = (is_below, said.as_object_mut()) {
+        change(fields);
+    }
     let body = sealer.seal(&owner, &said.to_string())?;
     Ok(Some(Row { body, ..row }))
 }

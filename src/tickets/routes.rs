@@ -1,6 +1,6 @@
 //! The endpoints of tickets and of their audit trail.
 
-use actix_web::{get, patch, post};
+use actix_web::{delete, get, patch, post};
 
 use super::policy::{ReachesTickets, may_change, may_open};
 use super::store::Sieve;
@@ -8,7 +8,7 @@ use super::wire::{ListOptions, NewTicket, Sort, TicketBody, TicketFilter, Ticket
 use super::{service, store};
 use crate::audit;
 use crate::audit::wire::EventBody;
-use crate::auth::policy::{Allowed, ReadTickets, WriteTickets};
+use crate::auth::policy::{Administer, Allowed, ReadTickets, WriteTickets};
 use crate::db::Conn;
 use crate::http::query::PageQuery;
 use crate::http::{Answer, Call, Endpoints, Page, Reply};
@@ -22,6 +22,7 @@ pub fn routes(config: &mut impl Endpoints) {
         .service(create_ticket)
         .service(get_ticket)
         .service(update_ticket)
+        .service(redact_ticket)
         .service(list_events)
         .service(get_ticket_sla);
 }
@@ -121,6 +122,28 @@ async fn update_ticket(who: Allowed<WriteTickets>, call: Call) -> Answer {
     let change = async move |tx: &mut Conn| service::change(tx, &act, &reach, which, &condition, patch.clone()).await;
     let ticket = call.db().write(change).await?;
     Reply::resource(&ticket, ticket.version).map(|reply| reply.lapsed(ticket.lapsed()))
+}
+
+/// Redact a ticket.
+///
+/// Removes what people have written for good: subject, description, custom fields and external id, the texts of its comments
+/// and the notes of work, from the audit trail and from the index of words, too. The ticket itself stays, with its tags and
+/// times, and so does every number. Also of a closed one. Doing it again changes nothing.
+#[utoipa::path(
+    operation_id = "redact_ticket", tag = "tickets", security(("bearer" = ["admin"])),
+    params(("id" = String, Path, description = "The ticket's id or number.", example = "4711")),
+    responses((status = 204, description = "Its texts are gone."))
+)]
+#[delete("/v1/tickets/{id}")]
+async fn redact_ticket(who: Allowed<Administer>, call: Call) -> Answer {
+    call.no_query()?;
+    let which: TicketRef = call.path("id")?;
+    let condition = call.precondition()?;
+    let (reach, act) = (who.reach(), who.act(&call));
+    let redact = async move |tx: &mut Conn| service::redact(tx, &act, &reach, which, &condition).await;
+    let id = call.db().write(redact).await?;
+    call.amend_answers(id, service::without_texts).await?;
+    Ok(Reply::no_content())
 }
 
 /// Read a ticket's audit trail.

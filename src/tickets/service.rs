@@ -5,7 +5,7 @@ mod recount;
 pub use recount::recount;
 
 use super::domain::search::Document;
-use super::domain::{Channel, Priority, Status, Ticket, TicketType};
+use super::domain::{Channel, Priority, REDACTED, Status, Ticket, TicketType};
 use super::policy::Reach;
 use super::store::{self, Person, Sieve, TicketRow};
 use super::wire::{ListOptions, NewTicket, TicketBody, TicketPatch, TicketRef};
@@ -15,7 +15,7 @@ use crate::auth::policy::Act;
 use crate::db::{Conn, Db};
 use crate::http::call::IfMatch;
 use crate::kernel::fields::{Fields, LARGEST_B};
-use crate::kernel::{Clock, Code, FieldError, Instant, Patch, PrincipalId, Problem, TeamId};
+use crate::kernel::{Clock, Code, FieldError, Instant, Patch, PrincipalId, Problem, TeamId, TicketId};
 use crate::sla::domain::past::{self, Work};
 use crate::sla::domain::policy::Almanac;
 use crate::sla::service::Followed;
@@ -241,6 +241,55 @@ pub async fn change(
     }
     save(tx, &before, after, Some(act.who.id), act.now, &act.clock).await?;
     read(tx, reach, TicketRef::Number(before.number), act.now).await
+}
+
+/// Removes all that people have written in a ticket, its comments and the notes of work on it, for good and from the audit
+/// trail, too; also of a closed one. Its tags and times stay, and so does every number. A second time changes nothing.
+///
+/// # Errors
+/// `not_found` or `version_mismatch`.
+pub async fn redact(
+    tx: &mut Conn,
+    act: &Act,
+    reach: &Reach,
+    which: TicketRef,
+    condition: &IfMatch,
+) -> Result<TicketId, Problem> {
+    let before = store::find(tx, reach, which).await?;
+    condition.check(before.version)?;
+    let mut after = before.redacted();
+    store::redact_around(tx, &after, act.now).await?;
+    crate::audit::store::scrub_ticket(tx, after.id).await?;
+    if after != before {
+        touch(&mut after, act.now);
+        store::update(tx, &before, &after).await?;
+        let event = Event {
+            ticket_id: after.id,
+            at: after.updated_at,
+            actor: Some(act.who.id),
+            kind: EventKind::TicketRedacted,
+            visibility: Visibility::Public,
+            comment_id: None,
+            changes: vec![],
+        };
+        crate::audit::store::add(tx, event, &act.clock).await?;
+    }
+    index(tx, &after).await?;
+    erase_words(tx).await?;
+    Ok(after.id)
+}
+
+/// What an answer said of a ticket, of a comment or of work on it, without its texts.
+pub fn without_texts(said: &mut serde_json::Map<String, serde_json::Value>) {
+    for (field, value) in said.iter_mut() {
+        match field.as_str() {
+            "subject" => *value = REDACTED.into(),
+            "description" | "body" => *value = "".into(),
+            "custom_fields" => *value = serde_json::json!({}),
+            "external_id" | "note" => *value = serde_json::Value::Null,
+            _ => {}
+        }
+    }
 }
 
 /// Stores `after` over `before` with its event, if anything differs; a change grows the version.

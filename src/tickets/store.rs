@@ -9,7 +9,7 @@ use super::domain::{Channel, Priority, Status, Ticket, TicketType};
 use super::policy::Reach;
 use super::wire::{SlaFilter, Sort, TicketFilter, TicketRef, WhoRef};
 use crate::auth::domain::Role;
-use crate::db::schema::{principals, teams, ticket_clocks, ticket_tags, tickets};
+use crate::db::schema::{comments, principals, teams, ticket_clocks, ticket_tags, tickets, time_entries};
 use crate::db::{Conn, RunQueryDsl, fault, on_each, post, steady};
 use crate::kernel::fields::Fields;
 use crate::kernel::sql::Json;
@@ -555,6 +555,19 @@ async fn add_tags(tx: &mut Conn, number: i64, ticket: &Ticket) -> Result<(), Pro
         );
         post!(tx, diesel::insert_into(ticket_tags::table).values(values))?;
     }
+    Ok(())
+}
+
+/// Removes the texts of all comments on `ticket`, and the notes of work on it.
+///
+/// # Errors
+/// When the database is away.
+pub async fn redact_around(tx: &mut Conn, ticket: &Ticket, now: Instant) -> Result<(), Problem> {
+    let comments = comments::table.filter(comments::ticket_id.eq(ticket.id).and(comments::redacted_at.is_null()));
+    let emptied = (comments::body.eq(""), comments::redacted_at.eq(now), comments::version.eq(comments::version + 1));
+    on_each!(tx, |c| diesel::update(comments).set(emptied).execute(c).await)?;
+    let work = time_entries::table.filter(time_entries::ticket_number.eq(ticket.number));
+    on_each!(tx, |c| diesel::update(work).set(time_entries::note.eq(None::<String>)).execute(c).await)?;
     Ok(())
 }
 

@@ -145,6 +145,66 @@ on_both! {
         assert_eq!(found(desk, &texts).await, Vec::<String>::new());
     }
 
+    async fn nothing_is_left_of_a_redacted_ticket_and_no_number_moves(desk) {
+        let (admin, agent, owner) = (desk.admin().await, desk.agent().await, desk.requester().await);
+        let opening = json!({ "subject": "Kwyjibotron smokes", "description": "Smoke near Blorptangle.", "tags": ["printer"],
+            "custom_fields": { "room": "Fnurdlesworth" }, "external_id": "ext-Gazorninplat" });
+        let open = || desk.post("/v1/tickets").by(&owner).header("idempotency-key", "opened").json(&opening);
+        let ticket = open().expect(201).await.body;
+        let path = path_of(&ticket);
+        desk.patch_ticket(&owner, &ticket, json!({ "subject": "Squanchlebop smokes", "custom_fields": { "room": null } })).await;
+        desk.clock.pass_s(60);
+        say(desk, &owner, &ticket, "public", "Hello from Wubbalubba").await;
+        let inner = say(desk, &agent, &ticket, "internal", "Mrrglefrotz again").await;
+        desk.patch(&format!("{path}/comments/{inner}")).by(&agent).json(&json!({ "body": "Drizzlefnord again" })).expect(200).await;
+        for (key, note) in [("first", "Plumbuswrench"), ("second", "Schleemsponge")] {
+            let work = json!({ "work_s": 600, "note": note });
+            desk.post(&format!("{path}/time-entries")).by(&agent).header("idempotency-key", key).json(&work).expect(201).await;
+        }
+        let entries = desk.all(&agent, &format!("{path}/time-entries")).await;
+        desk.delete(&format!("{path}/time-entries/{}", entries[1]["id"].as_str().unwrap())).by(&agent).expect(204).await;
+        for status in ["resolved", "closed"] {
+            desk.patch_ticket(&agent, &ticket, json!({ "status": status })).await;
+        }
+        let words = ["Kwyjibotron", "Blorptangle", "Fnurdlesworth", "Gazorninplat", "Squanchlebop", "Wubbalubba", "Mrrglefrotz",
+            "Drizzlefnord", "Plumbuswrench", "Schleemsponge"];
+        // Of a word that follows another in the index, only the end may be written.
+        let tails: Vec<&str> = words.iter().map(|word| &word[2..]).collect();
+        let before = kept(&desk.store).await;
+        for tail in &tails {
+            assert!(has(&before, tail), "{tail} is where we look for it");
+        }
+        let (told, events) = (numbers(desk, &admin, "nobody").await, desk.all(&admin, &format!("{path}/events")).await);
+        desk.delete(&path).by(&admin).header("if-match", "\"1\"").refused(412, "version_mismatch").await;
+        desk.delete(&path).by(&agent).refused(403, "forbidden").await;
+
+        for _ in 0..2 {
+            desk.delete(&path).by(&admin).expect(204).await;
+        }
+        assert_eq!(found(desk, &tails).await, Vec::<String>::new());
+        assert_eq!(numbers(desk, &admin, "nobody").await, told);
+        let read = desk.get(&path).by(&owner).expect(200).await;
+        assert_eq!((&read.body["subject"], &read.body["description"], &read.body["external_id"]), (&json!("Redacted"), &json!(""), &Value::Null));
+        assert_eq!((&read.body["custom_fields"], &read.body["tags"], &read.body["status"]), (&json!({}), &json!(["printer"]), &json!("closed")));
+        // The trail tells of one thing more, and of all others as before: when, who and which field.
+        let trail = desk.all(&admin, &format!("{path}/events")).await;
+        assert_eq!((trail.len(), &trail.last().unwrap()["type"]), (events.len() + 1, &json!("ticket.redacted")));
+        for (now, then) in trail.iter().zip(&events) {
+            let fields = |event: &Value| event["changes"].as_array().unwrap().iter().map(|change| change["field"].clone()).collect::<Vec<_>>();
+            assert_eq!((&now["id"], &now["at"], &now["actor"], fields(now)), (&then["id"], &then["at"], &then["actor"], fields(then)));
+        }
+        for comment in desk.all(&agent, &format!("{path}/comments")).await {
+            assert!(comment["body"] == "" && comment["redacted_at"].is_string() && comment["version"].as_i64().unwrap() >= 2);
+        }
+        assert_eq!(desk.all(&agent, &format!("{path}/time-entries")).await[0]["note"], Value::Null);
+        let again = open().expect(201).await;
+        assert_eq!((again.header("idempotent-replayed"), &again.body["id"], &again.body["subject"]), (Some("true"), &ticket["id"], &json!("Redacted")));
+        for word in words {
+            assert!(desk.all(&agent, &format!("/v1/tickets?q={word}")).await.is_empty() && !again.text().contains(word));
+        }
+        assert_eq!(desk.all(&agent, "/v1/tickets?q=printer").await.len(), 1, "its tags are still there");
+    }
+
     async fn nothing_is_left_of_a_redacted_comment(desk) {
         const SECRET: &str = "Zzyzx";
         let (admin, agent) = (desk.admin().await, desk.agent().await);

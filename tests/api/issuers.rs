@@ -671,13 +671,18 @@ on_both! {
         // Of each signature by ECDSA there is a second one, which says the same of the same message: it lets in nobody else.
         let mirrored = by("ES256", "c", &|message| {
             let (r, s) = halves(message);
-            let mut borrow = 0;
-            let minus = |(n, s): (&u8, &u8)| {
-                let difference = i16::from(*n) - i16::from(*s) - borrow;
-                borrow = i16::from(difference < 0);
-                u8::try_from(difference.rem_euclid(256)).unwrap()
-            };
-            let mut other: Vec<u8> = order.iter().zip(&s).rev().map(minus).collect();
+            let mut borrow = false;
+            let mut other: Vec<u8> = order
+                .iter()
+                .zip(&s)
+                .rev()
+                .map(|(n, s)| {
+                    let (difference, below) = n.overflowing_sub(*s);
+                    let (difference, further) = difference.overflowing_sub(u8::from(borrow));
+                    borrow = below || further;
+                    difference
+                })
+                .collect();
             other.reverse();
             [r, other].concat()
         });

@@ -35,6 +35,7 @@ const RULES: &[(&str, Rule)] = &[
     ("create_ticket", Rule::Own("tickets:write")),
     ("get_ticket", Rule::Own("tickets:read")),
     ("update_ticket", Rule::Own("tickets:write")),
+    ("redact_ticket", Rule::Admin),
     ("list_ticket_events", Rule::Own("tickets:read")),
     ("list_comments", Rule::Own("comments:read")),
     ("create_comment", Rule::Own("comments:write")),

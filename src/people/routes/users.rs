@@ -105,7 +105,7 @@ async fn update_user(who: Allowed<ChangePeople>, call: Call, authority: web::Dat
 ///
 /// All that tells who it was is removed for good: name, email address, issuer, password, tokens and memberships. The id
 /// stays, since tickets refer to it, and so do all numbers. Doing it again changes nothing. The last active admin stays.
-/// What people have written, in tickets and comments, is text: redact a comment by `DELETE` on it.
+/// What people have written, in tickets and comments, is text: redact those by `DELETE` on them.
 #[utoipa::path(
     operation_id = "delete_user", tag = "users", security(("bearer" = ["admin"])),
     params(("id" = PrincipalId, Path, description = "The person's id.")),
