@@ -69,8 +69,8 @@ impl Cursor {
     /// # Errors
     /// `invalid_cursor` when it was not made by `list`.
     pub fn open<K: DeserializeOwned>(&self, list: &str) -> Result<K, Problem> {
-        let sealed =
-            URL_SAFE_NO_PAD.decode(&self.0).ok().and_then(|json| serde_json::from_slice::<Sealed<K>>(&json).ok());
+        let json = URL_SAFE_NO_PAD.decode(&self.0).ok().filter(|json| !holds_nul(json));
+        let sealed = json.and_then(|json| serde_json::from_slice::<Sealed<K>>(&json).ok());
         match sealed {
             Some(sealed) if sealed.l == list => Ok(sealed.k),
             _ => Err(Problem::new(
@@ -79,6 +79,19 @@ impl Cursor {
             )),
         }
     }
+}
+
+/// Whether a text in `json` has the character U+0000, which none of ours has and PostgreSQL does not take: an escape
+/// that is not itself escaped.
+fn holds_nul(json: &[u8]) -> bool {
+    let mut rest = json;
+    while let Some(at) = rest.iter().position(|b| *b == b'\\') {
+        if rest[at + 1..].starts_with(b"u0000") {
+            return true;
+        }
+        rest = rest.get(at + 2..).unwrap_or_default();
+    }
+    false
 }
 
 /// One page of a list.

@@ -16,6 +16,7 @@ mod issuers;
 mod janitor;
 mod matrix;
 mod metrics;
+mod odd;
 mod people;
 mod plans;
 mod policies;
