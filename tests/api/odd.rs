@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use reqwest::header::HeaderValue;
 use serde_json::{Value, json};
 
 use crate::on_both;
@@ -153,6 +154,31 @@ on_both! {
             for path in paths {
                 let status = harmless(desk.get(&format!("{path}?{query}")).by(&admin), &query).await;
                 assert!([200, 400].contains(&status), "{status} for {path}?{query}");
+            }
+        }
+    }
+
+    async fn odd_headers_do_no_harm(desk) {
+        let admin = desk.admin().await;
+        desk.ticket(&admin, json!({})).await;
+        for line in inputs(include_str!("../corpus/headers.txt")) {
+            let colon = line.iter().position(|b| *b == b':').unwrap();
+            let (name, value) = (std::str::from_utf8(&line[..colon]).unwrap(), line[colon + 1..].strip_prefix(b" ").unwrap_or_default());
+            let Ok(value) = HeaderValue::from_bytes(value) else { panic!("{name} is no header") };
+            let body = json!({ "subject": "a" }).to_string();
+            for (ask, changes) in [
+                (desk.get("/v1/tickets/1"), false), (desk.patch("/v1/tickets/1"), true), (desk.post("/v1/tickets"), true),
+            ] {
+                let mut ask = ask.0;
+                if name != "authorization" {
+                    ask = ask.header("authorization", format!("Bearer {}", admin.token));
+                }
+                if changes && name != "content-type" {
+                    ask = ask.header("content-type", "application/json");
+                }
+                let ask = if changes { ask.body(body.clone()) } else { ask };
+                let status = harmless(Ask(ask.header(name, value.clone())), &String::from_utf8_lossy(&line)).await;
+                assert!(status < 500, "{status} for {}", String::from_utf8_lossy(&line));
             }
         }
     }
