@@ -263,7 +263,7 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
     let mut headers = Vec::new();
     if creates && secured {
         codes.extend(["idempotency_in_progress", "idempotency_key_reused", "invalid_header"]);
-        headers.push(("Idempotency-Key", "A key of your choice, 1 to 255 visible ASCII characters: the same request with the same key is carried out once."));
+        headers.push(("Idempotency-Key", "A key of your choice, 1 to 255 printable ASCII characters: the same request with the same key is carried out once."));
     }
     if writes && secured {
         codes.extend(["version_mismatch", "invalid_header"]);
@@ -304,7 +304,7 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
 /// Which values a header of ours takes.
 fn header_schema(name: &str) -> Value {
     match name {
-        "Idempotency-Key" => json!({ "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$" }),
+        "Idempotency-Key" => json!({ "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$" }),
         "If-Match" => json!({
             "type": "string", "minLength": 1, "pattern": r#"^(\*|(W/)?"[!#-~]*"(, ?(W/)?"[!#-~]*")*)$"#, "examples": ["\"3\""],
         }),

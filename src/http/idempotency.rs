@@ -70,7 +70,7 @@ impl Call {
     ///
     /// # Errors
     /// What `work` gives; `idempotency_key_reused`, `idempotency_in_progress`, `conflict` when the answer can no longer
-    /// be opened, or `invalid_header` for a key that is not 1 to 255 visible ASCII characters.
+    /// be opened, or `invalid_header` for a key that is not 1 to 255 printable ASCII characters.
     pub async fn create<F>(&self, who: PrincipalId, work: F) -> Answer
     where
         F: AsyncFn(&mut Conn) -> Answer + Send + 'static,
@@ -155,10 +155,10 @@ impl Call {
         match (keys.next(), keys.next()) {
             (None, _) => Ok(None),
             (Some(key), None) => match key.to_str() {
-                Ok(key) if (1..=255).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic()) => {
+                Ok(key) if (1..=255).contains(&key.len()) && key.bytes().all(|b| matches!(b, b' '..=b'~')) => {
                     Ok(Some(key.to_owned()))
                 }
-                _ => Err(Problem::new(Code::InvalidHeader, "Idempotency-Key takes 1 to 255 visible ASCII characters.")),
+                _ => Err(Problem::new(Code::InvalidHeader, "Idempotency-Key takes 1 to 255 printable ASCII characters.")),
             },
             (Some(_), Some(_)) => Err(Problem::new(Code::InvalidHeader, "Send one Idempotency-Key.")),
         }

@@ -55,7 +55,7 @@ on_both! {
         };
         let comment = |key: String| {
             let body = json!({ "visibility": "public", "body": "b" });
-            desk.post("/v1/tickets/1/comments").by(&agent).header("idempotency-key", &format!("{key}-comment")).json(&body)
+            desk.post("/v1/tickets/1/comments").by(&agent).header("idempotency-key", &format!("{key} comment")).json(&body)
         };
         let stored = || async {
             let comments = desk.all(&agent, "/v1/tickets/1/comments").await.len();
@@ -108,7 +108,7 @@ on_both! {
         // What was refused has no effect that a key could stand for.
         desk.post("/v1/tickets").by(&script).header("idempotency-key", "n").json(&json!({ "subject": "" })).refused(422, "validation_failed").await;
         desk.post("/v1/tickets").by(&script).header("idempotency-key", "n").json(&body).expect(201).await;
-        for key in ["", "a key", "a\tkey", &"x".repeat(256)] {
+        for key in ["", "a\tkey", &"x".repeat(256)] {
             desk.post("/v1/tickets").by(&script).header("idempotency-key", key).json(&body).refused(400, "invalid_header").await;
         }
         assert_eq!(desk.all(&script, "/v1/tickets").await.len(), 4);

@@ -23,6 +23,7 @@ mod ledger;
 mod limits;
 mod matrix;
 mod metrics;
+mod odd;
 mod operation;
 mod overload;
 mod people;

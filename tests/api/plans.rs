@@ -523,7 +523,6 @@ async fn reports(desk: &Desk, who: &Caller, heard: &Heard, explainer: &mut Expla
         format!("/v1/metrics/timeseries?{day}&interval=hour&group_by=team"),
         "/v1/metrics/backlog".into(),
         "/v1/metrics/backlog?due_within_s=86400".into(),
-        format!("/v1/metrics/backlog?team_id={}", id(TEAM, 0)),
         "/metrics".into(),
     ] {
         explained(desk, who, &path, heard, explainer, "auto", LOOKED_AT).await;

@@ -298,7 +298,7 @@ impl Desk {
         self.count.fetch_add(1, Ordering::SeqCst)
     }
 
-    /// A new person with a token that is good for a year.
+    /// A new person with a token that is good for ten years.
     pub async fn person(&self, role: Role) -> Caller {
         let name = format!("{role} {}", self.nth());
         let email = Email::parse(format!("{}@example.org", name.replace(' ', "."))).unwrap();
@@ -307,7 +307,7 @@ impl Desk {
             people::service::find_or_create_person(tx, &email, &named, role, now, &ids).await
         };
         let id = self.db.write(make).await.unwrap();
-        let token = self.authority.mint(id, None, 365 * 86_400, self.clock.now(), &self.ids).unwrap();
+        let token = self.authority.mint(id, None, 10 * 365 * 86_400, self.clock.now(), &self.ids).unwrap();
         Caller { id: id.to_string(), name, token }
     }
 
@@ -323,7 +323,7 @@ impl Desk {
         self.person(Role::Admin).await
     }
 
-    /// A new service account with these scopes, and a token of a year.
+    /// A new service account with these scopes, and a token of ten years.
     pub async fn account(&self, scopes: &str) -> Caller {
         let name = format!("script {}", self.nth());
         let scopes = Scopes::parse(scopes).unwrap();
@@ -332,7 +332,7 @@ impl Desk {
             people::service::find_or_create_account(tx, &Line::parse(named.clone()).unwrap(), scopes, now, &ids).await
         };
         let id = self.db.write(make).await.unwrap();
-        let token = self.authority.mint(id, None, 365 * 86_400, self.clock.now(), &self.ids).unwrap();
+        let token = self.authority.mint(id, None, 10 * 365 * 86_400, self.clock.now(), &self.ids).unwrap();
         Caller { id: id.to_string(), name, token }
     }
 
