@@ -304,7 +304,9 @@ fn complete(path: &str, method: &str, operation: &mut Value) {
 /// Which values a header of ours takes.
 fn header_schema(name: &str) -> Value {
     match name {
-        "Idempotency-Key" => json!({ "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$" }),
+        "Idempotency-Key" => {
+            json!({ "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$" })
+        }
         "If-Match" => json!({
             "type": "string", "minLength": 1, "pattern": r#"^(\*|(W/)?"[!#-~]*"(, ?(W/)?"[!#-~]*")*)$"#, "examples": ["\"3\""],
         }),

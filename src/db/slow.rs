@@ -48,6 +48,10 @@ impl Instrumentation for Slow {
                 let took = SENT.get().or(self.begun).map_or(Duration::ZERO, |begun| begun.elapsed());
                 if took >= self.least {
                     let text = query.to_string();
+                    // How the file is kept is no question that somebody asked.
+                    if text.starts_with("PRAGMA") {
+                        return;
+                    }
                     let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
                     tracing::warn!(duration_us, statement = without_values(&text), "slow query");
                 }

@@ -30,7 +30,7 @@ const LOG_PAUSE: Duration = Duration::from_millis(250);
 const BUSY_MS: i32 = 5_000;
 
 /// How long writers may wait, in milliseconds, for readers to be done with a log that is to be emptied.
-const WIPE_WAIT_MS: i32 = 1_000;
+const WIPE_WAIT_MS: i32 = 100;
 
 /// How long to wait before trying again to empty it.
 const WIPE_PAUSE: Duration = Duration::from_secs(5);
@@ -136,9 +136,10 @@ impl Sqlite {
         let kept = Arc::<Kept>::default();
         let mut writer = connect(path, Role::Write, &kept, listener.as_ref())?;
         let mut holder = Holder(connect(path, Role::Attend, &kept, None)?);
-        // What a process that has died has not emptied.
-        writer.erased = true;
         let mut wipe = Wipe::default();
+        // What a process that has died has not emptied. Where another one is at work, that one sees to what it has erased.
+        wipe.now(&mut writer, 0);
+        writer.erased = false;
         let log = Log::watch(path, &kept)?;
         let (jobs, waiting) = mpsc::channel::<Job>();
         let activity = Arc::new(Activity::default());
@@ -347,13 +348,14 @@ impl Wipe {
     /// Empties the log if there is a reason to. Who reads for long keeps it from that; then it is tried again later.
     fn when_due(&mut self, writer: &mut Conn) {
         if writer.erased && self.tried_at.is_none_or(|at| at.elapsed() >= WIPE_PAUSE) {
-            self.now(writer);
+            self.now(writer, WIPE_WAIT_MS);
         }
     }
 
-    fn now(&mut self, writer: &mut Conn) {
+    /// Empties the log, unless others read for longer than `wait_ms`.
+    fn now(&mut self, writer: &mut Conn, wait_ms: i32) {
         let Line::Sqlite(conn) = &mut writer.line else { return };
-        drop(SimpleConnection::batch_execute(conn, &format!("PRAGMA busy_timeout = {WIPE_WAIT_MS}")));
+        drop(SimpleConnection::batch_execute(conn, &format!("PRAGMA busy_timeout = {wait_ms}")));
         let done = diesel::sql_query("PRAGMA wal_checkpoint(TRUNCATE)").get_result::<Checkpoint>(conn);
         drop(SimpleConnection::batch_execute(conn, &format!("PRAGMA busy_timeout = {BUSY_MS}")));
         writer.erased = !done.is_ok_and(|checkpoint| checkpoint.busy == 0);
@@ -391,7 +393,7 @@ fn commit_group(conn: &mut Conn, first: Job, waiting: &mpsc::Receiver<Job>, wipe
     }
     if conn.erased {
         // Whoever is told that it is gone finds it gone, unless somebody reads just then.
-        wipe.now(conn);
+        wipe.now(conn, WIPE_WAIT_MS);
     } else if owed {
         conn.erased = true;
         wipe.when_due(conn);

@@ -158,7 +158,9 @@ impl Call {
                 Ok(key) if (1..=255).contains(&key.len()) && key.bytes().all(|b| matches!(b, b' '..=b'~')) => {
                     Ok(Some(key.to_owned()))
                 }
-                _ => Err(Problem::new(Code::InvalidHeader, "Idempotency-Key takes 1 to 255 printable ASCII characters.")),
+                _ => {
+                    Err(Problem::new(Code::InvalidHeader, "Idempotency-Key takes 1 to 255 printable ASCII characters."))
+                }
             },
             (Some(_), Some(_)) => Err(Problem::new(Code::InvalidHeader, "Send one Idempotency-Key.")),
         }

@@ -273,7 +273,11 @@ impl Desk {
             let heard = ear.clone();
             Box::new(move |event: InstrumentationEvent<'_>| {
                 if let InstrumentationEvent::StartQuery { query, .. } = event {
-                    heard.lock().unwrap().push(query.to_string());
+                    let text = query.to_string();
+                    // How the file is kept is done at its own times.
+                    if !text.starts_with("PRAGMA") {
+                        heard.lock().unwrap().push(text);
+                    }
                 }
             })
         });
