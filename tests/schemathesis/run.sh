@@ -10,8 +10,8 @@ Usage: tests/schemathesis/run.sh [--long] [--seed NUMBER] [requester|agent|admin
 
 Makes requests from openapi/skranke.v1.json, good and bad ones, sends them to a server, and compares each answer with the
 document: no 5xx, no status, header, media type or body that is not described, nothing valid refused, nothing invalid
-taken, no way round the token. For each kind of caller there is a server of its own on a new database. Takes about a minute; --long
-adds the phase that tries the limits of every field, and more requests, and takes about a quarter of an hour.
+taken, no way round the token. For each kind of caller there is a server of its own on a new database. Takes about a minute on each database;
+--long adds the phase that tries the limits of every field, and five times as many requests.
 
 It runs on SQLite, and then on PostgreSQL if SKRANKE_TEST_POSTGRES names one:
 
