@@ -141,7 +141,41 @@ mod tests {
         }
     }
 
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            "(admin|agent|tickets:read|\\PC{0,8})".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 30, 4, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                proptest::collection::hash_map("(r|s|sub|name|email|\\PC{0,3})", inner, 0..4)
+                    .prop_map(|all| Value::Object(all.into_iter().collect())),
+            ]
+        })
+    }
+
     proptest! {
+        /// Claims come from outside: whatever they are, nobody becomes more than the words in them say.
+        #[test]
+        fn any_claims_are_read(claims in proptest::collection::hash_map("(r|s|sub|name|email|email_verified|\\PC{0,3})", any_json(), 0..7)) {
+            let claims: Map<String, Value> = claims.into_iter().collect();
+            let mapping = Mapping { role_claim: Some("r".into()), scope_claim: Some("s".into()), ..mapping() };
+            let Some(outsider) = mapping.read(&claims) else {
+                prop_assert!(claims.get("sub").and_then(Value::as_str).is_none_or(|sub| Line::<255>::parse(sub.to_owned()).is_err()));
+                return Ok(());
+            };
+            let says = |claim: &str, word: &str| claims.get(claim).is_some_and(|value| value.to_string().contains(word));
+            let role = outsider.role.expect("the issuer decides");
+            prop_assert!(role == Role::Requester || says("r", role.as_str()), "{:?}", role);
+            for scope in outsider.scopes.expect("the issuer decides").iter() {
+                prop_assert!(says("s", scope.as_str()), "{:?}", scope);
+            }
+        }
+
         #[test]
         fn any_nesting_is_found(path in proptest::collection::vec("[a-z.]{1,4}", 1..5)) {
             let tree = path.iter().rev().fold(json!("here"), |inner, name| json!({ name.as_str(): inner }));

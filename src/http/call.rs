@@ -393,6 +393,38 @@ fn find_nul(value: &Value, place: ValuePointerRef<'_>, faults: &mut Vec<FieldErr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_list_of_entity_tags_or_none(text in r#"[W/"*, 0-9.a\PC]{0,30}"#, version in 0..i64::MAX) {
+            let Some(tags) = entity_tags(&text) else { return Ok(()) };
+            prop_assert_eq!(entity_tags(&tags.join(", ")), Some(tags.clone()));
+            // A condition passes for the versions alone that its strong tags name.
+            let named = tags.iter().any(|tag| tag[1..].split(['.', '"']).next() == Some(&version.to_string()));
+            if IfMatch(Some(tags)).check(version).is_ok() {
+                prop_assert!(named);
+            }
+        }
+
+        #[test]
+        fn the_tag_of_a_version_is_of_no_other(version in 0..i64::MAX, lapsed in 0..i64::MAX, other in 0..i64::MAX) {
+            for tag in [super::super::reply::etag(version), format!("\"{version}.{lapsed}\"")] {
+                let list = entity_tags(&format!("\"x\",  {tag}"));
+                prop_assert_eq!(IfMatch(list.clone()).check(version).is_ok(), true);
+                prop_assert_eq!(IfMatch(list).check(other).is_ok(), other == version);
+            }
+        }
+
+        #[test]
+        fn any_query_is_pairs_or_faults(bytes: Vec<u8>, text in "[a-c=&%0-9+;\\[\\]\\PC]{0,60}") {
+            for given in [bytes, text.into_bytes()] {
+                let (fields, faults) = pairs(&given);
+                let parts = given.split(|b| *b == b'&').filter(|part| !part.is_empty()).count();
+                prop_assert_eq!(fields.len() + faults.len(), parts);
+            }
+        }
+    }
 
     #[test]
     fn entity_tags_are_read_as_rfc_9110_writes_them() {

@@ -44,7 +44,7 @@ pub async fn edge(
     };
     let _entered = span.enter();
     let mut response = match outcome {
-        Ok(response) => match response.response().error().map(|error| speak(error, &id)) {
+        Ok(response) => match refusal(&response, &id) {
             Some(mut fresh) => {
                 let (request, old) = response.into_parts();
                 keep_headers(&mut fresh, old.headers());
@@ -85,6 +85,18 @@ pub async fn edge(
         "answered"
     );
     Ok(response)
+}
+
+/// The problem that an answer stands for, if it is not one itself.
+fn refusal(response: &ServiceResponse<BoxBody>, id: &str) -> Option<actix_web::HttpResponse> {
+    // Who takes no coding at all, not even none, is sent away by the layer that compresses, without a problem.
+    let uncoded = || {
+        Problem::new(Code::NotAcceptable, "Answers may come as they are; do not refuse identity in Accept-Encoding.")
+    };
+    match response.response().error() {
+        Some(error) => Some(speak(error, id)),
+        None => (response.status() == StatusCode::NOT_ACCEPTABLE).then(|| speak(&uncoded().into(), id)),
+    }
 }
 
 /// The answer for whatever went wrong; faults of ours are logged here, once.

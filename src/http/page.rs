@@ -69,8 +69,8 @@ impl Cursor {
     /// # Errors
     /// `invalid_cursor` when it was not made by `list`.
     pub fn open<K: DeserializeOwned>(&self, list: &str) -> Result<K, Problem> {
-        let sealed =
-            URL_SAFE_NO_PAD.decode(&self.0).ok().and_then(|json| serde_json::from_slice::<Sealed<K>>(&json).ok());
+        let json = URL_SAFE_NO_PAD.decode(&self.0).ok().filter(|json| !holds_nul(json));
+        let sealed = json.and_then(|json| serde_json::from_slice::<Sealed<K>>(&json).ok());
         match sealed {
             Some(sealed) if sealed.l == list => Ok(sealed.k),
             _ => Err(Problem::new(
@@ -79,6 +79,19 @@ impl Cursor {
             )),
         }
     }
+}
+
+/// Whether a text in `json` has the character U+0000, which none of ours has and PostgreSQL does not take: an escape
+/// that is not itself escaped.
+fn holds_nul(json: &[u8]) -> bool {
+    let mut rest = json;
+    while let Some(at) = rest.iter().position(|b| *b == b'\\') {
+        if rest[at + 1..].starts_with(b"u0000") {
+            return true;
+        }
+        rest = rest.get(at + 2..).unwrap_or_default();
+    }
+    false
 }
 
 /// One page of a list.
@@ -118,5 +131,46 @@ impl<T: Serialize> Page<T> {
             Some(link) => reply.header("link", link),
             None => reply,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_is_sealed_opens_for_its_list_alone(list: String, name in "[^\0]*", number: i64) {
+            let key = (Some(name), number);
+            let cursor = Cursor(Cursor::seal(&list, &key).expect("JSON"));
+            match cursor.open::<(Option<String>, i64)>(&list) {
+                Ok(opened) => prop_assert_eq!(opened, key),
+                Err(_) => prop_assert!(list.contains('\0')),
+            }
+            let other = format!("{list}!");
+            prop_assert!(cursor.open::<(Option<String>, i64)>(&other).is_err());
+        }
+
+        #[test]
+        fn nonsense_never_opens(text: String, bytes: Vec<u8>) {
+            for text in [text, URL_SAFE_NO_PAD.encode(bytes)] {
+                prop_assert!(Cursor(text).open::<serde_json::Value>("tickets").is_err());
+            }
+        }
+
+        #[test]
+        fn nul_is_found_wherever_it_is(text: String) {
+            let json = serde_json::to_vec(&text).expect("JSON");
+            prop_assert_eq!(holds_nul(&json), text.contains('\0'));
+        }
+    }
+
+    #[test]
+    fn an_escape_that_is_escaped_is_no_nul() {
+        for (text, holds) in [("\0", true), ("\\u0000", false), ("\\\0", true), ("\\\\u0000", false), ("\\", false)] {
+            assert_eq!(holds_nul(&serde_json::to_vec(text).expect("JSON")), holds, "{text:?}");
+        }
+        assert!(!holds_nul(b"\\"));
     }
 }

@@ -118,6 +118,14 @@ mod tests {
 
     proptest! {
         #[test]
+        fn any_text_is_an_instant_or_none(text in "(\\PC{0,50}|[-+]?[0-9]{4,6}-?[0-9]{2}-?[0-9]{2}[Tt _][0-9]{2}:[0-9]{2}(:[0-6][0-9])?([.,][0-9]{0,12})?([Zz]|[-+][0-9]{2}:?[0-9]{2})?)") {
+            if let Ok(instant) = text.parse::<Instant>() {
+                prop_assert!((0..=Instant::LATEST_US).contains(&instant.micros()));
+                prop_assert_eq!(instant.to_string().parse::<Instant>(), Ok(instant));
+            }
+        }
+
+        #[test]
         fn what_is_written_is_read_back(us in 0i64..Instant::LATEST_US) {
             let instant = Instant::from_micros(us);
             prop_assert_eq!(instant.to_string().parse::<Instant>(), Ok(instant));

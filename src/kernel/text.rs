@@ -131,3 +131,36 @@ macro_rules! read_by_parse {
 read_by_parse!([const MAX: usize] Line<MAX>);
 read_by_parse!([const MIN: usize, const MAX: usize] Prose<MIN, MAX>);
 read_by_parse!([] Email);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_was_taken_is_taken_again(text: String, address in "\\PC{1,260}@\\PC{1,5}") {
+            for text in [text, address] {
+                if let Ok(Line(line)) = Line::<20>::parse(text.clone()) {
+                    prop_assert_eq!(&line, &text);
+                    prop_assert!(line.chars().count() <= 20 && !line.trim().is_empty() && !line.contains(['\n', '\0']));
+                }
+                if let Ok(Prose(prose)) = Prose::<1, 40>::parse(text.clone()) {
+                    prop_assert_eq!(&prose, &text);
+                    prop_assert!(prose.len() <= 40 && !prose.contains('\0'));
+                }
+                if let Ok(email) = Email::parse(text) {
+                    prop_assert!(email.as_str().chars().count() <= 254);
+                    prop_assert!(Email::parse(email.as_str().to_owned()) == Ok(email));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_address_may_grow_in_lower_case_but_not_over_its_limit() {
+        let address = |capitals: usize| Email::parse(format!("{}@example.org", "\u{130}".repeat(capitals)));
+        assert_eq!(address(121).map(|email| email.as_str().chars().count()).ok(), Some(254));
+        assert!(address(122).is_err());
+    }
+}

@@ -583,3 +583,23 @@ pub struct ListOptions {
 
 query_part!(TicketFilter);
 query_part!(ListOptions);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_filter_or_none(text in "(\\PC{0,20}|(breached|due_within)?:?[-+]?[0-9]{0,20}|(me|none|[0-9a-f-]{32,36})(,(me|none))?)") {
+            if let Ok(SlaFilter::DueWithin(s)) = text.parse() {
+                prop_assert!((0..=LONGEST_AHEAD_S).contains(&s) && text.starts_with("due_within:"));
+            }
+            if let Ok(TicketRef::Number(number)) = text.parse() {
+                let written = number.to_string();
+                prop_assert_eq!(text.trim_start_matches('0'), written.trim_start_matches('0'));
+            }
+            let _ = (text.parse::<WhoRef<PrincipalId>>(), text.parse::<TagName>());
+        }
+    }
+}

@@ -125,6 +125,20 @@ fn every_code_is_reached_by_a_test() {
     }
 }
 
+/// `room::name` in the documentation is a test in `tests/api/room.rs`.
+#[test]
+fn every_test_that_the_documentation_names_is_there() {
+    let named = regex::Regex::new(r"`([a-z_]+)::([a-z_0-9]+)`").unwrap();
+    let text = std::fs::read_to_string(root().join("docs/security.md")).unwrap();
+    let mut count = 0;
+    for (_, [room, name]) in named.captures_iter(&text).map(|found| found.extract()) {
+        let Ok(tests) = std::fs::read_to_string(root().join(format!("tests/api/{room}.rs"))) else { continue };
+        assert!(tests.contains(&format!("fn {name}(")), "docs/security.md names {room}::{name}, which is not there");
+        count += 1;
+    }
+    assert!(count > 40, "{count} tests are named");
+}
+
 #[test]
 fn every_setting_is_in_the_readme() {
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();

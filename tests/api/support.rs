@@ -179,7 +179,15 @@ impl Desk {
         issuers: Vec<IssuerConfig>,
         adapt: impl FnOnce(server::Settings) -> server::Settings,
     ) -> Self {
-        let store = Store::make(engine).await;
+        Self::open_on(Store::make(engine).await, issuers, adapt).await
+    }
+
+    /// A desk on a database that may have something in it.
+    pub async fn open_on(
+        store: Store,
+        issuers: Vec<IssuerConfig>,
+        adapt: impl FnOnce(server::Settings) -> server::Settings,
+    ) -> Self {
         let db = Db::open(&store.url, 8, Duration::from_secs(5)).unwrap();
         db.migrate().await.unwrap();
         let clock = TestClock::new();
