@@ -189,7 +189,7 @@ async fn told(desk: &Desk, role: &str, who: &Caller) -> Map<String, Value> {
             paths.push(format!("/v1/metrics/summary?{window}"));
         }
         paths.push("/v1/metrics/timeseries?from=2026-03-01T00:00:00Z&interval=day&time_zone=Europe/Oslo".into());
-        paths.push("/v1/metrics/backlog?group_by=status".into());
+        paths.push("/v1/metrics/backlog?group_by=priority".into());
     }
     if role == "admin" {
         lists.push("/v1/service-accounts".into());
