@@ -30,6 +30,7 @@ mod people;
 mod plans;
 mod policies;
 mod prometheus;
+mod release;
 mod replay;
 mod replica;
 mod search;

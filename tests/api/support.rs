@@ -192,8 +192,17 @@ impl Desk {
         issuers: Vec<IssuerConfig>,
         adapt: impl FnOnce(server::Settings) -> server::Settings,
     ) -> Self {
+        Self::open_on(Store::make(engine).await, issuers, adapt).await
+    }
+
+    /// A desk on a database that may have something in it.
+    pub async fn open_on(
+        store: Store,
+        issuers: Vec<IssuerConfig>,
+        adapt: impl FnOnce(server::Settings) -> server::Settings,
+    ) -> Self {
         let open = |url: &DatabaseUrl| Db::open(url, 8, Duration::from_secs(5)).unwrap();
-        Self::open_at(Store::make(engine).await, open, issuers, adapt).await
+        Self::open_at(store, open, issuers, adapt).await
     }
 
     /// A desk on `store`, which is opened by `open`.
