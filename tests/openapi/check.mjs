@@ -73,7 +73,7 @@ const allowed = {
   "a field of a request is new": (_, s) => (s.NewTicket.properties.fresh = { type: "string" }),
   "a parameter is new": (_, __, p) => p.push({ name: "fresh", in: "query", required: false, schema: { type: "string" } }),
   "a word is new in a vocabulary": (_, s) => s.Priority.enum.push("critical"),
-  "an error is new": (d) => (d.paths["/v1/me"].get.responses["429"] = d.paths["/v1/me"].get.responses["401"]),
+  "an error is new": (d) => (d.paths["/v1/me"].get.responses["418"] = d.paths["/v1/me"].get.responses["401"]),
   "a sentence is another one": (d, s) => {
     d.info.description = "";
     s.Ticket.properties.subject.description = "What it is about.";
