@@ -16,6 +16,7 @@ use super::State;
 use super::meter::Meter;
 use super::problem::render;
 use super::record;
+use super::trace::RequestSpan;
 use crate::kernel::{Code, Problem};
 
 /// The header that carries the request's id both ways.
@@ -31,7 +32,9 @@ pub async fn edge(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let begun = Stopwatch::now();
     let id = request_id(&request);
-    let span = tracing::info_span!("request", request_id = %id, trace_id = trace_id(&request));
+    let traced = RequestSpan::begin(&request);
+    let made = traced.trace_id();
+    let span = tracing::info_span!("request", request_id = %id, trace_id = made.as_deref().or(trace_id(&request)));
     let method = request.method().clone();
     let meter = request.app_data::<actix_web::web::Data<Meter>>().cloned();
     let _under_way = meter.as_ref().map(|meter| meter.begin());
@@ -63,6 +66,7 @@ pub async fn edge(
             if let Some(meter) = meter {
                 meter.answered(&method, None, answer.status(), begun.elapsed());
             }
+            traced.end(&method, None, answer.status(), &id);
             return Err(InternalError::from_response(error, answer).into());
         }
     };
@@ -78,6 +82,7 @@ pub async fn edge(
     if let Some(meter) = meter {
         meter.answered(&method, route.as_deref(), response.status(), elapsed);
     }
+    traced.end(&method, route.as_deref(), response.status(), &id);
     let made = response.headers().get(header::LOCATION);
     record::administration(response.request(), &method, response.status(), made);
     tracing::info!(

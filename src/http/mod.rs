@@ -11,6 +11,7 @@ pub mod query;
 pub mod record;
 pub mod reply;
 pub mod seal;
+pub mod trace;
 
 pub use call::{Call, State};
 pub use endpoints::Endpoints;
