@@ -657,7 +657,7 @@ impl Collector {
             let take = move |request: HttpRequest, body: web::Bytes| {
                 let kept = kept.clone();
                 async move {
-                    assert_eq!(request.headers()["content-type"], "application/x-protobuf");
+                    assert_eq!(request.headers().get("content-type").unwrap(), "application/x-protobuf");
                     kept.lock().unwrap().push(ExportTraceServiceRequest::decode(&*body).unwrap());
                     HttpResponse::Ok().content_type("application/x-protobuf").body("")
                 }
