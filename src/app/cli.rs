@@ -18,6 +18,7 @@ use crate::auth::service::Authority;
 use crate::db::{DatabaseUrl, Db};
 use crate::http::State;
 use crate::http::seal::Sealer;
+use crate::http::trace::Traces;
 use crate::kernel::secret::Secret;
 use crate::kernel::text::{Email, Line};
 use crate::kernel::{Clock, Problem};
@@ -245,6 +246,8 @@ async fn serve(config: Config) -> Result<(), Failure> {
         Failure::Other(format!("cannot listen on {}: {e}; choose another address with SKRANKE_LISTEN", config.listen))
     })?;
     let address = listener.local_addr()?;
+    let endpoint = config.otlp_endpoint.as_deref();
+    let traces = endpoint.map(Traces::start).transpose().map_err(Failure::Other)?;
     janitor::start(db.clone(), config.close_after_s, clock.clone())?;
     let state = State {
         sealer: Arc::new(Sealer::new(authority.keys.all().iter().map(|key| key.seed()))?),
@@ -270,6 +273,10 @@ async fn serve(config: Config) -> Result<(), Failure> {
     greet(&config, address);
     tracing::info!(listen = %address, version = env!("CARGO_PKG_VERSION"), "ready");
     server.await?;
+    if let Some(traces) = traces {
+        // It waits for the collector, on a thread for that.
+        tokio::task::spawn_blocking(move || traces.finish()).await.map_err(|e| Failure::Other(e.to_string()))?;
+    }
     tracing::info!("stopped");
     Ok(())
 }

@@ -70,6 +70,7 @@ settings! {
     "SKRANKE_SLOW_QUERY_MS" = "500", "From how many milliseconds on a statement to the database is logged as slow, without the values in it (0 to 3600000); 0 for never.";
     "SKRANKE_WORKERS" = "0", "How many threads answer requests (0 to 256); 0 for one a core.";
     "SKRANKE_SHUTDOWN_S" = "30", "How long running requests may take to finish after SIGTERM, in seconds (0 to 600).";
+    "SKRANKE_OTLP_ENDPOINT" = "", "Where traces of requests are sent, by OTLP over HTTP, for example `http://127.0.0.1:4318`; nowhere unless set. The standard variables `OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_TRACES_SAMPLER` and `OTEL_RESOURCE_ATTRIBUTES` are read, too.";
     "SKRANKE_LOG" = "info,actix_server=warn,actix_http=off", "What is logged: `error`, `warn`, `info`, `debug`, `trace`, or directives such as `skranke=debug,info`.";
     "SKRANKE_LOG_FORMAT" = "auto", "`pretty`, `json`, or `auto`: pretty on a terminal, JSON otherwise.";
 }
@@ -126,6 +127,8 @@ pub struct Config {
     pub workers: usize,
     /// How long shutting down may take, in seconds.
     pub shutdown_s: u64,
+    /// Where traces are sent.
+    pub otlp_endpoint: Option<String>,
     /// The log filter.
     pub log: String,
     /// The log format.
@@ -464,6 +467,12 @@ impl Reader {
             slow_query_ms: self.number("SKRANKE_SLOW_QUERY_MS", 0, 3_600_000),
             workers: self.number("SKRANKE_WORKERS", 0, 256),
             shutdown_s: self.number("SKRANKE_SHUTDOWN_S", 0, 600),
+            otlp_endpoint: self.read(
+                "SKRANKE_OTLP_ENDPOINT",
+                None,
+                |text| if text.is_empty() { Some(None) } else { collector(text).map(Some) },
+                "should be the address of a collector such as http://127.0.0.1:4318",
+            ),
             log: self.read(
                 "SKRANKE_LOG",
                 String::new(),
@@ -511,6 +520,11 @@ fn log_format(text: &str) -> Option<LogFormat> {
         "auto" => Some(LogFormat::Json),
         _ => None,
     }
+}
+
+fn collector(text: &str) -> Option<String> {
+    let url = reqwest::Url::parse(text).ok()?;
+    (matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none()).then(|| text.to_owned())
 }
 
 fn origins(text: &str) -> Option<Vec<String>> {

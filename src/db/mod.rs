@@ -212,6 +212,14 @@ impl Db {
         }
     }
 
+    /// Whether a write would be refused now, since too many wait.
+    pub fn is_full(&self) -> bool {
+        match &self.engine {
+            Engine::Sqlite(sqlite) => sqlite.is_full(),
+            Engine::Postgres(postgres) => postgres.is_full(),
+        }
+    }
+
     /// How busy the connections are.
     pub fn load(&self) -> Load {
         match &self.engine {

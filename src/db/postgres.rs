@@ -383,6 +383,11 @@ impl Postgres {
         Self::with_pool(shared, 1)
     }
 
+    /// Whether no more transactions may wait.
+    pub fn is_full(&self) -> bool {
+        self.waiting.is_full()
+    }
+
     /// Lets `most` wait for a connection, and more read on lines.
     pub fn resize_queues(&self, most: usize) {
         self.shared.reading.resize(most.saturating_mul(READING));

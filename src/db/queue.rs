@@ -43,6 +43,11 @@ impl Queue {
         self.0.present.load(Ordering::Relaxed)
     }
 
+    /// Whether whoever comes now is sent away.
+    pub fn is_full(&self) -> bool {
+        self.len() >= self.0.most.load(Ordering::Relaxed)
+    }
+
     /// A place at the end.
     ///
     /// # Errors

@@ -172,6 +172,11 @@ impl Sqlite {
         Ok(Arc::new(sqlite))
     }
 
+    /// Whether no more writes may wait.
+    pub fn is_full(&self) -> bool {
+        self.writes_waiting.is_full()
+    }
+
     /// Lets `most` wait for the writer, and as many for a report.
     pub fn resize_queues(&self, most: usize) {
         self.reports_waiting.resize(most);

@@ -16,6 +16,7 @@ use super::State;
 use super::limits::Gate;
 use super::meter::Meter;
 use super::problem::render;
+use super::trace::RequestSpan;
 use super::{record, unread};
 use crate::kernel::{Code, Problem};
 
@@ -32,7 +33,9 @@ pub async fn edge(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let begun = Stopwatch::now();
     let id = request_id(&request);
-    let span = tracing::info_span!("request", request_id = %id, trace_id = trace_id(&request));
+    let traced = RequestSpan::begin(&request);
+    let made = traced.trace_id();
+    let span = tracing::info_span!("request", request_id = %id, trace_id = made.as_deref().or(trace_id(&request)));
     let method = request.method().clone();
     let unread = unread::hold(&mut request);
     let meter = request.app_data::<actix_web::web::Data<Meter>>().cloned();
@@ -65,6 +68,7 @@ pub async fn edge(
             if let Some(meter) = meter {
                 meter.answered(&method, None, answer.status(), begun.elapsed());
             }
+            traced.end(&method, None, answer.status(), &id);
             return Err(InternalError::from_response(error, answer).into());
         }
     };
@@ -85,6 +89,7 @@ pub async fn edge(
     if let Some(meter) = meter {
         meter.answered(&method, route.as_deref(), response.status(), elapsed);
     }
+    traced.end(&method, route.as_deref(), response.status(), &id);
     let made = response.headers().get(header::LOCATION);
     record::administration(response.request(), &method, response.status(), made);
     tracing::info!(

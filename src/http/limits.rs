@@ -15,6 +15,7 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, web};
 use quick_cache::sync::Cache;
 
+use super::State;
 use super::origin::{Origin, Proxies};
 use super::quota::{Quota, Standing};
 use crate::kernel::{Clock, Problem};
@@ -196,7 +197,8 @@ fn count(quota: Option<&Quota>, request: &impl HttpMessage, key: u64) -> Result<
     })
 }
 
-/// Counts requests by their address, before anything else is done for them: a token that is no good costs more to find out.
+/// Counts requests by their address, before anything else is done for them (a token that is no good costs more to find out), and
+/// sends writes away while too many wait.
 ///
 /// # Errors
 /// Those of what is behind it.
@@ -205,9 +207,15 @@ pub async fn gate(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     // Whoever asks whether the process lives must not be told that it is busy.
+    let is_full = || request.app_data::<web::Data<State>>().is_some_and(|state| state.db.is_full());
     let counted = match request.app_data::<web::Data<Gate>>() {
         Some(gate) if request.path() != "/health/live" => gate.count_address(&request),
         _ => Ok(()),
+    };
+    let counted = match counted {
+        // A refusal that comes late costs nearly as much as what it refuses.
+        Ok(()) if !request.method().is_safe() && is_full() => Err(Problem::overloaded("too many writes wait")),
+        other => other,
     };
     match counted {
         Ok(()) => next.call(request).await.map(ServiceResponse::map_into_boxed_body),

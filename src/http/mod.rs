@@ -15,6 +15,7 @@ pub mod quota;
 pub mod record;
 pub mod reply;
 pub mod seal;
+pub mod trace;
 mod unread;
 
 pub use call::{Call, State};

@@ -3,9 +3,15 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value};
+use opentelemetry_proto::tonic::trace::v1::Span;
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use prost::Message;
 use serde_json::{Value, json};
 use skranke::auth::keys::Key;
 use skranke::db::DatabaseUrl;
@@ -633,4 +639,107 @@ async fn logins_and_administration_are_told_by_ids_on_sqlite() {
 #[tokio::test]
 async fn logins_and_administration_are_told_by_ids_on_postgres() {
     acts_are_told(Engine::Postgres).await;
+}
+
+/// A collector: takes what OTLP over HTTP brings, and keeps it.
+struct Collector {
+    url: String,
+    got: Arc<Mutex<Vec<ExportTraceServiceRequest>>>,
+    handle: actix_web::dev::ServerHandle,
+}
+
+impl Collector {
+    fn open() -> Self {
+        let got: Arc<Mutex<Vec<ExportTraceServiceRequest>>> = Arc::default();
+        let kept = got.clone();
+        let server = HttpServer::new(move || {
+            let kept = kept.clone();
+            let take = move |request: HttpRequest, body: web::Bytes| {
+                let kept = kept.clone();
+                async move {
+                    assert_eq!(request.headers().get("content-type").unwrap(), "application/x-protobuf");
+                    kept.lock().unwrap().push(ExportTraceServiceRequest::decode(&*body).unwrap());
+                    HttpResponse::Ok().content_type("application/x-protobuf").body("")
+                }
+            };
+            App::new().route("/v1/traces", web::post().to(take))
+        })
+        .workers(1)
+        .disable_signals()
+        .bind("127.0.0.1:0")
+        .unwrap();
+        let url = format!("http://{}", server.addrs()[0]);
+        let server = server.run();
+        let handle = server.handle();
+        tokio::spawn(server);
+        Self { url, got, handle }
+    }
+
+    /// Every span with the attributes of its service.
+    fn spans(&self) -> Vec<(Vec<KeyValue>, Span)> {
+        let got = self.got.lock().unwrap();
+        let of_services = got.iter().flat_map(|request| &request.resource_spans);
+        let spans = of_services.flat_map(|of_one| {
+            let service = of_one.resource.clone().unwrap().attributes;
+            let spans = of_one.scope_spans.iter().flat_map(|scope| scope.spans.clone());
+            spans.map(move |span| (service.clone(), span)).collect::<Vec<_>>()
+        });
+        spans.collect()
+    }
+}
+
+fn attribute(attributes: &[KeyValue], key: &str) -> Option<Value> {
+    let found = attributes.iter().find(|attribute| attribute.key == key)?.value.clone()?.value?;
+    Some(match found {
+        any_value::Value::StringValue(text) => json!(text),
+        any_value::Value::IntValue(number) => json!(number),
+        other => panic!("{key} is {other:?}"),
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_are_traced_where_a_collector_is_named() {
+    const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let collector = Collector::open();
+    let place = Place::new().with("SKRANKE_OTLP_ENDPOINT", &*collector.url);
+    let server = place.start().await;
+    let agent = place.person("agent").await;
+    let ticket = json!({ "subject": "hunter2" });
+    let parent = format!("00-{TRACE}-00f067aa0ba902b7-01");
+    let ask = server.post("/v1/tickets").by(&agent).header("traceparent", &parent).header("x-request-id", "mine");
+    ask.json(&ticket).expect(201).await;
+    server.get("/v1/tickets/nothing-like-it").by(&agent).expect(404).await;
+    server.get("/hunter2").expect(404).await;
+    let unsampled = format!("00-{}-00f067aa0ba902b7-00", TRACE.replace('4', "5"));
+    server.get("/v1/me").by(&agent).header("traceparent", &unsampled).expect(200).await;
+    let done = server.stop().await;
+
+    let spans = collector.spans();
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let names: Vec<_> = spans.iter().map(|(_, span)| span.name.as_str()).collect();
+    assert_eq!(names, ["POST /v1/tickets", "GET /v1/tickets/{id}", "GET"], "what is not sampled is not sent");
+    let (service, opened) = &spans[0];
+    assert_eq!(attribute(service, "service.name"), Some(json!("skranke")));
+    assert_eq!(attribute(service, "service.version"), Some(json!(env!("CARGO_PKG_VERSION"))));
+    assert_eq!((hex(&opened.trace_id).as_str(), hex(&opened.parent_span_id).as_str()), (TRACE, "00f067aa0ba902b7"));
+    assert_eq!(opened.kind, SpanKind::Server as i32);
+    assert!(opened.end_time_unix_nano > opened.start_time_unix_nano);
+    for (key, value) in [
+        ("http.request.method", json!("POST")),
+        ("http.route", json!("/v1/tickets")),
+        ("http.response.status_code", json!(201)),
+        ("skranke.request_id", json!("mine")),
+    ] {
+        assert_eq!(attribute(&opened.attributes, key), Some(value), "{key}");
+    }
+    let fresh = &spans[1].1;
+    assert!(fresh.parent_span_id.is_empty() && hex(&fresh.trace_id) != TRACE);
+    assert!(done.err.contains(&hex(&fresh.trace_id)), "the log tells the trace");
+    assert!(!format!("{spans:?}").contains("hunter2"), "{spans:?}");
+    collector.handle.stop(false).await;
+
+    // A collector that is away costs no request.
+    let server = place.start().await;
+    server.open(&agent).await;
+    server.stop().await;
 }

@@ -372,6 +372,7 @@ async fn a_wrong_setting_is_named_and_ends_it_before_it_listens() {
             vec![("SKRANKE_WORKERS", "many"), ("SKRANKE_SHUTDOWN_S", "")],
             vec!["SKRANKE_WORKERS should", "SKRANKE_SHUTDOWN_S should"],
         ),
+        (vec![("SKRANKE_OTLP_ENDPOINT", "hunter2")], vec!["SKRANKE_OTLP_ENDPOINT should be the address"]),
         (vec![("SKRANKE_LOG", "verbose")], vec!["SKRANKE_LOG should be"]),
         (vec![("SKRANKE_LOG_FORMAT", "xml")], vec!["SKRANKE_LOG_FORMAT should be pretty, json or auto"]),
         (
