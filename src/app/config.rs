@@ -212,9 +212,9 @@ impl Config {
     pub fn open_database(&self) -> Result<Db, Problem> {
         let wait = Duration::from_secs(self.pool_wait_s);
         let slow = (self.slow_query_ms > 0).then(|| slow_queries(Duration::from_millis(self.slow_query_ms)));
-        let db = Db::open_with(&self.database, self.pool_size, wait, slow)?;
+        let db = Db::open_with(&self.database, self.pool_size, wait, slow.clone())?;
         let db = match &self.replica {
-            Some(replica) => db.with_replica(replica, self.pool_size, wait)?,
+            Some(replica) => db.with_replica(replica, self.pool_size, wait, slow)?,
             None => db,
         };
         Ok(db.with_queue(self.queue))

@@ -127,14 +127,20 @@ impl Db {
         Ok(Self { engine, url: url.clone(), replica: None, patient: false })
     }
 
-    /// The same database with a replica at `url`, for reads that may lag.
+    /// The same database with a replica at `url`, for reads that may lag; `listener` hears what it is asked.
     ///
     /// # Errors
     /// When one of the two is not PostgreSQL, or the URL cannot be understood.
-    pub fn with_replica(mut self, url: &DatabaseUrl, pool_size: usize, wait: Duration) -> Result<Self, Problem> {
+    pub fn with_replica(
+        mut self,
+        url: &DatabaseUrl,
+        pool_size: usize,
+        wait: Duration,
+        listener: Option<Listener>,
+    ) -> Result<Self, Problem> {
         match (&self.engine, url) {
             (Engine::Postgres(_), DatabaseUrl::Postgres(url)) => {
-                let opened = replica::Replica::open(url.reveal(), pool_size, wait, None);
+                let opened = replica::Replica::open(url.reveal(), pool_size, wait, listener);
                 self.replica = Some(opened.map_err(Problem::internal)?);
                 Ok(self)
             }

@@ -1,9 +1,12 @@
 //! Lists and reports from a replica. A second database stands for it: what it shows tells where an answer comes from.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use diesel::connection::InstrumentationEvent;
 use serde_json::json;
-use skranke::db::Db;
+use skranke::db::{Db, Listener};
 
 use crate::support::{Caller, Desk, Engine, Store};
 
@@ -20,7 +23,16 @@ async fn lists_and_reports_may_lag_and_nothing_else() {
     let url = replica.url.clone();
     let wait = Duration::from_secs(5);
     Db::open(&url, 1, wait).unwrap().migrate().await.unwrap();
-    let open = |primary: &_| Db::open(primary, 8, wait).unwrap().with_replica(&url, 8, wait).unwrap();
+    // Slow statements are told of in the log wherever they run.
+    let asked = Arc::new(AtomicUsize::new(0));
+    let ear = asked.clone();
+    let listener: Listener = Arc::new(move || {
+        let ear = ear.clone();
+        Box::new(move |event: InstrumentationEvent<'_>| {
+            ear.fetch_add(usize::from(matches!(event, InstrumentationEvent::StartQuery { .. })), Ordering::SeqCst);
+        })
+    });
+    let open = |primary: &_| Db::open(primary, 8, wait).unwrap().with_replica(&url, 8, wait, Some(listener)).unwrap();
     let desk = Desk::open_at(Store::make(Engine::Postgres).await, open, vec![], |settings| settings).await;
     let (writer, reader) = (desk.agent().await, desk.agent().await);
     desk.ticket(&writer, json!({ "subject": "There is smoke" })).await;
@@ -29,6 +41,7 @@ async fn lists_and_reports_may_lag_and_nothing_else() {
 
     // The replica knows of nothing yet.
     assert_eq!(counts(&desk, &reader).await, (0, 0));
+    assert!(asked.load(Ordering::SeqCst) > 0, "what the replica is asked is heard");
     let found = |who| desk.get("/v1/tickets?q=smoke").by(who).expect(200);
     assert_eq!(found(&reader).await.body["items"].as_array().unwrap().len(), 0);
     assert_eq!(desk.get("/v1/metrics/backlog").by(&reader).expect(200).await.body["total"]["open"], 0);
@@ -82,7 +95,7 @@ async fn lists_and_reports_may_lag_and_nothing_else() {
 async fn a_replica_is_of_postgres_alone() {
     let (sqlite, postgres) = (Store::make(Engine::Sqlite).await, Store::make(Engine::Postgres).await);
     let wait = Duration::from_secs(1);
-    assert!(Db::open(&sqlite.url, 1, wait).unwrap().with_replica(&postgres.url, 1, wait).is_err());
+    assert!(Db::open(&sqlite.url, 1, wait).unwrap().with_replica(&postgres.url, 1, wait, None).is_err());
     for (url, words) in
         [(&*postgres.url_text(), "should be empty on SQLite"), ("mysql://hunter2", "should be postgres://")]
     {
