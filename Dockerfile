@@ -26,7 +26,8 @@ COPY --from=builder --chown=65532:65532 --chmod=0700 /out/data /data
 USER 65532:65532
 WORKDIR /data
 ENV DATABASE_URL=sqlite:///data/skranke.db \
-    SKRANKE_LISTEN=0.0.0.0:8080
+    SKRANKE_LISTEN=0.0.0.0:8080 \
+    MIMALLOC_PURGE_DELAY=10
 VOLUME ["/data"]
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 CMD ["/usr/local/bin/skranke", "health"]

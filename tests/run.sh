@@ -5,7 +5,7 @@ set -euo pipefail
 usage() {
     cat <<'HELP'
 Usage: tests/run.sh                               everything: format, lints, all tests, the OpenAPI document against the
-                                                  last release's, the TypeScript client
+                                                  last release's, the TypeScript client, a short soak
        tests/run.sh --with-prometheus             and after that /metrics, the alert rules and the dashboard, with a
                                                   real Prometheus: tests/prometheus/check.sh
        tests/run.sh --with-schemathesis           and after that Schemathesis, which makes requests from the document:
@@ -382,6 +382,11 @@ client_on() {
     run_client "$1"
 }
 
+# Whether a server takes more and more, as far as that shows in less than a minute; for longer: tests/load/soak.sh.
+soak_on() {
+    SKRANKE_TEST_PROGRAM=$skranke PATH="$pg_bin:$PATH" tests/load/soak.sh "$1" 40
+}
+
 # ---------------------------------------------------------------------------------------------------------------------
 
 scratch=$(mktemp -d /tmp/skranke-tests.XXXXXX)
@@ -404,6 +409,8 @@ everything)
         "the OpenAPI document: nothing that the last release's promised is broken"
         'the TypeScript client, server on SQLite'
         'the TypeScript client, server on PostgreSQL'
+        'a short soak, server on SQLite'
+        'a short soak, server on PostgreSQL'
     )
     if [ -n "$with_prometheus" ]; then planned+=('/metrics, the rules and the dashboard, with a real Prometheus'); fi
     if [ -n "$with_schemathesis" ]; then planned+=('Schemathesis, as each kind of caller, on both databases'); fi
@@ -413,6 +420,8 @@ everything)
     step tests/openapi/check.sh
     step client_on sqlite
     step client_on postgres
+    step soak_on sqlite
+    step soak_on postgres
     if [ -n "$with_prometheus" ]; then step tests/prometheus/check.sh "$skranke"; fi
     if [ -n "$with_schemathesis" ]; then step env PATH="$pg_bin:$PATH" tests/schemathesis/run.sh; fi
     ;;

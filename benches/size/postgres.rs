@@ -108,6 +108,7 @@ impl Cluster {
                 "full_page_writes=off",
                 "wal_level=minimal",
                 "max_wal_senders=0",
+                "max_wal_size=2GB",
                 "maintenance_work_mem=1GB",
                 "autovacuum=off",
                 "max_parallel_maintenance_workers=1",

@@ -143,9 +143,9 @@ pub fn fill<S: Sink>(world: &Arc<World>, sink: &mut S, engine: &str) -> Seeding 
     }
 }
 
-/// Makes what Skranke derives from tickets, comments and events: the tallies, the cells of reports, and the words to search
-/// for. Gives the seconds that it took.
-pub async fn derive(db: &Db, engine: &str, size: u64) -> f64 {
+/// Makes what Skranke derives from tickets, comments and events: the tallies, the cells of reports and, if they are wanted, the
+/// words to search for. Gives the seconds that it took.
+pub async fn derive(db: &Db, engine: &str, size: u64, with_words: bool) -> f64 {
     let began = Instant::now();
     let parts = bar(3, &format!("{engine}: tallies, reports"));
     tickets::service::recount(db).await.expect("the tallies");
@@ -156,6 +156,9 @@ pub async fn derive(db: &Db, engine: &str, size: u64) -> f64 {
     while metrics::service::cells::build(db, now, BUILT_AT_ONCE).await.expect("cells") > 0 {}
     parts.inc(1);
     parts.finish();
+    if !with_words {
+        return began.elapsed().as_secs_f64();
+    }
 
     let words = bar(size, &format!("{engine}: words"));
     let last = size.try_into().expect("a number");

@@ -8,7 +8,7 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::serialize::{self, IsNull, Output, ToSql};
-use diesel::sql_types::{BigInt, Bool, Integer, Text};
+use diesel::sql_types::{Array, BigInt, Bool, Integer, Text};
 use diesel::sqlite::Sqlite;
 
 use super::{ASSIGNEES, CREATORS, Joined, REQUESTERS, Sieve, Stored, TicketRow, clocks, narrow, with_names};
@@ -43,12 +43,14 @@ const NEAR: i64 = 3;
 
 /// How the engines go about it: SQLite cannot know how many tickets have a word, and PostgreSQL knows that of common words
 /// alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Way {
     /// As the engine sees fit.
     Any,
     /// All hits first.
     FromHits,
+    /// All hits first, on PostgreSQL: these are their numbers.
+    Among(Vec<i64>),
     /// From ticket to ticket, each looked up in the index.
     EachTicket,
     /// From ticket to ticket, by a list of all hits.
@@ -190,7 +192,7 @@ impl QueryFragment<Sqlite> for Hits {
         const THIS_ONE: &str = " AND ticket_words.rowid = tickets.number)";
         let (before, after) = match self.way {
             _ if self.is_all_but() => ("NOT EXISTS (SELECT 1", THIS_ONE),
-            Way::Any | Way::FromHits => ("tickets.number IN (SELECT ticket_words.rowid", ")"),
+            Way::Any | Way::FromHits | Way::Among(_) => ("tickets.number IN (SELECT ticket_words.rowid", ")"),
             // A value of its own, which is not made a join of that begins with the hits.
             Way::EachTicket => ("0 < (SELECT count(*)", THIS_ONE),
             Way::ByList => ("+tickets.number IN (SELECT ticket_words.rowid", ")"),
@@ -205,6 +207,12 @@ impl QueryFragment<Sqlite> for Hits {
 
 impl QueryFragment<Pg> for Hits {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        if let Way::Among(numbers) = &self.way {
+            out.push_sql("tickets.number = ANY(");
+            out.push_bind_param::<Array<BigInt>, _>(numbers)?;
+            out.push_sql(")");
+            return Ok(());
+        }
         // Never a plan that was made for other words: how rare they are decides.
         out.unsafe_to_cache_prepared();
         out.push_sql(if self.is_all_but() {
@@ -214,8 +222,7 @@ impl QueryFragment<Pg> for Hits {
         });
         out.push_sql("ticket_search.words @@ CAST(");
         out.push_bind_param::<Text, _>(&self.tsquery)?;
-        // What has an offset is worked out for itself.
-        out.push_sql(if self.way == Way::FromHits { " AS tsquery) OFFSET 0)" } else { " AS tsquery))" });
+        out.push_sql(" AS tsquery))");
         Ok(())
     }
 }
@@ -319,12 +326,15 @@ async fn choose_way(
 ) -> Result<(), Problem> {
     let is_bare = is_bare(sieve);
     let Some(hits) = sieve.q.as_mut().filter(|hits| !hits.is_all_but()) else { return Ok(()) };
-    let Line::Sqlite(_) = conn.line else {
-        // Of common words PostgreSQL knows how common they are.
-        let few = !are_more_than(conn, hits, MOST_SORTED.1).await?;
-        hits.way = if few { Way::FromHits } else { Way::Any };
+    if let Line::Postgres(channel) = &mut conn.line {
+        // Read once, with the new words that wait beside the index. Of common words PostgreSQL knows how common they are.
+        let found = raw::<Bool>("words @@ CAST(").bind(hits.tsquery.clone()).sql(" AS tsquery)");
+        let some = ticket_search::table.filter(found).select(ticket_search::ticket_number).limit(MOST_SORTED.1 + 1);
+        let some: Vec<i64> = some.load(&mut channel.backend().conn()).await?;
+        let few = i64::try_from(some.len()).is_ok_and(|few| few <= MOST_SORTED.1);
+        hits.way = if few { Way::Among(some) } else { Way::Any };
         return Ok(());
-    };
+    }
     let begins = hits.query.with.iter().chain(&hits.query.without).any(|term| term.prefix);
     hits.way = if !are_more_than(conn, hits, MOST_SORTED.0).await? {
         Way::FromHits
