@@ -36,6 +36,7 @@ FIELDS = [
     r"is required by targets of business hours|the calendar has too little working time for it",
     r"is a second one for the same target and priority",
     r"a password is of no use without an email address to log in with",
+    r"a requester does not work on tickets and has no hourly rate",
     r"is there twice",
     r"must not be the same as from; a whole day is 00:00 to 24:00",
     r"has shifts that overlap on this day, or with one that runs in from the day before",
