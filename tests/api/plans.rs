@@ -527,7 +527,7 @@ async fn reports(desk: &Desk, who: &Caller, heard: &Heard, explainer: &mut Expla
     ] {
         explained(desk, who, &path, heard, explainer, "auto", LOOKED_AT).await;
     }
-    // PostgreSQL rather reads the clocks of all 50,000 tickets than look up those of 650; among more it looks them up.
+    // PostgreSQL rather reads the clocks of all 50,000 tickets than look up those of 650; among 10 million it looks them up.
     if matches!(explainer, Explainer::Sqlite(_)) {
         let of_a_team = format!("/v1/metrics/backlog?team_id={}", id(TEAM, 0));
         explained(desk, who, &of_a_team, heard, explainer, "auto", LOOKED_AT).await;
