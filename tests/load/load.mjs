@@ -28,21 +28,25 @@ function request(method, path, body, more = "") {
 // One connection; one request at a time.
 class Connection {
     open() {
-        this.socket = net.connect({ host: hostname, port: Number(port), noDelay: true });
+        const socket = net.connect({ host: hostname, port: Number(port), noDelay: true });
+        this.socket = socket;
         this.received = Buffer.alloc(0);
-        this.socket.on("data", (chunk) => {
+        socket.on("data", (chunk) => {
+            if (this.socket !== socket) return;
             this.received = this.received.length ? Buffer.concat([this.received, chunk]) : chunk;
             this.look();
         });
+        // One that was broken off or left may end when the next one is in use.
         const gone = (why) => {
-            this.socket?.destroy();
+            socket.destroy();
+            if (this.socket !== socket) return;
             this.socket = undefined;
             const waiting = this.waiting;
             this.waiting = undefined;
             waiting?.({ status: 0, why });
         };
-        this.socket.on("error", (error) => gone(error.code));
-        this.socket.on("close", () => gone("closed"));
+        socket.on("error", (error) => gone(error.code));
+        socket.on("close", () => gone("closed"));
     }
 
     look() {
