@@ -12,6 +12,9 @@ use crate::kernel::{AnyId, Currency, Instant, PolicyId, Target, TeamId};
 
 const DAY_US: i64 = 86_400_000_000;
 
+/// Reading a cell takes about as long as looking at the facts of this stretch.
+const CELL_EFFORT_US: i64 = DAY_US / 24;
+
 words! {
     /// By what tickets are told apart.
     pub enum Axis {
@@ -213,20 +216,15 @@ pub enum Piece {
 pub fn cover(from: Instant, to: Instant, marks: &Marks) -> Vec<(i64, Piece)> {
     // What is built ends at an instant, and nothing is in a cell behind it.
     let end = if to < marks.day { to } else { start_of(Level::Year.ceil(marks.day)) };
-    let pieces = fit(from.max(Instant::EPOCH), end, Some(Level::Year), marks);
-    let built = |piece: Piece| match piece {
-        Piece::Stretch(from, to) => Piece::Stretch(from, to.min(marks.day)),
-        cell => cell,
-    };
-    let pieces = pieces.into_iter().map(|(sign, piece)| (sign, built(piece)));
-    pieces.filter(|(_, piece)| !matches!(piece, Piece::Stretch(from, to) if from >= to)).collect()
+    fit(from.max(Instant::EPOCH), end, Some(Level::Year), marks)
 }
 
 fn fit(from: Instant, to: Instant, level: Option<Level>, marks: &Marks) -> Vec<(i64, Piece)> {
-    if from >= to {
+    let built_to = to.min(marks.day);
+    if from >= built_to {
         return Vec::new();
     }
-    let Some(level) = level else { return vec![(1, Piece::Stretch(from, to))] };
+    let Some(level) = level else { return vec![(1, Piece::Stretch(from, built_to))] };
     let first = level.nearest(from);
     let behind = level.nearest(to).min(marks.end(level));
     if first >= behind {
@@ -256,7 +254,7 @@ fn fit(from: Instant, to: Instant, level: Option<Level>, marks: &Marks) -> Vec<(
 /// About how long it takes to read pieces.
 fn effort(pieces: &[(i64, Piece)]) -> i64 {
     let one = |piece: &Piece| match piece {
-        Piece::Cell(..) => DAY_US / 24,
+        Piece::Cell(..) => CELL_EFFORT_US,
         Piece::Stretch(from, to) => to.micros() - from.micros(),
     };
     pieces.iter().map(|(_, piece)| one(piece)).sum()
