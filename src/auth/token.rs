@@ -337,7 +337,7 @@ mod tests {
             let made = format!("{}.{}.AA", URL_SAFE_NO_PAD.encode(&header), URL_SAFE_NO_PAD.encode(&claims));
             for token in [text, made] {
                 if let Ok(head) = Head::of(&token) {
-                    prop_assert!(head.iss == "skranke" && claims.contains("iss") && !header.contains("none"));
+                    prop_assert!(head.iss == "skranke" && claims.contains("iss") && !header.contains(r#""alg":"none""#));
                 }
             }
         }

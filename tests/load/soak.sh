@@ -5,10 +5,12 @@
 #   tests/run.sh --with-postgres tests/load/soak.sh postgres [SECONDS]
 #
 # The load is mixed (tests/load/load.mjs): reads, searches, reports, writes, logins that fail, tokens that are no good, and clients
-# that leave, come again, and break off in the middle of a request. After a fifth of the time, in which everything has happened
-# once, each fifth is compared with the one after it. It ends with 1 when the last fifth takes more than the second: of
-# files, sockets or threads any at all at its quietest, of memory more than a tenth and 16 MiB at its middle; and when all
-# clients have gone, no connection may be left. Needs Node.js and curl.
+# that leave, come again, and break off in the middle of a request. It ends with 1 when the last fifth of the time takes more
+# than the second: of files, sockets or threads at its quietest, of memory at its middle; and when all clients have gone, no
+# connection may be left. Needs Node.js and curl.
+#
+# Caches and pools fill in the first minute or two and then stay as they are, so some growth is allowed, the same for any
+# length: at each request about 5 KiB must be lost to be seen after 40 s, and 250 bytes after half an hour.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -46,7 +48,7 @@ for _ in {1..40}; do
 done
 clients=$(ss --no-header --numeric --tcp state established state close-wait "( sport = :${url##*:} )" 2>/dev/null | wc -l)
 
-awk -v engine="$engine" -v seconds="$seconds" -v left="$left" -v clients="$clients" '
+awk -v spare_kib=$((48 * 1024)) -v spare=8 -v engine="$engine" -v seconds="$seconds" -v left="$left" -v clients="$clients" '
     function sort_up(a, n,   i, j, t) { for (i = 2; i <= n; i++) { t = a[i]; for (j = i - 1; j >= 1 && a[j] > t; j--) a[j + 1] = a[j]; a[j + 1] = t } }
     function middle(column, from, to,   n, i) { n = 0; split("", picked); for (i = from; i < to; i++) picked[++n] = value[i, column]; sort_up(picked, n); return picked[int((n + 1) / 2)] }
     function least(column, from, to,   i, m) { m = value[from, column]; for (i = from; i < to; i++) if (value[i, column] < m) m = value[i, column]; return m }
@@ -59,10 +61,10 @@ awk -v engine="$engine" -v seconds="$seconds" -v left="$left" -v clients="$clien
             printf "%s, fifth %d of %d s: memory %.1f MiB (middle), files %d, sockets %d, threads %d (least)\n", engine, f + 1, seconds, rss[f] / 1024, files[f], sockets[f], threads[f]
         }
         printf "afterwards: %d sockets, %d connections of clients\n", left, clients
-        if (rss[4] > rss[1] * 1.1 + 16384) { print "memory has grown"; bad = 1 }
-        if (files[4] > files[1] + 2) { print "open files have grown"; bad = 1 }
-        if (sockets[4] > sockets[1] + 2) { print "sockets have grown"; bad = 1 }
-        if (threads[4] > threads[1] + 1) { print "threads have grown"; bad = 1 }
+        if (rss[4] > rss[1] * 1.1 + spare_kib) { print "memory has grown"; bad = 1 }
+        if (files[4] > files[1] + spare) { print "open files have grown"; bad = 1 }
+        if (sockets[4] > sockets[1] + spare) { print "sockets have grown"; bad = 1 }
+        if (threads[4] > threads[1] + spare) { print "threads have grown"; bad = 1 }
         if (clients > 0) { print "connections are left"; bad = 1 }
         exit bad
     }' "$samples"

@@ -170,6 +170,14 @@ fn ways(sieve: &Sieve) -> Vec<Way> {
         let each = if *nobody { 0.05 } else { 2e-3 };
         ways.push(way_by_status!(assignee, each, assignee, choices(ids, *nobody)));
     }
+    if let (Some((ids, false)), Some((people, true))) = (&sieve.team, &sieve.assignee)
+        && people.is_empty()
+    {
+        let waits = |id: &TeamId| Traits { team: Some(Some(*id)), assignee: Some(None), ..Traits::default() };
+        let rest = Sieve { team: None, assignee: None, ..sieve.clone() };
+        let way = by_status(&rest, &ids.iter().map(waits).collect::<Vec<_>>());
+        ways.push(Way { share: way.share * 0.05 * 0.05 * count(ids.len()), ..way });
+    }
     if let Some((ids, nobody)) = &sieve.team {
         ways.push(way_by_status!(team, 0.05, team, choices(ids, *nobody)));
     }

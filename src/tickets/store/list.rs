@@ -320,6 +320,10 @@ macro_rules! ranges {
                         has!(team, tickets::team_id, "path.team_id");
                         has!(assignee, tickets::assignee_id, "path.assignee_id");
                         has!(requester, tickets::requester_id, "path.requester_id");
+                        if matches!((team, assignee), (Some(Some(_)), Some(None))) {
+                            // An index of nothing else does without the column.
+                            comes = Comes::InOrder;
+                        }
                         has!(external_id, tickets::external_id);
                         match course.order {
                             Order::Priority => has!(priority.map(|it| i32::from(it.rank())), tickets::priority_rank),
