@@ -67,7 +67,7 @@ pub struct Hits {
     /// What is looked into.
     upto: Part,
     fts: String,
-    tsquery: String,
+    tsquery: Matching,
     way: Way,
 }
 
@@ -81,7 +81,7 @@ impl Hits {
     /// excludes by all parts up to `upto`.
     fn within(query: Query, deep: Part, above: Option<Part>, upto: Part) -> Self {
         let fts = render(&query, deep, above, upto, &Fts);
-        let tsquery = render(&query, deep, above, upto, &Tsquery);
+        let tsquery = Matching(render(&query, deep, above, upto, &Tsquery));
         Self { query, upto, fts, tsquery, way: Way::Any }
     }
 
@@ -213,16 +213,40 @@ impl QueryFragment<Pg> for Hits {
             out.push_sql(")");
             return Ok(());
         }
-        // Never a plan that was made for other words: how rare they are decides.
-        out.unsafe_to_cache_prepared();
         out.push_sql(if self.is_all_but() {
             "NOT EXISTS (SELECT 1 FROM ticket_search WHERE ticket_search.ticket_number = tickets.number AND "
         } else {
             "tickets.number IN (SELECT ticket_search.ticket_number FROM ticket_search WHERE "
         });
+        self.tsquery.walk_ast(out.reborrow())?;
+        out.push_sql(")");
+        Ok(())
+    }
+}
+
+/// What a `tsquery` finds on PostgreSQL: a condition on `ticket_search`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Matching(String);
+
+impl Expression for Matching {
+    type SqlType = Bool;
+}
+impl AppearsOnTable<ticket_search::table> for Matching {}
+impl ValidGrouping<()> for Matching {
+    type IsAggregate = diesel::expression::is_aggregate::No;
+}
+impl QueryId for Matching {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl QueryFragment<Pg> for Matching {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        // Never a plan that was made for other words: how rare they are decides.
+        out.unsafe_to_cache_prepared();
         out.push_sql("ticket_search.words @@ CAST(");
-        out.push_bind_param::<Text, _>(&self.tsquery)?;
-        out.push_sql(" AS tsquery))");
+        out.push_bind_param::<Text, _>(&self.0)?;
+        out.push_sql(" AS tsquery)");
         Ok(())
     }
 }
@@ -328,8 +352,10 @@ async fn choose_way(
     let Some(hits) = sieve.q.as_mut().filter(|hits| !hits.is_all_but()) else { return Ok(()) };
     if let Line::Postgres(channel) = &mut conn.line {
         // Read once, with the new words that wait beside the index. Of common words PostgreSQL knows how common they are.
-        let found = raw::<Bool>("words @@ CAST(").bind(hits.tsquery.clone()).sql(" AS tsquery)");
-        let some = ticket_search::table.filter(found).select(ticket_search::ticket_number).limit(MOST_SORTED.1 + 1);
+        let some = ticket_search::table
+            .filter(hits.tsquery.clone())
+            .select(ticket_search::ticket_number)
+            .limit(MOST_SORTED.1 + 1);
         let some: Vec<i64> = some.load(&mut channel.backend().conn()).await?;
         let few = i64::try_from(some.len()).is_ok_and(|few| few <= MOST_SORTED.1);
         hits.way = if few { Way::Among(some) } else { Way::Any };
@@ -414,8 +440,7 @@ async fn are_more_than(conn: &mut Conn, hits: &Hits, most: i64) -> Result<bool, 
     }
     let one_more: Option<i64> = match &mut conn.line {
         Line::Postgres(channel) => {
-            let found = raw::<Bool>("words @@ CAST(").bind(hits.tsquery.clone()).sql(" AS tsquery)");
-            let numbers = ticket_search::table.filter(found).select(ticket_search::ticket_number);
+            let numbers = ticket_search::table.filter(hits.tsquery.clone()).select(ticket_search::ticket_number);
             numbers.limit(1).offset(most).first(&mut channel.backend().conn()).await.optional()?
         }
         Line::Sqlite(c) => {
@@ -607,4 +632,17 @@ pub async fn up_to(conn: &mut Conn, until: i64, most: i64) -> Result<Vec<Ticket>
     let query = tickets::table.filter(tickets::number.le(until)).order(tickets::number.desc()).limit(most);
     let rows: Vec<Stored> = on_each!(conn, |c| query.select(Stored::as_select()).load(c).await)?;
     Ok(rows.into_iter().map(Ticket::from).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn postgres_plans_a_search_for_its_own_words() {
+        let hits = Hits::of("word".parse().expect("a query"), Part::Internal).expect("asks for something");
+        let is_kept = |condition: &dyn QueryFragment<Pg>| condition.is_safe_to_cache_prepared(&Pg).expect("renders");
+        assert!(!is_kept(&hits) && !is_kept(&hits.tsquery));
+        assert!(is_kept(&Hits { way: Way::Among(vec![1]), ..hits }));
+    }
 }
