@@ -53,8 +53,9 @@ on_both! {
         create().expect(201).await;
         let hold = desk.store.hold().await;
         let mut answers: FuturesUnordered<_> = (0..30).map(|_| create().send()).collect();
-        // On PostgreSQL eight more have a connection already.
-        let most_that_wait = if desk.db.engine() == "sqlite" { 4 } else { 4 + 8 };
+        // On PostgreSQL each of two threads has half of the queue, in which its requests also wait while it connects; up to eight
+        // more have a connection.
+        let (least_that_wait, most_that_wait) = if desk.db.engine() == "sqlite" { (4, 4) } else { (2, 4 + 8) };
         for _ in 0..30 - most_that_wait {
             let refused = answers.next().await.unwrap();
             assert_eq!((refused.status.as_u16(), refused.body["code"].as_str()), (503, Some("unavailable")), "{}", refused.text());
@@ -77,7 +78,7 @@ on_both! {
             assert!([201, 503].contains(&answer.status.as_u16()), "{}", answer.text());
         }
         // Whoever waited was served, and whoever was told that nothing was changed was told the truth.
-        assert!(created > 4, "{created}");
+        assert!(created > least_that_wait, "{created}");
         assert_eq!(desk.all(&agent, "/v1/tickets").await.len(), created);
         // It is over at once.
         create().expect(201).await;
