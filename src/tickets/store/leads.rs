@@ -173,6 +173,7 @@ fn ways(sieve: &Sieve) -> Vec<Way> {
     if let (Some((ids, false)), Some((people, true))) = (&sieve.team, &sieve.assignee)
         && people.is_empty()
     {
+        // Both at once, by an index of its own; of a team or of nobody alone, most would be met in vain.
         let waits = |id: &TeamId| Traits { team: Some(Some(*id)), assignee: Some(None), ..Traits::default() };
         let rest = Sieve { team: None, assignee: None, ..sieve.clone() };
         let way = by_status(&rest, &ids.iter().map(waits).collect::<Vec<_>>());

@@ -321,7 +321,7 @@ macro_rules! ranges {
                         has!(assignee, tickets::assignee_id, "path.assignee_id");
                         has!(requester, tickets::requester_id, "path.requester_id");
                         if matches!((team, assignee), (Some(Some(_)), Some(None))) {
-                            // An index of nothing else does without the column.
+                            // The index of a team's unassigned tickets holds no others, and so not the column.
                             comes = Comes::InOrder;
                         }
                         has!(external_id, tickets::external_id);
