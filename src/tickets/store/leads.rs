@@ -161,10 +161,10 @@ fn ways(sieve: &Sieve) -> Vec<Way> {
         ways.push(way!(external_id, 1e-6, external_id, std::iter::once(id.clone())));
     }
     if let Some(own) = sieve.only_of {
-        ways.push(way!(only_of, 1e-4, requester, std::iter::once(Some(own))));
+        ways.push(way_by_status!(only_of, 1e-4, requester, std::iter::once(Some(own))));
     }
     if let Some((ids, nobody)) = &sieve.requester {
-        ways.push(way!(requester, 1e-4, requester, choices(ids, *nobody)));
+        ways.push(way_by_status!(requester, 1e-4, requester, choices(ids, *nobody)));
     }
     if let Some((ids, nobody)) = &sieve.assignee {
         let each = if *nobody { 0.05 } else { 2e-3 };
