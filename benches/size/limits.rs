@@ -132,10 +132,10 @@ fn twice<C>(
     for nth in 0..4 {
         record(lines[nth % 2], &format!("warm-{stamp}-{nth}"));
     }
-    for nth in 0..20 {
-        let key = format!("limit-{stamp}-{nth:02}");
+    for nth in 0..200 {
+        let key = format!("limit-{stamp}-{nth:03}");
         let first = record(lines[0], &key);
-        let second = record(lines[1], &format!("limit-{stamp}-{nth:02}-too"));
+        let second = record(lines[1], &format!("limit-{stamp}-{nth:03}-too"));
         if !first.is_empty() && texts(&first) == texts(&second) {
             return (first, second, key);
         }

@@ -116,10 +116,7 @@ macro_rules! post {
     ($conn:expr, $statement:expr, $problem:expr) => {
         match &mut $conn.line {
             $crate::db::Line::Postgres(channel) => channel.post($statement, $problem).await,
-            $crate::db::Line::Sqlite(sqlite) => {
-                let done = $crate::db::RunQueryDsl::execute($statement, sqlite).await;
-                done.map(drop).map_err($problem)
-            }
+            $crate::db::Line::Sqlite(sqlite) => $crate::db::run_quietly($statement, sqlite).map_err($problem),
         }
     };
 }

@@ -24,6 +24,7 @@ pub(crate) use conn::{Line, on_each, post};
 pub use replica::Lagging;
 pub use run::RunQueryDsl;
 pub use slow::slow_queries;
+pub(crate) use steady::run_quietly;
 pub use steady::steady;
 
 use crate::kernel::Problem;

@@ -6,10 +6,12 @@ use std::marker::PhantomData;
 use diesel::backend::Backend;
 use diesel::expression::TypedExpressionType;
 use diesel::expression::{AppearsOnTable, SelectableExpression, ValidGrouping, is_aggregate};
+use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::serialize::ToSql;
-use diesel::sql_types::{BigInt, HasSqlType, Integer, Text};
+use diesel::sql_types::{Array, BigInt, Bool, HasSqlType, Integer, Text};
+use diesel::sqlite::Sqlite;
 
 use crate::kernel::Instant;
 use crate::kernel::sql::Moment;
@@ -106,3 +108,54 @@ where
         Ok(())
     }
 }
+
+/// Whether a column has one of some values. They are a single parameter, an array on PostgreSQL and JSON on SQLite, so that
+/// the statement is the same however many there are.
+#[derive(Debug, Clone)]
+pub struct OneOf<T> {
+    column: &'static str,
+    values: Vec<T>,
+    json: String,
+}
+
+/// Whether `column` has one of these numbers or texts.
+pub fn one_of<T: Clone + serde::Serialize>(column: &'static str, values: &[T]) -> OneOf<T> {
+    OneOf { column, values: values.to_vec(), json: serde_json::json!(values).to_string() }
+}
+
+impl<T> Expression for OneOf<T> {
+    type SqlType = Bool;
+}
+impl<T, QS> AppearsOnTable<QS> for OneOf<T> {}
+impl<T, GB> ValidGrouping<GB> for OneOf<T> {
+    type IsAggregate = is_aggregate::Never;
+}
+impl<T> QueryId for OneOf<T> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<T> QueryFragment<Sqlite> for OneOf<T> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        out.push_sql(self.column);
+        out.push_sql(" IN (SELECT value FROM json_each(");
+        out.push_bind_param::<Text, _>(&self.json)?;
+        out.push_sql("))");
+        Ok(())
+    }
+}
+
+macro_rules! one_of {
+    ($($type:ty => $sql_type:ty),*) => {$(
+        impl QueryFragment<Pg> for OneOf<$type> {
+            fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+                out.push_sql(self.column);
+                out.push_sql(" = ANY (");
+                out.push_bind_param::<Array<$sql_type>, _>(&self.values)?;
+                out.push_sql(")");
+                Ok(())
+            }
+        }
+    )*};
+}
+one_of!(i64 => BigInt, String => Text);

@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::conn::{Conn, Kept, Line};
 use super::queue::Queue;
+use super::steady::run_words;
 use super::{Listener, Load, fault};
 use crate::kernel::Problem;
 
@@ -371,7 +372,7 @@ impl Wipe {
 /// Runs `first` and all that wait behind it in one transaction, then answers them all.
 fn commit_group(conn: &mut Conn, first: Job, waiting: &mpsc::Receiver<Job>, wipe: &mut Wipe) {
     let owed = std::mem::take(&mut conn.erased);
-    let mut fate = now(conn.batch("BEGIN IMMEDIATE")).map_err(Undone::before_commit);
+    let mut fate = again(conn, "BEGIN IMMEDIATE").map_err(Undone::before_commit);
     let mut done = Vec::new();
     let mut next = Some(first);
     while let Some(job) = next {
@@ -389,7 +390,7 @@ fn commit_group(conn: &mut Conn, first: Job, waiting: &mpsc::Receiver<Job>, wipe
         }
     }
     if fate.is_ok() {
-        fate = now(conn.batch("COMMIT")).map_err(Undone::at_commit);
+        fate = again(conn, "COMMIT").map_err(Undone::at_commit);
     }
     if let Err(Undone { why, .. }) = &fate {
         tracing::error!(cause = %why, requests = done.len(), "sqlite could not commit");
@@ -412,7 +413,7 @@ fn in_savepoint<T>(
     conn: &mut Conn,
     work: &impl AsyncFn(&mut Conn) -> Result<T, Problem>,
 ) -> (Result<T, Problem>, Option<String>) {
-    if let Err(error) = now(conn.batch("SAVEPOINT request")) {
+    if let Err(error) = again(conn, "SAVEPOINT request") {
         let why = error.to_string();
         return (Err(error.into()), Some(why));
     }
@@ -426,13 +427,24 @@ fn in_savepoint<T>(
     if outcome.is_err() {
         conn.last.truncate(before);
     }
-    let undo = if outcome.is_ok() { "RELEASE request" } else { "ROLLBACK TO request; RELEASE request" };
+    let ended = match &outcome {
+        Ok(_) => again(conn, "RELEASE request"),
+        Err(_) => now(conn.batch("ROLLBACK TO request; RELEASE request")),
+    };
     // What the work has met is why the engine gave up, rather than that there is nothing left to undo.
-    let rolled_back = now(conn.batch(undo)).err().map(|error| {
+    let rolled_back = ended.err().map(|error| {
         let met = outcome.as_ref().err().and_then(Problem::cause);
         met.map_or_else(|| error.to_string(), ToString::to_string)
     });
     (outcome, rolled_back)
+}
+
+/// Runs one of the statements around every request, which take no parameters.
+fn again(conn: &mut Conn, sql: &'static str) -> diesel::QueryResult<()> {
+    match &mut conn.line {
+        Line::Sqlite(sqlite) => run_words(sql, sqlite),
+        Line::Postgres(_) => Err(diesel::result::Error::BrokenTransactionManager),
+    }
 }
 
 /// The result of a future that never waits: everything on SQLite is done in place.

@@ -3,13 +3,13 @@
 pub mod backlog;
 pub mod cells;
 
-use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 use diesel::upsert::excluded;
 
 use super::domain::facts::Facts;
 use super::domain::{Cell, Series, Sums};
+use crate::db::raw::{one_of, raw};
 use crate::db::schema::{tallies, tally_deltas};
 use crate::db::{Conn, Line, RunQueryDsl, on_each, post, steady};
 use crate::kernel::sql::{Document, Json};
@@ -44,19 +44,20 @@ pub async fn add(tx: &mut Conn, id: DeltaId, sums: &Sums, facts: &Facts) -> Resu
 /// When the database is away.
 pub async fn totals(conn: &mut Conn, series_asked: &[Series], until: i64) -> Result<Totals, Problem> {
     type Row = (String, String, i64, i64, Option<Json>);
-    let wanted = tallies::series.eq_any(series_asked.to_vec()).and(tallies::hour.le(until));
+    let names: Vec<String> = series_asked.iter().map(|series| series.as_str().to_owned()).collect();
+    let wanted = one_of("tallies.series", &names).and(tallies::hour.le(until));
     let folded = tallies::table.filter(wanted).select((
         tallies::series,
         tallies::labels,
         tallies::hour,
         tallies::n,
-        sql::<Nullable<Document>>("NULL"),
+        raw::<Nullable<Document>>("NULL"),
     ));
     let rest = tally_deltas::table.select((
-        sql::<Text>("''"),
-        sql::<Text>("''"),
-        sql::<BigInt>("0"),
-        sql::<BigInt>("0"),
+        raw::<Text>("''"),
+        raw::<Text>("''"),
+        raw::<BigInt>("0"),
+        raw::<BigInt>("0"),
         tally_deltas::deltas.nullable(),
     ));
     let rows: Vec<Row> = on_each!(conn, |c| folded.union_all(rest).load(c).await)?;
@@ -178,9 +179,7 @@ pub async fn past(
     let hours = tallies::hour.gt(0).and(tallies::hour.lt(hour));
     let query = tallies::table
         .filter(tallies::series.eq(series).and(hours))
-        .filter(
-            sql::<Bool>("(labels, hour) > (").bind::<Text, _>(after.0).sql(", ").bind::<BigInt, _>(after.1).sql(")"),
-        )
+        .filter(raw::<Bool>("(labels, hour) > (").bind(after.0.to_owned()).sql(", ").bind(after.1).sql(")"))
         .order((tallies::labels, tallies::hour))
         .limit(count)
         .select((tallies::labels, tallies::hour, tallies::n));

@@ -23,8 +23,8 @@ diesel::alias! {
     const CREATORS: Alias<Creators> = principals as creators;
 }
 
-#[derive(Debug, Queryable, Selectable, AsChangeset)]
-#[diesel(table_name = tickets, primary_key(number), treat_none_as_null = true)]
+#[derive(Debug, Queryable, Selectable)]
+#[diesel(table_name = tickets)]
 struct Stored {
     number: i64,
     id: TicketId,
@@ -535,9 +535,89 @@ pub async fn insert(tx: &mut Conn, ticket: &Ticket) -> Result<i64, Problem> {
 /// # Errors
 /// A transient problem when another request takes the same external id right now.
 pub async fn update(tx: &mut Conn, before: &Ticket, after: &Ticket) -> Result<(), Problem> {
-    let row = Stored::from(after);
-    let number = after.number;
-    post!(tx, steady(diesel::update(tickets::table.find(number)).set(row)), external_id_taken)?;
+    // SQLite looks after each index and each reference of the columns that are set, also where their values stay. Most changes
+    // are talk, or a step: these set no more than they have to.
+    let heard = Ticket {
+        updated_at: after.updated_at,
+        started_at: after.started_at,
+        first_replied_at: after.first_replied_at,
+        agent_comments: after.agent_comments,
+        version: after.version,
+        ..before.clone()
+    };
+    let moved = Ticket {
+        status: after.status,
+        resolved_at: after.resolved_at,
+        closed_at: after.closed_at,
+        reopen_count: after.reopen_count,
+        ..heard.clone()
+    };
+    // Taken apart whole, so that a new column does not compile until it is written.
+    let Stored {
+        number,
+        id: _,
+        subject,
+        description,
+        status,
+        priority,
+        kind,
+        channel,
+        team_id,
+        assignee_id,
+        requester_id,
+        created_by_id,
+        external_id,
+        follow_up_of,
+        tags,
+        custom_fields,
+        created_at: _,
+        updated_at,
+        reported_at,
+        started_at,
+        first_replied_at,
+        resolved_at,
+        closed_at,
+        reopen_count,
+        agent_comments,
+        version,
+    } = Stored::from(after);
+    let this = diesel::update(tickets::table.find(number));
+    let talk = (
+        tickets::updated_at.eq(updated_at),
+        tickets::started_at.eq(started_at),
+        tickets::first_replied_at.eq(first_replied_at),
+        tickets::agent_comments.eq(agent_comments),
+        tickets::version.eq(version),
+    );
+    let standing = (
+        tickets::status.eq(status),
+        tickets::resolved_at.eq(resolved_at),
+        tickets::closed_at.eq(closed_at),
+        tickets::reopen_count.eq(reopen_count),
+    );
+    let content = (
+        tickets::subject.eq(subject),
+        tickets::description.eq(description),
+        tickets::priority.eq(priority),
+        tickets::kind.eq(kind),
+        tickets::channel.eq(channel),
+        tickets::team_id.eq(team_id),
+        tickets::assignee_id.eq(assignee_id),
+        tickets::requester_id.eq(requester_id),
+        tickets::created_by_id.eq(created_by_id),
+        tickets::external_id.eq(external_id),
+        tickets::follow_up_of.eq(follow_up_of),
+        tickets::tags.eq(tags),
+        tickets::custom_fields.eq(custom_fields),
+        tickets::reported_at.eq(reported_at),
+    );
+    if heard == *after {
+        post!(tx, steady(this.set(talk)))?;
+    } else if moved == *after {
+        post!(tx, steady(this.set((talk, standing))))?;
+    } else {
+        post!(tx, steady(this.set((talk, standing, content))), external_id_taken)?;
+    }
     if before.tags != after.tags {
         let old = ticket_tags::table.filter(ticket_tags::ticket_number.eq(after.number));
         post!(tx, diesel::delete(old))?;

@@ -9,7 +9,7 @@ use crate::metrics::domain::figures::{Key, Report, Sheet, Steps};
 use crate::metrics::domain::window::Window;
 use crate::metrics::store::facts::{self, Ask};
 use crate::tally::domain::cells::{Axis, Cell, Figures, Level, Marks, Mix, Piece, cover};
-use crate::tally::domain::facts::Fact;
+use crate::tally::domain::facts::{Keys, What, look};
 use crate::tally::store::cells as store;
 use crate::tickets::store::Sieve;
 
@@ -42,14 +42,10 @@ impl Plan {
         Some(Self { total, keys, groups })
     }
 
-    /// Whether the ticket of a fact is meant.
-    fn takes(&self, fact: &Fact) -> bool {
-        self.keys.as_ref().is_none_or(|keys| keys.contains(&self.total.key(&fact.keys).to_string()))
-    }
-
-    /// The groups of the ticket of a fact.
-    fn groups(&self, fact: &Fact) -> Vec<Key> {
-        self.groups.iter().map(|axis| axis.key(&fact.keys)).collect()
+    /// The groups of a ticket with these keys, if it is meant.
+    fn groups(&self, keys: &Keys) -> Option<Vec<Key>> {
+        let meant = self.keys.as_ref().is_none_or(|meant| meant.contains(&self.total.key(keys).to_string()));
+        meant.then(|| self.groups.iter().map(|axis| axis.key(keys)).collect())
     }
 }
 
@@ -119,9 +115,10 @@ pub async fn report(conn: &mut Conn, ask: &Ask, edges: &[Instant]) -> Result<Rep
     if ask.window.from >= built {
         return Ok(sheet.told());
     }
-    let unfolded = store::unfolded(conn).await?.only(|fact| fact.at < built && plan.takes(fact));
-    for (fact, n) in unfolded.iter() {
-        sheet.add(fact.at, &plan.groups(fact), &fact.what, n);
+    for (fact, n) in store::unfolded(conn).await?.only(|fact| fact.at < built).iter() {
+        if let Some(groups) = plan.groups(&fact.keys) {
+            sheet.add(fact.at, &groups, &fact.what, n);
+        }
     }
     of_cells(conn, &plan, &marks, edges, &mut sheet).await
 }
@@ -142,8 +139,13 @@ async fn of_cells(
         let pieces = cover(edge[0], edge[1], marks);
         for (sign, piece) in &pieces {
             let Piece::Stretch(from, to) = piece else { continue };
-            for (fact, n) in store::log(conn, *from, *to).await?.iter().filter(|(fact, _)| plan.takes(fact)) {
-                sheet.add_to(step, &plan.groups(fact), &fact.what, sign * n);
+            for slice in store::slices(conn, *from, *to).await? {
+                let add = |groups: &Vec<Key>, at, what: &What, n| {
+                    if *from <= at && at < *to {
+                        sheet.add_to(step, groups, what, sign * n);
+                    }
+                };
+                look(&slice, |keys| plan.groups(keys), add).map_err(Problem::internal)?;
             }
         }
         steps.push((step, pieces));

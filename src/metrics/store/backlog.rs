@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use diesel::dsl::{count_star, sql};
+use diesel::dsl::count_star;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bool, Nullable, Text};
+use diesel::sql_types::{Bool, Nullable, Text};
 
 use super::facts::{KeyRow, columns, keys};
+use crate::db::raw::raw;
 use crate::db::schema::{ticket_clocks, tickets};
 use crate::db::{Conn, RunQueryDsl, boxed, on_each};
 use crate::kernel::sql::{Guid, Json, Moment};
@@ -54,23 +55,19 @@ pub async fn each_waiting(
         let rows: Vec<Row> = on_each!(conn, |c| {
             let unsolved = tickets::table
                 .inner_join(ticket_clocks::table)
-                .filter(sql::<Bool>(UNSOLVED))
+                .filter(raw::<Bool>(UNSOLVED))
                 .order((tickets::reported_at, tickets::number))
                 .limit(AT_ONCE)
                 .select((
                     (tickets::reported_at, tickets::number),
                     (tickets::status, tickets::priority, tickets::assignee_id, tickets::team_id),
                     ticket_clocks::clocks,
-                    (sql::<Nullable<Guid>>(id), sql::<Nullable<Text>>(word)),
+                    (raw::<Nullable<Guid>>(id), raw::<Nullable<Text>>(word)),
                 ));
             let mut query = narrow!(boxed(c, unsolved), sieve);
             if let Some((at, number)) = behind {
                 query = query.filter(
-                    sql::<Bool>("(tickets.reported_at, tickets.number) > (")
-                        .bind::<Moment, _>(at)
-                        .sql(", ")
-                        .bind::<BigInt, _>(number)
-                        .sql(")"),
+                    raw::<Bool>("(tickets.reported_at, tickets.number) > (").bind(at).sql(", ").bind(number).sql(")"),
                 );
             }
             query.load(c).await
@@ -128,9 +125,9 @@ pub async fn reported_between(
     let (id, word) = own_columns(group);
     let rows: Vec<(Option<AnyId>, Option<String>, i64)> = on_each!(conn, |c| {
         tickets::table
-            .filter(sql::<Bool>(UNSOLVED).and(tickets::reported_at.gt(after)).and(tickets::reported_at.lt(before)))
-            .group_by((sql::<Nullable<Guid>>(id), sql::<Nullable<Text>>(word)))
-            .select((sql::<Nullable<Guid>>(id), sql::<Nullable<Text>>(word), count_star()))
+            .filter(raw::<Bool>(UNSOLVED).and(tickets::reported_at.gt(after)).and(tickets::reported_at.lt(before)))
+            .group_by((raw::<Nullable<Guid>>(id), raw::<Nullable<Text>>(word)))
+            .select((raw::<Nullable<Guid>>(id), raw::<Nullable<Text>>(word), count_star()))
             .load(c)
             .await
     })?;
@@ -156,9 +153,9 @@ pub async fn oldest_between(
     let (id, word) = own_columns(group);
     let rows: Vec<(Option<AnyId>, Option<String>, Instant)> = on_each!(conn, |c| {
         tickets::table
-            .filter(sql::<Bool>(UNSOLVED).and(tickets::reported_at.ge(from)).and(tickets::reported_at.lt(before)))
-            .group_by((sql::<Nullable<Guid>>(id), sql::<Nullable<Text>>(word)))
-            .select((sql::<Nullable<Guid>>(id), sql::<Nullable<Text>>(word), sql::<Moment>("min(tickets.reported_at)")))
+            .filter(raw::<Bool>(UNSOLVED).and(tickets::reported_at.ge(from)).and(tickets::reported_at.lt(before)))
+            .group_by((raw::<Nullable<Guid>>(id), raw::<Nullable<Text>>(word)))
+            .select((raw::<Nullable<Guid>>(id), raw::<Nullable<Text>>(word), raw::<Moment>("min(tickets.reported_at)")))
             .load(c)
             .await
     })?;
@@ -178,7 +175,7 @@ pub async fn oldest_between(
 pub async fn oldest(conn: &mut Conn) -> Result<Option<Instant>, Problem> {
     let found = on_each!(conn, |c| {
         tickets::table
-            .filter(sql::<Bool>(UNSOLVED))
+            .filter(raw::<Bool>(UNSOLVED))
             .order(tickets::reported_at)
             .select(tickets::reported_at)
             .first(c)
@@ -205,7 +202,7 @@ pub async fn broken_between(
                 on_each!(conn, |c| {
                     ticket_clocks::table
                         .inner_join(tickets::table)
-                        .filter($breach_at.ge(from).and($breach_at.le(to)).and(sql::<Bool>(UNSOLVED)))
+                        .filter($breach_at.ge(from).and($breach_at.le(to)).and(raw::<Bool>(UNSOLVED)))
                         .select((
                             ticket_clocks::ticket_number,
                             (
@@ -213,7 +210,7 @@ pub async fn broken_between(
                                 ticket_clocks::first_reply_breach_at,
                                 ticket_clocks::service_breach_at,
                             ),
-                            (sql::<Nullable<Guid>>(id), sql::<Nullable<Text>>(word)),
+                            (raw::<Nullable<Guid>>(id), raw::<Nullable<Text>>(word)),
                         ))
                         .load(c)
                         .await

@@ -1,9 +1,9 @@
 //! What happened in a window: small rows, found by the index of the instant that they are about.
 
-use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::{Nullable, Text};
 
+use crate::db::raw::raw;
 use crate::db::schema::{principals, sla_policies, teams, ticket_clocks, tickets, time_entries};
 use crate::db::{Conn, RunQueryDsl, boxed, on_each};
 use crate::kernel::sql::Guid;
@@ -66,7 +66,7 @@ type AxesRow = ((Priority, TicketType, Channel), (Option<TeamId>, Option<PolicyI
 macro_rules! facts {
     ($conn:expr, $ask:expr, $at:expr, $values:expr, $from:expr) => {{
         let (Window { from, to }, (id, word)) = ($ask.window, columns($ask.group));
-        let key = (sql::<Nullable<Guid>>(id), sql::<Nullable<Text>>(word));
+        let key = (raw::<Nullable<Guid>>(id), raw::<Nullable<Text>>(word));
         let axes = ((tickets::priority, tickets::kind, tickets::channel), (tickets::team_id, ticket_clocks::policy_id));
         let facts = $from.filter($at.ge(from)).filter($at.lt(to)).select(($at.nullable(), axes, key, $values));
         narrow!(boxed($conn, facts), $ask.sieve)

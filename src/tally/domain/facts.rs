@@ -189,18 +189,35 @@ impl Facts {
     /// # Errors
     /// When it did not.
     pub fn unpack(bytes: &[u8]) -> Result<Self, Broken> {
-        let mut reader = Reader(bytes);
-        let known = (0..reader.count()?).map(|_| unpack_keys(&mut reader)).collect::<Result<Vec<_>, _>>()?;
-        let mut last: i64 = 0;
         let mut facts = Self::default();
-        for _ in 0..reader.count()? {
-            last = last.checked_add(reader.whole()?).ok_or(Broken)?;
-            let keys = *known.get(reader.count()?).ok_or(Broken)?;
-            let (what, n) = unpack_what(&mut reader)?;
-            facts.add(Fact { at: Instant::from_micros(last), keys, what }, n);
-        }
+        look(bytes, |keys| Some(*keys), |keys, at, what, n| facts.add(Fact { at, keys: *keys, what: *what }, n))?;
         Ok(facts)
     }
+}
+
+/// Looks at packed facts one by one, without keeping them. Many tickets have the same keys, so `of` says but once what
+/// tickets of some keys are, or that they are not meant; `each` gets that with every fact about one of them: when, what,
+/// and how often.
+///
+/// # Errors
+/// When [`Facts::pack`] did not write the bytes.
+pub fn look<T>(
+    bytes: &[u8],
+    mut of: impl FnMut(&Keys) -> Option<T>,
+    mut each: impl FnMut(&T, Instant, &What, i64),
+) -> Result<(), Broken> {
+    let mut reader = Reader(bytes);
+    let known = (0..reader.count()?).map(|_| Ok(of(&unpack_keys(&mut reader)?))).collect::<Result<Vec<_>, _>>()?;
+    let mut at: i64 = 0;
+    for _ in 0..reader.count()? {
+        at = at.checked_add(reader.whole()?).ok_or(Broken)?;
+        let keys = known.get(reader.count()?).ok_or(Broken)?;
+        let (what, n) = unpack_what(&mut reader)?;
+        if let Some(of) = keys {
+            each(of, Instant::from_micros(at), &what, n);
+        }
+    }
+    Ok(())
 }
 
 /// Words are written by their place: a vocabulary may grow at its end alone.

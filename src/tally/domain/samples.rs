@@ -1,6 +1,7 @@
 //! Samples of whole numbers, kept exactly: how often each value is there. A large one is in parts, each a range of values,
 //! so that a percentile is found by looking into few of them, and an edit writes few of them anew. Pure.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 
 use super::packed::{Broken, Reader, Writer};
@@ -293,11 +294,12 @@ impl Sample {
 pub struct Union {
     parts: Vec<(i64, Part)>,
     rest: Pile,
+    ordered: OnceCell<Ordered>,
 }
 
-/// A union with its values in order, as far as they are known.
-struct Ordered<'a> {
-    parts: &'a [(i64, Part)],
+/// What is known of the order of the values of a union without looking into its parts.
+#[derive(Debug)]
+struct Ordered {
     rest: Runs,
     /// For each value: how many values are at most as large, at the least and at the most.
     bounds: Vec<(i64, i64, i64)>,
@@ -307,6 +309,7 @@ struct Ordered<'a> {
 impl Union {
     /// Adds `sign` times a sample.
     pub fn add(&mut self, sample: &Sample, sign: i64) {
+        self.ordered.take();
         for part in &sample.parts {
             if part.low == part.high {
                 self.rest.add(part.low, sign * part.count);
@@ -319,32 +322,12 @@ impl Union {
 
     /// Adds values.
     pub fn pour(&mut self, values: &Pile) {
+        self.ordered.take();
         self.rest.merge(values.loose(), 1);
     }
 
-    fn ordered(&self) -> Ordered<'_> {
-        let rest = self.rest.clone().settled();
-        let mut steps: Vec<(i64, i64, i64)> = rest.iter().map(|(value, n)| (*value, *n, *n)).collect();
-        for (sign, part) in &self.parts {
-            let (low, high) = ((part.low, sign * part.count), (part.high, sign * part.count));
-            // What is there is there at the latest at its highest value, and what is taken away at its lowest one.
-            let (late, early) = if *sign > 0 { (high, low) } else { (low, high) };
-            steps.push((late.0, late.1, 0));
-            steps.push((early.0, 0, early.1));
-        }
-        // Runs that are in order already.
-        steps.sort_by_key(|(value, ..)| *value);
-        let (mut least, mut most) = (0, 0);
-        let mut bounds: Vec<(i64, i64, i64)> = Vec::with_capacity(steps.len());
-        for (value, late, early) in steps {
-            least += late;
-            most += early;
-            match bounds.last_mut() {
-                Some(last) if last.0 == value => (last.1, last.2) = (least, most),
-                _ => bounds.push((value, least, most)),
-            }
-        }
-        Ordered { parts: &self.parts, rest, bounds, count: least }
+    fn ordered(&self) -> &Ordered {
+        self.ordered.get_or_init(|| Ordered::of(&self.parts, self.rest.clone().settled()))
     }
 
     /// The rows that are needed to tell the percentiles.
@@ -370,13 +353,62 @@ impl Union {
         }
         let mut values = [0; 5];
         for (value, percent) in values.iter_mut().zip(PERCENTS) {
-            *value = ordered.at(ordered.rank(percent), rows)?;
+            *value = self.at(ordered, ordered.rank(percent), rows)?;
         }
         Ok(Some(values))
     }
+
+    /// The value of this rank.
+    fn at(&self, ordered: &Ordered, rank: i64, rows: &Rows) -> Result<i64, Broken> {
+        let (low, high) = ordered.bracket(rank).ok_or(Broken)?;
+        let mut below = 0;
+        let mut within: Runs = Vec::new();
+        let mut take = |runs: &[(i64, i64)], sign: i64| {
+            for (value, n) in runs {
+                if *value < low {
+                    below += sign * n;
+                } else if *value <= high {
+                    within.push((*value, sign * n));
+                }
+            }
+        };
+        take(&ordered.rest, 1);
+        for (sign, part) in &self.parts {
+            if part.high < low {
+                take(&[(part.low, part.count)], *sign);
+            } else if part.low <= high {
+                take(&part.runs(rows)?, *sign);
+            }
+        }
+        nth(within, rank - below).ok_or(Broken)
+    }
 }
 
-impl Ordered<'_> {
+impl Ordered {
+    fn of(parts: &[(i64, Part)], rest: Runs) -> Self {
+        let mut steps: Vec<(i64, i64, i64)> = rest.iter().map(|(value, n)| (*value, *n, *n)).collect();
+        for (sign, part) in parts {
+            let (low, high) = ((part.low, sign * part.count), (part.high, sign * part.count));
+            // What is there is there at the latest at its highest value, and what is taken away at its lowest one.
+            let (late, early) = if *sign > 0 { (high, low) } else { (low, high) };
+            steps.push((late.0, late.1, 0));
+            steps.push((early.0, 0, early.1));
+        }
+        // Runs that are in order already.
+        steps.sort_by_key(|(value, ..)| *value);
+        let (mut least, mut most) = (0, 0);
+        let mut bounds: Vec<(i64, i64, i64)> = Vec::with_capacity(steps.len());
+        for (value, late, early) in steps {
+            least += late;
+            most += early;
+            match bounds.last_mut() {
+                Some(last) if last.0 == value => (last.1, last.2) = (least, most),
+                _ => bounds.push((value, least, most)),
+            }
+        }
+        Self { rest, bounds, count: least }
+    }
+
     /// The least number of values that are so many percent.
     fn rank(&self, percent: i64) -> i64 {
         let exact = (i128::from(self.count) * i128::from(percent) + 99).div_euclid(100);
@@ -389,31 +421,6 @@ impl Ordered<'_> {
         let low = self.bounds.get(too_few.map_or(0, |place| place + 1))?.0;
         let high = self.bounds.iter().find(|(_, least, _)| *least >= rank)?.0;
         Some((low, high))
-    }
-
-    /// The value of this rank.
-    fn at(&self, rank: i64, rows: &Rows) -> Result<i64, Broken> {
-        let (low, high) = self.bracket(rank).ok_or(Broken)?;
-        let mut below = 0;
-        let mut within: Runs = Vec::new();
-        let mut take = |runs: &[(i64, i64)], sign: i64| {
-            for (value, n) in runs {
-                if *value < low {
-                    below += sign * n;
-                } else if *value <= high {
-                    within.push((*value, sign * n));
-                }
-            }
-        };
-        take(&self.rest, 1);
-        for (sign, part) in self.parts {
-            if part.high < low {
-                take(&[(part.low, part.count)], *sign);
-            } else if part.low <= high {
-                take(&part.runs(rows)?, *sign);
-            }
-        }
-        nth(within, rank - below).ok_or(Broken)
     }
 }
 

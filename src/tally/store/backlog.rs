@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 
+use crate::db::raw::{one_of, raw};
 use crate::db::schema::{tallies, tally_deltas};
 use crate::db::{Conn, Line, RunQueryDsl, on_each};
 use crate::kernel::sql::Json;
@@ -95,9 +95,9 @@ impl Ledger {
         let series = series(axis, part);
         let within = tallies::hour.gt(after).and(tallies::hour.lt(before));
         let query = tallies::table
-            .filter(tallies::series.eq(&series).and(tallies::labels.eq_any(labels)).and(within))
+            .filter(tallies::series.eq(&series).and(one_of("tallies.labels", labels)).and(within))
             .group_by(tallies::labels)
-            .select((tallies::labels, sql::<BigInt>("CAST(sum(n) AS bigint)")));
+            .select((tallies::labels, raw::<BigInt>("CAST(sum(n) AS bigint)")));
         let rows: Vec<(String, i64)> = on_each!(conn, |c| query.load(c).await)?;
         let mut sums: BTreeMap<_, _> = rows.into_iter().collect();
         for labels in labels {
@@ -130,7 +130,7 @@ impl Ledger {
         let query = tallies::table
             .filter(tallies::series.eq(&series).and(within))
             .group_by(tallies::labels)
-            .select((tallies::labels, sql::<BigInt>("CAST(sum(n) AS bigint)")));
+            .select((tallies::labels, raw::<BigInt>("CAST(sum(n) AS bigint)")));
         let mut found: Vec<(String, i64)> = on_each!(conn, |c| query.load(c).await)?;
         let within = |cell: &Cell| from <= cell.labels && cell.labels < before && cell.hour < this;
         let rest = self.rest.of_series(&series).filter(|(cell, _)| within(cell));

@@ -2,6 +2,7 @@
 
 use diesel::prelude::*;
 
+use crate::db::raw::one_of;
 use crate::db::schema::{cell_marks, cell_parts, cells, fact_log, tally_deltas};
 use crate::db::{Conn, RunQueryDsl, boxed, on_each, post, steady};
 use crate::kernel::{Instant, Problem};
@@ -92,15 +93,14 @@ pub async fn logged(tx: &mut Conn, slice: i64) -> Result<Facts, Problem> {
     merged(row.into_iter().collect())
 }
 
-/// The facts of the log from `from` on and before `to`.
+/// The slices of the log, packed, that have all facts from `from` on and before `to`, and a few others.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn log(conn: &mut Conn, from: Instant, to: Instant) -> Result<Facts, Problem> {
+pub async fn slices(conn: &mut Conn, from: Instant, to: Instant) -> Result<Vec<Vec<u8>>, Problem> {
     let last = slice_of(Instant::from_micros(to.micros() - 1));
     let query = fact_log::table.filter(fact_log::slice.between(slice_of(from), last)).select(fact_log::facts);
-    let rows: Vec<Vec<u8>> = on_each!(conn, |c| query.load(c).await)?;
-    Ok(merged(rows)?.only(|fact| from <= fact.at && fact.at < to))
+    Ok(on_each!(conn, |c| query.load(c).await)?)
 }
 
 /// Stores the facts of a slice.
@@ -187,11 +187,11 @@ pub type Found<T> = Vec<(i64, Key, T)>;
 
 macro_rules! these {
     ($conn:ident, $axis:ident, $keys:ident, $level:ident, $days:ident, $columns:expr) => {{
-        let place = cells::axis.eq($axis).and(cells::level.eq($level)).and(cells::day.eq_any($days.to_vec()));
+        let place = cells::axis.eq($axis).and(cells::level.eq($level)).and(one_of("cells.day", $days));
         on_each!($conn, |c| {
             let mut query = boxed(c, cells::table.filter(place).select((cells::day, cells::key, $columns)));
             if let Some(keys) = $keys {
-                query = query.filter(cells::key.eq_any(keys.to_vec()));
+                query = query.filter(one_of("cells.key", keys));
             }
             query.load(c).await
         })
@@ -242,7 +242,7 @@ fn parse(axis: Axis, key: String) -> Result<Key, Problem> {
 pub async fn parts(conn: &mut Conn, rows: &[i64]) -> Result<Rows, Problem> {
     let mut found = Rows::new();
     for some in rows.chunks(AT_ONCE) {
-        let query = cell_parts::table.filter(cell_parts::id.eq_any(some.to_vec()));
+        let query = cell_parts::table.filter(one_of("cell_parts.id", some));
         let some: Vec<(i64, Vec<u8>)> = on_each!(conn, |c| query.load(c).await)?;
         found.extend(some);
     }
@@ -264,7 +264,7 @@ pub async fn move_parts(tx: &mut Conn, moves: Moves) -> Result<(), Problem> {
         post!(tx, steady(put))?;
     }
     for some in moves.gone.chunks(AT_ONCE) {
-        let these = cell_parts::table.filter(cell_parts::id.eq_any(some.to_vec()));
+        let these = cell_parts::table.filter(one_of("cell_parts.id", some));
         on_each!(tx, |c| diesel::delete(these).execute(c).await)?;
     }
     Ok(())

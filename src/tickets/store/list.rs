@@ -10,12 +10,12 @@ use diesel::expression::{AppearsOnTable, ValidGrouping, is_aggregate};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::sql_types::{Array, BigInt, Bool, Integer, Text};
+use diesel::sql_types::{BigInt, Bool, Integer};
 use diesel::sqlite::Sqlite;
 
 use super::leads::{Lead, Order, Traits, Way, along, shortcuts};
 use super::{ASSIGNEES, CREATORS, Joined, REQUESTERS, Sieve, Stored, TicketRow, breached_after, key, narrow, search};
-use crate::db::raw::raw;
+use crate::db::raw::{one_of, raw};
 use crate::db::schema::{principals, teams, ticket_clocks, ticket_tags, tickets};
 use crate::db::{Conn, RunQueryDsl, boxed, on_each};
 use crate::kernel::{Instant, Problem};
@@ -63,36 +63,6 @@ impl<DB: Backend> QueryFragment<DB> for Condition<DB> {
         out.push_sql(self.0);
         self.1.walk_ast(out.reborrow())?;
         out.push_sql(self.2);
-        Ok(())
-    }
-}
-
-/// `= any of these numbers`, as one parameter.
-struct AnyOf {
-    numbers: Vec<i64>,
-    json: String,
-}
-
-impl AnyOf {
-    fn new(numbers: &[i64]) -> Self {
-        Self { numbers: numbers.to_vec(), json: serde_json::json!(numbers).to_string() }
-    }
-}
-
-impl QueryFragment<Pg> for AnyOf {
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql(" = ANY (");
-        out.push_bind_param::<Array<BigInt>, _>(&self.numbers)?;
-        out.push_sql(")");
-        Ok(())
-    }
-}
-
-impl QueryFragment<Sqlite> for AnyOf {
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
-        out.push_sql(" IN (SELECT value FROM json_each(");
-        out.push_bind_param::<Text, _>(&self.json)?;
-        out.push_sql("))");
         Ok(())
     }
 }
@@ -355,13 +325,11 @@ macro_rules! ranges {
                     range!(query, "ticket_number", Comes::InOrder);
                 }
                 Lead::Few(numbers) if course.order == Order::Due => {
-                    let among = Condition("path.ticket_number", Box::new(AnyOf::new(numbers)), "");
-                    let mut query = select!(CLOCKS, "ticket_number").filter(among);
+                    let mut query = select!(CLOCKS, "ticket_number").filter(one_of("path.ticket_number", numbers));
                     range!(query, "ticket_number", Comes::Anyhow);
                 }
                 Lead::Few(numbers) => {
-                    let among = Condition("path.number", Box::new(AnyOf::new(numbers)), "");
-                    let mut query = select!(TICKETS, "number").filter(among);
+                    let mut query = select!(TICKETS, "number").filter(one_of("path.number", numbers));
                     range!(query, "number", Comes::Anyhow);
                 }
             }

@@ -569,26 +569,35 @@ diesel::define_sql_function! {
 /// # Errors
 /// When the database is away.
 pub async fn texts(conn: &mut Conn, ticket: TicketId) -> Result<Vec<(bool, String)>, Problem> {
-    let newest = newest_texts(conn, ticket, Visibility::ALL).await?;
+    let newest = newest_texts(conn, ticket, None).await?;
     if i64::try_from(newest.len()).unwrap_or(i64::MAX) < MOST_COMMENTS {
         return Ok(newest);
     }
     let mut each = Vec::new();
     for visibility in Visibility::ALL {
-        each.extend(newest_texts(conn, ticket, &[*visibility]).await?);
+        each.extend(newest_texts(conn, ticket, Some(*visibility)).await?);
     }
     Ok(each)
 }
 
-async fn newest_texts(conn: &mut Conn, ticket: TicketId, of: &[Visibility]) -> Result<Vec<(bool, String)>, Problem> {
+async fn newest_texts(
+    conn: &mut Conn,
+    ticket: TicketId,
+    visibility: Option<Visibility>,
+) -> Result<Vec<(bool, String)>, Problem> {
     let rows: Vec<(Visibility, String)> = on_each!(conn, |c| {
-        comments::table
-            .filter(comments::ticket_id.eq(ticket).and(comments::visibility.eq_any(of.to_vec())))
-            .order(comments::id.desc())
-            .limit(MOST_COMMENTS)
-            .select((comments::visibility, substr(comments::body, 1, COMMENT_CHARS)))
-            .load(c)
-            .await
+        let mut newest = boxed(
+            c,
+            comments::table
+                .filter(comments::ticket_id.eq(ticket))
+                .order(comments::id.desc())
+                .limit(MOST_COMMENTS)
+                .select((comments::visibility, substr(comments::body, 1, COMMENT_CHARS))),
+        );
+        if let Some(visibility) = visibility {
+            newest = newest.filter(comments::visibility.eq(visibility));
+        }
+        newest.load(c).await
     })?;
     Ok(rows.into_iter().map(|(visibility, body)| (visibility == Visibility::Internal, body)).collect())
 }
