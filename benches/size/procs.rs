@@ -155,7 +155,8 @@ impl Settings {
                 command.env_remove(name);
             }
         }
-        command.envs(self.environment.iter().map(|(k, v)| (k, v)));
+        // As the image and the systemd unit have it.
+        command.env("MIMALLOC_PURGE_DELAY", "10").envs(self.environment.iter().map(|(k, v)| (k, v)));
         command
     }
 }
