@@ -9,6 +9,7 @@ use std::time::Duration;
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, RunQueryDsl, SqliteConnection};
 use futures_util::FutureExt;
+use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{Semaphore, oneshot};
 
 use super::conn::{Conn, Kept, Line};
@@ -121,6 +122,8 @@ pub struct Sqlite {
     readers: Mutex<Vec<Conn>>,
     /// How many snapshots may be read at once: more take more memory and are no sooner done.
     reports: Arc<Semaphore>,
+    /// The threads that read them, as many.
+    reporters: Reporters,
     /// Those who wait for one.
     reports_waiting: Queue,
     jobs: mpsc::Sender<Job>,
@@ -166,11 +169,22 @@ impl Sqlite {
                 }
             })
             .map_err(Problem::internal)?;
-        let reports = Arc::new(Semaphore::new(2 * thread::available_parallelism().map_or(1, usize::from)));
+        let most = thread::available_parallelism().map_or(1, usize::from).max(2);
+        let (reports, reporters) = (Arc::new(Semaphore::new(most)), Reporters::new(most)?);
         let (path, readers) = (path.to_owned(), Mutex::new(Vec::new()));
         let (reports_waiting, writes_waiting) = (Queue::new(wait), Queue::new(wait));
-        let sqlite = Self { path, kept, listener, activity, readers, reports, reports_waiting, jobs, writes_waiting };
-        Ok(Arc::new(sqlite))
+        Ok(Arc::new(Self {
+            path,
+            kept,
+            listener,
+            activity,
+            readers,
+            reports,
+            reporters,
+            reports_waiting,
+            jobs,
+            writes_waiting,
+        }))
     }
 
     /// Whether no more writes may wait.
@@ -215,7 +229,7 @@ impl Sqlite {
         let turn = self.reports.clone().acquire_owned();
         let turn = self.reports_waiting.wait_for(turn).await?.map_err(Problem::internal)?;
         let (sqlite, span) = (self.clone(), tracing::Span::current());
-        let running = tokio::task::spawn_blocking(move || {
+        let running = self.reporters.threads.spawn_blocking(move || {
             let _request = span.entered();
             let _turn = turn;
             let _working = Counted::on(&sqlite.activity.reading);
@@ -267,6 +281,32 @@ impl Sqlite {
         });
         self.jobs.send(job).map_err(|_| Problem::unavailable("the writer thread has ended"))?;
         answered.await.map_err(|_| fault::uncertain("the writer thread has ended"))?
+    }
+}
+
+/// Threads for what takes long. Each keeps memory of its own, so there are few; a worker's pool for blocking work would begin
+/// another one whenever the last one is not quite done.
+struct Reporters {
+    threads: Handle,
+    /// There until it is dropped.
+    runtime: Option<Runtime>,
+}
+
+impl Reporters {
+    fn new(most: usize) -> Result<Self, Problem> {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.max_blocking_threads(most).thread_name("sqlite-report").build();
+        let runtime = runtime.map_err(Problem::internal)?;
+        Ok(Self { threads: runtime.handle().clone(), runtime: Some(runtime) })
+    }
+}
+
+impl Drop for Reporters {
+    fn drop(&mut self) {
+        // To wait for the threads is not allowed where the database may be dropped.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 

@@ -125,9 +125,22 @@ impl Sheet {
 
     /// What all of it comes to.
     pub fn told(&self) -> Report {
-        let steps = |heaps: &BTreeMap<usize, Heap>| heaps.iter().map(|(step, heap)| (*step, heap.told())).collect();
-        let groups = self.groups.iter().map(|(key, heaps)| (key.clone(), steps(heaps)));
-        Report { total: steps(&self.total), groups: groups.collect() }
+        let mut report = Report::default();
+        self.tell_rest(&mut report);
+        report
+    }
+
+    /// Tells what `report` has nothing about yet.
+    pub fn tell_rest(&self, report: &mut Report) {
+        fn tell(heaps: &BTreeMap<usize, Heap>, steps: &mut Steps) {
+            for (step, heap) in heaps {
+                steps.entry(*step).or_insert_with(|| heap.told());
+            }
+        }
+        tell(&self.total, &mut report.total);
+        for (key, heaps) in &self.groups {
+            tell(heaps, report.groups.entry(key.clone()).or_default());
+        }
     }
 }
 

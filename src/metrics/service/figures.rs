@@ -150,7 +150,7 @@ async fn of_cells(
         }
         steps.push((step, pieces));
     }
-    let mut report = sheet.told();
+    let mut report = Report::default();
     // A step that is a cell and nothing else is told by that cell.
     let (lone, mixed): (Vec<_>, Vec<_>) =
         steps.into_iter().partition(|(step, pieces)| pieces.len() == 1 && !sheet.total.contains_key(step));
@@ -171,6 +171,7 @@ async fn of_cells(
             mix(conn, axis, keys, some, one_by_one, sheet, &mut report).await?;
         }
     }
+    sheet.tell_rest(&mut report);
     Ok(report)
 }
 

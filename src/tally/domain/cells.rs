@@ -435,7 +435,7 @@ impl Heap {
         self.counts.merge(&other.counts, 1);
         for place in 0..SAMPLES {
             self.sums[place] += other.sums[place];
-            self.samples[place].merge(other.samples[place].loose(), 1);
+            self.samples[place].pour(&other.samples[place]);
         }
     }
 

@@ -40,6 +40,15 @@ impl Pile {
         runs.iter().for_each(|(value, n)| self.add(*value, sign * n));
     }
 
+    /// Adds all of `other`.
+    pub fn pour(&mut self, other: &Self) {
+        if self.runs.is_empty() {
+            self.clone_from(other);
+        } else {
+            self.merge(&other.runs, 1);
+        }
+    }
+
     /// All that was added, unordered.
     pub fn loose(&self) -> &[(i64, i64)] {
         &self.runs
@@ -53,7 +62,8 @@ impl Pile {
 }
 
 fn settle(runs: &mut Runs) {
-    runs.sort_unstable_by_key(|(value, _)| *value);
+    // Much of it is in order already, which the stable sort makes use of.
+    runs.sort_by_key(|(value, _)| *value);
     runs.dedup_by(|(value, n), (kept, sum)| {
         let same = value == kept;
         if same {
@@ -323,7 +333,7 @@ impl Union {
     /// Adds values.
     pub fn pour(&mut self, values: &Pile) {
         self.ordered.take();
-        self.rest.merge(values.loose(), 1);
+        self.rest.pour(values);
     }
 
     fn ordered(&self) -> &Ordered {
