@@ -107,39 +107,49 @@ impl Sheet {
     pub fn add(&mut self, at: Instant, keys: &[Key], what: &What, n: i64) {
         let behind = self.edges.partition_point(|edge| *edge <= at);
         if behind > 0 && behind < self.edges.len() {
-            self.add_to(behind - 1, keys, what, n);
+            self.change(behind - 1, keys, |heap| heap.add(what, n));
         }
     }
 
-    /// Takes `n` times a fact for a step.
-    pub fn add_to(&mut self, step: usize, keys: &[Key], what: &What, n: i64) {
-        self.total.entry(step).or_default().add(what, n);
+    /// Takes all facts of a step about tickets in these groups.
+    pub fn merge(&mut self, step: usize, keys: &[Key], facts: &Heap) {
+        self.change(step, keys, |heap| heap.merge(facts.clone()));
+    }
+
+    fn change(&mut self, step: usize, keys: &[Key], change: impl Fn(&mut Heap)) {
+        change(self.total.entry(step).or_default());
         for key in keys {
             let steps = match self.groups.get_mut(key) {
                 Some(steps) => steps,
                 None => self.groups.entry(key.clone()).or_default(),
             };
-            steps.entry(step).or_default().add(what, n);
+            change(steps.entry(step).or_default());
+        }
+    }
+
+    /// Takes away what is of a step of a group, or of all tickets.
+    pub fn take(&mut self, key: Option<&Key>, step: usize) -> Option<Heap> {
+        match key {
+            Some(key) => self.groups.get_mut(key)?.remove(&step),
+            None => self.total.remove(&step),
         }
     }
 
     /// What all of it comes to.
-    pub fn told(&self) -> Report {
+    pub fn told(self) -> Report {
         let mut report = Report::default();
-        self.tell_rest(&mut report);
+        self.tell(&mut report);
         report
     }
 
-    /// Tells what `report` has nothing about yet.
-    pub fn tell_rest(&self, report: &mut Report) {
-        fn tell(heaps: &BTreeMap<usize, Heap>, steps: &mut Steps) {
-            for (step, heap) in heaps {
-                steps.entry(*step).or_insert_with(|| heap.told());
-            }
+    /// Tells all that is not taken away.
+    pub fn tell(self, report: &mut Report) {
+        fn tell(heaps: BTreeMap<usize, Heap>, steps: &mut Steps) {
+            steps.extend(heaps.into_iter().map(|(step, heap)| (step, heap.told())));
         }
-        tell(&self.total, &mut report.total);
-        for (key, heaps) in &self.groups {
-            tell(heaps, report.groups.entry(key.clone()).or_default());
+        tell(self.total, &mut report.total);
+        for (key, heaps) in self.groups {
+            tell(heaps, report.groups.entry(key).or_default());
         }
     }
 }

@@ -2,13 +2,14 @@
 //! only what is not built yet; otherwise all of it is read from rows.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 
 use crate::db::Conn;
 use crate::kernel::{Instant, Problem};
 use crate::metrics::domain::figures::{Key, Report, Sheet, Steps};
 use crate::metrics::domain::window::Window;
 use crate::metrics::store::facts::{self, Ask};
-use crate::tally::domain::cells::{Axis, Cell, Figures, Level, Marks, Mix, Piece, cover};
+use crate::tally::domain::cells::{Axis, Cell, Figures, Heap, Level, Marks, Mix, Piece, cover};
 use crate::tally::domain::facts::{Keys, What, look};
 use crate::tally::store::cells as store;
 use crate::tickets::store::Sieve;
@@ -120,7 +121,7 @@ pub async fn report(conn: &mut Conn, ask: &Ask, edges: &[Instant]) -> Result<Rep
             sheet.add(fact.at, &groups, &fact.what, n);
         }
     }
-    of_cells(conn, &plan, &marks, edges, &mut sheet).await
+    of_cells(conn, &plan, &marks, edges, sheet).await
 }
 
 /// The pieces of a step.
@@ -132,20 +133,16 @@ async fn of_cells(
     plan: &Plan,
     marks: &Marks,
     edges: &[Instant],
-    sheet: &mut Sheet,
+    mut sheet: Sheet,
 ) -> Result<Report, Problem> {
     let mut steps: Vec<(usize, Pieces)> = Vec::new();
     for (step, edge) in edges.windows(2).enumerate() {
         let pieces = cover(edge[0], edge[1], marks);
         for (sign, piece) in &pieces {
             let Piece::Stretch(from, to) = piece else { continue };
-            for slice in store::slices(conn, *from, *to).await? {
-                let add = |groups: &Vec<Key>, at, what: &What, n| {
-                    if *from <= at && at < *to {
-                        sheet.add_to(step, groups, what, sign * n);
-                    }
-                };
-                look(&slice, |keys| plan.groups(keys), add).map_err(Problem::internal)?;
+            let slices = store::slices(conn, *from, *to).await?;
+            for (groups, heap) in heaps(plan, &slices, *from..*to, *sign)? {
+                sheet.merge(step, &groups, &heap);
             }
         }
         steps.push((step, pieces));
@@ -168,11 +165,42 @@ async fn of_cells(
             mixed.extend(untold);
         }
         for some in mixed.chunks(AT_ONCE) {
-            mix(conn, axis, keys, some, one_by_one, sheet, &mut report).await?;
+            mix(conn, axis, keys, some, one_by_one, &mut sheet, &mut report).await?;
         }
     }
-    sheet.tell_rest(&mut report);
+    sheet.tell(&mut report);
     Ok(report)
+}
+
+/// What `sign` times the facts of a stretch of time come to, by the groups of their tickets.
+fn heaps(
+    plan: &Plan,
+    slices: &[Vec<u8>],
+    stretch: Range<Instant>,
+    sign: i64,
+) -> Result<HashMap<Vec<Key>, Heap>, Problem> {
+    let mut places: HashMap<Vec<Key>, usize> = HashMap::new();
+    // There are many keys, in each slice the same ones again.
+    let mut known: HashMap<Keys, Option<usize>> = HashMap::new();
+    let mut heaps: Vec<Heap> = Vec::new();
+    for slice in slices {
+        let mut found = |keys: &Keys| {
+            let next = places.len();
+            plan.groups(keys).map(|groups| *places.entry(groups).or_insert(next))
+        };
+        let place = |keys: &Keys| *known.entry(*keys).or_insert_with(|| found(keys));
+        let add = |place: &usize, at, what: &What, n| {
+            if stretch.contains(&at) {
+                if heaps.len() <= *place {
+                    heaps.resize_with(place + 1, Heap::default);
+                }
+                heaps[*place].add(what, sign * n);
+            }
+        };
+        look(slice, place, add).map_err(Problem::internal)?;
+    }
+    let mut heap = |place: usize| heaps.get_mut(place).map(std::mem::take);
+    Ok(places.into_iter().filter_map(|(groups, place)| Some((groups, heap(place)?))).collect())
 }
 
 /// The days of cells by their length, each with the steps that it is in.
@@ -229,7 +257,7 @@ async fn mix(
     keys: Option<&[String]>,
     steps: &[(usize, Pieces)],
     one_by_one: bool,
-    sheet: &Sheet,
+    sheet: &mut Sheet,
     report: &mut Report,
 ) -> Result<(), Problem> {
     let mut mixes: HashMap<(Option<Key>, usize), Mix> = HashMap::new();
@@ -243,13 +271,10 @@ async fn mix(
         }
     }
     for ((key, step), mut mix) in mixes {
-        let loose = match &key {
-            Some(key) => sheet.groups.get(key),
-            None => Some(&sheet.total),
-        };
-        if let Some(heap) = loose.and_then(|steps| steps.get(&step)) {
+        if let Some(heap) = sheet.take(key.as_ref(), step) {
             mix.pour(heap);
         }
+        let mix = mix.ordered();
         let rows = store::parts(conn, &mix.rows()).await?;
         steps_of(report, key).insert(step, mix.told(&rows).map_err(Problem::internal)?);
     }

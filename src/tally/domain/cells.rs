@@ -6,7 +6,7 @@ use jiff::civil::Date;
 
 use super::facts::{Facts, Keys, Took, What};
 use super::packed::{Broken, Reader, Writer};
-use super::samples::{Moves, PERCENTS, Pile, Rows, Runs, Sample, Union};
+use super::samples::{Moves, Ordered, PERCENTS, Pile, Rows, Runs, Sample, Union};
 use crate::kernel::words::words;
 use crate::kernel::{AnyId, Currency, Instant, PolicyId, Target, TeamId};
 
@@ -431,11 +431,11 @@ impl Heap {
     }
 
     /// Adds all of `other`.
-    pub fn merge(&mut self, other: &Self) {
+    pub fn merge(&mut self, other: Self) {
         self.counts.merge(&other.counts, 1);
-        for place in 0..SAMPLES {
+        for (place, pile) in other.samples.into_iter().enumerate() {
             self.sums[place] += other.sums[place];
-            self.samples[place].pour(&other.samples[place]);
+            self.samples[place].pour(pile);
         }
     }
 
@@ -538,24 +538,41 @@ impl Mix {
     }
 
     /// Adds facts.
-    pub fn pour(&mut self, heap: &Heap) {
+    pub fn pour(&mut self, heap: Heap) {
         self.counts.merge(&heap.counts, 1);
-        for (place, pile) in heap.samples.iter().enumerate() {
+        for (place, pile) in heap.samples.into_iter().enumerate() {
             self.sums[place] += heap.sums[place];
             self.counted[place] += pile.loose().iter().map(|(_, n)| n).sum::<i64>();
             self.unions[place].pour(pile);
         }
     }
 
+    /// All of it, ready to be told.
+    pub fn ordered(self) -> OrderedMix {
+        let Self { counts, sums, counted, unions } = self;
+        OrderedMix { counts, sums, counted, unions: unions.map(Union::ordered) }
+    }
+}
+
+/// A mix in order.
+#[derive(Debug)]
+pub struct OrderedMix {
+    counts: Counts,
+    sums: [i128; SAMPLES],
+    counted: [i64; SAMPLES],
+    unions: [Ordered; SAMPLES],
+}
+
+impl OrderedMix {
     /// The rows that are needed to tell all of it.
     pub fn rows(&self) -> Vec<i64> {
-        let mut rows: Vec<i64> = self.unions.iter().flat_map(Union::rows).collect();
+        let mut rows: Vec<i64> = self.unions.iter().flat_map(Ordered::rows).collect();
         rows.sort_unstable();
         rows.dedup();
         rows
     }
 
-    /// What all of it comes to; `rows` has those of [`Mix::rows`].
+    /// What all of it comes to; `rows` has those of [`OrderedMix::rows`].
     ///
     /// # Errors
     /// When a row is missing or broken.
@@ -571,11 +588,11 @@ impl Mix {
 
 impl Heap {
     /// What all of it comes to.
-    pub fn told(&self) -> Figures {
+    pub fn told(self) -> Figures {
         let mut mix = Mix::default();
         mix.pour(self);
         // There is no row that it could lack.
-        mix.told(&Rows::new()).unwrap_or_default()
+        mix.ordered().told(&Rows::new()).unwrap_or_default()
     }
 }
 
@@ -655,7 +672,7 @@ impl Cell {
         let figures = if told {
             let mut mix = Mix::default();
             mix.add(self, 1);
-            mix.told(&Rows::new())?
+            mix.ordered().told(&Rows::new())?
         } else {
             let mut figures = Figures { counts: self.counts.clone(), ..Figures::default() };
             for (place, spread) in figures.spreads.iter_mut().enumerate() {
@@ -688,7 +705,7 @@ pub fn sort_into_cells(facts: &Facts, level: Level, marks: &Marks) -> BTreeMap<(
     for ((day, keys), heap) in by_day {
         let start = level.floor(start_of(day));
         for axis in Axis::ALL {
-            cells.entry((*axis, start, axis.key(&keys))).or_default().merge(&heap);
+            cells.entry((*axis, start, axis.key(&keys))).or_default().merge(heap.clone());
         }
     }
     cells

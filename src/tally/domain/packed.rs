@@ -73,7 +73,13 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// When there is none.
+    #[inline]
     pub fn natural(&mut self) -> Result<u64, Broken> {
+        // Most are short.
+        if let [byte @ ..0x80, rest @ ..] = self.0 {
+            self.0 = rest;
+            return Ok((*byte).into());
+        }
         let mut n = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;

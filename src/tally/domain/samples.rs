@@ -1,7 +1,6 @@
 //! Samples of whole numbers, kept exactly: how often each value is there. A large one is in parts, each a range of values,
 //! so that a percentile is found by looking into few of them, and an edit writes few of them anew. Pure.
 
-use std::cell::OnceCell;
 use std::collections::HashMap;
 
 use super::packed::{Broken, Reader, Writer};
@@ -41,9 +40,9 @@ impl Pile {
     }
 
     /// Adds all of `other`.
-    pub fn pour(&mut self, other: &Self) {
+    pub fn pour(&mut self, other: Self) {
         if self.runs.is_empty() {
-            self.clone_from(other);
+            *self = other;
         } else {
             self.merge(&other.runs, 1);
         }
@@ -88,14 +87,37 @@ fn pack(runs: &[(i64, i64)]) -> Vec<u8> {
     writer.0
 }
 
+/// Packed runs, one by one.
+struct Packed<'a> {
+    reader: Reader<'a>,
+    value: i64,
+}
+
+impl<'a> Packed<'a> {
+    /// What [`pack`] wrote of runs whose first value is `low`.
+    fn new(bytes: &'a [u8], low: i64) -> Self {
+        Self { reader: Reader(bytes), value: low }
+    }
+
+    fn run(&mut self) -> Result<(i64, i64), Broken> {
+        let step = self.reader.natural()?;
+        self.value = self.value.wrapping_add((step >> 1).cast_signed());
+        Ok((self.value, if step & 1 == 0 { 1 } else { self.reader.whole()? }))
+    }
+}
+
+impl Iterator for Packed<'_> {
+    type Item = Result<(i64, i64), Broken>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        (!self.reader.0.is_empty()).then(|| self.run())
+    }
+}
+
 fn unpack(bytes: &[u8], low: i64) -> Result<Runs, Broken> {
-    let mut reader = Reader(bytes);
     let mut runs = Vec::with_capacity(2 * RUNS);
-    let mut value = low;
-    while !reader.0.is_empty() {
-        let step = reader.natural()?;
-        value = value.wrapping_add((step >> 1).cast_signed());
-        runs.push((value, if step & 1 == 0 { 1 } else { reader.whole()? }));
+    for run in Packed::new(bytes, low) {
+        runs.push(run?);
     }
     Ok(runs)
 }
@@ -127,12 +149,15 @@ impl Part {
         if self.low == self.high {
             return Ok(vec![(self.low, self.count)]);
         }
-        let bytes = match (&self.runs, self.row) {
-            (Some(runs), _) => runs,
-            (None, Some(row)) => rows.get(&row).ok_or(Broken)?,
-            (None, None) => return Err(Broken),
-        };
-        unpack(bytes, self.low)
+        unpack(self.bytes(rows)?, self.low)
+    }
+
+    fn bytes<'a>(&'a self, rows: &'a Rows) -> Result<&'a [u8], Broken> {
+        match (&self.runs, self.row) {
+            (Some(runs), _) => Ok(runs),
+            (None, Some(row)) => rows.get(&row).map(Vec::as_slice).ok_or(Broken),
+            (None, None) => Err(Broken),
+        }
     }
 }
 
@@ -302,24 +327,14 @@ impl Sample {
 /// Samples that are added and taken away, of which percentiles are asked.
 #[derive(Debug, Default)]
 pub struct Union {
+    /// Of more than one value each, and how often they are added.
     parts: Vec<(i64, Part)>,
     rest: Pile,
-    ordered: OnceCell<Ordered>,
-}
-
-/// What is known of the order of the values of a union without looking into its parts.
-#[derive(Debug)]
-struct Ordered {
-    rest: Runs,
-    /// For each value: how many values are at most as large, at the least and at the most.
-    bounds: Vec<(i64, i64, i64)>,
-    count: i64,
 }
 
 impl Union {
     /// Adds `sign` times a sample.
     pub fn add(&mut self, sample: &Sample, sign: i64) {
-        self.ordered.take();
         for part in &sample.parts {
             if part.low == part.high {
                 self.rest.add(part.low, sign * part.count);
@@ -331,78 +346,47 @@ impl Union {
     }
 
     /// Adds values.
-    pub fn pour(&mut self, values: &Pile) {
-        self.ordered.take();
+    pub fn pour(&mut self, values: Pile) {
         self.rest.pour(values);
     }
 
-    fn ordered(&self) -> &Ordered {
-        self.ordered.get_or_init(|| Ordered::of(&self.parts, self.rest.clone().settled()))
-    }
-
-    /// The rows that are needed to tell the percentiles.
-    pub fn rows(&self) -> Vec<i64> {
-        if self.parts.iter().all(|(_, part)| part.runs.is_some()) {
-            return Vec::new();
-        }
-        let ordered = self.ordered();
-        let brackets: Vec<_> = PERCENTS.iter().filter_map(|percent| ordered.bracket(ordered.rank(*percent))).collect();
-        let asked = |part: &Part| brackets.iter().any(|(low, high)| part.low <= *high && *low <= part.high);
-        let missing = self.parts.iter().filter(|(_, part)| part.runs.is_none() && asked(part));
-        missing.filter_map(|(_, part)| part.row).collect()
-    }
-
-    /// The values of [`PERCENTS`] by nearest rank, if there is any value; `rows` has those of [`Union::rows`].
-    ///
-    /// # Errors
-    /// When a row is missing or broken.
-    pub fn percentiles(&self, rows: &Rows) -> Result<Option<[i64; 5]>, Broken> {
-        let ordered = self.ordered();
-        if ordered.count <= 0 {
-            return Ok(None);
-        }
-        let mut values = [0; 5];
-        for (value, percent) in values.iter_mut().zip(PERCENTS) {
-            *value = self.at(ordered, ordered.rank(percent), rows)?;
-        }
-        Ok(Some(values))
-    }
-
-    /// The value of this rank.
-    fn at(&self, ordered: &Ordered, rank: i64, rows: &Rows) -> Result<i64, Broken> {
-        let (low, high) = ordered.bracket(rank).ok_or(Broken)?;
-        let mut below = 0;
-        let mut within: Runs = Vec::new();
-        let mut take = |runs: &[(i64, i64)], sign: i64| {
-            for (value, n) in runs {
-                if *value < low {
-                    below += sign * n;
-                } else if *value <= high {
-                    within.push((*value, sign * n));
-                }
-            }
-        };
-        take(&ordered.rest, 1);
-        for (sign, part) in &self.parts {
-            if part.high < low {
-                take(&[(part.low, part.count)], *sign);
-            } else if part.low <= high {
-                take(&part.runs(rows)?, *sign);
-            }
-        }
-        nth(within, rank - below).ok_or(Broken)
+    /// All that was added, ready to tell the percentiles.
+    pub fn ordered(self) -> Ordered {
+        Ordered::of(self.parts, self.rest.settled())
     }
 }
 
+/// A union that knows where its parts are in the order of all its values, without looking into them.
+#[derive(Debug)]
+pub struct Ordered {
+    parts: Vec<(i64, Part)>,
+    rest: Runs,
+    /// What each [`RUNS`] of the rest, a stretch of values just like a part, come to.
+    sums: Vec<i64>,
+    /// For each value at which such a stretch begins or ends: how many values are at most as large, at the least and at the
+    /// most.
+    bounds: Vec<(i64, i64, i64)>,
+    count: i64,
+}
+
 impl Ordered {
-    fn of(parts: &[(i64, Part)], rest: Runs) -> Self {
-        let mut steps: Vec<(i64, i64, i64)> = rest.iter().map(|(value, n)| (*value, *n, *n)).collect();
-        for (sign, part) in parts {
-            let (low, high) = ((part.low, sign * part.count), (part.high, sign * part.count));
-            // What is there is there at the latest at its highest value, and what is taken away at its lowest one.
-            let (late, early) = if *sign > 0 { (high, low) } else { (low, high) };
-            steps.push((late.0, late.1, 0));
-            steps.push((early.0, 0, early.1));
+    fn of(parts: Vec<(i64, Part)>, rest: Runs) -> Self {
+        let mut steps: Vec<(i64, i64, i64)> = Vec::with_capacity(2 * parts.len());
+        // What is there is there at the latest at the highest value, and what is taken away at the lowest one.
+        let mut stretch = |low: i64, high: i64, there: i64, taken: i64| {
+            steps.push((low, taken, there));
+            steps.push((high, there, taken));
+        };
+        let mut sums = Vec::new();
+        for runs in rest.chunks(RUNS) {
+            let there = runs.iter().map(|(_, n)| (*n).max(0)).sum();
+            let taken = runs.iter().map(|(_, n)| (*n).min(0)).sum();
+            stretch(runs[0].0, runs[runs.len() - 1].0, there, taken);
+            sums.push(there + taken);
+        }
+        for (sign, part) in &parts {
+            let n = sign * part.count;
+            stretch(part.low, part.high, n.max(0), n.min(0));
         }
         // Runs that are in order already.
         steps.sort_by_key(|(value, ..)| *value);
@@ -416,7 +400,68 @@ impl Ordered {
                 _ => bounds.push((value, least, most)),
             }
         }
-        Self { rest, bounds, count: least }
+        Self { parts, rest, sums, bounds, count: least }
+    }
+
+    /// The rows that are needed to tell the percentiles.
+    pub fn rows(&self) -> Vec<i64> {
+        if self.parts.iter().all(|(_, part)| part.runs.is_some()) {
+            return Vec::new();
+        }
+        let brackets: Vec<_> = PERCENTS.iter().filter_map(|percent| self.bracket(self.rank(*percent))).collect();
+        let asked = |part: &Part| brackets.iter().any(|(low, high)| part.low <= *high && *low <= part.high);
+        let missing = self.parts.iter().filter(|(_, part)| part.runs.is_none() && asked(part));
+        missing.filter_map(|(_, part)| part.row).collect()
+    }
+
+    /// The values of [`PERCENTS`] by nearest rank, if there is any value; `rows` has those of [`Ordered::rows`].
+    ///
+    /// # Errors
+    /// When a row is missing or broken.
+    pub fn percentiles(&self, rows: &Rows) -> Result<Option<[i64; 5]>, Broken> {
+        if self.count <= 0 {
+            return Ok(None);
+        }
+        let mut values = [0; 5];
+        for (value, percent) in values.iter_mut().zip(PERCENTS) {
+            *value = self.at(self.rank(percent), rows)?;
+        }
+        Ok(Some(values))
+    }
+
+    /// The value of this rank.
+    fn at(&self, rank: i64, rows: &Rows) -> Result<i64, Broken> {
+        let (low, high) = self.bracket(rank).ok_or(Broken)?;
+        let mut below = 0;
+        let mut within: Runs = Vec::new();
+        let mut take = |value: i64, n: i64| {
+            if value < low {
+                below += n;
+            } else {
+                within.push((value, n));
+            }
+        };
+        for (runs, sum) in self.rest.chunks(RUNS).zip(&self.sums) {
+            if runs[runs.len() - 1].0 < low {
+                take(runs[0].0, *sum);
+            } else {
+                runs.iter().take_while(|(value, _)| *value <= high).for_each(|(value, n)| take(*value, *n));
+            }
+        }
+        for (sign, part) in &self.parts {
+            if part.high < low {
+                take(part.low, sign * part.count);
+            } else if part.low <= high {
+                for run in Packed::new(part.bytes(rows)?, part.low) {
+                    let (value, n) = run?;
+                    if value > high {
+                        break;
+                    }
+                    take(value, sign * n);
+                }
+            }
+        }
+        nth(within, rank - below).ok_or(Broken)
     }
 
     /// The least number of values that are so many percent.
@@ -553,14 +598,15 @@ mod tests {
             prop_assert!(kept.sample.owed.is_empty());
             let mut union = Union::default();
             union.add(&kept.sample, 1);
-            prop_assert_eq!(union.percentiles(&kept.rows), Ok(naive(&list_of(&kept.truth))));
+            prop_assert_eq!(union.ordered().percentiles(&kept.rows), Ok(naive(&list_of(&kept.truth))));
         }
 
         #[test]
         fn percentiles_of_a_union_are_those_of_the_plain_list(
             parts in prop::collection::vec((any_edits(), 0usize..3), 1..5),
             taken in prop::collection::vec(any::<prop::sample::Index>(), 0..4),
-            rest in prop::collection::vec((any_value(), 1i64..3), 0..30),
+            rest in prop_oneof![prop::collection::vec((any_value(), 1i64..3), 0..30), prop::collection::vec((any_value(), 1i64..3), 3_000)],
+            less in prop::collection::vec(any::<prop::sample::Index>(), 0..2_000),
         ) {
             let mut union = Union::default();
             let mut truth: BTreeMap<i64, i64> = BTreeMap::new();
@@ -591,7 +637,16 @@ mod tests {
                 pile.add(value, n);
                 *truth.entry(value).or_default() += n;
             }
-            union.pour(&pile);
+            // Some values are taken away one by one, wherever they are.
+            let there: Vec<i64> = truth.keys().copied().collect();
+            for value in less.iter().filter(|_| !there.is_empty()).map(|index| there[index.index(there.len())]) {
+                if truth[&value] > 0 {
+                    pile.add(value, -1);
+                    truth.entry(value).and_modify(|n| *n -= 1);
+                }
+            }
+            union.pour(pile);
+            let union = union.ordered();
             // Only the rows that it asks for.
             let asked: Rows = union.rows().into_iter().map(|row| (row, rows[&row].clone())).collect();
             prop_assert_eq!(union.percentiles(&asked), Ok(naive(&list_of(&truth))));
