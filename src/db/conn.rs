@@ -17,7 +17,7 @@ use crate::kernel::Problem;
 pub struct Conn {
     pub(crate) line: Line,
     kept: Arc<Kept>,
-    pub(super) last: Vec<LastWork>,
+    pub(super) last: Vec<(i64, LastWork)>,
     /// Whether something was erased that is still in the log beside SQLite's file.
     pub(super) erased: bool,
 }
@@ -56,16 +56,16 @@ impl Conn {
         self.kept.get()
     }
 
-    /// Does `work` within this transaction of a write, but after all else: on SQLite once for all that are committed
-    /// together. If it fails, they all do.
+    /// Does `work` within this transaction of a write, but after all else: on SQLite together with that of all who are
+    /// committed together, by ascending `place`. If it fails, they all do.
     ///
     /// # Errors
     /// What `work` gives, when there is nothing to wait for.
-    pub async fn at_last(&mut self, work: LastWork) -> Result<(), Problem> {
+    pub async fn at_last(&mut self, place: i64, work: LastWork) -> Result<(), Problem> {
         match self.line {
             Line::Postgres(_) => work(self).await,
             Line::Sqlite(_) => {
-                self.last.push(work);
+                self.last.push((place, work));
                 Ok(())
             }
         }

@@ -423,7 +423,9 @@ fn commit_group(conn: &mut Conn, first: Job, waiting: &mpsc::Receiver<Job>, wipe
         done.push(finished);
         next = if fate.is_ok() && done.len() < GROUP { waiting.try_recv().ok() } else { None };
     }
-    for work in std::mem::take(&mut conn.last) {
+    let mut last = std::mem::take(&mut conn.last);
+    last.sort_by_key(|(place, _)| *place);
+    for (_, work) in last {
         if fate.is_ok() {
             let worked = work(conn).now_or_never().unwrap_or_else(|| Err(Problem::internal(WAITED)));
             fate = worked.map_err(Undone::before_commit);
@@ -567,4 +569,32 @@ pub fn copy(path: &Path, into: &Path) -> Result<(), Problem> {
     let copied = diesel::sql_query("VACUUM INTO ?").bind::<diesel::sql_types::Text, _>(into);
     copied.execute(&mut observe(path)?)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_group_does_at_last_is_done_by_place() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let sqlite = Sqlite::open(&folder.path().join("skranke.db"), Duration::from_secs(5), None).expect("a file");
+        let (go, gone) = mpsc::channel::<()>();
+        let gone = Mutex::new(gone);
+        let first = sqlite.write(async move |_| Ok(gone.lock().expect("no panic").recv().expect("a sign")), true);
+        let done = Arc::<Mutex<Vec<i64>>>::default();
+        let at_last = |place: i64| {
+            let done = done.clone();
+            let work = async move |tx: &mut Conn| {
+                let done = done.clone();
+                let last = async move { Ok(done.lock().expect("no panic").push(place)) };
+                tx.at_last(place, Box::new(|_| Box::pin(last))).await
+            };
+            sqlite.write(work, true)
+        };
+        // They wait behind the first one when it is let go.
+        let all = tokio::join!(first, at_last(3), at_last(1), at_last(i64::MAX), at_last(2), async { go.send(()) });
+        assert!(matches!(all, (Ok(()), Ok(()), Ok(()), Ok(()), Ok(()), Ok(()))));
+        assert_eq!(*done.lock().expect("no panic"), [1, 2, 3, i64::MAX]);
+    }
 }

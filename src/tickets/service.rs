@@ -357,7 +357,9 @@ pub async fn index(tx: &mut Conn, ticket: &Ticket) -> Result<(), Problem> {
 /// When the database is away.
 pub async fn erase_words(tx: &mut Conn) -> Result<(), Problem> {
     tx.erase();
-    tx.at_last(Box::new(|tx| Box::pin(async move { store::search::begin_merge(tx, WORDS_AT_ONCE).await }))).await
+    let behind_all = i64::MAX;
+    tx.at_last(behind_all, Box::new(|tx| Box::pin(async move { store::search::begin_merge(tx, WORDS_AT_ONCE).await })))
+        .await
 }
 
 /// Goes on with what [`erase_words`] has begun, a little in one transaction; gives whether there is more to do.
@@ -375,9 +377,12 @@ pub async fn tidy_words(db: &Db) -> Result<bool, Problem> {
     .await
 }
 
-/// Together with what others index: a flush of SQLite's index for each ticket costs twice as much.
-async fn keep(tx: &mut Conn, documents: Vec<(i64, Document)>) -> Result<(), Problem> {
-    tx.at_last(Box::new(move |tx| Box::pin(async move { store::search::put(tx, documents).await }))).await
+/// Together with what others index, by ascending number: whenever a number is not above the one before, SQLite's index writes
+/// what it has gathered, and all that is written must be merged with the rest some day.
+async fn keep(tx: &mut Conn, mut documents: Vec<(i64, Document)>) -> Result<(), Problem> {
+    documents.sort_by_key(|(number, _)| *number);
+    let Some((place, _)) = documents.first() else { return Ok(()) };
+    tx.at_last(*place, Box::new(move |tx| Box::pin(async move { store::search::put(tx, documents).await }))).await
 }
 
 fn document(ticket: &Ticket, comments: &[(bool, String)]) -> Document {

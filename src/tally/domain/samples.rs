@@ -87,14 +87,14 @@ fn pack(runs: &[(i64, i64)]) -> Vec<u8> {
     writer.0
 }
 
-/// Packed runs, one by one.
-struct Packed<'a> {
+/// Runs that are packed, one by one.
+struct PackedRuns<'a> {
     reader: Reader<'a>,
     value: i64,
 }
 
-impl<'a> Packed<'a> {
-    /// What [`pack`] wrote of runs whose first value is `low`.
+impl<'a> PackedRuns<'a> {
+    /// Those that [`pack`] wrote, of which the first value is `low`.
     fn new(bytes: &'a [u8], low: i64) -> Self {
         Self { reader: Reader(bytes), value: low }
     }
@@ -106,7 +106,7 @@ impl<'a> Packed<'a> {
     }
 }
 
-impl Iterator for Packed<'_> {
+impl Iterator for PackedRuns<'_> {
     type Item = Result<(i64, i64), Broken>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -116,7 +116,7 @@ impl Iterator for Packed<'_> {
 
 fn unpack(bytes: &[u8], low: i64) -> Result<Runs, Broken> {
     let mut runs = Vec::with_capacity(2 * RUNS);
-    for run in Packed::new(bytes, low) {
+    for run in PackedRuns::new(bytes, low) {
         runs.push(run?);
     }
     Ok(runs)
@@ -452,7 +452,7 @@ impl Ordered {
             if part.high < low {
                 take(part.low, sign * part.count);
             } else if part.low <= high {
-                for run in Packed::new(part.bytes(rows)?, part.low) {
+                for run in PackedRuns::new(part.bytes(rows)?, part.low) {
                     let (value, n) = run?;
                     if value > high {
                         break;
