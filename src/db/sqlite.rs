@@ -581,13 +581,20 @@ mod tests {
         let sqlite = Sqlite::open(&folder.path().join("skranke.db"), Duration::from_secs(5), None).expect("a file");
         let (go, gone) = mpsc::channel::<()>();
         let gone = Mutex::new(gone);
-        let first = sqlite.write(async move |_| Ok(gone.lock().expect("no panic").recv().expect("a sign")), true);
+        let wait = async move |_: &mut Conn| {
+            gone.lock().expect("no panic").recv().expect("a sign");
+            Ok(())
+        };
+        let first = sqlite.write(wait, true);
         let done = Arc::<Mutex<Vec<i64>>>::default();
         let at_last = |place: i64| {
             let done = done.clone();
             let work = async move |tx: &mut Conn| {
                 let done = done.clone();
-                let last = async move { Ok(done.lock().expect("no panic").push(place)) };
+                let last = async move {
+                    done.lock().expect("no panic").push(place);
+                    Ok(())
+                };
                 tx.at_last(place, Box::new(|_| Box::pin(last))).await
             };
             sqlite.write(work, true)
