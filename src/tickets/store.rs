@@ -3,12 +3,14 @@
 pub mod search;
 
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 
 use self::search::Hits;
 use super::domain::{Channel, Priority, Status, Ticket, TicketType};
 use super::policy::Reach;
 use super::wire::{SlaFilter, Sort, TicketFilter, TicketRef, WhoRef};
 use crate::auth::domain::Role;
+use crate::db::raw::raw;
 use crate::db::schema::{comments, principals, teams, ticket_clocks, ticket_tags, tickets, time_entries};
 use crate::db::{Conn, RunQueryDsl, fault, on_each, post, steady};
 use crate::kernel::fields::Fields;
@@ -715,7 +717,8 @@ pub async fn team_name(tx: &mut Conn, id: TeamId) -> Result<Option<String>, Prob
 pub async fn resolved_until(tx: &mut Conn, before: Instant, most: i64) -> Result<Vec<Ticket>, Problem> {
     let rows: Vec<Stored> = on_each!(tx, |c| {
         tickets::table
-            .filter(tickets::status.eq(Status::Resolved).and(tickets::resolved_at.le(before)))
+            // Not a parameter, so that the index of those alone is known to have them.
+            .filter(raw::<Bool>("tickets.status = 'resolved'").and(tickets::resolved_at.le(before)))
             .order(tickets::resolved_at)
             .limit(most)
             .select(Stored::as_select())
