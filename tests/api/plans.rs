@@ -4,6 +4,7 @@
 //! from their numbers, so that what a list should hold is known without any query.
 
 use serde_json::Value;
+use skranke::app::janitor;
 use skranke::db::DatabaseUrl;
 use skranke::kernel::{Instant, Priority, Status};
 use std::collections::BTreeSet;
@@ -477,6 +478,7 @@ async fn lists(engine: Engine) {
     // What somebody may see is a filter like others.
     check(&desk, &ada, "/v1/tickets?limit=20&status=open", &[], &heard, &mut explainer).await;
     reports(&desk, &agent, &heard, &mut explainer).await;
+    rounds(&desk, &mut explainer).await;
     desk.close().await;
 }
 
@@ -534,6 +536,19 @@ async fn reports(desk: &Desk, who: &Caller, heard: &Heard, explainer: &mut Expla
     if matches!(explainer, Explainer::Sqlite(_)) {
         let of_a_team = format!("/v1/metrics/backlog?team_id={}", id(TEAM, 0));
         explained(desk, who, &of_a_team, heard, explainer, "auto", LOOKED_AT).await;
+    }
+}
+
+/// What the service looks for by itself, every half a minute, it finds by index, too: no ticket is old enough to be closed.
+async fn rounds(desk: &Desk, explainer: &mut Explainer) {
+    let (db, heard) = desk.listened_db();
+    let a_century_s = 100 * 365 * 86_400;
+    let round = janitor::round(&db, a_century_s, &desk.ids).await.unwrap();
+    assert_eq!(round.closed, 0);
+    let statements = std::mem::take(&mut *heard.lock().unwrap());
+    assert!(statements.iter().any(|statement| statement.contains("resolved_at")), "{statements:?}");
+    for statement in statements {
+        explainer.examine("a round", &statement, "force_generic_plan", LOOKED_AT).await;
     }
 }
 

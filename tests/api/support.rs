@@ -276,6 +276,16 @@ impl Desk {
 
     /// One more server on the same database, whose statements are listened to; gives its address.
     pub fn listened(&self) -> (String, Heard) {
+        let (db, heard) = self.listened_db();
+        let url = self.instance_with(|mut settings| {
+            settings.state.db = db;
+            settings
+        });
+        (url, heard)
+    }
+
+    /// The same database once more, with what it is asked.
+    pub fn listened_db(&self) -> (Db, Heard) {
         let heard = Heard::default();
         let ear = heard.clone();
         let listener: Listener = Arc::new(move || {
@@ -291,11 +301,7 @@ impl Desk {
             })
         });
         let db = Db::open_with(&self.store.url, 2, Duration::from_secs(5), Some(listener)).unwrap();
-        let url = self.instance_with(|mut settings| {
-            settings.state.db = db;
-            settings
-        });
-        (url, heard)
+        (db, heard)
     }
 
     pub async fn close(self) {
