@@ -27,6 +27,9 @@ use crate::{people, sla, tally};
 /// How many pages of the index of words one transaction writes anew.
 const WORDS_AT_ONCE: u16 = 64;
 
+/// The place of what is done with the index of words when all are in it.
+const BEHIND_ALL: i64 = i64::MAX;
+
 /// How many tickets one transaction closes.
 const CLOSE_AT_ONCE: i64 = 200;
 
@@ -357,8 +360,7 @@ pub async fn index(tx: &mut Conn, ticket: &Ticket) -> Result<(), Problem> {
 /// When the database is away.
 pub async fn erase_words(tx: &mut Conn) -> Result<(), Problem> {
     tx.erase();
-    let behind_all = i64::MAX;
-    tx.at_last(behind_all, Box::new(|tx| Box::pin(async move { store::search::begin_merge(tx, WORDS_AT_ONCE).await })))
+    tx.at_last(BEHIND_ALL, Box::new(|tx| Box::pin(async move { store::search::begin_merge(tx, WORDS_AT_ONCE).await })))
         .await
 }
 
@@ -382,7 +384,8 @@ pub async fn tidy_words(db: &Db) -> Result<bool, Problem> {
 async fn keep(tx: &mut Conn, mut documents: Vec<(i64, Document)>) -> Result<(), Problem> {
     documents.sort_by_key(|(number, _)| *number);
     let Some((place, _)) = documents.first() else { return Ok(()) };
-    tx.at_last(*place, Box::new(move |tx| Box::pin(async move { store::search::put(tx, documents).await }))).await
+    tx.at_last(*place, Box::new(move |tx| Box::pin(async move { store::search::put(tx, documents).await }))).await?;
+    tx.at_last(BEHIND_ALL, Box::new(|tx| Box::pin(async move { store::search::merge_some(tx).await }))).await
 }
 
 fn document(ticket: &Ticket, comments: &[(bool, String)]) -> Document {

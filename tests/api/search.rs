@@ -1,6 +1,8 @@
 //! Full-text search: what is found, by whom, in which order, and that nothing else is told.
 
+use diesel::{RunQueryDsl, SqliteConnection};
 use serde_json::{Value, json};
+use skranke::db::DatabaseUrl;
 use skranke::tickets::service::index_waiting;
 
 use crate::on_both;
@@ -408,6 +410,28 @@ on_both! {
             let page = desk.get(&format!("/v1/tickets?{query}")).by(&agent).expect(200).await;
             assert_eq!(numbers(page.body["items"].as_array().unwrap()), all[..50], "{query}");
         }
+    }
+
+    /// Whoever puts words into SQLite's index merges some of its parts, as many as that takes and not hundreds of pages at once.
+    async fn the_index_of_words_has_few_parts(desk) {
+        #[derive(diesel::QueryableByName)]
+        struct Count {
+            #[diesel(sql_type = diesel::sql_types::BigInt)]
+            n: i64,
+        }
+        let count = |query: &'static str| {
+            let DatabaseUrl::Sqlite(path) = &desk.store.url else { return 0 };
+            let mut conn = <SqliteConnection as diesel::Connection>::establish(path.to_str().unwrap()).unwrap();
+            diesel::sql_query(query).get_result::<Count>(&mut conn).unwrap().n
+        };
+        let agent = desk.agent().await;
+        for _ in 0..15 {
+            desk.ticket(&agent, json!({ "subject": "Printer" })).await;
+        }
+        // Of each size there are three at most. FTS5 alone would leave all fifteen: it does nothing until 64 pages are written.
+        let parts = count("SELECT count(DISTINCT segid) AS n FROM ticket_words_idx");
+        assert!(parts <= 6, "{parts}");
+        assert_eq!(found(desk, &agent, "printer").await.len(), 15);
     }
 
     /// Comments that come at once on one ticket are all found.

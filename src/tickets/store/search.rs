@@ -2,6 +2,7 @@
 //! asked the same; what differs between them stands here.
 
 use std::io::Write;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use diesel::expression::{AsExpression, ValidGrouping};
 use diesel::pg::Pg;
@@ -29,6 +30,11 @@ const MOST_COMMENTS: i64 = 500;
 
 /// How many characters of a comment are read to be indexed.
 const COMMENT_CHARS: i32 = 16_384;
+
+/// How many pages of SQLite's index, of 4 KiB, a transaction that puts something into it merges at most, and how many more for
+/// each document. A document takes a tenth to a third of a page, and there are up to nine sizes of parts among ten million tickets.
+const MERGED_PAGES: i32 = 16;
+const MERGED_PAGES_EACH: i32 = 2;
 
 /// Up to how many hits are ranked: it needs all of them. Of more, the newest come first.
 const MOST_RANKED: i64 = 10_000;
@@ -479,6 +485,10 @@ impl ToSql<Lexemes, Pg> for Words {
     }
 }
 
+/// How many documents were put into SQLite's index since parts of it were last merged.
+#[derive(Default)]
+struct Unmerged(AtomicI32);
+
 /// Puts documents into the index by the numbers of their tickets, in place of those that were there.
 ///
 /// # Errors
@@ -518,9 +528,26 @@ pub async fn put(tx: &mut Conn, documents: Vec<(i64, Document)>) -> Result<(), P
                 );
                 diesel::replace_into(ticket_words::table).values(row).execute(c).await?;
             }
+            let count = i32::try_from(documents.len()).unwrap_or(i32::MAX);
+            tx.kept::<Unmerged>().0.fetch_add(count, Ordering::Relaxed);
         }
     }
     Ok(())
+}
+
+/// Merges parts of SQLite's index, as much as goes with the documents that were put into it since this was last done: each is
+/// written once more for every size of parts there is, and each transaction does its share of that. It costs nothing when there is
+/// nothing to merge, or nothing was put into it.
+///
+/// # Errors
+/// When the database is away.
+pub async fn merge_some(tx: &mut Conn) -> Result<(), Problem> {
+    match tx.kept::<Unmerged>().0.swap(0, Ordering::Relaxed) {
+        0 => Ok(()),
+        documents => {
+            Ok(tx.batch(&merge(MERGED_PAGES.saturating_add(MERGED_PAGES_EACH.saturating_mul(documents)))).await?)
+        }
+    }
 }
 
 /// Begins to write SQLite's index anew, without the words of what is deleted, and writes up to so many `pages` of it.
