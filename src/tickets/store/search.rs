@@ -31,10 +31,10 @@ const MOST_COMMENTS: i64 = 500;
 /// How many characters of a comment are read to be indexed.
 const COMMENT_CHARS: i32 = 16_384;
 
-/// How many pages of SQLite's index, of 4 KiB, a transaction that puts something into it merges at most, and how many more for
-/// each document. A document takes a tenth to a third of a page, and there are up to nine sizes of parts among ten million tickets.
-const MERGED_PAGES: i32 = 16;
-const MERGED_PAGES_EACH: i32 = 2;
+/// How many pages of SQLite's index, of 4 KiB, a transaction that puts something into it merges at most, and one more for each
+/// document: that takes a tenth to a third of a page, which is written once more for each of up to nine sizes of parts.
+/// Where this is too little for a while, parts of one size become more than four, and the sizes fewer.
+const MERGED_PAGES: i32 = 8;
 
 /// Up to how many hits are ranked: it needs all of them. Of more, the newest come first.
 const MOST_RANKED: i64 = 10_000;
@@ -544,9 +544,7 @@ pub async fn put(tx: &mut Conn, documents: Vec<(i64, Document)>) -> Result<(), P
 pub async fn merge_some(tx: &mut Conn) -> Result<(), Problem> {
     match tx.kept::<Unmerged>().0.swap(0, Ordering::Relaxed) {
         0 => Ok(()),
-        documents => {
-            Ok(tx.batch(&merge(MERGED_PAGES.saturating_add(MERGED_PAGES_EACH.saturating_mul(documents)))).await?)
-        }
+        documents => Ok(tx.batch(&merge(MERGED_PAGES.saturating_add(documents))).await?),
     }
 }
 
