@@ -24,6 +24,9 @@ const INDEX_AT_ONCE: u16 = 100;
 /// The pause between two of these transactions, in which others write.
 const INDEX_BREATH: Duration = Duration::from_millis(10);
 
+/// The pause between two transactions that let erased words go from a large index: nobody waits for the end of it.
+const TIDY_BREATH: Duration = Duration::from_millis(50);
+
 /// The pause when none waits.
 const INDEX_PAUSE: Duration = Duration::from_secs(30);
 
@@ -106,7 +109,7 @@ async fn indexing(db: &Db) {
 async fn forgetting(db: &Db) {
     loop {
         let pause = match tickets::service::tidy_words(db).await {
-            Ok(true) => INDEX_BREATH,
+            Ok(true) => TIDY_BREATH,
             Ok(false) => INDEX_PAUSE,
             Err(problem) => {
                 tracing::warn!(cause = %problem, "erasing words will be made up for");

@@ -2,6 +2,8 @@
 
 mod recount;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 pub use recount::recount;
 
 use super::domain::search::Document;
@@ -364,20 +366,27 @@ pub async fn erase_words(tx: &mut Conn) -> Result<(), Problem> {
         .await
 }
 
-/// Goes on with what [`erase_words`] has begun, a little in one transaction; gives whether there is more to do.
+/// Goes on with what [`erase_words`] has begun, a little in one transaction; gives whether there is more to do. Who writes waits
+/// while the log is emptied, which is done once, behind the last of it.
 ///
 /// # Errors
 /// When the database is away.
 pub async fn tidy_words(db: &Db) -> Result<bool, Problem> {
     db.write(async move |tx| {
         let more = store::search::go_on_merging(tx, WORDS_AT_ONCE).await?;
-        if more {
+        let had_more = tx.kept::<Tidying>().0.swap(more, Ordering::Relaxed);
+        if had_more && !more {
             tx.erase();
         }
         Ok(more)
     })
     .await
 }
+
+/// Whether there was more to do when words were last tidied. If the process ends meanwhile, the log is emptied when it
+/// begins anew.
+#[derive(Default)]
+struct Tidying(AtomicBool);
 
 /// Together with what others index, by ascending number: whenever a number is not above the one before, SQLite's index writes
 /// what it has gathered, and all that is written must be merged with the rest some day.
