@@ -362,6 +362,7 @@ pub async fn index(tx: &mut Conn, ticket: &Ticket) -> Result<(), Problem> {
 /// When the database is away.
 pub async fn erase_words(tx: &mut Conn) -> Result<(), Problem> {
     tx.erase();
+    tx.kept::<Tidying>().0.store(true, Ordering::Relaxed);
     tx.at_last(BEHIND_ALL, Box::new(|tx| Box::pin(async move { store::search::begin_merge(tx, WORDS_AT_ONCE).await })))
         .await
 }
@@ -383,8 +384,8 @@ pub async fn tidy_words(db: &Db) -> Result<bool, Problem> {
     .await
 }
 
-/// Whether there was more to do when words were last tidied. If the process ends meanwhile, the log is emptied when it
-/// begins anew.
+/// Whether words were erased, or there was more to do, when they were last tidied: whoever writes merges some of the index, too, and
+/// may have come to the end of it since. If the process ends meanwhile, the log is emptied when it begins anew.
 #[derive(Default)]
 struct Tidying(AtomicBool);
 

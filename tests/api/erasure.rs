@@ -79,6 +79,15 @@ async fn say(desk: &Desk, who: &Caller, ticket: &Value, visibility: &str, body: 
     ask.header("idempotency-key", "said").expect(201).await.body["id"].as_str().unwrap().to_owned()
 }
 
+/// Tickets whose index of words has more pages than one transaction writes anew.
+async fn fill_index(desk: &Desk, agent: &Caller) {
+    for nth in 0..250u32 {
+        let words: Vec<_> =
+            (0..300).map(|word| format!("{:08x}", (nth * 300 + word + 1u32).wrapping_mul(2_654_435_761))).collect();
+        desk.ticket(agent, json!({ "description": words.join(" ") })).await;
+    }
+}
+
 on_both! {
     async fn nothing_is_left_of_who_was_anonymised_and_no_number_moves(desk) {
         const NAME: &str = "Ådne Grønnskjær-Zwölf";
@@ -208,11 +217,7 @@ on_both! {
     async fn nothing_is_left_of_a_redacted_comment(desk) {
         const SECRET: &str = "Zzyzx";
         let (admin, agent) = (desk.admin().await, desk.agent().await);
-        // An index of more pages than one transaction writes anew.
-        for nth in 0..100u32 {
-            let words: Vec<_> = (0..300).map(|word| format!("{:08x}", (nth * 300 + word + 1u32).wrapping_mul(2_654_435_761))).collect();
-            desk.ticket(&agent, json!({ "description": words.join(" ") })).await;
-        }
+        fill_index(desk, &agent).await;
         let ticket = desk.ticket(&agent, json!({})).await;
         let comment = format!("{}/comments/{}", path_of(&ticket), say(desk, &agent, &ticket, "public", "My password is Zzyzxwumpuskin").await);
         desk.patch(&comment).by(&agent).json(&json!({ "body": "My password was Zzyzxwumpuskin, and is Gwrxlplonk" })).expect(200).await;
@@ -238,6 +243,24 @@ on_both! {
         assert_eq!((again.header("idempotent-replayed"), &again.body["body"]), (Some("true"), &json!("")));
         // A small index is written anew at once, and a large one that is in order already costs nothing.
         assert!(!tickets::service::tidy_words(&desk.db).await.unwrap());
+    }
+
+    /// Who writes meanwhile merges, too, so that it may be others who bring to an end what an erasure has begun.
+    async fn nothing_is_left_when_others_merge_the_index(desk) {
+        let (admin, agent) = (desk.admin().await, desk.agent().await);
+        fill_index(desk, &agent).await;
+        let ticket = desk.ticket(&agent, json!({})).await;
+        let comment = format!("{}/comments/{}", path_of(&ticket), say(desk, &agent, &ticket, "public", "My password is Zzyzxwumpuskin").await);
+        desk.ticket(&agent, json!({ "description": "after it" })).await;
+        desk.delete(&comment).by(&admin).expect(204).await;
+        let texts = ["Zzyzxwumpuskin", "zxwumpuskin"];
+        let is_sqlite = matches!(desk.store.url, DatabaseUrl::Sqlite(_));
+        assert_eq!(found(desk, &texts).await.is_empty(), !is_sqlite);
+        for _ in 0..60 {
+            desk.ticket(&agent, json!({ "description": "much later" })).await;
+        }
+        while tickets::service::tidy_words(&desk.db).await.unwrap() {}
+        assert_eq!(found(desk, &texts).await, Vec::<String>::new());
     }
 }
 
