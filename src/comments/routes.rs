@@ -137,7 +137,7 @@ async fn redact_comment(who: Allowed<Administer>, call: Call) -> Answer {
     let condition = call.precondition()?;
     let (reach, act) = (who.reach(), who.act(&call));
     let redact = async move |tx: &mut crate::db::Conn| service::redact(tx, &act, &reach, place, &condition).await;
-    call.db().write(redact).await?;
+    call.db().lengthy().write(redact).await?;
     call.amend_answers(place.1, service::without_text).await?;
     Ok(Reply::no_content())
 }

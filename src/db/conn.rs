@@ -56,6 +56,11 @@ impl Conn {
         self.kept.get()
     }
 
+    /// Shares no longer what is kept, but `kept`; gives back what was shared.
+    pub(super) fn keep_in(&mut self, kept: Arc<Kept>) -> Arc<Kept> {
+        std::mem::replace(&mut self.kept, kept)
+    }
+
     /// Does `work` within this transaction of a write, but after all else: on SQLite together with that of all who are
     /// committed together, by ascending `place`. If it fails, they all do.
     ///

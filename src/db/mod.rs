@@ -86,6 +86,7 @@ pub struct Db {
     url: DatabaseUrl,
     replica: Option<replica::Replica>,
     patient: bool,
+    lengthy: bool,
 }
 
 impl std::fmt::Debug for Db {
@@ -125,7 +126,7 @@ impl Db {
                 Engine::Postgres(opened.map_err(Problem::internal)?)
             }
         };
-        Ok(Self { engine, url: url.clone(), replica: None, patient: false })
+        Ok(Self { engine, url: url.clone(), replica: None, patient: false, lengthy: false })
     }
 
     /// The same database with a replica at `url`, for reads that may lag; `listener` hears what it is asked.
@@ -181,6 +182,13 @@ impl Db {
     #[must_use]
     pub fn patient(&self) -> Self {
         Self { patient: true, ..self.clone() }
+    }
+
+    /// The same database, for a write that may change much: SQLite commits it by itself, and it then costs no more than what it
+    /// changes.
+    #[must_use]
+    pub fn lengthy(&self) -> Self {
+        Self { lengthy: true, ..self.clone() }
     }
 
     /// The same database, for one of so many threads that each serve requests by themselves: what it asks PostgreSQL need
@@ -273,13 +281,18 @@ impl Db {
         F: AsyncFn(&mut Conn) -> Result<T, Problem> + Send + 'static,
     {
         match &self.engine {
-            Engine::Sqlite(sqlite) => sqlite.write(work, self.patient).await,
+            Engine::Sqlite(sqlite) => {
+                // What runs by itself changes much at once.
+                let apart = self.lengthy || self.patient;
+                sqlite.write(work, sqlite::Manner { patient: self.patient, apart, alone: false }).await
+            }
             Engine::Postgres(postgres) => postgres.write(&work, postgres::Company::Welcome).await,
         }
     }
 
     /// As [`write`](Self::write), while no other write is at work: for changes of the configuration that other writes
-    /// rely on. Whoever writes afterwards finds it changed, and what was written before is there to be seen.
+    /// rely on. Whoever writes afterwards finds it changed, and what was written before is there to be seen. What is
+    /// [kept](Conn::kept) meanwhile is forgotten with the transaction: it may never be committed.
     ///
     /// # Errors
     /// As those of [`write`](Self::write).
@@ -290,8 +303,16 @@ impl Db {
     {
         match &self.engine {
             // There is one writer.
-            Engine::Sqlite(sqlite) => sqlite.write(work, self.patient).await,
-            Engine::Postgres(postgres) => postgres.write(&work, postgres::Company::None).await,
+            Engine::Sqlite(sqlite) => {
+                sqlite.write(work, sqlite::Manner { patient: self.patient, apart: true, alone: true }).await
+            }
+            Engine::Postgres(postgres) => {
+                let work = async |tx: &mut Conn| {
+                    tx.keep_in(Arc::default());
+                    work(tx).await
+                };
+                postgres.write(&work, postgres::Company::None).await
+            }
         }
     }
 

@@ -141,7 +141,7 @@ async fn redact_ticket(who: Allowed<Administer>, call: Call) -> Answer {
     let condition = call.precondition()?;
     let (reach, act) = (who.reach(), who.act(&call));
     let redact = async move |tx: &mut Conn| service::redact(tx, &act, &reach, which, &condition).await;
-    let id = call.db().write(redact).await?;
+    let id = call.db().lengthy().write(redact).await?;
     call.amend_answers(id, service::without_texts).await?;
     Ok(Reply::no_content())
 }

@@ -117,7 +117,7 @@ async fn delete_user(_who: Allowed<Administer>, call: Call) -> Answer {
     let id: PrincipalId = call.path("id")?;
     call.no_query()?;
     let (condition, now) = (call.precondition()?, call.now());
-    call.db().write(async move |tx| service::anonymise(tx, id, &condition, now).await).await?;
+    call.db().lengthy().write(async move |tx| service::anonymise(tx, id, &condition, now).await).await?;
     call.amend_answers(id, service::without_name).await?;
     Ok(Reply::no_content())
 }
