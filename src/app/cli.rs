@@ -15,8 +15,10 @@ use super::{backup, check, document, janitor, server};
 use crate::auth::domain::{Role, Scopes};
 use crate::auth::password::{Password, Passwords};
 use crate::auth::service::Authority;
+use crate::db::lease::{self, Holder};
 use crate::db::{DatabaseUrl, Db};
 use crate::http::State;
+use crate::http::jobs::Jobs;
 use crate::http::seal::Sealer;
 use crate::http::trace::Traces;
 use crate::kernel::secret::Secret;
@@ -248,7 +250,9 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let address = listener.local_addr()?;
     let endpoint = config.otlp_endpoint.as_deref();
     let traces = endpoint.map(Traces::start).transpose().map_err(Failure::Other)?;
-    janitor::start(db.clone(), config.close_after_s, clock.clone())?;
+    let (jobs, me) = (Jobs::default(), clock.id::<Holder>(clock.now()));
+    janitor::start(db.clone(), config.close_after_s, clock.clone(), jobs.clone(), me)?;
+    let leases = db.clone();
     let state = State {
         sealer: Arc::new(Sealer::new(authority.keys.all().iter().map(|key| key.seed()))?),
         db,
@@ -257,6 +261,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
         default_rate: config.default_rate,
         in_flight: Default::default(),
         writers: Default::default(),
+        jobs,
     };
     let mut limits = config.limits.clone();
     limits.connections = limits.connections.min(server::most_connections());
@@ -273,6 +278,10 @@ async fn serve(config: Config) -> Result<(), Failure> {
     greet(&config, address);
     tracing::info!(listen = %address, version = env!("CARGO_PKG_VERSION"), "ready");
     server.await?;
+    if leases.is_shared() {
+        // If it fails, they end by themselves.
+        drop(leases.write(async move |tx| lease::give_up(tx, me).await).await);
+    }
     if let Some(traces) = traces {
         // It waits for the collector, on a thread for that.
         tokio::task::spawn_blocking(move || traces.finish()).await.map_err(|e| Failure::Other(e.to_string()))?;

@@ -20,6 +20,18 @@ struct Health {
     status: &'static str,
 }
 
+/// Whether the service can serve.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({ "status": "ok", "late_jobs": [] }))]
+struct Readiness {
+    /// Always `ok`; anything else is a problem.
+    status: &'static str,
+    /// Jobs of this instance that have not succeeded for ten of their intervals and ten minutes. Requests are answered all the
+    /// same: look into the log.
+    #[schema(example = json!(["fold_tally"]))]
+    late_jobs: Vec<&'static str>,
+}
+
 /// Does the process live?
 ///
 /// Touches nothing but the process itself: restart it when this fails.
@@ -31,13 +43,14 @@ async fn live() -> Answer {
 
 /// Can it serve?
 ///
-/// 503 while the database is away or lacks a migration: send it no requests then.
+/// 503 while the database is away or lacks a migration: send it no requests then. A job that has not succeeded for long is
+/// named, but keeps nobody from being served.
 #[utoipa::path(operation_id = "health_ready", tag = "operation", extensions(("x-problems" = json!(["unavailable"]))),
-    responses((status = 200, description = "It can serve.", body = Health)))]
+    responses((status = 200, description = "It can serve.", body = Readiness)))]
 #[get("/health/ready")]
 async fn ready(call: Call) -> Answer {
     match call.db().is_behind().await {
-        Ok(false) => Reply::ok(&Health { status: "ok" }),
+        Ok(false) => Reply::ok(&Readiness { status: "ok", late_jobs: call.jobs().late(call.now()) }),
         Ok(true) => Err(Problem::unavailable("the database lacks a migration: run `skranke migrate`")),
         Err(problem) => Err(Problem::unavailable(problem.to_string())),
     }

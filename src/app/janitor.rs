@@ -3,17 +3,20 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
+
+use super::jobs::{Job, Rest, run_all};
 use crate::db::Db;
+use crate::db::lease::Holder;
 use crate::http::idempotency;
+use crate::http::jobs::Jobs;
 use crate::kernel::{Clock, Problem};
 use crate::tally::domain::hour_of;
 use crate::{auth, metrics, tally, tickets};
 
 /// The longest pause between two rounds, in seconds; shorter where tickets close sooner.
 const LONGEST_PAUSE_S: i64 = 30;
-
-/// The pause between two folds of the tally, in seconds: what is not folded yet makes reading it slower.
-const FOLD_PAUSE_S: u64 = 5;
 
 /// How many changes of the tally one transaction folds. With 50, as long as with 500 others wait on SQLite, and it is slower.
 const FOLD_AT_ONCE: u16 = 500;
@@ -27,8 +30,8 @@ const INDEX_BREATH: Duration = Duration::from_millis(10);
 /// The pause between two transactions that let erased words go from a large index: nobody waits for the end of it.
 const TIDY_BREATH: Duration = Duration::from_millis(50);
 
-/// The pause when none waits.
-const INDEX_PAUSE: Duration = Duration::from_secs(30);
+/// The pause when there is nothing to index, or no word to let go.
+const WORDS_PAUSE: Duration = Duration::from_secs(30);
 
 /// About how many facts one transaction builds into cells.
 const BUILD_AT_ONCE: usize = 5_000;
@@ -56,89 +59,135 @@ pub async fn round(db: &Db, close_after_s: i64, clock: &Clock) -> Result<Round, 
     Ok(Round { closed, answers, logins })
 }
 
-/// Runs rounds until the process ends, on a thread of its own.
+/// Runs all jobs until the process ends, on a thread of its own; `me` names this instance to others, and `jobs` hears how they
+/// are doing.
 ///
 /// # Errors
 /// When the thread cannot be started.
-pub fn start(db: Db, close_after_s: i64, clock: Clock) -> std::io::Result<()> {
+pub fn start(db: Db, close_after_s: i64, clock: Clock, jobs: Jobs, me: Holder) -> std::io::Result<()> {
     let db = db.patient();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name("janitor".into()).spawn(move || {
-        let pause = Duration::from_secs(close_after_s.clamp(1, LONGEST_PAUSE_S).unsigned_abs());
-        let rounds = async {
-            loop {
-                tokio::time::sleep(pause).await;
-                match round(&db, close_after_s, &clock).await {
-                    Ok(Round { closed: 0, answers: 0, logins: 0 }) => {}
-                    Ok(Round { closed, answers, logins }) => tracing::info!(closed, answers, logins, "tidied up"),
-                    Err(problem) => tracing::warn!(cause = %problem, "the round will be made up for"),
-                }
-            }
-        };
-        runtime.block_on(async { tokio::join!(rounds, folds(&db, &clock), indexing(&db), forgetting(&db)) });
+        let work: Vec<Box<dyn Job>> = vec![
+            Box::new(Tidy { close_after_s }),
+            Box::new(FoldTally { settled_in: None }),
+            Box::new(IndexWords { indexed: 0 }),
+            Box::new(EraseWords),
+        ];
+        runtime.block_on(run_all(work, &jobs, &db, &clock, me));
     })?;
     Ok(())
 }
 
-/// Indexes what waits for it, a little at a time, until the process ends.
-async fn indexing(db: &Db) {
-    let mut indexed = 0;
-    loop {
-        let pause = match tickets::service::index_waiting(db, INDEX_AT_ONCE).await {
-            Ok(0) => {
-                if indexed > 0 {
-                    tracing::info!(indexed, "all tickets can be searched");
-                }
-                indexed = 0;
-                INDEX_PAUSE
-            }
-            Ok(more) => {
-                indexed += more;
-                INDEX_BREATH
-            }
-            Err(problem) => {
-                tracing::warn!(cause = %problem, "the indexing will be made up for");
-                INDEX_PAUSE
-            }
-        };
-        tokio::time::sleep(pause).await;
-    }
+/// Closes resolved tickets and forgets what has expired.
+struct Tidy {
+    close_after_s: i64,
 }
 
-/// Lets erased words go from a large index, until the process ends.
-async fn forgetting(db: &Db) {
-    loop {
-        let pause = match tickets::service::tidy_words(db).await {
-            Ok(true) => TIDY_BREATH,
-            Ok(false) => INDEX_PAUSE,
-            Err(problem) => {
-                tracing::warn!(cause = %problem, "erasing words will be made up for");
-                INDEX_PAUSE
-            }
-        };
-        tokio::time::sleep(pause).await;
+impl Job for Tidy {
+    fn name(&self) -> &'static str {
+        "tidy"
     }
-}
 
-/// Folds the tally until the process ends.
-async fn folds(db: &Db, clock: &Clock) {
-    let mut settled_in = None;
-    loop {
-        tokio::time::sleep(Duration::from_secs(FOLD_PAUSE_S)).await;
-        let now = clock.now();
-        let hour = Some(hour_of(now));
-        let folded = async {
-            let changes = tally::service::fold(db, FOLD_AT_ONCE).await?;
-            // There is something to settle when another hour is past.
-            let settled = if hour == settled_in { 0 } else { tally::service::settle(db, now, FOLD_AT_ONCE).await? };
-            Ok::<_, Problem>((changes, settled, metrics::service::cells::build(db, now, BUILD_AT_ONCE).await?))
-        };
-        let folded = folded.await;
-        settled_in = if folded.is_ok() { hour } else { settled_in };
-        match folded {
-            Ok((0, 0, 0)) => {}
-            Ok((changes, hours, facts)) => tracing::debug!(changes, hours, facts, "folded the tally"),
-            Err(problem) => tracing::warn!(cause = %problem, "the fold will be made up for"),
+    fn interval(&self) -> Duration {
+        Duration::from_secs(self.close_after_s.clamp(1, LONGEST_PAUSE_S).unsigned_abs())
+    }
+
+    fn run<'a>(&'a mut self, db: &'a Db, clock: &'a Clock) -> LocalBoxFuture<'a, Result<Rest, Problem>> {
+        async {
+            let Round { closed, answers, logins } = round(db, self.close_after_s, clock).await?;
+            if closed + answers + logins > 0 {
+                tracing::info!(closed, answers, logins, "tidied up");
+            }
+            Ok(Rest::Nothing)
         }
+        .boxed_local()
+    }
+}
+
+/// Folds the tally.
+struct FoldTally {
+    /// The hour in which it was last settled.
+    settled_in: Option<i64>,
+}
+
+impl Job for FoldTally {
+    fn name(&self) -> &'static str {
+        "fold_tally"
+    }
+
+    /// What is not folded yet makes reading it slower.
+    fn interval(&self) -> Duration {
+        Duration::from_secs(5)
+    }
+
+    fn run<'a>(&'a mut self, db: &'a Db, clock: &'a Clock) -> LocalBoxFuture<'a, Result<Rest, Problem>> {
+        async {
+            let now = clock.now();
+            let hour = Some(hour_of(now));
+            // There is something to settle when another hour is past.
+            let is_settled = std::mem::take(&mut self.settled_in) == hour;
+            let changes = tally::service::fold(db, FOLD_AT_ONCE).await?;
+            let hours = if is_settled { 0 } else { tally::service::settle(db, now, FOLD_AT_ONCE).await? };
+            let facts = metrics::service::cells::build(db, now, BUILD_AT_ONCE).await?;
+            self.settled_in = hour;
+            if (changes, hours, facts) != (0, 0, 0) {
+                tracing::debug!(changes, hours, facts, "folded the tally");
+            }
+            Ok(Rest::Nothing)
+        }
+        .boxed_local()
+    }
+}
+
+/// Indexes what waits for it, a little at a time.
+struct IndexWords {
+    /// How many since there was last nothing to do.
+    indexed: usize,
+}
+
+impl Job for IndexWords {
+    fn name(&self) -> &'static str {
+        "index_words"
+    }
+
+    fn interval(&self) -> Duration {
+        WORDS_PAUSE
+    }
+
+    fn run<'a>(&'a mut self, db: &'a Db, _clock: &'a Clock) -> LocalBoxFuture<'a, Result<Rest, Problem>> {
+        async {
+            let more = tickets::service::index_waiting(db, INDEX_AT_ONCE).await?;
+            self.indexed += more;
+            if more > 0 {
+                return Ok(Rest::More(INDEX_BREATH));
+            }
+            if std::mem::take(&mut self.indexed) > 0 {
+                tracing::info!("all tickets can be searched");
+            }
+            Ok(Rest::Nothing)
+        }
+        .boxed_local()
+    }
+}
+
+/// Lets erased words go from a large index.
+struct EraseWords;
+
+impl Job for EraseWords {
+    fn name(&self) -> &'static str {
+        "erase_words"
+    }
+
+    fn interval(&self) -> Duration {
+        WORDS_PAUSE
+    }
+
+    fn run<'a>(&'a mut self, db: &'a Db, _clock: &'a Clock) -> LocalBoxFuture<'a, Result<Rest, Problem>> {
+        async {
+            let has_more = tickets::service::tidy_words(db).await?;
+            Ok(if has_more { Rest::More(TIDY_BREATH) } else { Rest::Nothing })
+        }
+        .boxed_local()
     }
 }

@@ -7,5 +7,6 @@ pub mod config;
 pub mod document;
 pub mod health;
 pub mod janitor;
+pub mod jobs;
 pub mod log;
 pub mod server;

@@ -2,6 +2,7 @@
 
 mod conn;
 pub mod fault;
+pub mod lease;
 pub mod migrate;
 mod postgres;
 mod queue;
@@ -225,6 +226,11 @@ impl Db {
             Engine::Sqlite(_) => "sqlite",
             Engine::Postgres(_) => "postgres",
         }
+    }
+
+    /// Whether other instances may be at work on it, too. SQLite's file is one process's.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.engine, Engine::Postgres(_))
     }
 
     /// Whether a write would be refused now, since too many wait.

@@ -28,6 +28,16 @@ diesel::table! {
 diesel::table! {
     use diesel::sql_types::*;
     use crate::kernel::sql::{Guid, Moment};
+    job_leases (name) {
+        name -> Text,
+        holder -> Guid,
+        until -> Moment,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::kernel::sql::{Guid, Moment};
     refresh_tokens (token_hash) {
         token_hash -> Text,
         family_id -> Guid,

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::fresh::{self, Writers};
 use super::idempotency::InFlight;
+use super::jobs::Jobs;
 use super::limits::Gate;
 use super::origin::Origin;
 use super::query::Parts;
@@ -45,6 +46,8 @@ pub struct State {
     pub sealer: Arc<Sealer>,
     /// Who has written through this instance lately.
     pub writers: Writers,
+    /// What runs by itself in this process.
+    pub jobs: Jobs,
 }
 
 /// One request.
@@ -100,6 +103,11 @@ impl Call {
     /// What an hour of work costs where neither agent nor team says so.
     pub fn default_rate(&self) -> Option<Money> {
         self.state.default_rate
+    }
+
+    /// What runs by itself in this process.
+    pub fn jobs(&self) -> &Jobs {
+        &self.state.jobs
     }
 
     pub(super) fn state(&self) -> &State {

@@ -5,6 +5,7 @@ pub mod edge;
 mod endpoints;
 pub mod fresh;
 pub mod idempotency;
+pub mod jobs;
 pub mod limits;
 pub mod meter;
 pub mod origin;

@@ -19,6 +19,7 @@ mod hosts;
 mod house;
 mod issuers;
 mod janitor;
+mod jobs;
 mod ledger;
 mod limits;
 mod matrix;

@@ -228,6 +228,7 @@ impl Desk {
             default_rate: None,
             in_flight: Default::default(),
             writers: Default::default(),
+            jobs: Default::default(),
             sealer,
         };
         let settings = adapt(server::Settings {

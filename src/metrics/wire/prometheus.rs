@@ -1,5 +1,6 @@
 //! Numbers on the wire: the OpenMetrics text format 1.0, and the classic text format of Prometheus, 0.0.4.
 
+use std::collections::BTreeMap;
 use std::fmt::{Error, Write};
 
 use actix_web::http::header::{self, HeaderMap};
@@ -11,6 +12,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::http::jobs::{Jobs, Standing};
 use crate::http::meter::Meter;
 use crate::kernel::{Code, Problem};
 use crate::metrics::domain::series::{KEPT, Kind, board, numbers};
@@ -79,9 +81,9 @@ fn quality(accept: &str, kind: &str, subtype: &str) -> f32 {
 ///
 /// # Errors
 /// When they cannot be written, which would be our fault.
-pub fn write(form: Form, meter: &Meter, figures: Figures) -> Result<String, Problem> {
+pub fn write(form: Form, meter: &Meter, jobs: &Jobs, figures: Figures) -> Result<String, Problem> {
     let mut registry = Registry::with_prefix("skranke");
-    registry.register_collector(Box::new(Answer(figures)));
+    registry.register_collector(Box::new(Answer(figures, jobs.standings())));
     let mut text = String::with_capacity(256 * 1024);
     encode_registry(&mut text, &registry)
         .and_then(|()| meter.write(&mut text))
@@ -94,7 +96,7 @@ pub fn write(form: Form, meter: &Meter, figures: Figures) -> Result<String, Prob
 }
 
 #[derive(Debug)]
-struct Answer(Figures);
+struct Answer(Figures, BTreeMap<&'static str, Standing>);
 
 impl Collector for Answer {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
@@ -121,6 +123,7 @@ impl Collector for Answer {
         if let Some(waiting) = load.writes_waiting {
             gauge(&mut encoder, "db_writes_waiting", "Writes that wait for the writer", count_of(waiting))?;
         }
+        encode_jobs(&mut encoder, &self.1)?;
         let build = Info::new([("version", env!("CARGO_PKG_VERSION")), ("engine", engine)]);
         build.encode(encoder.encode_descriptor("build", "What runs here", None, build.metric_type())?)
     }
@@ -133,6 +136,27 @@ fn count_of(count: usize) -> i64 {
 fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: i64) -> Result<(), Error> {
     let gauge = ConstGauge::new(value);
     gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
+}
+
+/// How the jobs of this instance are doing. One that has not succeeded yet since the start is at 0, long ago. The label is not
+/// `job`, which is Prometheus's own.
+fn encode_jobs(encoder: &mut DescriptorEncoder<'_>, jobs: &BTreeMap<&'static str, Standing>) -> Result<(), Error> {
+    let help = "Runs of the jobs of this instance, by what came of them";
+    let mut runs = encoder.encode_descriptor("job_runs", help, None, MetricType::Counter)?;
+    for (name, job) in jobs {
+        for (outcome, count) in [("failure", job.failed), ("success", job.succeeded)] {
+            let labels = [("name", *name), ("outcome", outcome)];
+            runs.encode_family(&labels)?.encode_counter::<NoLabelSet, u64, f64>(&count, None)?;
+        }
+    }
+    let help = "When a job of this instance last succeeded, in seconds since 1970";
+    let unit = Some(&Unit::Seconds);
+    let mut last = encoder.encode_descriptor("job_last_success_timestamp", help, unit, MetricType::Gauge)?;
+    for (name, job) in jobs {
+        let at_s = job.last_success.map_or(0, |at| at.micros() / 1_000_000);
+        last.encode_family(&[("name", *name)])?.encode_gauge(&at_s)?;
+    }
+    Ok(())
 }
 
 fn encode_family(
