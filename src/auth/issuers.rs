@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 use super::domain::{Role, Scopes};
 use super::jwks::{KeySet, Place, Remote};
@@ -13,6 +14,9 @@ use super::mapping::Mapping;
 use super::token::{Verifier, kind, untrusted};
 use crate::kernel::secret::Secret;
 use crate::kernel::{Instant, Problem};
+
+/// In `default_role`: whoever has no role by their token is refused.
+const NO_ROLE: &str = "none";
 
 /// A secret with fewer different bytes was not made by chance: that happens to one in ten million of 32 hexadecimal digits.
 const FEWEST_DIFFERENT: usize = 8;
@@ -53,8 +57,11 @@ pub struct IssuerConfig {
     pub role_claim: Option<String>,
     /// What the issuer's words for roles mean: requester, agent or admin. Without it they are these words.
     pub role_map: Option<BTreeMap<String, String>>,
-    /// The role of whoever has none of them: requester unless told.
+    /// The role of whoever has none of them: requester, agent, admin, or none, which it is unless told.
     pub default_role: Option<String>,
+    /// What a token must say to be good here: by the path of the claim, a value or a list of values of which one will do.
+    #[serde(default)]
+    pub required_claims: BTreeMap<String, Value>,
     /// The path of the claim with scopes. Without it a token may do all that the role may.
     pub scope_claim: Option<String>,
     /// What the issuer's words for scopes mean: our scopes, separated by spaces. Without it they are our words.
@@ -65,6 +72,9 @@ pub struct IssuerConfig {
     /// The path of the claim with the email address.
     #[serde(default = "email")]
     pub email_claim: String,
+    /// Whether addresses count as verified also where a token does not say whether they are.
+    #[serde(default)]
+    pub trusts_email: bool,
 }
 
 fn rs256() -> Vec<String> {
@@ -244,7 +254,10 @@ impl IssuerConfig {
             ("scope_claim", self.scope_claim.as_deref()),
             ("name_claim", Some(self.name_claim.as_str())),
             ("email_claim", Some(self.email_claim.as_str())),
-        ] {
+        ]
+        .into_iter()
+        .chain(self.required_claims.keys().map(|path| ("required_claims", Some(path.as_str()))))
+        {
             if path.is_some_and(|path| path.split('.').any(str::is_empty)) {
                 return Err(wrong(key, "should be the name of a claim, or a path such as realm_access.roles"));
             }
@@ -260,16 +273,38 @@ impl IssuerConfig {
         Ok(Mapping {
             role_claim: self.role_claim.clone(),
             role_map: self.role_map.as_ref().map(|map| translate(map, |word| role("role_map", word))).transpose()?,
-            default_role: self
-                .default_role
-                .as_deref()
-                .map_or(Ok(Role::Requester), |word| role("default_role", word))?,
+            default_role: match self.default_role.as_deref() {
+                None | Some(NO_ROLE) => None,
+                Some(word) => {
+                    Some(role("default_role", word).map_err(|(key, what)| (key, format!("{what}, or none")))?)
+                }
+            },
+            required_claims: self
+                .required_claims
+                .iter()
+                .map(|(path, value)| Ok((path.clone(), any_of(value)?)))
+                .collect::<Result<_, _>>()?,
             scope_claim: self.scope_claim.clone(),
             scope_map: self.scope_map.as_ref().map(|map| translate(map, scopes)).transpose()?,
             name_claim: self.name_claim.clone(),
             email_claim: self.email_claim.clone(),
+            trusts_email: self.trusts_email,
         })
     }
+}
+
+/// The values of which a required claim must have one.
+fn any_of(value: &Value) -> Result<Vec<Value>, Wrong> {
+    let values = match value {
+        Value::Array(values) => values.clone(),
+        value => vec![value.clone()],
+    };
+    let are_plain = values.iter().all(|value| value.is_string() || value.is_boolean() || value.is_i64());
+    if values.is_empty() || !are_plain {
+        let what = "should give each claim a string, true, false, a whole number, or a list of these";
+        return Err(wrong("required_claims", what));
+    }
+    Ok(values)
 }
 
 /// The key that is wrong, and what it should be.
@@ -355,7 +390,7 @@ impl Issuers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     const ED_PEM: &str = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n-----END PUBLIC KEY-----\n";
 
@@ -380,6 +415,7 @@ mod tests {
             json!({ "jwks_url": null, "pem": ED_PEM, "algorithms": ["EdDSA"] }),
             json!({ "role_claim": "realm_access.roles", "role_map": { "desk": "agent" }, "default_role": "requester" }),
             json!({ "scope_claim": "scp", "scope_map": { "read": "tickets:read comments:read" } }),
+            json!({ "default_role": "none", "required_claims": { "hd": "example.org", "ci.ref": ["a", 7], "x": true } }),
         ] {
             assert!(config(good.clone()).validate().is_ok(), "{good}");
         }
@@ -417,6 +453,13 @@ mod tests {
             (json!({ "role_map": {} }), "role_map should"),
             (json!({ "role_claim": "r", "role_map": { "x": "king" } }), "role_map must be one of"),
             (json!({ "default_role": "king" }), "default_role must be one of"),
+            (json!({ "default_role": "None" }), ", or none"),
+            (json!({ "required_claims": { "a..b": "c" } }), "required_claims should be the name of a claim"),
+            (json!({ "required_claims": { "a": [] } }), "required_claims should give"),
+            (json!({ "required_claims": { "a": null } }), "required_claims should give"),
+            (json!({ "required_claims": { "a": { "b": "c" } } }), "required_claims should give"),
+            (json!({ "required_claims": { "a": ["b", ["c"]] } }), "required_claims should give"),
+            (json!({ "required_claims": { "a": 1.5 } }), "required_claims should give"),
             (json!({ "scope_claim": "s", "scope_map": { "x": "fly" } }), "scope_map \"fly\" is no scope"),
         ] {
             let error = config(bad).validate().expect_err(key);
@@ -432,6 +475,10 @@ mod tests {
         assert!(!format!("{config:?} {:?}", config.validate()).contains(secret));
         assert!(serde_json::from_value::<IssuerConfig>(json!({ "issuer": "x", "jwks": "y" })).is_err());
         assert!(toml::from_str::<IssuerConfig>("issuer = \"x\"\njwks_url = \"https://x\"").is_ok());
+        let strict = "issuer = \"x\"\njwks_url = \"https://x\"\nrequired_claims = { hd = \"example.org\", ref = [\"a\", \"b\"] }";
+        let mapping = toml::from_str::<IssuerConfig>(strict).expect("TOML").validate().expect("an issuer").mapping;
+        assert_eq!(mapping.required_claims["ref"], ["a", "b"]);
+        assert_eq!((mapping.default_role, mapping.trusts_email), (None, false));
     }
 
     #[test]

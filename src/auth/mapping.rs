@@ -15,8 +15,11 @@ pub struct Mapping {
     pub role_claim: Option<String>,
     /// What the issuer's words for roles mean; without it they are our words.
     pub role_map: Option<BTreeMap<String, Role>>,
-    /// The role of whoever has none of them.
-    pub default_role: Role,
+    /// The role of whoever has none of them; without it they have none here, and are refused.
+    pub default_role: Option<Role>,
+    /// What a token must say to be good here: by the path of the claim, its value, or one of its values, must be one of
+    /// these.
+    pub required_claims: BTreeMap<String, Vec<Value>>,
     /// The path of the claim with scopes. Without it a token may do all that the role may.
     pub scope_claim: Option<String>,
     /// What the issuer's words for scopes mean; without it they are our words.
@@ -25,6 +28,20 @@ pub struct Mapping {
     pub name_claim: String,
     /// The path of the claim with the email address.
     pub email_claim: String,
+    /// Whether the issuer vouches for all addresses in its tokens, so that they count as verified where a token does not
+    /// say whether they are.
+    pub trusts_email: bool,
+}
+
+/// What an issuer says of somebody's role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Said {
+    /// It does not decide on it: whoever is known keeps the role that they were given here.
+    Nothing,
+    /// That they have none of those that mean something here.
+    NoRole,
+    /// Which it is.
+    Role(Role),
 }
 
 /// What an outside token says of somebody. Nothing means: it does not say.
@@ -32,23 +49,34 @@ pub struct Mapping {
 pub struct Outsider {
     /// `sub`.
     pub subject: String,
-    /// The role, if the issuer decides on it.
-    pub role: Option<Role>,
+    /// The role.
+    pub role: Said,
     /// All that the token may be used for, if the issuer decides on it.
     pub scopes: Option<Scopes>,
     /// The name.
     pub name: Option<String>,
-    /// The email address, unless the issuer says that it is not verified.
+    /// The email address, if it is verified: somebody who may write any address into a token must not become whom
+    /// others mean by it.
     pub email: Option<String>,
 }
 
 impl Mapping {
+    /// The claim that a token must have and has not, or has with another value.
+    pub fn lacking(&self, claims: &Claims) -> Option<&str> {
+        let has = |path: &str, values: &[Value]| match at(claims, path) {
+            Some(Value::Array(said)) => said.iter().any(|value| values.contains(value)),
+            Some(said) => values.contains(said),
+            None => false,
+        };
+        self.required_claims.iter().find(|(path, values)| !has(path, values)).map(|(path, _)| path.as_str())
+    }
+
     /// Reads verified claims; nothing when `sub` is not 1 to 255 characters on one line.
     pub fn read(&self, claims: &Claims) -> Option<Outsider> {
         let line = |value: &Value| Line::<255>::parse(value.as_str()?.to_owned()).ok().map(Line::into_inner);
         Some(Outsider {
             subject: claims.get("sub").and_then(line)?,
-            role: self.role_claim.as_deref().map(|path| self.role(at(claims, path))),
+            role: self.role_claim.as_deref().map_or(Said::Nothing, |path| self.role(at(claims, path))),
             scopes: self.scope_claim.as_deref().map(|path| self.scopes(at(claims, path))),
             name: at(claims, &self.name_claim).and_then(line),
             email: self.email(claims),
@@ -56,12 +84,12 @@ impl Mapping {
     }
 
     /// The highest role that is known among the words.
-    fn role(&self, value: Option<&Value>) -> Role {
+    fn role(&self, value: Option<&Value>) -> Said {
         let meaning = |word: &str| match &self.role_map {
             Some(map) => map.get(word).copied(),
             None => word.parse().ok(),
         };
-        list(value).into_iter().filter_map(meaning).max().unwrap_or(self.default_role)
+        list(value).into_iter().filter_map(meaning).max().or(self.default_role).map_or(Said::NoRole, Said::Role)
     }
 
     /// All scopes that are known among the words; none when the claim is missing.
@@ -74,13 +102,15 @@ impl Mapping {
     }
 
     fn email(&self, claims: &Claims) -> Option<String> {
-        let unverified = match claims.get("email_verified") {
-            Some(Value::Bool(verified)) => !verified,
-            Some(Value::String(verified)) => verified == "false",
-            _ => false,
+        let verified = match claims.get("email_verified") {
+            Some(Value::Bool(verified)) => *verified,
+            // Some issuers that are meant by this write the word.
+            Some(Value::String(verified)) => self.trusts_email && verified == "true",
+            None | Some(Value::Null) => self.trusts_email,
+            Some(_) => false,
         };
         let email = at(claims, &self.email_claim)?.as_str()?;
-        if unverified { None } else { Email::parse(email.to_owned()).ok().map(Email::into_inner) }
+        if verified { Email::parse(email.to_owned()).ok().map(Email::into_inner) } else { None }
     }
 }
 
@@ -114,11 +144,13 @@ mod tests {
         Mapping {
             role_claim: None,
             role_map: None,
-            default_role: Role::Requester,
+            default_role: None,
+            required_claims: BTreeMap::new(),
             scope_claim: None,
             scope_map: None,
             name_claim: "name".into(),
             email_claim: "email".into(),
+            trusts_email: false,
         }
     }
 
@@ -169,8 +201,12 @@ mod tests {
                 return Ok(());
             };
             let says = |claim: &str, word: &str| claims.get(claim).is_some_and(|value| value.to_string().contains(word));
-            let role = outsider.role.expect("the issuer decides");
-            prop_assert!(role == Role::Requester || says("r", role.as_str()), "{:?}", role);
+            match outsider.role {
+                Said::Role(role) => prop_assert!(says("r", role.as_str()), "{:?}", role),
+                Said::NoRole => {}
+                Said::Nothing => prop_assert!(false, "the issuer decides"),
+            }
+            prop_assert!(outsider.email.is_none() || claims.get("email_verified") == Some(&Value::Bool(true)));
             for scope in outsider.scopes.expect("the issuer decides").iter() {
                 prop_assert!(says("s", scope.as_str()), "{:?}", scope);
             }
@@ -188,13 +224,46 @@ mod tests {
     fn roles_are_mapped_and_the_highest_wins() {
         let ours = Mapping { role_claim: Some("r".into()), ..mapping() };
         let role = |mapping: &Mapping, value: Value| read(mapping, &json!({ "sub": "s", "r": value })).role;
-        assert_eq!(role(&ours, json!("agent")), Some(Role::Agent));
-        assert_eq!(role(&ours, json!(["agent", "admin", "king"])), Some(Role::Admin));
-        assert_eq!(role(&ours, json!(["king", 7])), Some(Role::Requester));
-        assert_eq!(role(&ours, json!({ "agent": true })), Some(Role::Requester));
+        assert_eq!(role(&ours, json!("agent")), Said::Role(Role::Agent));
+        assert_eq!(role(&ours, json!(["agent", "admin", "king"])), Said::Role(Role::Admin));
+        for none in [json!(["king", 7]), json!({ "agent": true }), json!(null), json!("")] {
+            assert_eq!(role(&ours, none.clone()), Said::NoRole, "{none}");
+            let all = Mapping { default_role: Some(Role::Requester), ..ours.clone() };
+            assert_eq!(role(&all, none), Said::Role(Role::Requester));
+        }
         let theirs = Mapping { role_map: Some([("helpdesk".into(), Role::Agent)].into()), ..ours };
-        assert_eq!(role(&theirs, json!(["helpdesk", "admin"])), Some(Role::Agent));
-        assert_eq!(role(&mapping(), json!("admin")), None);
+        assert_eq!(role(&theirs, json!(["helpdesk", "admin"])), Said::Role(Role::Agent));
+        assert_eq!(role(&theirs, json!("admin")), Said::NoRole);
+        assert_eq!(role(&mapping(), json!("admin")), Said::Nothing);
+    }
+
+    #[test]
+    fn a_token_has_what_it_must_have_or_lacks_it() {
+        let required = |required: Value| {
+            let required = serde_json::from_value(required).expect("lists of values");
+            Mapping { required_claims: required, ..mapping() }
+        };
+        let one = required(json!({ "repository_owner": ["acme", "acme-labs"], "ci.protected": [true] }));
+        let lacking = |claims: Value| one.lacking(claims.as_object().expect("an object")).map(str::to_owned);
+        assert_eq!(lacking(json!({ "repository_owner": "acme", "ci": { "protected": true } })), None);
+        assert_eq!(lacking(json!({ "repository_owner": ["x", "acme-labs"], "ci.protected": true })), None);
+        for owner in [
+            json!("Acme"),
+            json!("acme "),
+            json!(""),
+            json!(null),
+            json!([]),
+            json!({ "acme": "acme" }),
+            json!([["acme"]]),
+        ] {
+            let claims = json!({ "repository_owner": owner, "ci.protected": true });
+            assert_eq!(lacking(claims.clone()).as_deref(), Some("repository_owner"), "{claims}");
+        }
+        for protected in [json!("true"), json!(1), json!(false), json!(null)] {
+            let claims = json!({ "repository_owner": "acme", "ci": { "protected": protected } });
+            assert_eq!(lacking(claims.clone()).as_deref(), Some("ci.protected"), "{claims}");
+        }
+        assert!(lacking(json!({})).is_some() && mapping().lacking(&Map::new()).is_none());
     }
 
     #[test]
@@ -214,13 +283,30 @@ mod tests {
     #[test]
     fn names_and_addresses_are_taken_only_when_they_are_good() {
         let mapping = mapping();
-        let email = |verified: Value| {
-            read(&mapping, &json!({ "sub": "s", "email": "Ada@Example.org", "email_verified": verified })).email
+        let trusting = Mapping { trusts_email: true, ..mapping.clone() };
+        let email = |mapping: &Mapping, claims: Value| {
+            let mut all = json!({ "sub": "s", "email": "Ada@Example.org" });
+            all.as_object_mut().expect("an object").extend(claims.as_object().expect("an object").clone());
+            read(mapping, &all).email.is_some_and(|email| email == "ada@example.org")
         };
-        assert_eq!(email(json!(true)).as_deref(), Some("ada@example.org"));
-        assert_eq!(email(json!(null)).as_deref(), Some("ada@example.org"));
-        assert_eq!(email(json!(false)), None);
-        assert_eq!(email(json!("false")), None);
+        for (claims, verified, trusted) in [
+            (json!({ "email_verified": true }), true, true),
+            (json!({}), false, true),
+            (json!({ "email_verified": null }), false, true),
+            (json!({ "email_verified": "true" }), false, true),
+            (json!({ "email_verified": false }), false, false),
+            (json!({ "email_verified": "false" }), false, false),
+            (json!({ "email_verified": "False" }), false, false),
+            (json!({ "email_verified": "no" }), false, false),
+            (json!({ "email_verified": 0 }), false, false),
+            (json!({ "email_verified": 1 }), false, false),
+            (json!({ "email_verified": [] }), false, false),
+            (json!({ "email_verified": [true] }), false, false),
+            (json!({ "email_verified": {} }), false, false),
+        ] {
+            assert_eq!(email(&mapping, claims.clone()), verified, "{claims}");
+            assert_eq!(email(&trusting, claims.clone()), trusted, "{claims}");
+        }
         assert_eq!(read(&mapping, &json!({ "sub": "s", "name": "two\nlines" })).name, None);
         for bad in [json!(null), json!(""), json!(7), json!("x".repeat(256)), json!("a\u{0}b")] {
             assert_eq!(mapping.read(json!({ "sub": bad }).as_object().expect("an object")), None);

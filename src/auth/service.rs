@@ -8,12 +8,12 @@ use uuid::Uuid;
 use super::domain::{Kind, Principal, Role, Scopes};
 use super::issuers::{Issuer, IssuerConfig, Issuers};
 use super::keys::{ACCESS, Keys};
-use super::mapping::Outsider;
+use super::mapping::{Outsider, Said};
 use super::password::Passwords;
 use super::store::{self, KnownRow};
 use super::token::{self, Expected, Given, Head, Tokens, untrusted};
 use crate::db::{Conn, Db};
-use crate::kernel::{Clock, Instant, PrincipalId, Problem};
+use crate::kernel::{Clock, Code, Instant, PrincipalId, Problem};
 
 /// How long our own tokens are good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +77,8 @@ impl Authority {
     /// refused at once.
     ///
     /// # Errors
-    /// `unauthenticated` or `token_expired`; `unavailable` while an outside issuer's keys cannot be fetched.
+    /// `unauthenticated` or `token_expired`; `forbidden` for whom an outside issuer gives no role; `unavailable` while its
+    /// keys cannot be fetched.
     pub async fn authenticate(&self, db: &Db, token: &str, now: Instant, clock: &Clock) -> Result<Principal, Problem> {
         let given = self.tokens.look_up(token)?;
         let head = given.head()?;
@@ -129,7 +130,13 @@ impl Authority {
             grace_s: token::LEEWAY_S,
         };
         let verified = given.check(head, &key, &expected, now)?;
+        if issuer.mapping.lacking(&verified.claims).is_some() {
+            return Err(untrusted("a required claim"));
+        }
         let who = issuer.mapping.read(&verified.claims).ok_or_else(|| untrusted("sub"))?;
+        if who.role == Said::NoRole {
+            return Err(no_role());
+        }
         let scopes = who.scopes;
         principal(recognise(db, issuer, who, now, clock).await?, scopes)
     }
@@ -213,7 +220,8 @@ async fn recognise(db: &Db, issuer: &Issuer, who: Outsider, now: Instant, clock:
             Ok(described)
         }
         None => {
-            let known = described(tx, stranger(id, default_role, &who), &who).await?;
+            let stranger = stranger(id, default_role, &who).ok_or_else(no_role)?;
+            let known = described(tx, stranger, &who).await?;
             store::add_outsider(tx, &known, &issuer, &who.subject, now).await?;
             Ok(known)
         }
@@ -221,9 +229,19 @@ async fn recognise(db: &Db, issuer: &Issuer, who: Outsider, now: Instant, clock:
     .await
 }
 
-/// Somebody of whom nothing is known but that they exist.
-fn stranger(id: PrincipalId, role: Role, who: &Outsider) -> KnownRow {
-    KnownRow { id, name: who.subject.clone(), email: None, role: Some(role), scopes: None, active: true }
+/// Somebody of whom nothing is known but that they exist and what they are, if they are anything here.
+fn stranger(id: PrincipalId, default_role: Option<Role>, who: &Outsider) -> Option<KnownRow> {
+    let role = match who.role {
+        Said::Role(role) => role,
+        Said::Nothing => default_role?,
+        Said::NoRole => return None,
+    };
+    Some(KnownRow { id, name: who.subject.clone(), email: None, role: Some(role), scopes: None, active: true })
+}
+
+/// The answer to a good token of somebody who is nothing here.
+fn no_role() -> Problem {
+    Problem::new(Code::Forbidden, "Whoever issued this token gives you no role here.")
 }
 
 /// `known` as the issuer describes them now. Whoever is not active stays as they are: an anonymised person must not get
@@ -232,7 +250,7 @@ async fn described(conn: &mut Conn, mut known: KnownRow, who: &Outsider) -> Resu
     if !known.active {
         return Ok(known);
     }
-    if let Some(role) = who.role {
+    if let Said::Role(role) = who.role {
         known.role = Some(role);
     }
     if let Some(name) = &who.name {

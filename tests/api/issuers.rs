@@ -156,9 +156,11 @@ impl KeyServer {
     }
 }
 
-/// One more instance on the desk's database, which trusts the issuers of `configs`; gives its address.
+/// One more instance on the desk's database, which trusts the issuers of `configs`, and whoever comes is a requester unless
+/// they say something else; gives its address.
 fn trusting(desk: &Desk, configs: &[Value]) -> String {
-    let configs: Vec<IssuerConfig> = configs.iter().map(|one| serde_json::from_value(one.clone()).unwrap()).collect();
+    let whole = |one: &Value| with(&json!({ "default_role": "requester" }), one.clone());
+    let configs: Vec<IssuerConfig> = configs.iter().map(|one| serde_json::from_value(whole(one)).unwrap()).collect();
     let ours = &desk.authority;
     let keys = Keys::new(copy_of(ours.keys.signer()), None);
     let authority = Authority::new(keys, ours.issuer.clone(), ours.audience.clone(), ours.lifetimes, &configs);
@@ -173,10 +175,13 @@ pub fn trusting_by_secret(desk: &Desk, changes: Value) -> String {
     trusting(desk, &[with(&json!({ "issuer": NAME, "secret": SECRET, "algorithms": ["HS256"] }), changes)])
 }
 
-/// Good claims of ada's, with `changes` to them.
+/// Good claims of ada's, whose address is verified, with `changes` to them.
 fn claims(desk: &Desk, changes: Value) -> Value {
     let exp = desk.clock.now().seconds() + 30 * 86_400;
-    with(&json!({ "iss": NAME, "aud": "skranke", "sub": "ada", "exp": exp, "name": "Ada" }), changes)
+    with(
+        &json!({ "iss": NAME, "aud": "skranke", "sub": "ada", "exp": exp, "name": "Ada", "email_verified": true }),
+        changes,
+    )
 }
 
 /// A token of `NAME` by its shared secret.
@@ -513,11 +518,6 @@ on_both! {
             assert_eq!((&known.body["email"], &known.body["role"]), (&Value::Null, &json!("requester")), "{sub}");
         }
         assert_eq!(user(desk, &admin, &boss).await, before);
-        // An address that the issuer has not verified is none.
-        for verified in [json!(false), json!("false")] {
-            let known = me(desk, &url, &shared(desk, json!({ "sub": "bob", "email": "bob@example.org", "email_verified": verified }))).expect(200).await;
-            assert_eq!(known.body["email"], Value::Null);
-        }
         // Once it is free, whoever comes with it has it.
         change(desk, &admin, &boss, json!({ "email": "chief@example.org" })).await;
         let known = me(desk, &url, &shared(desk, json!({ "sub": "eve", "email": "boss@example.org" }))).expect(200).await;
@@ -526,6 +526,87 @@ on_both! {
         // A password is for people of ours: nobody logs in as an outsider without one.
         let form = "grant_type=password&username=boss@example.org&password=correct+horse+battery";
         desk.post("/v1/auth/token").raw("application/x-www-form-urlencoded", form).refused(401, "unauthenticated").await;
+    }
+
+    async fn an_address_that_is_not_verified_gets_nobody_the_tickets_that_are_filed_for_it(desk) {
+        let (admin, url) = (desk.admin().await, trusting_by_secret(desk, json!({})));
+        let vouched = trusting_by_secret(desk, json!({ "trusts_email": true }));
+        let tickets = async |url: &str, token: &str| {
+            desk.ask_at(url, Method::GET, "/v1/tickets").token(token).expect(200).await.body["items"].as_array().unwrap().len()
+        };
+        for (n, verified) in [
+            json!(null), json!(false), json!("false"), json!("False"), json!("no"), json!("true"), json!(0), json!(1), json!([]), json!([true]), json!({}),
+        ].into_iter().enumerate() {
+            // `with` leaves out what is null.
+            let token = shared(desk, json!({ "sub": format!("eve {n}"), "email": "boss@example.org", "email_verified": verified }));
+            assert_eq!(me(desk, &url, &token).expect(200).await.body["email"], Value::Null, "{verified}");
+            let trusted = me(desk, &vouched, &shared(desk, json!({
+                "sub": format!("ada {n}"), "email": format!("ada-{n}@example.org"), "email_verified": verified,
+            }))).expect(200).await;
+            let is_taken = verified.is_null() || verified == "true";
+            assert_eq!(trusted.body["email"] == format!("ada-{n}@example.org"), is_taken, "{verified}");
+        }
+        let ticket = json!({ "subject": "mine", "requester": { "email": "boss@example.org", "name": "Boss" } });
+        desk.post("/v1/tickets").by(&admin).json(&ticket).expect(201).await;
+        let eve = shared(desk, json!({ "sub": "eve 0", "email": "boss@example.org", "email_verified": null }));
+        assert_eq!(tickets(&url, &eve).await, 0);
+        // Whoever has it verified, has it from then on: here it is free, as it is nobody's who was never here.
+        let ticket = json!({ "subject": "hers", "requester": { "email": "late@example.org", "name": "Late" } });
+        let late = shared(desk, json!({ "sub": "late", "email": "late@example.org" }));
+        assert_eq!(me(desk, &url, &late).expect(200).await.body["email"], "late@example.org");
+        desk.post("/v1/tickets").by(&admin).json(&ticket).expect(201).await;
+        assert_eq!(tickets(&url, &late).await, 1);
+    }
+
+    async fn whom_the_issuer_gives_no_role_is_refused_and_made_nobody(desk) {
+        let admin = desk.admin().await;
+        let before = desk.all(&admin, "/v1/users").await.len();
+        let said = trusting_by_secret(desk, json!({ "default_role": "none", "role_claim": "roles", "role_map": { "desk": "agent" } }));
+        let unsaid = trusting_by_secret(desk, json!({ "default_role": "none" }));
+        for (url, changes) in [(&said, json!({})), (&said, json!({ "roles": ["admin", "agent"] })), (&said, json!({ "roles": { "desk": true } })), (&unsaid, json!({ "roles": "desk" }))] {
+            let answer = me(desk, url, &shared(desk, changes)).refused(403, "forbidden").await;
+            assert_eq!(answer.header("www-authenticate"), None);
+        }
+        assert_eq!(desk.all(&admin, "/v1/users").await.len(), before);
+        let token = shared(desk, json!({ "roles": ["desk"] }));
+        let ada = id(&me(desk, &said, &token).expect(200).await);
+        // Who is known by it already keeps the role that they have here, where the issuer does not say it.
+        assert_eq!(me(desk, &unsaid, &token).expect(200).await.body["role"], "agent");
+        // Where it does, and takes it away, they are refused at once, and stay what they were in what they did.
+        let person = user(desk, &admin, &ada).await;
+        me(desk, &said, &shared(desk, json!({ "roles": ["another"] }))).refused(403, "forbidden").await;
+        desk.ask_at(&said, Method::POST, "/v1/tickets").token(&shared(desk, json!({}))).json(&json!({ "subject": "s" })).refused(403, "forbidden").await;
+        assert_eq!(user(desk, &admin, &ada).await, person);
+        me(desk, &said, &token).expect(200).await;
+        // Whoever is not active is no more told that they were somebody than anybody whose token is bad.
+        change(desk, &admin, &ada, json!({ "active": false })).await;
+        me(desk, &unsaid, &token).refused(401, "unauthenticated").await;
+    }
+
+    async fn a_token_without_what_it_must_say_is_refused(desk) {
+        let admin = desk.admin().await;
+        let before = desk.all(&admin, "/v1/users").await.len();
+        let url = trusting_by_secret(desk, json!({
+            "required_claims": { "repository_owner": "acme", "ci.ref": ["refs/heads/main", "refs/heads/next"] },
+        }));
+        for (changes, good) in [
+            (json!({ "repository_owner": "acme", "ci": { "ref": "refs/heads/main" } }), true),
+            (json!({ "repository_owner": ["x", "acme"], "ci.ref": "refs/heads/next" }), true),
+            (json!({ "repository_owner": "acme" }), false),
+            (json!({ "ci": { "ref": "refs/heads/main" } }), false),
+            (json!({ "repository_owner": "evil", "ci": { "ref": "refs/heads/main" } }), false),
+            (json!({ "repository_owner": "acme", "ci": { "ref": "refs/heads/evil" } }), false),
+            (json!({ "repository_owner": { "acme": "acme" }, "ci": { "ref": "refs/heads/main" } }), false),
+            (json!({}), false),
+        ] {
+            let token = shared(desk, with(&changes, json!({ "sub": changes.to_string() })));
+            if good {
+                me(desk, &url, &token).expect(200).await;
+            } else {
+                me(desk, &url, &token).refused(401, "unauthenticated").await;
+            }
+        }
+        assert_eq!(desk.all(&admin, "/v1/users").await.len(), before + 2);
     }
 
     async fn an_outsider_who_is_deactivated_is_refused_at_once(desk) {
