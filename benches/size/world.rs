@@ -14,7 +14,7 @@ use skranke::kernel::{
 use skranke::sla::domain::calendar::{Calendar, Definition};
 use skranke::sla::domain::clock::{Clock, Occasion, Times};
 use skranke::sla::domain::policy::{Book, Condition, Hours, Policy, PolicyDefinition, Rule, Target, Traits, VersionOf};
-use skranke::tickets::domain::Ticket;
+use skranke::tickets::domain::{Ticket, Walker};
 use uuid::Uuid;
 
 use super::chance::{Rng, Vocabulary, Zipf, terms};
@@ -405,7 +405,7 @@ impl World {
             ticket.assignee_id = Some(self.agents[agent]);
         }
         for (status, at_us) in &steps {
-            ticket.step(*status, at(*at_us)).expect("a legal step");
+            ticket.step(*status, Walker::Desk, at(*at_us)).expect("a legal step");
             ticket.updated_at = at(*at_us);
             ticket.version += 1;
         }

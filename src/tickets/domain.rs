@@ -84,6 +84,29 @@ pub enum Speaker {
     Other,
 }
 
+/// Who takes a step in a ticket's life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Walker {
+    /// Somebody in front of the counter, with a ticket of their own.
+    Requester,
+    /// Whoever works on tickets: staff, an account that may, or time.
+    Desk,
+}
+
+impl Walker {
+    /// Whether such a step is theirs to take, if it is legal at all. A requester says that their problem is gone or is back, and
+    /// answers what they were asked; beginning work, and saying what it waits for, is for those who do it.
+    fn may(self, from: Status, to: Status) -> bool {
+        use Status::{Closed, Open, Resolved, WaitingRequester};
+        self == Self::Desk || matches!((from, to), (_, Resolved | Closed) | (WaitingRequester | Resolved, Open))
+    }
+
+    /// The legal steps that are theirs to take.
+    fn next(self, from: Status) -> Vec<&'static str> {
+        from.next().iter().filter(|to| self.may(from, **to)).map(|to| to.as_str()).collect()
+    }
+}
+
 impl Ticket {
     /// Passes unless the ticket is closed for good.
     ///
@@ -100,8 +123,8 @@ impl Ticket {
     /// Takes a step of its life at `now`. A step to where it stands already is none.
     ///
     /// # Errors
-    /// `illegal_transition`, with the legal steps.
-    pub fn step(&mut self, to: Status, now: Instant) -> Result<(), Problem> {
+    /// `illegal_transition`, with the legal steps; `forbidden` for one that is not this `walker`'s to take.
+    pub fn step(&mut self, to: Status, walker: Walker, now: Instant) -> Result<(), Problem> {
         let from = self.status;
         if from == to {
             return Ok(());
@@ -109,9 +132,15 @@ impl Ticket {
         // Never back, also when an instance's clock is.
         let now = now.max(self.updated_at);
         if !from.next().contains(&to) {
-            let legal: Vec<_> = from.next().iter().map(|s| s.as_str()).collect();
+            let legal = walker.next(from);
             let detail = format!("A ticket that is {from} can become: {}.", legal.join(", "));
             return Err(Problem::new(Code::IllegalTransition, detail).with("legal", legal));
+        }
+        if !walker.may(from, to) {
+            let theirs = walker.next(from).join(", ");
+            let detail =
+                format!("A requester may not set: status to {to}. Their ticket that is {from} can become: {theirs}.");
+            return Err(Problem::new(Code::Forbidden, detail));
         }
         match to {
             Status::Open if from == Status::Resolved => {
@@ -139,9 +168,11 @@ impl Ticket {
             (Speaker::Agent, status) => {
                 self.agent_comments += 1;
                 self.first_replied_at = self.first_replied_at.or(Some(now.max(self.updated_at)));
-                if status == Status::New { self.step(Status::Open, now) } else { Ok(()) }
+                if status == Status::New { self.step(Status::Open, Walker::Desk, now) } else { Ok(()) }
             }
-            (Speaker::Requester, Status::WaitingRequester | Status::Resolved) => self.step(Status::Open, now),
+            (Speaker::Requester, Status::WaitingRequester | Status::Resolved) => {
+                self.step(Status::Open, Walker::Requester, now)
+            }
             _ => Ok(()),
         }
     }
@@ -299,13 +330,14 @@ mod tests {
 
     #[derive(Debug, Clone)]
     enum Act {
-        Step(Status),
+        Step(Status, Walker),
         Hear(Speaker),
     }
 
     fn any_act() -> impl Strategy<Value = Act> {
         prop_oneof![
-            prop::sample::select(Status::ALL).prop_map(Act::Step),
+            (prop::sample::select(Status::ALL), prop_oneof![Just(Walker::Requester), Just(Walker::Desk)])
+                .prop_map(|(to, walker)| Act::Step(to, walker)),
             prop_oneof![Just(Speaker::Requester), Just(Speaker::Agent), Just(Speaker::Other)].prop_map(Act::Hear),
         ]
     }
@@ -330,13 +362,36 @@ mod tests {
             for to in Status::ALL {
                 let mut ticket = Ticket { status: *from, ..ticket() };
                 let before = ticket.clone();
-                match ticket.step(*to, Instant::from_micros(5)) {
+                match ticket.step(*to, Walker::Desk, Instant::from_micros(5)) {
                     Ok(()) => assert!(from == to || legal(*from, *to), "{from} to {to}"),
                     Err(problem) => {
                         assert!(from != to && !legal(*from, *to), "{from} to {to}");
                         assert_eq!(problem.code(), Code::IllegalTransition);
                         assert_eq!(ticket, before);
                     }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_requester_says_that_it_is_gone_or_back_and_begins_nothing() {
+        use Status::{Closed, New, Open, Resolved, WaitingRequester, WaitingThirdParty};
+        for from in Status::ALL {
+            for to in Status::ALL.iter().filter(|to| legal(*from, **to)) {
+                let mut ticket = Ticket { status: *from, ..ticket() };
+                let before = ticket.clone();
+                let outcome = ticket.step(*to, Walker::Requester, Instant::from_micros(5));
+                let theirs = matches!(
+                    (from, to),
+                    (New | Open | WaitingRequester | WaitingThirdParty, Resolved)
+                        | (WaitingRequester | Resolved, Open)
+                        | (Resolved, Closed)
+                );
+                assert_eq!(outcome.is_ok(), theirs, "{from} to {to}");
+                if let Err(problem) = outcome {
+                    assert_eq!(problem.code(), Code::Forbidden);
+                    assert_eq!(ticket, before);
                 }
             }
         }
@@ -351,8 +406,9 @@ mod tests {
                 let now = Instant::EPOCH.plus_s(i64::try_from(second).unwrap_or(0) + 1);
                 let before = ticket.clone();
                 let closed = ticket.status == Status::Closed;
+                let by_desk = matches!(act, Act::Step(_, Walker::Desk) | Act::Hear(Speaker::Agent));
                 let outcome = match act {
-                    Act::Step(to) => ticket.step(to, now),
+                    Act::Step(to, walker) => ticket.step(to, walker, now),
                     // Comments are refused on closed tickets before they are heard.
                     Act::Hear(_) if closed => Ok(()),
                     Act::Hear(speaker) => ticket.hear(speaker, now),
@@ -362,6 +418,11 @@ mod tests {
                 }
                 reopened += i32::from(before.status == Status::Resolved && ticket.status == Status::Open);
                 prop_assert_eq!(ticket.started_at.is_none(), ticket.status == Status::New);
+                // Work is begun by those who do it, or was never needed.
+                let begun = before.started_at.is_none() && ticket.started_at.is_some();
+                prop_assert!(!begun || by_desk || ticket.status == Status::Resolved);
+                let replied = before.first_replied_at.is_none() && ticket.first_replied_at.is_some();
+                prop_assert!(!replied || by_desk);
                 prop_assert!(before.started_at.is_none() || ticket.started_at == before.started_at);
                 prop_assert!(before.first_replied_at.is_none() || ticket.first_replied_at == before.first_replied_at);
                 prop_assert_eq!(ticket.resolved_at.is_some(), matches!(ticket.status, Status::Resolved | Status::Closed));
@@ -378,7 +439,7 @@ mod tests {
     fn solving_a_new_ticket_starts_it_at_the_same_instant() {
         let mut ticket = ticket();
         let now = Instant::from_micros(7);
-        ticket.step(Status::Resolved, now).expect("legal");
+        ticket.step(Status::Resolved, Walker::Requester, now).expect("legal");
         assert_eq!((ticket.started_at, ticket.resolved_at), (Some(now), Some(now)));
     }
 }

@@ -84,7 +84,8 @@ pub fn may_open(who: &Principal, new: &NewTicket) -> Result<(), Problem> {
     ])
 }
 
-/// Requesters may mend what they wrote, say that it is solved, and reopen it.
+/// Requesters may mend what they wrote, say that it is solved, close it, and reopen it; which steps those are, the ticket
+/// knows.
 ///
 /// # Errors
 /// `forbidden`, naming the fields.
@@ -107,7 +108,7 @@ pub fn may_change(who: &Principal, patch: &TicketPatch) -> Result<(), Problem> {
         external_id,
     } = patch;
     refuse(&[
-        ("status", !matches!(status.0, None | Some(Status::Open | Status::Resolved))),
+        ("status", !matches!(status.0, None | Some(Status::Open | Status::Resolved | Status::Closed))),
         ("priority", priority.0.is_some()),
         ("type", kind.0.is_some()),
         ("channel", channel.0.is_some()),

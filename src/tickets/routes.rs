@@ -101,7 +101,9 @@ async fn get_ticket(who: Allowed<ReadTickets>, call: Call) -> Answer {
 /// Change a ticket.
 ///
 /// A JSON merge patch: what is not mentioned stays, null empties, `custom_fields` are merged deeply. A patch that changes
-/// nothing leaves the version as it is. An illegal step of the life-cycle is refused with the legal ones.
+/// nothing leaves the version as it is. An illegal step of the life-cycle is refused with the legal ones. Of the `status` of
+/// their own ticket a requester sets `resolved`, `closed` once it is resolved, and `open` where it waits for them or is resolved: a change
+/// of a new ticket to `open` begins the work (`started_at`), which is for those who do it, and is 403 for a requester.
 #[utoipa::path(
     operation_id = "update_ticket", tag = "tickets", security(("bearer" = ["tickets:write"])),
     params(("id" = String, Path, description = "The ticket's id or number.", example = "4711")),

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub use recount::recount;
 
 use super::domain::search::Document;
-use super::domain::{Channel, Priority, REDACTED, Status, Ticket, TicketType};
+use super::domain::{Channel, Priority, REDACTED, Status, Ticket, TicketType, Walker};
 use super::policy::Reach;
 use super::store::{self, Person, Sieve, TicketRow};
 use super::wire::{ListOptions, NewTicket, TicketBody, TicketPatch, TicketRef};
@@ -168,8 +168,8 @@ pub async fn open(
 /// Changes a ticket as `patch` says.
 ///
 /// # Errors
-/// `not_found`, `version_mismatch`, `ticket_closed`, `illegal_transition`, `conflict` after too many changes of status,
-/// `duplicate_external_id`, or `validation_failed`.
+/// `not_found`, `version_mismatch`, `ticket_closed`, `illegal_transition`, `forbidden` for a step that is not the caller's to
+/// take, `conflict` after too many changes of status, `duplicate_external_id`, or `validation_failed`.
 pub async fn change(
     tx: &mut Conn,
     act: &Act,
@@ -221,7 +221,8 @@ pub async fn change(
         Patch::Value(patch) => after.custom_fields.merged(&patch),
     };
     if let Some(to) = status.0 {
-        after.step(to, act.now)?;
+        let walker = if act.who.is_requester() { Walker::Requester } else { Walker::Desk };
+        after.step(to, walker, act.now)?;
     }
 
     let mut faults = Vec::new();
@@ -510,7 +511,7 @@ pub async fn close_resolved(db: &Db, after_s: i64, now: Instant, clock: &Clock) 
                 let due = store::resolved_until(tx, now.plus_s(-after_s), CLOSE_AT_ONCE).await?;
                 for before in &due {
                     let mut after = before.clone();
-                    after.step(Status::Closed, now)?;
+                    after.step(Status::Closed, Walker::Desk, now)?;
                     save(tx, before, after, None, now, &clock).await?;
                 }
                 Ok(due.len())

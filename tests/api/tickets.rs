@@ -249,13 +249,91 @@ on_both! {
         let ticket = desk.ticket(&ada, json!({})).await;
         let path = format!("/v1/tickets/{}", ticket["id"].as_str().unwrap());
         for patch in [json!({ "priority": "urgent" }), json!({ "assignee_id": agent.id }), json!({ "tags": [] }), json!({ "team_id": null }),
-            json!({ "status": "waiting_requester" }), json!({ "status": "closed" }), json!({ "requester_id": agent.id })] {
+            json!({ "status": "waiting_requester" }), json!({ "status": "open" }), json!({ "requester_id": agent.id })] {
             desk.patch(&path).by(&ada).json(&patch).refused(403, "forbidden").await;
         }
+        let refused = desk.patch(&path).by(&ada).json(&json!({ "status": "closed" })).refused(409, "illegal_transition").await;
+        assert_eq!(refused.body["legal"], json!(["resolved"]), "what they may do themselves");
         assert_eq!(desk.read_ticket(&ada, &ticket).await, ticket);
         desk.patch_ticket(&ada, &ticket, json!({ "subject": "Found a fire extinguisher", "status": "resolved" })).await;
         let ticket = desk.patch_ticket(&ada, &ticket, json!({ "status": "open" })).await;
         assert_eq!((&ticket["subject"], &ticket["reopen_count"]), (&json!("Found a fire extinguisher"), &json!(1)));
+        desk.patch_ticket(&agent, &ticket, json!({ "status": "waiting_requester" })).await;
+        desk.patch_ticket(&ada, &ticket, json!({ "status": "open" })).await;
+        let waiting = desk.patch_ticket(&agent, &ticket, json!({ "status": "waiting_third_party" })).await;
+        // That somebody else has delivered is not theirs to say.
+        desk.patch(&path).by(&ada).json(&json!({ "status": "open" })).refused(403, "forbidden").await;
+        assert_eq!(desk.read_ticket(&ada, &ticket).await, waiting);
+        desk.patch_ticket(&ada, &ticket, json!({ "status": "resolved" })).await;
+        let closed = desk.patch_ticket(&ada, &ticket, json!({ "status": "closed" })).await;
+        assert_eq!(closed["closed_at"], closed["resolved_at"]);
+        desk.patch(&path).by(&ada).json(&json!({ "status": "open" })).refused(409, "ticket_closed").await;
+    }
+
+    /// Every way by which a ticket may come to have been begun and replied to, with everybody who may try it.
+    async fn work_is_begun_and_replied_to_by_those_who_do_it(desk) {
+        let (admin, agent, ada) = (desk.admin().await, desk.agent().await, desk.requester().await);
+        let script = desk.account("tickets:read tickets:write comments:read comments:write internal:read").await;
+        let alarm = desk.account("tickets:read tickets:write").await;
+        let bot = desk.account("comments:read comments:write").await;
+        let narrow = desk.narrowed(&ada, "tickets:write");
+        let set = |status: &str| ("", json!({ "status": status }));
+        let say = |visibility: &str| ("/comments", json!({ "body": "…", "visibility": visibility }));
+        let works = ("/time-entries", json!({ "work_s": 60, "agent_id": agent.id }));
+        let assigns = ("", json!({ "assignee_id": agent.id, "priority": "high" }));
+        let (neither, begun, both) = ((false, false), (true, false), (true, true));
+        // Who does what to a new ticket of whose; the status of the answer; whether it is begun and replied to then.
+        for (what, who, owner, (place, body), status, expected) in [
+            ("a requester opens", &ada, &ada, set("open"), 403, neither),
+            ("so with a narrower token", &narrow, &ada, set("open"), 403, neither),
+            ("a requester speaks", &ada, &ada, say("public"), 201, neither),
+            ("a requester speaks aside", &ada, &ada, say("internal"), 403, neither),
+            ("a requester works", &ada, &ada, works.clone(), 403, neither),
+            ("a requester assigns", &ada, &ada, assigns.clone(), 403, neither),
+            ("a requester mends", &ada, &ada, ("", json!({ "subject": "s", "status": "new" })), 200, neither),
+            ("an agent opens", &agent, &ada, set("open"), 200, begun),
+            ("an agent speaks", &agent, &ada, say("public"), 201, both),
+            ("an agent speaks aside", &agent, &ada, say("internal"), 201, neither),
+            ("an agent works", &agent, &ada, works.clone(), 201, neither),
+            ("an agent assigns", &agent, &ada, assigns.clone(), 200, neither),
+            ("an agent opens their own", &agent, &agent, set("open"), 200, begun),
+            ("an agent speaks on their own", &agent, &agent, say("public"), 201, neither),
+            ("an admin opens", &admin, &ada, set("open"), 200, begun),
+            ("an admin speaks", &admin, &ada, say("public"), 201, both),
+            ("an admin speaks on their own", &admin, &admin, say("public"), 201, neither),
+            ("an account that may opens", &alarm, &ada, set("open"), 200, begun),
+            ("an account that may not opens", &bot, &ada, set("open"), 403, neither),
+            ("an account that may all speaks", &script, &ada, say("public"), 201, neither),
+            ("a bot speaks", &bot, &ada, say("public"), 201, neither),
+            ("an account speaks aside", &script, &ada, say("internal"), 201, neither),
+            ("an account works", &alarm, &ada, works.clone(), 201, neither),
+            ("an account assigns", &alarm, &ada, assigns.clone(), 200, neither),
+        ] {
+            let ticket = desk.ticket(&admin, json!({ "requester_id": owner.id })).await;
+            desk.clock.pass_s(60);
+            let path = format!("/v1/tickets/{}{place}", ticket["id"].as_str().unwrap());
+            let ask = if place.is_empty() { desk.patch(&path) } else { desk.post(&path) };
+            let answer = ask.by(who).json(&body).send().await;
+            assert_eq!(answer.status, status, "{what}: {}", answer.text());
+            let ticket = desk.read_ticket(&agent, &ticket).await;
+            let seen = (ticket["started_at"].is_string(), ticket["first_replied_at"].is_string());
+            assert_eq!(seen, expected, "{what}");
+            assert_eq!((ticket["status"] == "new", &ticket["resolved_at"]), (!expected.0, &Value::Null), "{what}");
+        }
+        // Resolved by whom it may be, and at once begun: nothing is left to respond to.
+        for (what, who, owner, may) in [
+            ("a requester", &ada, &ada, true), ("an agent", &agent, &ada, true), ("an agent, of their own", &agent, &agent, true),
+            ("an admin", &admin, &ada, true), ("an account that may", &alarm, &ada, true), ("one that may not", &bot, &ada, false),
+        ] {
+            let ticket = desk.ticket(&admin, json!({ "requester_id": owner.id })).await;
+            desk.clock.pass_s(60);
+            let path = format!("/v1/tickets/{}", ticket["id"].as_str().unwrap());
+            let answer = desk.patch(&path).by(who).json(&json!({ "status": "resolved" })).send().await;
+            assert_eq!(answer.status.is_success(), may, "{what}");
+            let ticket = desk.read_ticket(&agent, &ticket).await;
+            assert_eq!((ticket["resolved_at"].is_string(), &ticket["started_at"]), (may, &ticket["resolved_at"]), "{what}");
+            assert_eq!(ticket["first_replied_at"], Value::Null, "{what}");
+        }
     }
 
     async fn every_filter_filters(desk) {
