@@ -79,13 +79,12 @@ struct Word {
 /// Looks at everything, and with `deep` also at every ticket and at the numbers that are kept of them. What is not there is
 /// not made.
 pub async fn check(config: &Config, deep: bool) -> Vec<Finding> {
-    let mut found = vec![
-        Finding {
-            what: "settings",
-            outcome: Ok(format!("{} are set or have their defaults", super::config::SETTINGS.len())),
-        },
-        Finding { what: "keys", outcome: keys(config) },
-    ];
+    let mut settings = format!("{} are set or have their defaults", super::config::SETTINGS.len());
+    for unknown in &config.unknown {
+        settings.push_str(&format!("; ignored: {unknown}"));
+    }
+    let mut found =
+        vec![Finding { what: "settings", outcome: Ok(settings) }, Finding { what: "keys", outcome: keys(config) }];
     let mut found_good = |what, outcome: Result<String, String>| {
         let good = outcome.is_ok();
         found.push(Finding { what, outcome });

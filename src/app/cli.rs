@@ -9,16 +9,17 @@ use std::sync::Arc;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use super::config::{self, Config, LogFormat};
+use super::config::{self, Config, LogFormat, Unknown};
 use super::log::Log;
 use super::{backup, check, document, janitor, server};
 use crate::auth::domain::{Role, Scopes};
-use crate::auth::password::{Password, Passwords};
+use crate::auth::password::{Party, Password, Passwords};
 use crate::auth::service::Authority;
 use crate::db::lease::{self, Holder};
 use crate::db::{DatabaseUrl, Db};
 use crate::http::State;
 use crate::http::jobs::Jobs;
+use crate::http::origin::Origin;
 use crate::http::seal::Sealer;
 use crate::http::trace::Traces;
 use crate::kernel::secret::Secret;
@@ -187,6 +188,9 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         (Err(faults), _) => return Err(Failure::Settings(faults)),
     };
     let log = start_log(&config)?;
+    for Unknown { key, nearest } in &config.unknown {
+        tracing::warn!(key, nearest, "a variable that is no setting is ignored; see skranke --help");
+    }
     let outcome = carry_out(command, config);
     log.write_out();
     outcome
@@ -356,7 +360,9 @@ async fn create_admin(config: &Config, email: Email, name: Line<200>, password_s
         rpassword::prompt_password("Password: ")?
     };
     let password = Password::parse(text).map_err(|(_, detail)| Failure::Other(format!("the password {detail}")))?;
-    let hash = Secret::new(Passwords::default().hash(&password).await?);
+    // Nobody else waits in this process.
+    let party = Party::Origin(Origin::Ours);
+    let hash = Secret::new(Passwords::default().hash(party, &password).await?);
     let db = database(config).await?;
     let clock = Clock::system();
     let now = clock.now();

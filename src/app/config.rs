@@ -62,7 +62,7 @@ settings! {
     "SKRANKE_DATABASE_QUEUE" = "1024", "How many requests may wait for the database at once (1 to 100000); more are answered 503 at once.";
     "SKRANKE_REQUESTS_PER_PRINCIPAL" = "60000", "How many requests a minute one person or service account may send to this instance (0 to 10000000); 0 for no limit.";
     "SKRANKE_REQUESTS_PER_ADDRESS" = "120000", "The same for one address, with or without a token; of IPv6 for one network of 64 bits.";
-    "SKRANKE_FAILED_LOGINS" = "10", "How many logins of one address for one account may fail in ten minutes (0 to 1000); 0 for no limit. Ten times as many for one address in ten minutes, whomever it names, and for one account in an hour, from all addresses that it has not logged in from.";
+    "SKRANKE_FAILED_LOGINS" = "10", "How many logins of one address for one account may fail in ten minutes (0 to 1000); 0 for no limit. A wrong `current_password` is one of them. Ten times as many for one address in ten minutes, whomever it names, and for one account in an hour, from all addresses that it has not logged in from.";
     "SKRANKE_TRUSTED_PROXIES" = "127.0.0.0/8,::1", "Networks (CIDR) or addresses of proxies, separated by commas, whose `Forwarded` or `X-Forwarded-For` says where a request comes from.";
     "SKRANKE_CONNECTIONS" = "16384", "How many connections of clients may be open at once (16 to 1000000); never more than open files allow.";
     "SKRANKE_CONNECTIONS_PER_ADDRESS" = "1024", "How many of them one address may have that is no trusted proxy (0 to 1000000); 0 for no limit.";
@@ -133,6 +133,50 @@ pub struct Config {
     pub log: String,
     /// The log format.
     pub log_format: LogFormat,
+    /// Variables that look like settings and are none.
+    pub unknown: Vec<Unknown>,
+}
+
+/// A variable of the environment that begins as ours do, and means nothing here.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Unknown {
+    /// Its name. Its value may be a secret in the wrong place.
+    pub key: String,
+    /// The setting whose name is most like it.
+    pub nearest: &'static str,
+}
+
+impl Unknown {
+    fn new(key: &str) -> Self {
+        let likeness = |setting: &&Setting| strsim::damerau_levenshtein(setting.key, key);
+        Self { key: key.to_owned(), nearest: SETTINGS.iter().min_by_key(likeness).map_or("", |setting| setting.key) }
+    }
+}
+
+impl std::fmt::Display for Unknown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} is no setting; the nearest is {}; see skranke --help", self.key, self.nearest)
+    }
+}
+
+/// Whether Kubernetes sets such a variable in every pod that runs beside a Service whose name begins with `skranke`, or Docker for
+/// a container that is linked by such a name: `SKRANKE_SERVICE_HOST`, `SKRANKE_API_SERVICE_PORT_HTTP`, `SKRANKE_PORT=tcp://…`,
+/// `SKRANKE_PORT_8080_TCP_ADDR`.
+fn is_of_an_orchestrator(key: &str, value: &str) -> bool {
+    let Some(rest) = key.strip_prefix("SKRANKE_") else { return false };
+    let is_name = |text: &str| text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
+    let parts: Vec<&str> = rest.split('_').collect();
+    let is_port = |port: &str| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
+    let is_protocol = |word: &str| matches!(word, "TCP" | "UDP" | "SCTP");
+    let speaks = |value: &str| ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));
+    is_name(rest)
+        && match parts.as_slice() {
+            [.., "SERVICE", "HOST"] => true,
+            [.., "PORT", port, protocol, "ADDR" | "PORT" | "PROTO"] => is_port(port) && is_protocol(protocol),
+            [.., "PORT", port, protocol] if is_protocol(protocol) => is_port(port) && speaks(value),
+            [.., "PORT"] if speaks(value) => true,
+            parts => parts.windows(2).any(|pair| pair == ["SERVICE", "PORT"]) && is_port(value),
+        }
 }
 
 /// The signing keys that the settings name.
@@ -143,7 +187,8 @@ pub struct GivenKeys {
 }
 
 impl Config {
-    /// Reads and checks the environment and the file that `SKRANKE_CONFIG` names.
+    /// Reads and checks the environment and the file that `SKRANKE_CONFIG` names. What is no setting is a fault in the file, which
+    /// is ours alone, but not in the environment, where others set variables, too.
     ///
     /// # Errors
     /// Every key that is wrong, with what it should be.
@@ -236,6 +281,7 @@ pub fn table() -> String {
 struct Reader {
     values: BTreeMap<&'static str, String>,
     issuers: Vec<IssuerConfig>,
+    unknown: Vec<Unknown>,
     faults: Vec<String>,
 }
 
@@ -245,9 +291,8 @@ impl Reader {
             match SETTINGS.iter().find(|setting| setting.key == key) {
                 Some(setting) => drop(self.values.insert(setting.key, value.clone())),
                 None if key == "SKRANKE_CONFIG" || key.starts_with("SKRANKE_TEST_") => {}
-                None if key.starts_with("SKRANKE_") => {
-                    self.faults.push(format!("{key} is no setting; see skranke --help"))
-                }
+                None if is_of_an_orchestrator(key, value) => {}
+                None if key.starts_with("SKRANKE_") => self.unknown.push(Unknown::new(key)),
                 None => {}
             }
         }
@@ -485,8 +530,14 @@ impl Reader {
             keys,
             audience,
             issuers,
+            unknown: self.unknown,
         };
-        if self.faults.is_empty() { Ok(config) } else { Err(self.faults) }
+        if self.faults.is_empty() {
+            return Ok(config);
+        }
+        // What is no setting may be the reason.
+        self.faults.extend(config.unknown.iter().map(Unknown::to_string));
+        Err(self.faults)
     }
 }
 
@@ -565,6 +616,50 @@ mod tests {
         }
         let faults = load(&[("SKRANKE_LISTEN", "nowhere"), ("SKRANKE_TYPO", "1"), ("DATABASE_URL", "mysql://x")]).err();
         assert_eq!(faults.map(|f| f.len()), Some(3));
+    }
+
+    #[test]
+    fn what_orchestrators_set_is_ignored_and_what_else_is_unknown_is_told_with_the_nearest_name() {
+        let kubernetes = [
+            ("SKRANKE_SERVICE_HOST", "10.96.0.17"),
+            ("SKRANKE_SERVICE_PORT", "8080"),
+            ("SKRANKE_SERVICE_PORT_HTTP", "8080"),
+            ("SKRANKE_SERVICE_PORT_HTTP_ALT_2", "8081"),
+            ("SKRANKE_PORT", "tcp://10.96.0.17:8080"),
+            ("SKRANKE_PORT_8080_TCP", "tcp://10.96.0.17:8080"),
+            ("SKRANKE_PORT_8080_TCP_PROTO", "tcp"),
+            ("SKRANKE_PORT_8080_TCP_PORT", "8080"),
+            ("SKRANKE_PORT_8080_TCP_ADDR", "10.96.0.17"),
+            ("SKRANKE_PORT_53_UDP", "udp://[fd00::1]:53"),
+            ("SKRANKE_PORT_9_SCTP_ADDR", "fd00::1"),
+            // Of a Service `skranke-api`, and of one whose name has a port in it.
+            ("SKRANKE_API_SERVICE_HOST", "10.96.0.18"),
+            ("SKRANKE_API_SERVICE_PORT", "80"),
+            ("SKRANKE_API_SERVICE_PORT_WEB", "80"),
+            ("SKRANKE_API_PORT", "tcp://10.96.0.18:80"),
+            ("SKRANKE_API_PORT_80_TCP", "tcp://10.96.0.18:80"),
+            ("SKRANKE_API_PORT_80_TCP_ADDR", "10.96.0.18"),
+            ("SKRANKE_PORT_2_PORT_80_TCP_PORT", "80"),
+        ];
+        assert_eq!(load(&kubernetes).map(|config| config.unknown), Ok(vec![]));
+        for (key, value, nearest) in [
+            ("SKRANKE_PORT", "8080", "SKRANKE_LOG"),
+            ("SKRANKE_LISTEN_PORT", "8080", "SKRANKE_LISTEN"),
+            ("SKRANKE_PORT_HTTP_TCP", "tcp://10.96.0.17:8080", ""),
+            ("SKRANKE_PORT_8080_TCP_HOST", "10.96.0.17", ""),
+            ("SKRANKE_SERVICE_PORT", "hunter2", ""),
+            ("SKRANKE_service_host", "10.96.0.17", ""),
+            ("SKRANKE_LISTEM", "hunter2", "SKRANKE_LISTEN"),
+            ("SKRANKE_DATABASE_WIAT_S", "hunter2", "SKRANKE_DATABASE_WAIT_S"),
+            ("SKRANKE_ISSUER_FILE", "hunter2", "SKRANKE_ISSUERS_FILE"),
+            ("SKRANKE_SIGNING_KEYFILE", "hunter2", "SKRANKE_SIGNING_KEY_FILE"),
+            ("SKRANKE_", "hunter2", ""),
+        ] {
+            let unknown = load(&[(key, value)]).expect("no fault").unknown;
+            let [one] = unknown.as_slice() else { panic!("{key}: {unknown:?}") };
+            assert!(one.key == key && (nearest.is_empty() || one.nearest == nearest), "{one}");
+            assert!(!one.to_string().contains("hunter2"));
+        }
     }
 
     #[test]

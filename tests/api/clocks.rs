@@ -173,21 +173,21 @@ on_both! {
     /// A requester ends the wait for somebody to begin by no longer needing it, in time or too late; what was late stays so.
     async fn a_requester_who_solves_it_makes_no_promise_kept_that_was_broken(desk) {
         let stage = Stage::with(desk, None, &[("response", 900, "calendar"), ("first_reply", HOUR, "calendar")]).await;
-        let (early, late) = (stage.at("2026-03-02T08:00:00Z").report(json!({})).await, stage.report(json!({})).await);
+        let (early, late) = (stage.at("2026-03-02T09:00:00Z").report(json!({})).await, stage.report(json!({})).await);
         for ticket in [&early, &late] {
             let path = format!("/v1/tickets/{}", ticket["number"]);
             desk.patch(&path).by(&stage.ada).json(&json!({ "status": "open" })).refused(403, "forbidden").await;
         }
-        stage.at("2026-03-02T08:10:00Z");
+        stage.at("2026-03-02T09:10:00Z");
         desk.patch_ticket(&stage.ada, &early, json!({ "status": "resolved" })).await;
-        stage.at("2026-03-02T08:20:00Z");
+        stage.at("2026-03-02T09:20:00Z");
         desk.patch_ticket(&stage.ada, &late, json!({ "status": "resolved" })).await;
-        let reply = "first_reply v1 running 1200 of 3600 due 03-02T09:00:00Z";
-        assert_eq!(stage.clocks(&early).await, ["response v1 met 600 of 900 due 03-02T08:15:00Z at 03-02T08:10:00Z", reply]);
-        let broken = "response v1 breached 1200 of 900 due 03-02T08:15:00Z since 03-02T08:15:00Z";
+        let reply = "first_reply v1 running 1200 of 3600 due 03-02T10:00:00Z";
+        assert_eq!(stage.clocks(&early).await, ["response v1 met 600 of 900 at 03-02T09:10:00Z", reply]);
+        let broken = "response v1 breached 1200 of 900 due 03-02T09:15:00Z since 03-02T09:15:00.000001Z";
         assert_eq!(stage.clocks(&late).await, [broken, reply]);
         // To bring it back, and to solve it once more, mends nothing.
-        stage.at("2026-03-02T08:30:00Z");
+        stage.at("2026-03-02T09:30:00Z");
         desk.patch_ticket(&stage.ada, &late, json!({ "status": "open" })).await;
         desk.patch_ticket(&stage.ada, &late, json!({ "status": "resolved" })).await;
         assert_eq!(stage.clocks(&late).await[0], broken);

@@ -392,7 +392,10 @@ async fn a_wrong_setting_is_named_and_ends_it_before_it_listens() {
         // Several instances share PostgreSQL, so the key must be given.
         (vec![PG], vec!["SKRANKE_SIGNING_KEY", "SKRANKE_SIGNING_KEY_FILE", "PostgreSQL"]),
         (vec![("SKRANKE_CONFIG", "nowhere.toml")], vec!["SKRANKE_CONFIG", "nowhere.toml"]),
-        (vec![("SKRANKE_LISTEM", "hunter2")], vec!["SKRANKE_LISTEM is no setting", "--help"]),
+        (
+            vec![("SKRANKE_LISTEM", "hunter2"), ("SKRANKE_WORKERS", "x")],
+            vec!["SKRANKE_LISTEM is no setting; the nearest is SKRANKE_LISTEN", "--help"],
+        ),
         // All at once.
         (
             vec![
@@ -425,6 +428,38 @@ async fn a_wrong_setting_is_named_and_ends_it_before_it_listens() {
     }
     let garbled = Place::new().with("SKRANKE_LISTEN", OsStr::from_bytes(b"\xff")).run(&[]).await;
     assert!(garbled.code == Some(2) && garbled.err.contains("SKRANKE_LISTEN should"), "{garbled:?}");
+}
+
+#[tokio::test]
+async fn it_starts_beside_a_service_of_its_name_and_warns_of_what_is_no_setting() {
+    // As in a pod beside a Service `skranke` of Kubernetes.
+    let place = [
+        ("SKRANKE_SERVICE_HOST", "10.96.0.17"),
+        ("SKRANKE_SERVICE_PORT", "8080"),
+        ("SKRANKE_SERVICE_PORT_HTTP", "8080"),
+        ("SKRANKE_PORT", "tcp://10.96.0.17:8080"),
+        ("SKRANKE_PORT_8080_TCP", "tcp://10.96.0.17:8080"),
+        ("SKRANKE_PORT_8080_TCP_PROTO", "tcp"),
+        ("SKRANKE_PORT_8080_TCP_PORT", "8080"),
+        ("SKRANKE_PORT_8080_TCP_ADDR", "10.96.0.17"),
+    ]
+    .into_iter()
+    .fold(Place::new(), |place, (key, value)| place.with(key, value));
+    let server = place.start().await;
+    assert!(!server.process.err().contains("no setting"), "{}", server.process.err());
+    server.stop().await;
+    let place = place.with("SKRANKE_LISTEM", "hunter2");
+    let server = place.start().await;
+    let told =
+        until("the warning", async || Some(server.process.err()).filter(|err| err.contains("SKRANKE_LISTEM"))).await;
+    let warning = told.lines().find(|line| line.contains("SKRANKE_LISTEM")).unwrap();
+    let warning: Value = serde_json::from_str(warning).unwrap();
+    assert_eq!((&warning["level"], &warning["nearest"]), (&json!("WARN"), &json!("SKRANKE_LISTEN")));
+    assert!(!told.contains("hunter2") && !told.contains("SERVICE_HOST"), "{told}");
+    server.stop().await;
+    let checked = place.print(&["check"]).await;
+    assert!(checked.contains("SKRANKE_LISTEM is no setting; the nearest is SKRANKE_LISTEN"), "{checked}");
+    assert!(!checked.contains("hunter2"), "{checked}");
 }
 
 #[tokio::test]

@@ -290,7 +290,7 @@ on_both! {
             ("a requester speaks aside", &ada, &ada, say("internal"), 403, neither),
             ("a requester works", &ada, &ada, works.clone(), 403, neither),
             ("a requester assigns", &ada, &ada, assigns.clone(), 403, neither),
-            ("a requester mends", &ada, &ada, ("", json!({ "subject": "s", "status": "new" })), 200, neither),
+            ("a requester mends", &ada, &ada, ("", json!({ "subject": "s" })), 200, neither),
             ("an agent opens", &agent, &ada, set("open"), 200, begun),
             ("an agent speaks", &agent, &ada, say("public"), 201, both),
             ("an agent speaks aside", &agent, &ada, say("internal"), 201, neither),
