@@ -1,12 +1,14 @@
 //! The three ways to a token of ours (RFC 6749): by a service account's secret, by a person's password, and by a
 //! refresh token, which is good for one use.
 
-use super::credential;
+use super::credential::{self, Shown};
 use super::domain::Scopes;
+use super::password::Party;
 use super::service::{Authority, most};
 use super::store::{self, KnownRow, RefreshRow};
 use crate::db::{Conn, Db};
-use crate::http::record;
+use crate::http::limits::Attempt;
+use crate::http::{Call, record};
 use crate::kernel::secret::Secret;
 use crate::kernel::text::Email;
 use crate::kernel::{Clock, Code, Instant, PrincipalId, Problem};
@@ -49,7 +51,9 @@ impl Grant {
     /// The account that it names, in one spelling, whether there is such an account or not.
     pub fn account(&self) -> Option<String> {
         match self {
-            Self::ClientCredentials { id, .. } => Some(id.clone()),
+            Self::ClientCredentials { id, .. } => {
+                Some(id.parse::<PrincipalId>().map_or_else(|_| id.clone(), |known| known.to_string()))
+            }
             Self::Password { username, .. } => Some(username.to_lowercase()),
             Self::RefreshToken(_) => None,
         }
@@ -92,30 +96,42 @@ impl Authority {
     /// A token for whoever shows a good `grant`, for no more than `wanted` if that is given.
     ///
     /// # Errors
-    /// `unauthenticated` for bad credentials, `validation_failed` for a scope that is too wide.
-    pub async fn grant(
+    /// `unauthenticated` for bad credentials, `rate_limited` for too many of them, `validation_failed` for a scope that is too
+    /// wide.
+    pub async fn grant(&self, call: &Call, grant: Grant, wanted: Option<Scopes>) -> Result<Granted, Problem> {
+        let attempt = call.attempt(grant.account().as_deref())?;
+        let granted = self.judge(call, &attempt, grant, wanted).await;
+        match &granted {
+            Ok(_) => attempt.succeeded(),
+            Err(problem) if problem.code() == Code::Unauthenticated => drop(attempt),
+            Err(_) => attempt.undo(),
+        }
+        granted
+    }
+
+    async fn judge(
         &self,
-        db: &Db,
+        call: &Call,
+        attempt: &Attempt<'_>,
         grant: Grant,
         wanted: Option<Scopes>,
-        now: Instant,
-        clock: &Clock,
     ) -> Result<Granted, Problem> {
-        let kind = grant.name();
+        let (kind, db, now, clock) = (grant.name(), call.db(), call.now(), call.clock());
         match grant {
             Grant::ClientCredentials { id, secret } => {
-                let account = known_account(db, &id, &secret).await?;
+                let account = known_account(db, &id, Shown::of(attempt, &secret)).await?;
                 let narrowed = narrow(most(&account), wanted)?;
                 self.granted(kind, &account, narrowed, None, now, clock)
             }
             Grant::Password { username, password } => {
-                let (person, hash) = self.known_person(db, username, password).await?;
+                let party = Party::Origin(call.origin());
+                let (person, hash) = self.known_person(db, attempt, party, username, password).await?;
                 let narrowed = narrow(most(&person), wanted)?;
                 let refresh_token = self.log_in(db, person.id, hash, narrowed, now, clock).await?;
                 self.granted(kind, &person, narrowed, Some(refresh_token), now, clock)
             }
             Grant::RefreshToken(token) => {
-                let (person, narrowed, next) = self.refresh(db, &token, wanted, now).await?;
+                let (person, narrowed, next) = self.refresh(db, Shown::of(attempt, &token), wanted, now).await?;
                 self.granted(kind, &person, narrowed, Some(next), now, clock)
             }
         }
@@ -142,6 +158,8 @@ impl Authority {
     async fn known_person(
         &self,
         db: &Db,
+        attempt: &Attempt<'_>,
+        party: Party,
         username: String,
         password: Secret<String>,
     ) -> Result<(KnownRow, String), Problem> {
@@ -151,7 +169,7 @@ impl Authority {
         };
         let (person, hash) = found.unzip();
         let hash = hash.flatten();
-        let right = self.passwords.verify(password, hash.clone()).await?;
+        let right = self.passwords.verify(attempt, party, password, hash.clone()).await?;
         let claimed = person.as_ref().map(|person| person.id);
         let known = person.filter(|person| right && person.active).zip(hash);
         known.ok_or_else(|| refused_to(PASSWORD, claimed, "invalid_grant"))
@@ -169,7 +187,7 @@ impl Authority {
     ) -> Result<Secret<String>, Problem> {
         let token = credential::generate("skr_")?;
         let row = RefreshRow {
-            token_hash: credential::fingerprint(token.reveal()),
+            token_hash: token.fingerprint,
             family_id: clock.id(now),
             principal_id,
             scopes: narrowed.map(|scopes| scopes.to_string()),
@@ -185,19 +203,19 @@ impl Authority {
             store::add_refresh_token(tx, &row).await
         })
         .await?;
-        Ok(token)
+        Ok(token.secret)
     }
 
     /// Takes a refresh token and gives the next one, for as much as the first of its family was for.
     async fn refresh(
         &self,
         db: &Db,
-        token: &Secret<String>,
+        used: Shown,
         wanted: Option<Scopes>,
         now: Instant,
     ) -> Result<(KnownRow, Option<Scopes>, Secret<String>), Problem> {
         let next = credential::generate("skr_")?;
-        let (used, fresh) = (credential::fingerprint(token.reveal()), credential::fingerprint(next.reveal()));
+        let fresh = next.fingerprint;
         let expires_at = now.plus_s(self.lifetimes.refresh_s);
         let rotated = db
             .write(async move |tx| {
@@ -215,7 +233,7 @@ impl Authority {
             .await?;
         // What was revoked stays revoked: only now, after the commit, does it become an error.
         let (person, narrowed) = rotated.map_err(|claimed| refused_to(REFRESH_TOKEN, claimed, "invalid_grant"))?;
-        Ok((person, narrowed, next))
+        Ok((person, narrowed, next.secret))
     }
 }
 
@@ -224,8 +242,8 @@ type Redeemed = Result<(RefreshRow, KnownRow), Option<PrincipalId>>;
 
 /// Uses up a refresh token, if it is good; if it was good once, its whole family is revoked, since two
 /// parties hold it and one of them has stolen it (RFC 9700, 4.14.2).
-async fn redeem(tx: &mut Conn, token_hash: &str, now: Instant) -> Result<Redeemed, Problem> {
-    let Some(row) = store::refresh_token(tx, token_hash).await? else { return Ok(Err(None)) };
+async fn redeem(tx: &mut Conn, used: &Shown, now: Instant) -> Result<Redeemed, Problem> {
+    let Some(row) = store::refresh_token(tx, used).await? else { return Ok(Err(None)) };
     let person = store::by_id(tx, row.principal_id).await?.filter(|person| person.active);
     let (Some(person), None, None) = (person, row.used_at, row.revoked_at) else {
         store::revoke_family(tx, row.family_id, now).await?;
@@ -234,18 +252,18 @@ async fn redeem(tx: &mut Conn, token_hash: &str, now: Instant) -> Result<Redeeme
     if row.expires_at <= now {
         return Ok(Err(Some(row.principal_id)));
     }
-    store::use_refresh_token(tx, token_hash, now).await?;
+    store::use_refresh_token(tx, &row.token_hash, now).await?;
     Ok(Ok((row, person)))
 }
 
 /// The active service account with this id and secret.
-async fn known_account(db: &Db, id: &str, secret: &Secret<String>) -> Result<KnownRow, Problem> {
+async fn known_account(db: &Db, id: &str, secret: Shown) -> Result<KnownRow, Problem> {
     let found = match id.parse() {
         Ok(id) => db.read(async |conn| store::account(conn, id).await).await?,
         Err(_) => None,
     };
     let (account, hash) = found.unzip();
-    let right = credential::matches(secret.reveal(), &hash.flatten().unwrap_or_default());
+    let right = secret.is(&hash.flatten().unwrap_or_default());
     let claimed = account.as_ref().map(|account| account.id);
     let known = account.filter(|account| right && account.active);
     known.ok_or_else(|| refused_to(CLIENT_CREDENTIALS, claimed, "invalid_client"))

@@ -5,8 +5,7 @@ use actix_web::{get, post, web};
 use super::policy::{Allowed, BeKnown};
 use super::service::Authority;
 use super::wire::{JwkSet, Me, TokenBody, TokenForm, invalid_request};
-use crate::http::{Answer, Call, Endpoints, Gate, Reply};
-use crate::kernel::Code;
+use crate::http::{Answer, Call, Endpoints, Reply};
 
 /// The operations of this room.
 pub fn routes(config: &mut impl Endpoints) {
@@ -54,18 +53,11 @@ pub fn routes(config: &mut impl Endpoints) {
     extensions(("x-problems" = json!(["unauthenticated", "validation_failed", "unsupported_media_type"]))),
 )]
 #[post("/v1/auth/token")]
-pub async fn create_token(call: Call, authority: web::Data<Authority>, gate: web::Data<Gate>) -> Answer {
+pub async fn create_token(call: Call, authority: web::Data<Authority>) -> Answer {
     call.no_query()?;
     let form: TokenForm = call.form().await.map_err(invalid_request)?;
     let (grant, scopes) = form.read(call.headers())?;
-    let attempt = gate.log_in(call.origin(), grant.account().as_deref())?;
-    let granted = authority.grant(call.db(), grant, scopes, call.now(), call.clock()).await;
-    match &granted {
-        Ok(_) => attempt.succeeded(),
-        Err(problem) if problem.code() == Code::Unauthenticated => {}
-        Err(_) => attempt.undo(),
-    }
-    let granted = granted?;
+    let granted = authority.grant(&call, grant, scopes).await?;
     let reply = Reply::ok(&TokenBody::from(granted))?;
     Ok(reply.header("cache-control", "no-store".into()).header("pragma", "no-cache".into()))
 }

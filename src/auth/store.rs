@@ -2,6 +2,7 @@
 
 use diesel::prelude::*;
 
+use super::credential::Shown;
 use super::domain::{FamilyId, Role};
 use crate::db::fault::is_duplicate;
 use crate::db::schema::{principals, refresh_tokens};
@@ -157,12 +158,12 @@ pub struct RefreshRow {
     pub revoked_at: Option<Instant>,
 }
 
-/// The refresh token with this fingerprint.
+/// The refresh token that was shown.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn refresh_token(conn: &mut Conn, token_hash: &str) -> Result<Option<RefreshRow>, Problem> {
-    let token = refresh_tokens::table.find(token_hash);
+pub async fn refresh_token(conn: &mut Conn, shown: &Shown) -> Result<Option<RefreshRow>, Problem> {
+    let token = refresh_tokens::table.find(shown.fingerprint());
     let row = on_each!(conn, |c| token.select(RefreshRow::as_select()).first(c).await);
     Ok(row.optional()?)
 }

@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::fresh::{self, Writers};
 use super::idempotency::InFlight;
 use super::jobs::Jobs;
-use super::limits::Gate;
+use super::limits::{Attempt, Gate};
 use super::origin::Origin;
 use super::query::Parts;
 use super::seal::Sealer;
@@ -122,6 +122,14 @@ impl Call {
     /// Where it comes from.
     pub fn origin(&self) -> Origin {
         self.gate.origin(self.request.peer_addr().map(|peer| peer.ip()), self.headers())
+    }
+
+    /// Begins an attempt to prove a secret, that of `account`, if it names one: an address, or an id.
+    ///
+    /// # Errors
+    /// `rate_limited`.
+    pub fn attempt(&self, account: Option<&str>) -> Result<Attempt<'_>, Problem> {
+        self.gate.attempt(self.origin(), account)
     }
 
     /// Method, path and query: what, together with the body, makes two requests the same.

@@ -151,12 +151,12 @@ impl Gate {
         [Some((RATE_LIMIT_POLICY, policy.clone())), left.map(|left| (RATE_LIMIT, left))]
     }
 
-    /// Begins a login from `origin` for `account`, if it names one. It counts as failed until it is told what became of it,
-    /// so that many at once are no way around.
+    /// Begins an attempt to prove a secret from `origin`, that of `account`, if it names one. It counts as failed until it is told
+    /// what became of it, so that many at once are no way around.
     ///
     /// # Errors
     /// `rate_limited`: the same, whether there is such an account or not.
-    pub fn log_in(&self, origin: Origin, account: Option<&str>) -> Result<Attempt<'_>, Problem> {
+    pub fn attempt(&self, origin: Origin, account: Option<&str>) -> Result<Attempt<'_>, Problem> {
         let Some(logins) = &self.logins else { return Ok(Attempt { logins: None, taken: [None; 3], pair: None }) };
         let pair = account.map(|account| self.hash.hash_one((account, origin)));
         let address = match origin {
@@ -245,8 +245,9 @@ impl Logins {
     }
 }
 
-/// A login that is being judged.
+/// A secret that is being judged: whoever judges one asks for this. Dropped, it has failed.
 #[derive(Debug)]
+#[must_use]
 pub struct Attempt<'a> {
     logins: Option<&'a Logins>,
     taken: [Option<u64>; 3],

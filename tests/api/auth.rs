@@ -11,8 +11,9 @@ use futures::future::{join, join_all};
 use reqwest::Method;
 use serde_json::{Value, json};
 use skranke::auth::keys::{Key, Keys};
+use skranke::auth::password::{Party, Password};
 use skranke::auth::service::Authority;
-use skranke::kernel::secret::Secret;
+use skranke::http::origin::Origin;
 
 use crate::on_both;
 use crate::support::{Answer, Ask, Caller, Desk};
@@ -309,10 +310,15 @@ on_both! {
 
         // Two are at work, all others wait; when those two are done, the next ones have their turns and never use them.
         let passwords = &desk.authority.passwords;
+        let some = Password::parse("a password of somebody".into()).unwrap();
         let mut waiting = Vec::new();
-        let fill = |waiting: &mut Vec<_>| {
+        let mut n = 0;
+        let mut fill = |waiting: &mut Vec<_>| {
             loop {
-                let mut one = Box::pin(passwords.verify(Secret::new("x".into()), None));
+                // Each from an address of its own, so that none makes room for another.
+                n += 1;
+                let party = Party::Origin(Origin::Address(std::net::Ipv4Addr::from_bits(n).into()));
+                let mut one = Box::pin(passwords.hash(party, &some));
                 match futures::FutureExt::now_or_never(&mut one) {
                     Some(outcome) => return assert!(outcome.is_err(), "sent away"),
                     None => waiting.push(one),

@@ -153,6 +153,73 @@ on_both! {
         log_in("192.0.2.4", PASSWORD).expect(200).await;
     }
 
+    async fn a_current_password_is_guessed_no_faster_than_at_a_login(desk) {
+        let admin = desk.admin().await;
+        let body = json!({ "name": "Ada", "email": "Ada@example.org", "role": "agent", "password": PASSWORD });
+        let ada = desk.post("/v1/users").by(&admin).json(&body).expect(201).await.body["id"].as_str().unwrap().to_owned();
+        let url = careful(desk, 10);
+        let log_in = |from: &str, password| log_in_at(desk, &url, from, "ada@example.org", password);
+        let token = log_in("198.51.100.1", PASSWORD).expect(200).await.body["access_token"].as_str().unwrap().to_owned();
+        let change = |from: &str, current: &str| {
+            let patch = json!({ "password": "another horse battery", "current_password": current });
+            desk.ask_at(&url, Method::PATCH, &format!("/v1/users/{ada}")).token(&token).header("x-forwarded-for", from).json(&patch)
+        };
+        // One of ten guesses has been a login.
+        log_in("192.0.2.1", "wrong").refused(401, "unauthenticated").await;
+        for _ in 2..=10 {
+            change("192.0.2.1", "wrong").refused(422, "validation_failed").await;
+        }
+        for current in ["wrong", PASSWORD] {
+            let refused = change("192.0.2.1", current).refused(429, "rate_limited").await;
+            assert_eq!(refused.header("retry-after"), Some("60"));
+        }
+        log_in("192.0.2.1", PASSWORD).refused(429, "rate_limited").await;
+        // What needs no proof is not kept out, and many at once are no way around.
+        let name = json!({ "name": "Ada L." });
+        desk.ask_at(&url, Method::PATCH, &format!("/v1/users/{ada}")).token(&token).header("x-forwarded-for", "192.0.2.1").json(&name).expect(200).await;
+        let many = futures::future::join_all((0..40).map(|_| change("192.0.2.2", "wrong").send())).await;
+        let judged = many.iter().filter(|answer| answer.status == 422).count();
+        assert!(judged <= 10 && many.iter().all(|answer| [422, 429].contains(&answer.status.as_u16())), "{judged}");
+        // From many addresses, a hundred guesses count for her account, and 19 to 20 have been made.
+        for n in 3..=10 {
+            for _ in 1..=10 {
+                change(&format!("192.0.2.{n}"), "wrong").refused(422, "validation_failed").await;
+            }
+        }
+        for n in 11..=13 {
+            change(&format!("192.0.2.{n}"), "wrong").send().await;
+        }
+        change("192.0.2.14", PASSWORD).refused(429, "rate_limited").await;
+        // From where she always is, she changes it.
+        change("198.51.100.1", PASSWORD).expect(200).await;
+        log_in("198.51.100.1", "another horse battery").expect(200).await;
+    }
+
+    /// All from one address, and without limits: hashing alone is shared.
+    async fn one_person_with_many_connections_keeps_nobody_from_logging_in(desk) {
+        let admin = desk.admin().await;
+        let mut people = Vec::new();
+        for name in ["eve", "ada"] {
+            let body = json!({ "name": name, "email": format!("{name}@example.org"), "role": "agent", "password": PASSWORD });
+            people.push(desk.post("/v1/users").by(&admin).json(&body).expect(201).await.body["id"].as_str().unwrap().to_owned());
+        }
+        let url = careful(desk, 0);
+        let log_in = |name: &str| log_in_at(desk, &url, "192.0.2.1", &format!("{name}@example.org"), PASSWORD);
+        let token = log_in("eve").expect(200).await.body["access_token"].as_str().unwrap().to_owned();
+        let patch = json!({ "password": "another horse battery", "current_password": "wrong" });
+        let guess = async || {
+            for _ in 0..3 {
+                let ask = desk.ask_at(&url, Method::PATCH, &format!("/v1/users/{}", people[0])).token(&token);
+                ask.header("x-forwarded-for", "192.0.2.1").json(&patch).send().await;
+            }
+        };
+        let flood = futures::future::join_all((0..100).map(|_| guess()));
+        let logins = futures::future::join_all((0..50).map(|_| log_in("ada").send()));
+        let (_, logins) = futures::future::join(flood, logins).await;
+        let refused = logins.iter().filter(|answer| answer.status != 200).count();
+        assert_eq!(refused, 0, "of 50 logins");
+    }
+
     async fn nobody_is_kept_out_by_those_who_know_a_name(desk) {
         let admin = desk.admin().await;
         let body = json!({ "name": "Ada", "email": "ada@example.org", "role": "agent", "password": PASSWORD });

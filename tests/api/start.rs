@@ -446,10 +446,12 @@ async fn it_starts_beside_a_service_of_its_name_and_warns_of_what_is_no_setting(
     .into_iter()
     .fold(Place::new(), |place, (key, value)| place.with(key, value));
     let server = place.start().await;
+    server.get("/health/live").expect(200).await;
     assert!(!server.process.err().contains("no setting"), "{}", server.process.err());
     server.stop().await;
     let place = place.with("SKRANKE_LISTEM", "hunter2");
     let server = place.start().await;
+    server.get("/health/live").expect(200).await;
     let told =
         until("the warning", async || Some(server.process.err()).filter(|err| err.contains("SKRANKE_LISTEM"))).await;
     let warning = told.lines().find(|line| line.contains("SKRANKE_LISTEM")).unwrap();

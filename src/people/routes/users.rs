@@ -2,6 +2,7 @@
 
 use actix_web::{delete, get, patch, post, web};
 
+use crate::auth::password::Party;
 use crate::auth::policy::{Administer, Allowed, BeKnown, ChangePeople, ReadPeople};
 use crate::auth::service::Authority;
 use crate::http::{Answer, Call, Endpoints, Page, Reply};
@@ -49,7 +50,8 @@ async fn list_users(_who: Allowed<ReadPeople>, call: Call) -> Answer {
 #[post("/v1/users")]
 async fn create_user(who: Allowed<Administer>, call: Call, authority: web::Data<Authority>) -> Answer {
     call.no_query()?;
-    let new = service::admit(call.body::<NewUser>().await?, &authority.passwords).await?;
+    let party = Party::Principal(who.who().id);
+    let new = service::admit(call.body::<NewUser>().await?, &authority.passwords, party).await?;
     let (now, clock) = (call.now(), call.clock().clone());
     call.create(who.who().id, async move |tx| {
         let user = UserBody::from(service::create_person(tx, new.clone(), now, &clock).await?);
@@ -80,7 +82,8 @@ async fn get_user(who: Allowed<BeKnown>, call: Call) -> Answer {
 ///
 /// A JSON merge patch: what is not mentioned stays, null empties. A patch that changes nothing leaves the version as it is.
 /// Admins and service accounts with the scope `admin` may change everybody, all others their own `name` and `password`
-/// (with the scope `tickets:write`). To set your own password, send `current_password` too if you have one. Whoever is
+/// (with the scope `tickets:write`). To set your own password, send `current_password` too if you have one; to be wrong there counts
+/// as a login that fails (429 after too many). Whoever is
 /// deactivated, or gets another role or password, must log in again. The last active admin stays one.
 #[utoipa::path(
     operation_id = "update_user", tag = "users", security(("bearer" = ["admin"]), ("bearer" = ["tickets:write"])),
@@ -96,7 +99,8 @@ async fn update_user(who: Allowed<ChangePeople>, call: Call, authority: web::Dat
     call.no_query()?;
     let condition = call.precondition()?;
     let patch: UserPatch = call.patch().await?;
-    let person = service::change_person(call.db(), &authority.passwords, may, patch, condition, call.now()).await?;
+    let party = Party::Principal(who.who().id);
+    let person = service::change_person(&call, &authority.passwords, party, may, patch, condition).await?;
     let user = UserBody::from(person);
     Reply::resource(&user, user.version)
 }

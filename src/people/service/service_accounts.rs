@@ -41,10 +41,10 @@ pub async fn create_account(
     clock: &Clock,
 ) -> Result<(Account, Secret<String>), Problem> {
     gift.check(new.scopes, Scopes::default())?;
-    let secret = credential::generate(SECRET_PREFIX)?;
-    let account = new.into_account(clock.id(now), credential::fingerprint(secret.reveal()), now);
+    let made = credential::generate(SECRET_PREFIX)?;
+    let account = new.into_account(clock.id(now), made.fingerprint, now);
     store::insert(tx, &account).await?;
-    Ok((account, secret))
+    Ok((account, made.secret))
 }
 
 /// Changes a service account.
@@ -85,10 +85,10 @@ pub async fn rotate_secret(
     condition.check(before.version)?;
     before.require_active()?;
     gift.check(before.scopes, Scopes::default())?;
-    let secret = credential::generate(SECRET_PREFIX)?;
-    let after = before.with_secret(credential::fingerprint(secret.reveal()), now);
+    let made = credential::generate(SECRET_PREFIX)?;
+    let after = before.with_secret(made.fingerprint, now);
     store::update(tx, &after).await?;
-    Ok((after, secret))
+    Ok((after, made.secret))
 }
 
 /// Revokes a service account: it is refused at once. A second time changes nothing.
@@ -121,9 +121,9 @@ pub async fn find_or_create_account(
         }
         Some(account) => Ok(account.id),
         None => {
-            let secret = credential::generate(SECRET_PREFIX)?;
+            let made = credential::generate(SECRET_PREFIX)?;
             let new = NewAccount { name: name.clone(), scopes };
-            let account = new.into_account(clock.id(now), credential::fingerprint(secret.reveal()), now);
+            let account = new.into_account(clock.id(now), made.fingerprint, now);
             match store::insert(tx, &account).await {
                 // Made by another instance since our snapshot was taken: the next attempt finds it.
                 Err(problem) if problem.code() == Code::Conflict => Err(Problem::transient(problem)),

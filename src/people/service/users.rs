@@ -1,8 +1,9 @@
 //! The use cases of people.
 
 use crate::auth::domain::Role;
-use crate::auth::password::Passwords;
-use crate::db::{Conn, Db};
+use crate::auth::password::{Party, Passwords};
+use crate::db::Conn;
+use crate::http::Call;
 use crate::http::call::IfMatch;
 use crate::kernel::secret::Secret;
 use crate::kernel::text::Email;
@@ -46,7 +47,7 @@ pub async fn read_person(conn: &mut Conn, may: MaySee) -> Result<Person, Problem
 /// # Errors
 /// `validation_failed` for a password without an email address and for a requester with an hourly rate; `unavailable`
 /// when too many passwords are hashed.
-pub async fn admit(new: NewUser, passwords: &Passwords) -> Result<NewPerson, Problem> {
+pub async fn admit(new: NewUser, passwords: &Passwords, party: Party) -> Result<NewPerson, Problem> {
     let NewUser { name, email, role, password, hourly_rate } = new;
     let mut faults = Vec::new();
     if password.is_some() && email.is_none() {
@@ -59,7 +60,7 @@ pub async fn admit(new: NewUser, passwords: &Passwords) -> Result<NewPerson, Pro
         return Err(Problem::invalid(faults));
     }
     let password_hash = match password {
-        Some(password) => Some(Secret::new(passwords.hash(&password).await?)),
+        Some(password) => Some(Secret::new(passwords.hash(party, &password).await?)),
         None => None,
     };
     Ok(NewPerson { name, email, role, password_hash, hourly_rate })
@@ -79,16 +80,17 @@ pub async fn create_person(tx: &mut Conn, new: NewPerson, now: Instant, clock: &
 ///
 /// # Errors
 /// `not_found`, `version_mismatch`; `forbidden` and `insufficient_scope` for what the caller may not change;
-/// `validation_failed` when the current password is missing or wrong, or a requester would get an hourly rate; `conflict` when the email address is taken, the
+/// `validation_failed` when the current password is missing or wrong, `rate_limited` when it was wrong too often, or a requester would get an hourly rate; `conflict` when the email address is taken, the
 /// person was anonymised, or no admin would be left.
 pub async fn change_person(
-    db: &Db,
+    call: &Call,
     passwords: &Passwords,
+    party: Party,
     may: MayChange,
     patch: UserPatch,
     condition: IfMatch,
-    now: Instant,
 ) -> Result<Person, Problem> {
+    let (db, now) = (call.db(), call.now());
     let UserPatch { name, email, role, active, password, current_password, hourly_rate } = patch;
     if email.is_present() || role.0.is_some() || active.0.is_some() || hourly_rate.is_present() {
         may.require_everything()?;
@@ -98,13 +100,13 @@ pub async fn change_person(
     if password.is_present() {
         may.require_password()?;
         if may.is_own() {
-            prove(&seen, current_password.0.map(|claimed| claimed.0), passwords).await?;
+            prove(call, passwords, party, &seen, current_password.0.map(|claimed| claimed.0)).await?;
         }
     }
     let password_hash = match password {
         Patch::Absent => Patch::Absent,
         Patch::Null => Patch::Null,
-        Patch::Value(password) => Patch::Value(Secret::new(passwords.hash(&password).await?)),
+        Patch::Value(password) => Patch::Value(Secret::new(passwords.hash(party, &password).await?)),
     };
     let proven = (may.is_own() && password_hash.is_present()).then_some(seen.password_hash);
     let change = PersonChange { name: name.0, email, role: role.0, active: active.0, password_hash, hourly_rate };
@@ -123,8 +125,15 @@ pub async fn change_person(
     .await
 }
 
-/// Passes when the caller, who is `person`, may set their own password here and knows the one so far.
-async fn prove(person: &Person, claimed: Option<Secret<String>>, passwords: &Passwords) -> Result<(), Problem> {
+/// Passes when the caller, who is `person`, may set their own password here and knows the one so far. To be wrong counts as a
+/// login that fails: otherwise a token that was found somewhere would be the way to guess the password at any speed.
+async fn prove(
+    call: &Call,
+    passwords: &Passwords,
+    party: Party,
+    person: &Person,
+    claimed: Option<Secret<String>>,
+) -> Result<(), Problem> {
     const PLACE: &str = "/current_password";
     if let Some(issuer) = &person.issuer {
         return Err(Problem::new(Code::Forbidden, format!("You log in at {issuer}. Only an admin may change that.")));
@@ -133,10 +142,17 @@ async fn prove(person: &Person, claimed: Option<Secret<String>>, passwords: &Pas
     let Some(claimed) = claimed else {
         return Err(Problem::field(PLACE, "required", "is required to change your own password"));
     };
-    if passwords.verify(claimed, Some(stored.reveal().clone())).await? {
-        Ok(())
-    } else {
-        Err(Problem::field(PLACE, "invalid", "is not your password"))
+    let attempt = call.attempt(person.email.as_deref())?;
+    match passwords.verify(&attempt, party, claimed, Some(stored.reveal().clone())).await {
+        Ok(true) => {
+            attempt.succeeded();
+            Ok(())
+        }
+        Ok(false) => Err(Problem::field(PLACE, "invalid", "is not your password")),
+        Err(problem) => {
+            attempt.undo();
+            Err(problem)
+        }
     }
 }
 
