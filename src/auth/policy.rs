@@ -11,8 +11,8 @@ use uuid::Uuid;
 use super::domain::{Kind, Principal, Role, Scope};
 use super::service::Authority;
 use crate::http::record::Administering;
-use crate::http::{Call, Gate, State};
-use crate::kernel::{Clock, Code, Instant, Problem};
+use crate::http::{Call, Gate, Reader, State};
+use crate::kernel::{Clock, Code, Instant, PrincipalId, Problem};
 
 /// Something that callers may or may not do.
 pub trait Permission: 'static {
@@ -114,14 +114,29 @@ impl<P: Permission> TryFrom<Principal> for Allowed<P> {
     type Error = Problem;
 
     fn try_from(who: Principal) -> Result<Self, Problem> {
-        let scope = match who.kind {
+        who.require_permission::<P>()?;
+        Ok(Self { who, permission: PhantomData })
+    }
+}
+
+impl Reader for Principal {
+    fn id(&self) -> PrincipalId {
+        self.id
+    }
+}
+
+impl Principal {
+    /// Whether `P` is permitted.
+    pub fn may<P: Permission>(&self) -> bool {
+        self.require_permission::<P>().is_ok()
+    }
+
+    fn require_permission<P: Permission>(&self) -> Result<(), Problem> {
+        let scope = match self.kind {
             Kind::Person(_) => P::SCOPE,
             Kind::ServiceAccount => P::ACCOUNT_SCOPE,
         };
-        if let Some(scope) = scope {
-            who.require(scope, P::ROLES)?;
-        }
-        Ok(Self { who, permission: PhantomData })
+        scope.map_or(Ok(()), |scope| self.require(scope, P::ROLES))
     }
 }
 

@@ -55,7 +55,7 @@ async fn list_comments(who: Allowed<ReadComments>, call: Call) -> Answer {
     operation_id = "create_comment", tag = "comments", security(("bearer" = ["comments:write"])),
     params(("id" = String, Path, description = "The ticket's id or number.", example = "4711")),
     request_body = NewComment, extensions(("x-problems" = json!(["ticket_closed"]))),
-    responses((status = 201, description = "The comment.", body = CommentBody,
+    responses((status = 201, description = "The comment. Without `comments:read`: no body.", body = CommentBody,
         headers(("ETag" = String, description = "The comment's version."), ("Location" = String, description = "Where the comment is."))))
 )]
 #[post("/v1/tickets/{id}/comments")]
@@ -66,10 +66,10 @@ async fn create_comment(who: Allowed<WriteComments>, call: Call) -> Answer {
     let (reach, act) = (who.reach(), who.act(&call));
     call.db().read(async |conn| tickets::store::find(conn, &reach, which).await).await?;
     may_write(who.who(), new.visibility)?;
-    call.create(who.who().id, async move |tx| {
-        let row = service::add(tx, &act, &reach, which, new.clone()).await?;
-        let comment = CommentBody::from(row);
-        Reply::created(&comment, comment.version, format!("/v1/tickets/{}/comments/{}", comment.ticket_id, comment.id))
+    call.create(who.who(), async move |tx| {
+        let comment = CommentBody::from(service::add(tx, &act, &reach, which, new.clone()).await?);
+        let place = format!("/v1/tickets/{}/comments/{}", comment.ticket_id, comment.id);
+        Ok((comment, place))
     })
     .await
 }
@@ -92,8 +92,7 @@ async fn get_comment(who: Allowed<ReadComments>, call: Call) -> Answer {
             store::find(conn, &ticket, Sight::of(who.who()), id).await
         })
         .await?;
-    let comment = CommentBody::from(row);
-    Reply::resource(&comment, comment.version)
+    Reply::resource(who.who(), &CommentBody::from(row))
 }
 
 /// Edit one's own comment.
@@ -105,7 +104,10 @@ async fn get_comment(who: Allowed<ReadComments>, call: Call) -> Answer {
         ("comment_id" = CommentId, Path, description = "The comment's id.")),
     request_body(content((CommentPatch = "application/merge-patch+json"), (CommentPatch = "application/json"))),
     extensions(("x-problems" = json!(["ticket_closed", "conflict"]))),
-    responses((status = 200, description = "The comment as it is now.", body = CommentBody, headers(("ETag" = String, description = "The comment's version."))))
+    responses(
+        (status = 200, description = "The comment as it is now.", body = CommentBody, headers(("ETag" = String, description = "The comment's version."))),
+        (status = 204, description = "Done, for a token without `comments:read`.", headers(
+            ("ETag" = String, description = "The comment's version."), ("Location" = String, description = "Where the comment is."))))
 )]
 #[patch("/v1/tickets/{id}/comments/{comment_id}")]
 async fn update_comment(who: Allowed<WriteComments>, call: Call) -> Answer {
@@ -117,7 +119,7 @@ async fn update_comment(who: Allowed<WriteComments>, call: Call) -> Answer {
     let edit =
         async move |tx: &mut crate::db::Conn| service::edit(tx, &act, &reach, place, &condition, patch.clone()).await;
     let comment = CommentBody::from(call.db().write(edit).await?);
-    Reply::resource(&comment, comment.version)
+    Reply::changed(who.who(), &comment, call.place())
 }
 
 /// Redact a comment.

@@ -7,6 +7,9 @@ use utoipa::ToSchema;
 use super::store::CommentRow;
 use crate::audit::domain::Visibility;
 use crate::audit::wire::{Named, NamedPrincipal};
+use crate::auth::domain::Principal;
+use crate::auth::policy::ReadComments;
+use crate::http::Resource;
 use crate::kernel::fault::Faults;
 use crate::kernel::text::Prose;
 use crate::kernel::{CommentId, Instant, TicketId};
@@ -83,5 +86,21 @@ impl From<CommentRow> for CommentBody {
             redacted_at: comment.redacted_at,
             version: comment.version,
         }
+    }
+}
+
+impl Resource for CommentBody {
+    type Reader = Principal;
+
+    fn version(&self) -> i64 {
+        self.version
+    }
+
+    fn is_open_to(reader: &Principal) -> bool {
+        reader.may::<ReadComments>()
+    }
+
+    fn is_seen_by(&self, reader: &Principal) -> bool {
+        Self::is_open_to(reader) && (self.visibility == Visibility::Public || reader.sees_internal())
     }
 }

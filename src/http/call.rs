@@ -153,6 +153,11 @@ impl Call {
         format!("{}?{}", self.request.path(), query.finish())
     }
 
+    /// The path of this request: where what it is about is, in the caller's own words.
+    pub fn place(&self) -> String {
+        self.request.path().to_owned()
+    }
+
     /// A part of the path.
     ///
     /// # Errors

@@ -9,7 +9,8 @@ use aws_lc_rs::digest::{SHA256, digest};
 use diesel::prelude::*;
 use futures_util::future::join;
 
-use super::{Answer, Call, Reply, Sealer};
+use super::reply::met_by;
+use super::{Answer, Call, Reader, Reply, Resource, Sealer};
 use crate::db::fault::is_duplicate;
 use crate::db::schema::idempotency_keys;
 use crate::db::{Conn, Line, RunQueryDsl, boxed, on_each, post};
@@ -65,28 +66,45 @@ struct Row {
 }
 
 impl Call {
-    /// Runs `work`, which creates something for `who`, in one transaction. With an `Idempotency-Key` the answer is
-    /// kept in that transaction for 24 hours, and the same request again gets it without a second effect.
+    /// Runs `work`, which creates something for `writer` and tells its place, in one transaction. With an `Idempotency-Key` the
+    /// answer is kept in that transaction for 24 hours, and the same request again gets it without a second effect. It is kept
+    /// whole, and shown as far as the token may read with which it is asked for.
     ///
     /// # Errors
     /// What `work` gives; `idempotency_key_reused`, `idempotency_in_progress`, `conflict` when the answer can no longer
     /// be opened, or `invalid_header` for a key that is not 1 to 255 printable ASCII characters.
-    pub async fn create<F>(&self, who: PrincipalId, work: F) -> Answer
+    pub async fn create<T, F>(&self, writer: &T::Reader, work: F) -> Answer
     where
-        F: AsyncFn(&mut Conn) -> Answer + Send + 'static,
+        T: Resource,
+        F: AsyncFn(&mut Conn) -> Result<(T, String), Problem> + Send + 'static,
     {
-        self.carry_out(who, work, false).await
+        self.create_for(writer, work, false).await
     }
 
     /// As [`create`](Self::create), while no other write is at work: for the configuration that other writes rely on.
     ///
     /// # Errors
     /// As those of [`create`](Self::create).
-    pub async fn create_alone<F>(&self, who: PrincipalId, work: F) -> Answer
+    pub async fn create_alone<T, F>(&self, writer: &T::Reader, work: F) -> Answer
     where
-        F: AsyncFn(&mut Conn) -> Answer + Send + 'static,
+        T: Resource,
+        F: AsyncFn(&mut Conn) -> Result<(T, String), Problem> + Send + 'static,
     {
-        self.carry_out(who, work, true).await
+        self.create_for(writer, work, true).await
+    }
+
+    async fn create_for<T, F>(&self, writer: &T::Reader, work: F, alone: bool) -> Answer
+    where
+        T: Resource,
+        F: AsyncFn(&mut Conn) -> Result<(T, String), Problem> + Send + 'static,
+    {
+        let create = async move |tx: &mut Conn| {
+            let (made, place) = work(tx).await?;
+            Reply::created(&made, place)
+        };
+        let reply = self.carry_out(writer.id(), create, alone).await.map_err(|problem| met_by::<T>(writer, problem))?;
+        // A new one that its maker may not see, though others of its kind, is refused before it is made.
+        Ok(if T::is_open_to(writer) { reply } else { reply.bare() })
     }
 
     async fn carry_out<F>(&self, who: PrincipalId, work: F, alone: bool) -> Answer

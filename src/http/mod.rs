@@ -24,7 +24,7 @@ pub use endpoints::Endpoints;
 pub use limits::{Gate, Limits};
 pub use page::{Cursor, Limit, Page};
 pub use query::{Csv, Flag, PageQuery};
-pub use reply::Reply;
+pub use reply::{Reader, Reply, Resource};
 pub use seal::Sealer;
 
 /// What a handler gives.

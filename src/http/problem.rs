@@ -31,8 +31,8 @@ pub struct ProblemBody<'a> {
     #[serde(skip_serializing_if = "<[FieldError]>::is_empty")]
     #[schema(required = false)]
     errors: &'a [FieldError],
-    /// Further members, by code: `legal` with `illegal_transition`, `existing` with `duplicate_external_id`,
-    /// `retry_after_s` with `rate_limited`.
+    /// Further members, by code: `legal` with `illegal_transition` and `existing` with `duplicate_external_id`, for those who may
+    /// read tickets, `retry_after_s` with `rate_limited`.
     #[serde(flatten)]
     #[schema(ignore)]
     members: &'a serde_json::Map<String, serde_json::Value>,

@@ -6,7 +6,7 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, Responder};
 use serde::Serialize;
 
-use crate::kernel::Problem;
+use crate::kernel::{PrincipalId, Problem};
 
 /// Smaller bodies are not compressed: it would cost more than it saves.
 const COMPRESS_FROM_B: usize = 1400;
@@ -14,6 +14,40 @@ const COMPRESS_FROM_B: usize = 1400;
 /// The strong entity tag of a version (RFC 9110, 8.8.3).
 pub fn etag(version: i64) -> String {
     format!("\"{version}\"")
+}
+
+/// Whoever reads and writes resources.
+pub trait Reader {
+    /// Their id.
+    fn id(&self) -> PrincipalId;
+}
+
+/// Something with a version and a place of its own, which not everybody may read who may write it. There is no way to answer with
+/// one but for a reader: no write shows what its caller may not read.
+pub trait Resource: Serialize {
+    /// Who may read it, or may not.
+    type Reader: Reader;
+
+    /// Its version, of which its entity tag is made.
+    fn version(&self) -> i64;
+
+    /// How many things have come true of it by time since it was written.
+    fn lapsed(&self) -> usize {
+        0
+    }
+
+    /// Whether `reader` has the right to read what is of this kind.
+    fn is_open_to(reader: &Self::Reader) -> bool;
+
+    /// Whether `reader` may read this one.
+    fn is_seen_by(&self, reader: &Self::Reader) -> bool {
+        Self::is_open_to(reader)
+    }
+}
+
+/// The problem, as `reader` may be told it, who has met it while writing a `T`.
+pub fn met_by<T: Resource>(reader: &T::Reader, problem: Problem) -> Problem {
+    if T::is_open_to(reader) { problem.for_reader() } else { problem }
 }
 
 /// An answer: status, headers and a JSON body.
@@ -33,20 +67,51 @@ impl Reply {
         Self::json(200, body)
     }
 
-    /// 200 with a single resource and its entity tag.
+    /// 200 with a single resource that was read, and its entity tag.
     ///
     /// # Errors
-    /// When `body` cannot be written as JSON.
-    pub fn resource(body: &impl Serialize, version: i64) -> Result<Self, Problem> {
-        Ok(Self::json(200, body)?.header("etag", etag(version)))
+    /// `not_found` if `reader` may not read it; when it cannot be written as JSON.
+    pub fn resource<T: Resource>(reader: &T::Reader, resource: &T) -> Result<Self, Problem> {
+        if resource.is_seen_by(reader) { Self::of(200, resource) } else { Err(Problem::not_found()) }
     }
 
-    /// 201 with a new resource, its entity tag and where it is.
+    /// The answer to a write of the resource at `place`: 200 with the resource and its entity tag; to a writer who may not read it
+    /// 204, with its entity tag and its place alone.
     ///
     /// # Errors
-    /// When `body` cannot be written as JSON.
-    pub fn created(body: &impl Serialize, version: i64, location: String) -> Result<Self, Problem> {
-        Ok(Self::json(201, body)?.header("etag", etag(version)).header("location", location))
+    /// When it cannot be written as JSON.
+    pub fn changed<T: Resource>(writer: &T::Reader, resource: &T, place: String) -> Result<Self, Problem> {
+        let shown = Self::of(200, resource)?;
+        if resource.is_seen_by(writer) { Ok(shown) } else { Ok(shown.header("location", place).bare()) }
+    }
+
+    /// 201 with a new resource, its entity tag and where it is. [`Call::create`](super::Call::create) keeps it whole, and gives it to
+    /// those who may read it.
+    ///
+    /// # Errors
+    /// When it cannot be written as JSON.
+    pub(super) fn created<T: Resource>(resource: &T, place: String) -> Result<Self, Problem> {
+        Ok(Self::of(201, resource)?.header("location", place))
+    }
+
+    /// The same without what only a reader may see: 201 stays so, and 200 becomes 204.
+    #[must_use]
+    pub(super) fn bare(mut self) -> Self {
+        if self.status == 200 {
+            self.status = 204;
+        }
+        self.body.clear();
+        for (_, tag) in self.headers.iter_mut().filter(|(name, _)| *name == "etag") {
+            // What has come true by time is told by reading.
+            if let Some((version, _)) = tag.split_once('.') {
+                *tag = format!("{version}\"");
+            }
+        }
+        self
+    }
+
+    fn of<T: Resource>(status: u16, resource: &T) -> Result<Self, Problem> {
+        Ok(Self::json(status, resource)?.header("etag", etag(resource.version())).lapsed(resource.lapsed()))
     }
 
     /// 204: done, and nothing to say.
@@ -57,7 +122,7 @@ impl Reply {
     /// With an entity tag that differs from that of its version alone: `lapsed` things have come true by time since. The
     /// version still stands before the dot, for `If-Match`.
     #[must_use]
-    pub fn lapsed(mut self, lapsed: usize) -> Self {
+    fn lapsed(mut self, lapsed: usize) -> Self {
         for (_, tag) in self.headers.iter_mut().filter(|(name, _)| *name == "etag" && lapsed > 0) {
             *tag = format!("\"{}.{lapsed}\"", tag.trim_matches('"'));
         }
@@ -92,7 +157,7 @@ impl Responder for Reply {
                 response.insert_header((HeaderName::from_static(name), value));
             }
         }
-        if status == 304 || status == 204 {
+        if status == 304 || self.body.is_empty() {
             return response.finish();
         }
         if self.body.len() < COMPRESS_FROM_B {

@@ -120,6 +120,8 @@ struct Inner {
     detail: String,
     errors: Vec<FieldError>,
     members: serde_json::Map<String, serde_json::Value>,
+    /// What those alone are told who may read what it is about: another sentence, and a member.
+    for_readers: Option<(String, &'static str, serde_json::Value)>,
     cause: Option<Box<dyn StdError + Send + Sync>>,
     transient: bool,
 }
@@ -132,6 +134,7 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             members: serde_json::Map::new(),
+            for_readers: None,
             cause: None,
             transient: false,
         }))
@@ -201,6 +204,28 @@ impl Problem {
     pub fn with(mut self, member: &str, value: impl Into<serde_json::Value>) -> Self {
         self.0.members.insert(member.to_owned(), value.into());
         self
+    }
+
+    /// With another sentence and one more member for those who may read what the problem is about. Nobody is told them unless
+    /// [`for_reader`](Self::for_reader) is asked for it.
+    #[must_use]
+    pub fn telling_readers(
+        mut self,
+        detail: impl Into<String>,
+        member: &'static str,
+        value: impl Into<serde_json::Value>,
+    ) -> Self {
+        self.0.for_readers = Some((detail.into(), member, value.into()));
+        self
+    }
+
+    /// As whoever may read what the problem is about is told it.
+    #[must_use]
+    pub fn for_reader(mut self) -> Self {
+        match self.0.for_readers.take() {
+            Some((detail, member, value)) => self.saying(detail).with(member, value),
+            None => self,
+        }
     }
 
     /// With the cause for the log.

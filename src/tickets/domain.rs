@@ -123,7 +123,7 @@ impl Ticket {
     /// Takes a step of its life at `now`. A step to where it stands already is none.
     ///
     /// # Errors
-    /// `illegal_transition`, with the legal steps; `forbidden` for one that is not this `walker`'s to take.
+    /// `illegal_transition`; `forbidden` for one that is not this `walker`'s to take; for readers with the legal steps.
     pub fn step(&mut self, to: Status, walker: Walker, now: Instant) -> Result<(), Problem> {
         let from = self.status;
         if from == to {
@@ -134,13 +134,14 @@ impl Ticket {
         if !from.next().contains(&to) {
             let legal = walker.next(from);
             let detail = format!("A ticket that is {from} can become: {}.", legal.join(", "));
-            return Err(Problem::new(Code::IllegalTransition, detail).with("legal", legal));
+            let unseen = format!("As the ticket is, its status cannot become {to}.");
+            return Err(Problem::new(Code::IllegalTransition, unseen).telling_readers(detail, "legal", legal));
         }
         if !walker.may(from, to) {
-            let theirs = walker.next(from).join(", ");
-            let detail =
-                format!("A requester may not set: status to {to}. Their ticket that is {from} can become: {theirs}.");
-            return Err(Problem::new(Code::Forbidden, detail));
+            let legal = walker.next(from);
+            let unseen = format!("As the ticket is, its requester may not set status to {to}.");
+            let detail = format!("{unseen} It is {from}, and they can make it: {}.", legal.join(", "));
+            return Err(Problem::new(Code::Forbidden, unseen).telling_readers(detail, "legal", legal));
         }
         match to {
             Status::Open if from == Status::Resolved => {

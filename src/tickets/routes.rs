@@ -11,6 +11,7 @@ use crate::audit::wire::EventBody;
 use crate::auth::policy::{Administer, Allowed, ReadTickets, WriteTickets};
 use crate::db::Conn;
 use crate::http::query::PageQuery;
+use crate::http::reply::met_by;
 use crate::http::{Answer, Call, Endpoints, Page, Reply};
 use crate::kernel::{Code, EventId, FieldError, Problem};
 use crate::sla::wire::explain::TicketSlaBody;
@@ -66,7 +67,7 @@ async fn list_tickets(who: Allowed<ReadTickets>, call: Call) -> Answer {
 #[utoipa::path(
     operation_id = "create_ticket", tag = "tickets", security(("bearer" = ["tickets:write"])), request_body = NewTicket,
     extensions(("x-problems" = json!(["duplicate_external_id"]))),
-    responses((status = 201, description = "The ticket.", body = TicketBody,
+    responses((status = 201, description = "The ticket. Without `tickets:read`: no body.", body = TicketBody,
         headers(("ETag" = String, description = "The ticket's version."), ("Location" = String, description = "Where the ticket is."))))
 )]
 #[post("/v1/tickets")]
@@ -75,9 +76,10 @@ async fn create_ticket(who: Allowed<WriteTickets>, call: Call) -> Answer {
     let new: NewTicket = call.body().await?;
     may_open(who.who(), &new)?;
     let (reach, act, words) = (who.reach(), who.act(&call), service::words(&new));
-    call.create(who.who().id, async move |tx| {
+    call.create(who.who(), async move |tx| {
         let ticket = service::open(tx, &act, &reach, new.clone(), words.clone()).await?;
-        Reply::created(&ticket, ticket.version, format!("/v1/tickets/{}", ticket.id))
+        let place = format!("/v1/tickets/{}", ticket.id);
+        Ok((ticket, place))
     })
     .await
 }
@@ -95,7 +97,7 @@ async fn get_ticket(who: Allowed<ReadTickets>, call: Call) -> Answer {
     call.no_query()?;
     let which: TicketRef = call.path("id")?;
     let ticket = call.db().read(async |conn| service::read(conn, &who.reach(), which, call.now()).await).await?;
-    Reply::resource(&ticket, ticket.version).map(|reply| reply.lapsed(ticket.lapsed()))
+    Reply::resource(who.who(), &ticket)
 }
 
 /// Change a ticket.
@@ -109,7 +111,10 @@ async fn get_ticket(who: Allowed<ReadTickets>, call: Call) -> Answer {
     params(("id" = String, Path, description = "The ticket's id or number.", example = "4711")),
     request_body(content((TicketPatch = "application/merge-patch+json"), (TicketPatch = "application/json"))),
     extensions(("x-problems" = json!(["illegal_transition", "ticket_closed", "conflict", "duplicate_external_id"]))),
-    responses((status = 200, description = "The ticket as it is now.", body = TicketBody, headers(("ETag" = String, description = "The ticket's version."))))
+    responses(
+        (status = 200, description = "The ticket as it is now.", body = TicketBody, headers(("ETag" = String, description = "The ticket's version."))),
+        (status = 204, description = "Done, for a token without `tickets:read`.", headers(
+            ("ETag" = String, description = "The ticket's version."), ("Location" = String, description = "Where the ticket is."))))
 )]
 #[patch("/v1/tickets/{id}")]
 async fn update_ticket(who: Allowed<WriteTickets>, call: Call) -> Answer {
@@ -122,8 +127,8 @@ async fn update_ticket(who: Allowed<WriteTickets>, call: Call) -> Answer {
     call.db().read(async |conn| store::find(conn, &reach, which).await).await?;
     may_change(who.who(), &patch)?;
     let change = async move |tx: &mut Conn| service::change(tx, &act, &reach, which, &condition, patch.clone()).await;
-    let ticket = call.db().write(change).await?;
-    Reply::resource(&ticket, ticket.version).map(|reply| reply.lapsed(ticket.lapsed()))
+    let ticket = call.db().write(change).await.map_err(|problem| met_by::<TicketBody>(who.who(), problem))?;
+    Reply::changed(who.who(), &ticket, call.place())
 }
 
 /// Redact a ticket.

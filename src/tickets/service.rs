@@ -90,7 +90,7 @@ pub async fn open(
 ) -> Result<TicketBody, Problem> {
     let (who, now) = (&act.who, act.now);
     let external_id = new.external_id.map(|line| line.into_inner());
-    require_free(tx, who.id, external_id.as_deref(), None).await?;
+    require_free(tx, who.id, who.id, external_id.as_deref(), None).await?;
 
     let mut faults = Vec::new();
     if new.requester.is_some() && new.requester_id.is_some() {
@@ -243,7 +243,7 @@ pub async fn change(
         return Err(Problem::invalid(faults));
     }
     if after.external_id != before.external_id {
-        require_free(tx, before.created_by_id, after.external_id.as_deref(), Some(before.number)).await?;
+        require_free(tx, act.who.id, before.created_by_id, after.external_id.as_deref(), Some(before.number)).await?;
     }
     save(tx, &before, after, Some(act.who.id), act.now, &act.clock).await?;
     read(tx, reach, TicketRef::Number(before.number), act.now).await
@@ -532,6 +532,7 @@ async fn work_to_move(tx: &mut Conn, number: i64) -> Result<Vec<Work>, Problem> 
 
 async fn require_free(
     tx: &mut Conn,
+    who: PrincipalId,
     creator: PrincipalId,
     external_id: Option<&str>,
     except: Option<i64>,
@@ -541,7 +542,10 @@ async fn require_free(
         Some((id, number)) if Some(number) != except => {
             let detail = format!("This account has used it for ticket {number}.");
             let existing = serde_json::json!({ "id": id, "number": number });
-            Err(Problem::new(Code::DuplicateExternalId, detail).with("existing", existing))
+            let problem = Problem::new(Code::DuplicateExternalId, "It is the external id of another ticket.");
+            let problem = problem.telling_readers(detail, "existing", existing);
+            // Which one it is, is no news to whoever has made it.
+            Err(if who == creator { problem.for_reader() } else { problem })
         }
         _ => Ok(()),
     }

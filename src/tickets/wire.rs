@@ -8,6 +8,9 @@ use super::domain::search::Query;
 use super::domain::{Channel, Priority, Status, TicketType};
 use super::store::TicketRow;
 use crate::audit::wire::{Named, NamedPrincipal, NamedTeam};
+use crate::auth::domain::Principal;
+use crate::auth::policy::ReadTickets;
+use crate::http::Resource;
 use crate::http::query::{Csv, query_part};
 use crate::http::{Cursor, Limit};
 use crate::kernel::fault::{self, Faults};
@@ -388,11 +391,22 @@ impl TicketBody {
             lapsed,
         }
     }
+}
 
-    /// The state of the resource beyond its version, for the `ETag`: a clock that lapses changes what is read, though
-    /// nothing was written. The seconds that pass do not.
-    pub fn lapsed(&self) -> usize {
+impl Resource for TicketBody {
+    type Reader = Principal;
+
+    fn version(&self) -> i64 {
+        self.version
+    }
+
+    /// A clock that lapses changes what is read, though nothing was written. The seconds that pass do not.
+    fn lapsed(&self) -> usize {
         self.lapsed
+    }
+
+    fn is_open_to(reader: &Principal) -> bool {
+        reader.may::<ReadTickets>()
     }
 }
 

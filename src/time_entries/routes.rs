@@ -58,7 +58,7 @@ async fn list_time_entries(who: Allowed<ReadWork>, call: Call) -> Answer {
     operation_id = "create_time_entry", tag = "time entries", security(("bearer" = ["tickets:write"])),
     params(("id" = String, Path, description = "The ticket's id or number.", example = "4711")),
     request_body = NewTimeEntry, extensions(("x-problems" = json!(["ticket_closed"]))),
-    responses((status = 201, description = "The time entry.", body = TimeEntryBody, headers(
+    responses((status = 201, description = "The time entry. Without `tickets:read`: no body.", body = TimeEntryBody, headers(
         ("ETag" = String, description = "The time entry's version."),
         ("Location" = String, description = "Where the time entry is."))))
 )]
@@ -68,11 +68,11 @@ async fn create_time_entry(who: Allowed<WriteWork>, call: Call) -> Answer {
     let which: TicketRef = call.path("id")?;
     let new: NewTimeEntry = call.body().await?;
     let (reach, act, default_rate) = (who.reach(), who.act(&call), call.default_rate());
-    call.create(who.who().id, async move |tx| {
+    call.create(who.who(), async move |tx| {
         let row = service::add(tx, &act, &reach, which, default_rate, new.clone()).await?;
-        let number = row.entry.ticket_number;
+        let place = format!("/v1/tickets/{}/time-entries/{}", row.entry.ticket_number, row.entry.id);
         let entry = TimeEntryBody::from(row);
-        Reply::created(&entry, entry.version, format!("/v1/tickets/{number}/time-entries/{}", entry.id))
+        Ok((entry, place))
     })
     .await
 }
@@ -97,8 +97,7 @@ async fn get_time_entry(who: Allowed<ReadWork>, call: Call) -> Answer {
             store::find(conn, &ticket, id).await
         })
         .await?;
-    let entry = TimeEntryBody::from(row);
-    Reply::resource(&entry, entry.version)
+    Reply::resource(who.who(), &TimeEntryBody::from(row))
 }
 
 /// Take work off a ticket again.

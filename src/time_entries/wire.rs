@@ -7,6 +7,9 @@ use utoipa::ToSchema;
 use super::domain::{MOST_WORK_S, RateOf, Total};
 use super::store::TimeEntryRow;
 use crate::audit::wire::{Named, NamedPrincipal};
+use crate::auth::domain::Principal;
+use crate::auth::policy::ReadWork;
+use crate::http::Resource;
 use crate::kernel::fault::Faults;
 use crate::kernel::text::Prose;
 use crate::kernel::whole::Whole;
@@ -93,6 +96,18 @@ impl From<TimeEntryRow> for TimeEntryBody {
             created_at: entry.created_at,
             version: entry.version,
         }
+    }
+}
+
+impl Resource for TimeEntryBody {
+    type Reader = Principal;
+
+    fn version(&self) -> i64 {
+        self.version
+    }
+
+    fn is_open_to(reader: &Principal) -> bool {
+        reader.may::<ReadWork>()
     }
 }
 

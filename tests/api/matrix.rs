@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use skranke::app::document;
 
 use crate::on_both;
-use crate::support::{Caller, Desk};
+use crate::support::{Answer, Ask, Caller, Desk};
 
 /// Who may do an operation.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -87,6 +87,24 @@ const RULES: &[(&str, Rule)] = &[
     ("get_metrics_backlog", Rule::Staff("metrics:read")),
 ];
 
+/// What a token needs to be shown what a write has written: of a person, and of a service account. Nothing of writes that never show
+/// anything.
+fn shown_to(operation: &str) -> Option<[&'static str; 2]> {
+    Some(match operation {
+        "create_comment" | "update_comment" => ["comments:read"; 2],
+        "create_user" | "update_user" => ["tickets:read", "admin"],
+        "create_service_account" | "update_service_account" | "rotate_service_account_secret" => ["admin"; 2],
+        "create_ticket" | "update_ticket" | "create_time_entry" => ["tickets:read"; 2],
+        "create_team" | "update_team" => ["tickets:read"; 2],
+        "create_calendar" | "update_calendar" | "import_calendar_holidays" => ["tickets:read"; 2],
+        "create_sla_policy" | "update_sla_policy" => ["tickets:read"; 2],
+        _ => return None,
+    })
+}
+
+/// Reports that are asked for by POST.
+const ASKED_BY_POST: &[&str] = &["preview_sla_policy"];
+
 /// Operations that have rules of their own, tested elsewhere. May only shrink.
 const EXCEPTIONS: &[&str] = &["create_token"];
 
@@ -115,9 +133,11 @@ enum Who {
     WithoutScope,
     /// An admin's token with every other scope.
     Narrowed,
+    /// An admin's token with just the scope that the operation needs.
+    Bare,
 }
 
-const ALL: [Who; 8] = [
+const ALL: [Who; 9] = [
     Who::Anonymous,
     Who::Owner,
     Who::Stranger,
@@ -126,6 +146,7 @@ const ALL: [Who; 8] = [
     Who::WithScope,
     Who::WithoutScope,
     Who::Narrowed,
+    Who::Bare,
 ];
 
 const SCOPES: [&str; 7] =
@@ -147,7 +168,9 @@ impl Rule {
             (Rule::Open, _) => End::Allowed,
             (_, Who::Anonymous) => End::Unauthenticated,
             (Rule::Known, _) => End::Allowed,
-            (_, Who::WithScope | Who::Admin) => End::Allowed,
+            // A person sees people by `tickets:read`.
+            (Rule::People, Who::Bare) => End::InsufficientScope,
+            (_, Who::WithScope | Who::Admin | Who::Bare) => End::Allowed,
             (_, Who::WithoutScope) => End::InsufficientScope,
             // Whoever may see tickets may see people; a person may change their own profile, but not somebody else's.
             (Rule::People, Who::Narrowed) => End::Allowed,
@@ -167,6 +190,11 @@ struct World {
     stranger: Caller,
     agent: Caller,
     admin: Caller,
+}
+
+/// The id of what was made, which its maker may not be shown.
+fn id_of(made: &Answer) -> &str {
+    made.header("location").unwrap().rsplit('/').next().unwrap()
 }
 
 /// A request for `operation` on things made for it alone, which the caller could carry out if allowed.
@@ -194,7 +222,7 @@ async fn path_and_body(
             if made.status != 201 {
                 made = desk.post(&comments).by(&world.agent).json(&body).expect(201).await;
             }
-            path = path.replace("{comment_id}", made.body["id"].as_str().unwrap());
+            path = path.replace("{comment_id}", id_of(&made));
         }
         if path.contains("{entry_id}") {
             // Made by whoever wants to delete it, if they can.
@@ -205,7 +233,7 @@ async fn path_and_body(
             if made.status != 201 {
                 made = desk.post(&entries).by(&world.agent).json(&body).expect(201).await;
             }
-            path = path.replace("{entry_id}", made.body["id"].as_str().unwrap());
+            path = path.replace("{entry_id}", id_of(&made));
         }
         path = path.replace("/v1/tickets/{id}", &ticket_path);
     } else if path.contains("/users/{id}") {
@@ -264,12 +292,22 @@ async fn path_and_body(
     (path, body)
 }
 
+/// The request, as `path_and_body` has told it.
+fn ask(desk: &Desk, method: &str, path: &str, body: &Option<Value>) -> Ask {
+    let ask = desk.ask(method.to_uppercase().parse().unwrap(), path);
+    match body {
+        Some(Value::String(text)) => ask.raw("text/calendar", text.clone()),
+        Some(body) => ask.json(body),
+        None => ask,
+    }
+}
+
 on_both! {
     async fn every_operation_for_every_kind_of_caller(desk) {
         let document: Value = serde_json::from_str(document::CHECKED_IN).unwrap();
         let admin = desk.admin().await;
         let world = World { owner: desk.requester().await, stranger: desk.requester().await, agent: desk.agent().await, admin };
-        let mut walked = 0;
+        let (mut walked, mut bare) = (0, 0);
         for (path, methods) in document["paths"].as_object().unwrap() {
             for (method, operation) in methods.as_object().unwrap() {
                 let id = operation["operationId"].as_str().unwrap();
@@ -278,31 +316,28 @@ on_both! {
                 }
                 let rule = RULES.iter().find(|(name, _)| *name == id).unwrap_or_else(|| panic!("{id} has no rule in this test")).1;
                 for who in ALL {
+                    let mut scopes = SCOPES.to_vec();
                     let caller = match who {
                         Who::Anonymous => None,
                         Who::Owner => Some(world.owner.clone()),
                         Who::Stranger => Some(world.stranger.clone()),
                         Who::Agent => Some(world.agent.clone()),
                         Who::Admin => Some(world.admin.clone()),
-                        Who::WithScope => Some(desk.account(rule.scope().unwrap_or("metrics:read")).await),
-                        Who::WithoutScope | Who::Narrowed => {
-                            let others: Vec<_> = SCOPES.into_iter().filter(|s| Some(*s) != rule.scope()).collect();
+                        _ => {
+                            let needed = rule.scope().unwrap_or("metrics:read");
+                            let needs_it = matches!(who, Who::WithScope | Who::Bare);
+                            scopes.retain(|scope| (*scope == needed) == needs_it);
                             Some(match who {
-                                Who::Narrowed => desk.narrowed(&world.admin, &others.join(" ")),
-                                _ => desk.account(&others.join(" ")).await,
+                                Who::Narrowed | Who::Bare => desk.narrowed(&world.admin, &scopes.join(" ")),
+                                _ => desk.account(&scopes.join(" ")).await,
                             })
                         }
                     };
                     let (path, body) = path_and_body(desk, &world, id, path, caller.as_ref()).await;
-                    let mut ask = desk.ask(method.to_uppercase().parse().unwrap(), &path);
+                    let mut ask = ask(desk, method, &path, &body);
                     if let Some(caller) = &caller {
                         ask = ask.by(caller);
                     }
-                    ask = match &body {
-                        Some(Value::String(text)) => ask.raw("text/calendar", text.clone()),
-                        Some(body) => ask.json(body),
-                        None => ask,
-                    };
                     let answer = ask.send().await;
                     let end = match (answer.status.as_u16(), answer.body["code"].as_str()) {
                         (200..=299, _) => End::Allowed,
@@ -321,11 +356,86 @@ on_both! {
                         }
                         _ => {}
                     }
+                    if end == End::Allowed && method != "get" && !ASKED_BY_POST.contains(&id) {
+                        let is_account = matches!(who, Who::WithScope | Who::WithoutScope);
+                        let needed = shown_to(id).map(|[person, account]| if is_account { account } else { person });
+                        let may_read = needed.is_some_and(|needed| scopes.contains(&needed));
+                        assert_eq!(!answer.bytes.is_empty(), may_read, "{id} for {who:?}: {}", answer.text());
+                        let is_new = operation["responses"].get("201").is_some();
+                        assert_eq!(answer.status, if is_new { 201 } else if may_read { 200 } else { 204 }, "{id} for {who:?}");
+                        if needed.is_some() {
+                            assert!(answer.header("etag").is_some_and(|tag| !tag.contains('.')), "{id} for {who:?}");
+                            assert_eq!(answer.header("location").is_some(), is_new || !may_read, "{id} for {who:?}");
+                            let told = answer.status.as_u16().to_string();
+                            assert!(operation["responses"].get(&told).is_some(), "{id}: {told} is not in the document");
+                        }
+                        bare += usize::from(needed.is_some() && !may_read);
+                    }
                     walked += 1;
                 }
             }
         }
         assert_eq!(walked, RULES.len() * ALL.len(), "a rule for an operation that is no more");
+        assert!(bare >= 20, "{bare} writes of tokens that may not read");
+    }
+
+    async fn a_replay_shows_no_more_than_the_token_may_read_with_which_it_is_asked_for(desk) {
+        let document: Value = serde_json::from_str(document::CHECKED_IN).unwrap();
+        let admin = desk.admin().await;
+        let world = World { owner: desk.requester().await, stranger: desk.requester().await, agent: desk.agent().await, admin: admin.clone() };
+        let mut replayed = 0;
+        for (path, methods) in document["paths"].as_object().unwrap() {
+            let Some(operation) = methods.get("post").filter(|operation| operation["responses"].get("201").is_some()) else { continue };
+            let id = operation["operationId"].as_str().unwrap();
+            let scope = RULES.iter().find(|(name, _)| *name == id).unwrap().1.scope().unwrap();
+            let narrow = desk.narrowed(&admin, scope);
+            let may_read = shown_to(id).unwrap()[0] == scope;
+            for first_by in [&admin, &narrow] {
+                let (path, body) = path_and_body(desk, &world, id, path, Some(&admin)).await;
+                let key = format!("{id} {}", desk.nth());
+                let send = |who: &Caller| ask(desk, "post", &path, &body).by(who).header("idempotency-key", &key).expect(201);
+                let first = send(first_by).await;
+                let (whole, part) = (send(&admin).await, send(&narrow).await);
+                for again in [&whole, &part] {
+                    assert_eq!(again.header("idempotent-replayed"), Some("true"), "{id}");
+                    for header in ["etag", "location"] {
+                        assert_eq!(again.header(header), first.header(header), "{id}: {header}");
+                    }
+                }
+                assert!(whole.body["id"].is_string(), "{id}: {}", whole.text());
+                assert_eq!(part.bytes.is_empty(), !may_read, "{id}: {}", part.text());
+                assert_eq!(first.bytes, if first_by.token == admin.token { &whole } else { &part }.bytes, "{id}");
+                replayed += 1;
+            }
+        }
+        assert_eq!(replayed, 16, "eight operations, two ways each");
+    }
+
+    async fn a_conflict_tells_nothing_of_a_ticket_that_may_not_be_read(desk) {
+        let (agent, alarm) = (desk.agent().await, desk.account("tickets:write").await);
+        let blind = desk.narrowed(&agent, "tickets:write");
+        let place = |ticket: &Answer| ticket.header("location").unwrap().to_owned();
+        let opened = |external: &str| desk.post("/v1/tickets").by(&alarm).json(&json!({ "subject": "s", "external_id": external }));
+        let (one, two) = (opened("one").expect(201).await, opened("two").expect(201).await);
+        assert!(one.bytes.is_empty());
+        let step = |who: &Caller| desk.patch(&place(&one)).by(who).json(&json!({ "status": "waiting_requester" })).refused(409, "illegal_transition");
+        assert_eq!(step(&agent).await.body["legal"], json!(["open", "resolved"]));
+        let refused = step(&blind).await;
+        assert!(refused.body.get("legal").is_none() && !refused.text().contains("new") && !refused.text().contains("resolved"), "{}", refused.text());
+        // Whoever has made the other one knows it; others do not find out that way.
+        let again = opened("one").refused(409, "duplicate_external_id").await;
+        assert_eq!(format!("/v1/tickets/{}", again.body["existing"]["id"].as_str().unwrap()), place(&one));
+        let rename = |who: &Caller| desk.patch(&place(&two)).by(who).json(&json!({ "external_id": "one" })).refused(409, "duplicate_external_id");
+        assert_eq!(rename(&agent).await.body["existing"]["number"], 1);
+        assert_eq!(rename(&alarm).await.body["existing"]["number"], 1);
+        let refused = rename(&blind).await;
+        assert!(refused.body.get("existing").is_none() && !refused.text().contains(id_of(&one)), "{}", refused.text());
+        // Numbers can be counted up; what stands behind them stays unseen.
+        for number in [1, 2] {
+            let answer = desk.patch(&format!("/v1/tickets/{number}")).by(&blind).json(&json!({})).expect(204).await;
+            assert_eq!((answer.header("location"), answer.header("etag")), (Some(&*format!("/v1/tickets/{number}")), Some("\"1\"")));
+            assert!(answer.bytes.is_empty() && answer.header("content-type").is_none());
+        }
     }
 
     /// Who may not is told so before the body is looked at.

@@ -550,7 +550,7 @@ on_both! {
     }
 
     async fn twenty_tickets_for_one_new_address_make_one_person(desk) {
-        let script = desk.account("tickets:write").await;
+        let script = desk.account("tickets:write tickets:read").await;
         let asks = (0..20).map(|i| {
             let email = if i % 2 == 0 { "Grace@example.org" } else { "grace@Example.org" };
             let body = json!({ "subject": "s", "requester": { "email": email, "name": format!("Grace {i}") } });

@@ -69,7 +69,7 @@ on_both! {
     }
 
     async fn the_least_that_is_needed_is_a_subject(desk) {
-        let script = desk.account("tickets:write").await;
+        let script = desk.account("tickets:write tickets:read").await;
         let ticket = desk.ticket(&script, json!({})).await;
         assert_eq!((&ticket["priority"], &ticket["type"], &ticket["channel"]), (&json!("normal"), &json!("incident"), &json!("api")));
         assert_eq!((&ticket["requester"], &ticket["created_by"]["name"]), (&Value::Null, &json!(script.name)));

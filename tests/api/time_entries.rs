@@ -238,7 +238,7 @@ on_both! {
         let (admin, agent, ada) = (desk.admin().await, desk.agent().await, desk.requester().await);
         let gone = desk.agent().await;
         desk.patch(&user(&gone.id)).by(&admin).json(&json!({ "active": false })).expect(200).await;
-        let script = desk.account("tickets:write").await;
+        let script = desk.account("tickets:write tickets:read").await;
         let ticket = desk.ticket(&ada, json!({})).await;
         let path = list(&ticket);
         for (id, code) in [(&*ada.id, "invalid"), (&*gone.id, "invalid"), (&*script.id, "not_found"), (NOBODY, "not_found")] {
@@ -284,7 +284,7 @@ on_both! {
 
     async fn who_deletes_an_entry(desk) {
         let (admin, maker, whose, other) = (desk.admin().await, desk.agent().await, desk.agent().await, desk.agent().await);
-        let script = desk.account("tickets:write").await;
+        let script = desk.account("tickets:write tickets:read").await;
         let root = desk.account("tickets:write admin").await;
         let ticket = desk.ticket(&maker, json!({})).await;
         let new = json!({ "work_s": 60, "agent_id": whose.id });

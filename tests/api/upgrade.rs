@@ -110,7 +110,7 @@ on_both! {
 
     /// Tickets from before there were clocks get the times that their trail tells of.
     async fn tickets_from_before_there_were_clocks_have_their_times(desk) {
-        let (ada, agent, script) = (desk.requester().await, desk.agent().await, desk.account("tickets:write comments:write").await);
+        let (ada, agent, script) = (desk.requester().await, desk.agent().await, desk.account("tickets:write tickets:read comments:write").await);
         let untouched = desk.ticket(&ada, json!({})).await;
         desk.clock.pass_s(61);
         let back_dated = desk.ticket(&script, json!({ "reported_at": "2026-03-02T08:00:00.5Z" })).await;

@@ -56,10 +56,10 @@ async fn create_service_account(who: Allowed<Administer>, call: Call) -> Answer 
     call.no_query()?;
     let new = NewAccount::from(call.body::<NewServiceAccount>().await?);
     let (gift, now, clock) = (Gift::of(who.who()), call.now(), call.clock().clone());
-    call.create(who.who().id, async move |tx| {
+    call.create(who.who(), async move |tx| {
         let (account, secret) = service::create_account(tx, new.clone(), gift, now, &clock).await?;
-        let (version, location) = (account.version, format!("/v1/service-accounts/{}", account.id));
-        Reply::created(&ServiceAccountWithSecret::new(account, &secret), version, location)
+        let place = format!("/v1/service-accounts/{}", account.id);
+        Ok((ServiceAccountWithSecret::new(account, &secret), place))
     })
     .await
 }
@@ -74,12 +74,11 @@ async fn create_service_account(who: Allowed<Administer>, call: Call) -> Answer 
         headers(("ETag" = String, description = "The account's version."))))
 )]
 #[get("/v1/service-accounts/{id}")]
-async fn get_service_account(_who: Allowed<Administer>, call: Call) -> Answer {
+async fn get_service_account(who: Allowed<Administer>, call: Call) -> Answer {
     let id: PrincipalId = call.path("id")?;
     call.no_query()?;
     let account = call.db().read(async |conn| service::read_account(conn, id).await).await?;
-    let account = ServiceAccountBody::from(account);
-    Reply::resource(&account, account.version)
+    Reply::resource(who.who(), &ServiceAccountBody::from(account))
 }
 
 /// Change a service account.
@@ -103,7 +102,7 @@ async fn update_service_account(who: Allowed<Administer>, call: Call) -> Answer 
     let change = AccountChange::from(call.patch::<ServiceAccountPatch>().await?);
     let write = async move |tx: &mut _| service::change_account(tx, id, change.clone(), gift, &condition, now).await;
     let account = ServiceAccountBody::from(call.db().write(write).await?);
-    Reply::resource(&account, account.version)
+    Reply::changed(who.who(), &account, format!("/v1/service-accounts/{id}"))
 }
 
 /// Revoke a service account.
@@ -142,6 +141,6 @@ async fn rotate_service_account_secret(who: Allowed<Administer>, call: Call) -> 
     let (gift, condition, now) = (Gift::of(who.who()), call.precondition()?, call.now());
     let rotate = async move |tx: &mut _| service::rotate_secret(tx, id, gift, &condition, now).await;
     let (account, secret) = call.db().write(rotate).await?;
-    let version = account.version;
-    Reply::resource(&ServiceAccountWithSecret::new(account, &secret), version)
+    let account = ServiceAccountWithSecret::new(account, &secret);
+    Reply::changed(who.who(), &account, format!("/v1/service-accounts/{id}"))
 }

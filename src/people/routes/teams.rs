@@ -46,7 +46,7 @@ async fn list_teams(_who: Allowed<ReadTeams>, call: Call) -> Answer {
     operation_id = "create_team", tag = "teams", security(("bearer" = ["admin"])), request_body = NewTeamBody,
     description = "A queue of tickets. Its members are put in one by one.",
     extensions(("x-problems" = json!(["conflict"]))),
-    responses((status = 201, description = "The team.", body = TeamBody, headers(
+    responses((status = 201, description = "The team. Without `tickets:read`: no body.", body = TeamBody, headers(
         ("ETag" = String, description = "The team's version."),
         ("Location" = String, description = "Where the team is."))))
 )]
@@ -55,9 +55,10 @@ async fn create_team(who: Allowed<Administer>, call: Call) -> Answer {
     call.no_query()?;
     let new = NewTeam::from(call.body::<NewTeamBody>().await?);
     let (now, clock) = (call.now(), call.clock().clone());
-    call.create(who.who().id, async move |tx| {
+    call.create(who.who(), async move |tx| {
         let team = TeamBody::from(service::create_team(tx, new.clone(), now, &clock).await?);
-        Reply::created(&team, team.version, format!("/v1/teams/{}", team.id))
+        let place = format!("/v1/teams/{}", team.id);
+        Ok((team, place))
     })
     .await
 }
@@ -71,11 +72,11 @@ async fn create_team(who: Allowed<Administer>, call: Call) -> Answer {
         headers(("ETag" = String, description = "The team's version."))))
 )]
 #[get("/v1/teams/{id}")]
-async fn get_team(_who: Allowed<ReadTeams>, call: Call) -> Answer {
+async fn get_team(who: Allowed<ReadTeams>, call: Call) -> Answer {
     let id: TeamId = call.path("id")?;
     call.no_query()?;
     let team = TeamBody::from(call.db().read(async |conn| service::read_team(conn, id).await).await?);
-    Reply::resource(&team, team.version)
+    Reply::resource(who.who(), &team)
 }
 
 /// Change a team.
@@ -86,18 +87,20 @@ async fn get_team(_who: Allowed<ReadTeams>, call: Call) -> Answer {
     params(("id" = TeamId, Path, description = "The team's id.")),
     request_body(content((TeamPatch = "application/merge-patch+json"), (TeamPatch = "application/json"))),
     extensions(("x-problems" = json!(["conflict"]))),
-    responses((status = 200, description = "The team as it is now.", body = TeamBody,
-        headers(("ETag" = String, description = "The team's version."))))
+    responses(
+        (status = 200, description = "The team as it is now.", body = TeamBody, headers(("ETag" = String, description = "The team's version."))),
+        (status = 204, description = "Done, for a token without `tickets:read`.", headers(
+            ("ETag" = String, description = "The team's version."), ("Location" = String, description = "Where the team is."))))
 )]
 #[patch("/v1/teams/{id}")]
-async fn update_team(_who: Allowed<Administer>, call: Call) -> Answer {
+async fn update_team(who: Allowed<Administer>, call: Call) -> Answer {
     let id: TeamId = call.path("id")?;
     call.no_query()?;
     let (condition, now) = (call.precondition()?, call.now());
     let change = TeamChange::from(call.patch::<TeamPatch>().await?);
     let write = async move |tx: &mut _| service::change_team(tx, id, change.clone(), &condition, now).await;
     let team = TeamBody::from(call.db().write(write).await?);
-    Reply::resource(&team, team.version)
+    Reply::changed(who.who(), &team, format!("/v1/teams/{id}"))
 }
 
 /// Remove a team.

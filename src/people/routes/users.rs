@@ -43,7 +43,7 @@ async fn list_users(_who: Allowed<ReadPeople>, call: Call) -> Answer {
 #[utoipa::path(
     operation_id = "create_user", tag = "users", security(("bearer" = ["admin"])), request_body = NewUser,
     extensions(("x-problems" = json!(["conflict"]))),
-    responses((status = 201, description = "The person.", body = UserBody, headers(
+    responses((status = 201, description = "The person. Without the right to read people: no body.", body = UserBody, headers(
         ("ETag" = String, description = "The person's version."),
         ("Location" = String, description = "Where the person is."))))
 )]
@@ -53,9 +53,10 @@ async fn create_user(who: Allowed<Administer>, call: Call, authority: web::Data<
     let party = Party::Principal(who.who().id);
     let new = service::admit(call.body::<NewUser>().await?, &authority.passwords, party).await?;
     let (now, clock) = (call.now(), call.clock().clone());
-    call.create(who.who().id, async move |tx| {
+    call.create(who.who(), async move |tx| {
         let user = UserBody::from(service::create_person(tx, new.clone(), now, &clock).await?);
-        Reply::created(&user, user.version, format!("/v1/users/{}", user.id))
+        let place = format!("/v1/users/{}", user.id);
+        Ok((user, place))
     })
     .await
 }
@@ -75,7 +76,7 @@ async fn get_user(who: Allowed<BeKnown>, call: Call) -> Answer {
     let may = MaySee::of(who.who(), call.path("id")?)?;
     call.no_query()?;
     let user = UserBody::from(call.db().read(async |conn| service::read_person(conn, may).await).await?);
-    Reply::resource(&user, user.version)
+    Reply::resource(who.who(), &user)
 }
 
 /// Change a person.
@@ -90,8 +91,10 @@ async fn get_user(who: Allowed<BeKnown>, call: Call) -> Answer {
     params(("id" = PrincipalId, Path, description = "The person's id.")),
     request_body(content((UserPatch = "application/merge-patch+json"), (UserPatch = "application/json"))),
     extensions(("x-problems" = json!(["conflict"]))),
-    responses((status = 200, description = "The person as it is now.", body = UserBody,
-        headers(("ETag" = String, description = "The person's version."))))
+    responses(
+        (status = 200, description = "The person as it is now.", body = UserBody, headers(("ETag" = String, description = "The person's version."))),
+        (status = 204, description = "Done, for a token without the right to read people.", headers(
+            ("ETag" = String, description = "The person's version."), ("Location" = String, description = "Where the person is."))))
 )]
 #[patch("/v1/users/{id}")]
 async fn update_user(who: Allowed<ChangePeople>, call: Call, authority: web::Data<Authority>) -> Answer {
@@ -102,7 +105,7 @@ async fn update_user(who: Allowed<ChangePeople>, call: Call, authority: web::Dat
     let party = Party::Principal(who.who().id);
     let person = service::change_person(&call, &authority.passwords, party, may, patch, condition).await?;
     let user = UserBody::from(person);
-    Reply::resource(&user, user.version)
+    Reply::changed(who.who(), &user, format!("/v1/users/{}", user.id))
 }
 
 /// Anonymise a person.

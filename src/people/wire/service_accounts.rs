@@ -4,7 +4,10 @@ use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::auth::domain::Principal;
 use crate::auth::domain::{Scope, Scopes};
+use crate::auth::policy::Administer;
+use crate::http::Resource;
 use crate::kernel::fault::Faults;
 use crate::kernel::secret::Secret;
 use crate::kernel::{Instant, PrincipalId, Set};
@@ -100,6 +103,30 @@ impl From<Account> for ServiceAccountBody {
             updated_at: account.updated_at,
             version: account.version,
         }
+    }
+}
+
+impl Resource for ServiceAccountBody {
+    type Reader = Principal;
+
+    fn version(&self) -> i64 {
+        self.version
+    }
+
+    fn is_open_to(reader: &Principal) -> bool {
+        reader.may::<Administer>()
+    }
+}
+
+impl Resource for ServiceAccountWithSecret {
+    type Reader = Principal;
+
+    fn version(&self) -> i64 {
+        self.account.version
+    }
+
+    fn is_open_to(reader: &Principal) -> bool {
+        reader.may::<Administer>()
     }
 }
 

@@ -4,7 +4,10 @@ use deserr::Deserr;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::auth::domain::Principal;
 use crate::auth::domain::Role;
+use crate::auth::policy::ReadTeams;
+use crate::http::Resource;
 use crate::kernel::fault::Faults;
 use crate::kernel::{Instant, Money, MoneyInput, Patch, PrincipalId, Set, TeamId};
 use crate::people::domain::{Description, Member, NewTeam, Team, TeamChange, TeamName};
@@ -90,6 +93,18 @@ impl From<Team> for TeamBody {
     fn from(team: Team) -> Self {
         let Team { id, name, description, hourly_rate, created_at, updated_at, version } = team;
         Self { id, name, description, hourly_rate, created_at, updated_at, version }
+    }
+}
+
+impl Resource for TeamBody {
+    type Reader = Principal;
+
+    fn version(&self) -> i64 {
+        self.version
+    }
+
+    fn is_open_to(reader: &Principal) -> bool {
+        reader.may::<ReadTeams>()
     }
 }
 

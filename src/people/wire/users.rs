@@ -4,8 +4,11 @@ use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
+use crate::auth::domain::Principal;
 use crate::auth::domain::Role;
 use crate::auth::password::Password;
+use crate::auth::policy::ReadPeople;
+use crate::http::Resource;
 use crate::http::{Csv, Cursor, Flag, Limit};
 use crate::kernel::fault::{self, Faults};
 use crate::kernel::secret::Secret;
@@ -134,6 +137,23 @@ impl From<Person> for UserBody {
             updated_at: person.updated_at,
             version: person.version,
         }
+    }
+}
+
+impl Resource for UserBody {
+    type Reader = Principal;
+
+    fn version(&self) -> i64 {
+        self.version
+    }
+
+    fn is_open_to(reader: &Principal) -> bool {
+        reader.may::<ReadPeople>()
+    }
+
+    /// Everybody may see themselves.
+    fn is_seen_by(&self, reader: &Principal) -> bool {
+        Self::is_open_to(reader) || (reader.role().is_some() && reader.id == self.id)
     }
 }
 

@@ -50,7 +50,7 @@ async fn list_calendars(_who: Allowed<ReadSla>, call: Call) -> Answer {
 #[utoipa::path(
     operation_id = "create_calendar", tag = "sla", security(("bearer" = ["admin"])), request_body = NewCalendarBody,
     extensions(("x-problems" = json!(["conflict"]))),
-    responses((status = 201, description = "The calendar.", body = CalendarBody, headers(
+    responses((status = 201, description = "The calendar. Without `tickets:read`: no body.", body = CalendarBody, headers(
         ("ETag" = String, description = "The calendar's version."),
         ("Location" = String, description = "Where the calendar is."))))
 )]
@@ -59,9 +59,10 @@ async fn create_calendar(who: Allowed<Administer>, call: Call) -> Answer {
     call.no_query()?;
     let new = NewCalendar::from(call.body::<NewCalendarBody>().await?);
     let act = who.act(&call);
-    call.create_alone(who.who().id, async move |tx| {
+    call.create_alone(who.who(), async move |tx| {
         let calendar = CalendarBody::from(service::create_calendar(tx, new.clone(), &act).await?);
-        Reply::created(&calendar, calendar.version, format!("/v1/sla/calendars/{}", calendar.id))
+        let place = format!("/v1/sla/calendars/{}", calendar.id);
+        Ok((calendar, place))
     })
     .await
 }
@@ -75,11 +76,11 @@ async fn create_calendar(who: Allowed<Administer>, call: Call) -> Answer {
         headers(("ETag" = String, description = "The calendar's version."))))
 )]
 #[get("/v1/sla/calendars/{id}")]
-async fn get_calendar(_who: Allowed<ReadSla>, call: Call) -> Answer {
+async fn get_calendar(who: Allowed<ReadSla>, call: Call) -> Answer {
     let id: CalendarId = call.path("id")?;
     call.no_query()?;
     let calendar = CalendarBody::from(call.db().read(async |conn| service::read_calendar(conn, id).await).await?);
-    Reply::resource(&calendar, calendar.version)
+    Reply::resource(who.who(), &calendar)
 }
 
 /// Change a calendar.
@@ -92,8 +93,10 @@ async fn get_calendar(_who: Allowed<ReadSla>, call: Call) -> Answer {
     params(("id" = CalendarId, Path, description = "The calendar's id.")),
     request_body(content((CalendarPatch = "application/merge-patch+json"), (CalendarPatch = "application/json"))),
     extensions(("x-problems" = json!(["conflict"]))),
-    responses((status = 200, description = "The calendar as it is now.", body = CalendarBody,
-        headers(("ETag" = String, description = "The calendar's version."))))
+    responses(
+        (status = 200, description = "The calendar as it is now.", body = CalendarBody, headers(("ETag" = String, description = "The calendar's version."))),
+        (status = 204, description = "Done, for a token without `tickets:read`.", headers(
+            ("ETag" = String, description = "The calendar's version."), ("Location" = String, description = "Where the calendar is."))))
 )]
 #[patch("/v1/sla/calendars/{id}")]
 async fn update_calendar(who: Allowed<Administer>, call: Call) -> Answer {
@@ -103,7 +106,7 @@ async fn update_calendar(who: Allowed<Administer>, call: Call) -> Answer {
     let change = CalendarChange::from(call.patch::<CalendarPatch>().await?);
     let write = async move |tx: &mut _| service::change_calendar(tx, id, change.clone(), &condition, &act).await;
     let calendar = CalendarBody::from(call.db().write_alone(write).await?);
-    Reply::resource(&calendar, calendar.version)
+    Reply::changed(who.who(), &calendar, format!("/v1/sla/calendars/{id}"))
 }
 
 /// Remove a calendar.
@@ -158,8 +161,10 @@ async fn list_calendar_versions(_who: Allowed<ReadSla>, call: Call) -> Answer {
     request_body(content_type = "text/calendar", content = String, description = "An iCalendar file, in UTF-8.",
         example = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nBEGIN:VEVENT\r\nUID:1@example.org\r\nDTSTART;VALUE=DATE:20261225\r\nSUMMARY:Christmas Day\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n"),
     extensions(("x-problems" = json!(["version_mismatch"]))),
-    responses((status = 200, description = "The calendar as it is now.", body = CalendarBody,
-        headers(("ETag" = String, description = "The calendar's version."))))
+    responses(
+        (status = 200, description = "The calendar as it is now.", body = CalendarBody, headers(("ETag" = String, description = "The calendar's version."))),
+        (status = 204, description = "Done, for a token without `tickets:read`.", headers(
+            ("ETag" = String, description = "The calendar's version."), ("Location" = String, description = "Where the calendar is."))))
 )]
 #[post("/v1/sla/calendars/{id}/holidays")]
 async fn import_calendar_holidays(who: Allowed<Administer>, call: Call) -> Answer {
@@ -170,5 +175,5 @@ async fn import_calendar_holidays(who: Allowed<Administer>, call: Call) -> Answe
     let holidays = icalendar::holidays(&file, act.now).map_err(Problem::invalid)?;
     let write = async move |tx: &mut _| service::import_holidays(tx, id, holidays.clone(), &condition, &act).await;
     let calendar = CalendarBody::from(call.db().write_alone(write).await?);
-    Reply::resource(&calendar, calendar.version)
+    Reply::changed(who.who(), &calendar, format!("/v1/sla/calendars/{id}"))
 }

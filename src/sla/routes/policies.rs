@@ -49,7 +49,7 @@ async fn list_sla_policies(_who: Allowed<ReadSla>, call: Call) -> Answer {
 #[utoipa::path(
     operation_id = "create_sla_policy", tag = "sla", security(("bearer" = ["admin"])), request_body = NewPolicyBody,
     extensions(("x-problems" = json!(["conflict"]))),
-    responses((status = 201, description = "The policy.", body = PolicyBody, headers(
+    responses((status = 201, description = "The policy. Without `tickets:read`: no body.", body = PolicyBody, headers(
         ("ETag" = String, description = "The policy's version."),
         ("Location" = String, description = "Where the policy is."))))
 )]
@@ -58,9 +58,10 @@ async fn create_sla_policy(who: Allowed<Administer>, call: Call) -> Answer {
     call.no_query()?;
     let new = NewPolicy::from(call.body::<NewPolicyBody>().await?);
     let act = who.act(&call);
-    call.create_alone(who.who().id, async move |tx| {
+    call.create_alone(who.who(), async move |tx| {
         let policy = PolicyBody::from(service::create_policy(tx, new.clone(), &act).await?);
-        Reply::created(&policy, policy.version, format!("/v1/sla/policies/{}", policy.id))
+        let place = format!("/v1/sla/policies/{}", policy.id);
+        Ok((policy, place))
     })
     .await
 }
@@ -90,11 +91,11 @@ async fn preview_sla_policy(_who: Allowed<Administer>, call: Call) -> Answer {
         headers(("ETag" = String, description = "The policy's version."))))
 )]
 #[get("/v1/sla/policies/{id}")]
-async fn get_sla_policy(_who: Allowed<ReadSla>, call: Call) -> Answer {
+async fn get_sla_policy(who: Allowed<ReadSla>, call: Call) -> Answer {
     let id: PolicyId = call.path("id")?;
     call.no_query()?;
     let policy = PolicyBody::from(call.db().read(async |conn| service::read_policy(conn, id).await).await?);
-    Reply::resource(&policy, policy.version)
+    Reply::resource(who.who(), &policy)
 }
 
 /// Change an SLA policy.
@@ -107,8 +108,10 @@ async fn get_sla_policy(_who: Allowed<ReadSla>, call: Call) -> Answer {
     params(("id" = PolicyId, Path, description = "The policy's id.")),
     request_body(content((PolicyPatch = "application/merge-patch+json"), (PolicyPatch = "application/json"))),
     extensions(("x-problems" = json!(["conflict"]))),
-    responses((status = 200, description = "The policy as it is now.", body = PolicyBody,
-        headers(("ETag" = String, description = "The policy's version."))))
+    responses(
+        (status = 200, description = "The policy as it is now.", body = PolicyBody, headers(("ETag" = String, description = "The policy's version."))),
+        (status = 204, description = "Done, for a token without `tickets:read`.", headers(
+            ("ETag" = String, description = "The policy's version."), ("Location" = String, description = "Where the policy is."))))
 )]
 #[patch("/v1/sla/policies/{id}")]
 async fn update_sla_policy(who: Allowed<Administer>, call: Call) -> Answer {
@@ -118,7 +121,7 @@ async fn update_sla_policy(who: Allowed<Administer>, call: Call) -> Answer {
     let change = PolicyChange::from(call.patch::<PolicyPatch>().await?);
     let write = async move |tx: &mut _| service::change_policy(tx, id, change.clone(), &condition, &act).await;
     let policy = PolicyBody::from(call.db().write_alone(write).await?);
-    Reply::resource(&policy, policy.version)
+    Reply::changed(who.who(), &policy, format!("/v1/sla/policies/{id}"))
 }
 
 /// Remove an SLA policy.

@@ -7,6 +7,9 @@ use jiff::civil::Date;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::auth::domain::Principal;
+use crate::auth::policy::ReadSla;
+use crate::http::Resource;
 use crate::kernel::fault::{self, Faults, deserr_from_str};
 use crate::kernel::{CalendarId, FieldError, Instant, Patch, Set};
 use crate::sla::domain::calendar::{Definition, MOST_HOLIDAYS, Shift, TimeOfDay, Weekday, check_hours};
@@ -326,6 +329,18 @@ impl From<KeptCalendar> for CalendarBody {
             updated_at,
             version,
         }
+    }
+}
+
+impl Resource for CalendarBody {
+    type Reader = Principal;
+
+    fn version(&self) -> i64 {
+        self.version
+    }
+
+    fn is_open_to(reader: &Principal) -> bool {
+        reader.may::<ReadSla>()
     }
 }
 

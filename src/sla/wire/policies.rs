@@ -4,6 +4,9 @@ use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::auth::domain::Principal;
+use crate::auth::policy::ReadSla;
+use crate::http::Resource;
 use crate::kernel::fault::Faults;
 use crate::kernel::text::Line;
 use crate::kernel::whole::Whole;
@@ -317,6 +320,18 @@ impl From<KeptPolicy> for PolicyBody {
             updated_at,
             version,
         }
+    }
+}
+
+impl Resource for PolicyBody {
+    type Reader = Principal;
+
+    fn version(&self) -> i64 {
+        self.version
+    }
+
+    fn is_open_to(reader: &Principal) -> bool {
+        reader.may::<ReadSla>()
     }
 }
 

@@ -188,6 +188,7 @@ test("a day at the counter", async (day) => {
     ticketEtag = etagOf(read.response);
     const answer = await resolve(ticketEtag);
     const ticket = good(answer);
+    assert.ok(ticket, "a token that may read is shown the ticket");
     assert.equal(ticket.status, "resolved");
     assert.ok(ticket.resolved_at);
     assert.equal(ticket.started_at, ticket.resolved_at);
