@@ -66,6 +66,7 @@ case "${1-}" in
 esac
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. tests/programs.sh
 export LC_ALL=C.UTF-8
 
 # The shell that this is called from may have settings of its own for a server or for psql; the tests must not see them.
@@ -171,59 +172,18 @@ find_postgres() {
     [ -n "$pg_bin" ]
 }
 
-# Installs Debian packages.
-install_packages() {
-    local -a root=()
-    local no_cluster=/etc/postgresql-common/createcluster.d/skranke-tests.conf
-    if ! command -v apt-get >/dev/null; then
-        die "these are missing: $* (names of Debian packages). Install what gives the same programs here and run again."
-    fi
-    if [ "$(id -u)" -ne 0 ]; then
-        command -v sudo >/dev/null || die "these Debian packages are missing: $*
-As root, run: apt-get update && apt-get install --no-install-recommends $*
-and then start this again."
-        root=(sudo)
-    fi
-    say "Installing from the distribution: $*"
-    "${root[@]}" apt-get -qq update || die "apt-get update failed; its words are above.
-Install these by hand and run again: $*"
-    # Without this, Debian would also make and start a cluster of its own, which nobody asked for.
-    if ! [ -e /etc/postgresql-common/createcluster.conf ]; then
-        "${root[@]}" mkdir -p "${no_cluster%/*}"
-        printf 'create_main_cluster = false\n' | "${root[@]}" tee "$no_cluster" >/dev/null
-    fi
-    local status=0
-    "${root[@]}" env DEBIAN_FRONTEND=noninteractive \
-        apt-get -qq --no-install-recommends install "$@" </dev/null >"$scratch/apt.log" 2>&1 || status=$?
-    "${root[@]}" rm -f "$no_cluster"
-    if [ "$status" -ne 0 ]; then
-        tail -n 20 "$scratch/apt.log" >&2
-        die "apt-get could not install: $*
-Install them by hand and run again."
-    fi
-}
-
 # Makes sure that all programs of this mode are here.
 get_programs() {
-    local -a packages=()
     if [ "$mode" != with-postgres ]; then
         command -v cargo >/dev/null || die 'cargo is missing. Install Rust as https://rustup.rs says, and run again.'
-        command -v cc >/dev/null || packages+=(gcc libc6-dev)
+        need cc prlimit
     fi
-    find_postgres || packages+=(postgresql)
+    find_postgres || install_packages postgresql
     if [ "$mode" = everything ]; then
         cargo fmt --version >/dev/null 2>&1 || die 'cargo fmt is missing. Run: rustup component add rustfmt'
         cargo clippy --version >/dev/null 2>&1 || die 'cargo clippy is missing. Run: rustup component add clippy'
-        command -v curl >/dev/null || packages+=(curl)
-        command -v node >/dev/null || packages+=(nodejs)
-        command -v npm >/dev/null || packages+=(npm)
-        [ -e /etc/ssl/certs/ca-certificates.crt ] || packages+=(ca-certificates)
-        if [ -n "$with_prometheus" ]; then
-            { command -v prometheus && command -v promtool; } >/dev/null || packages+=(prometheus)
-            command -v jq >/dev/null || packages+=(jq)
-        fi
+        need curl node npm
     fi
-    if [ ${#packages[@]} -gt 0 ]; then install_packages "${packages[@]}"; fi
 
     find_postgres || die "PostgreSQL $oldest_pg or newer is needed, and this distribution has an older one. \
 Install a newer one as https://www.postgresql.org/download/ says, and run again."

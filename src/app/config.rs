@@ -11,8 +11,8 @@ use crate::auth::issuers::{IssuerConfig, Issuers};
 use crate::auth::keys::{Key, Keys};
 use crate::auth::service::Lifetimes;
 use crate::db::{DatabaseUrl, Db, slow_queries};
-use crate::http::Limits;
 use crate::http::origin::Proxies;
+use crate::http::{Limits, unsent};
 use crate::kernel::money::MOST_MINOR;
 use crate::kernel::secret::Secret;
 use crate::kernel::{Currency, Money, Problem};
@@ -451,6 +451,7 @@ impl Reader {
             connections: self.number("SKRANKE_CONNECTIONS", 16, 1_000_000),
             connections_per_address: self.number("SKRANKE_CONNECTIONS_PER_ADDRESS", 0, 1_000_000),
             client_timeout: Duration::from_secs(self.number("SKRANKE_CLIENT_TIMEOUT_S", 1, 600)),
+            unsent_b: unsent::MOST_B,
             proxies: self.read("SKRANKE_TRUSTED_PROXIES", Proxies::default(), Proxies::parse, EXPECTED),
         }
     }

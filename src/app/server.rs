@@ -18,6 +18,7 @@ use crate::auth::service::Authority;
 use crate::http::edge::{REQUEST_ID, edge};
 use crate::http::limits::{Connections, RATE_LIMIT, RATE_LIMIT_POLICY, gate};
 use crate::http::meter::Meter;
+use crate::http::unsent::{Line, hold};
 use crate::http::{Answer, Endpoints, Gate, Limits, State};
 use crate::kernel::{Code, Problem};
 
@@ -71,6 +72,7 @@ pub fn build(settings: Settings, listener: TcpListener) -> std::io::Result<Serve
     let mut server = HttpServer::new(move || {
         let state = web::Data::new(State { db: state.db.local(threads), ..state.clone() });
         App::new()
+            .wrap(from_fn(hold))
             .wrap(Compress::default())
             .wrap(from_fn(gate))
             .wrap(Condition::new(!cors_origins.is_empty(), cors(&cors_origins)))
@@ -107,8 +109,14 @@ pub fn build(settings: Settings, listener: TcpListener) -> std::io::Result<Serve
 /// How many files this process keeps for other things than connections.
 const OTHER_FILES: u64 = 256;
 
-/// How many connections there can be: as many files as the system lets this process have, once it has asked for more, but
-/// for those that it needs itself. Without one to spare, nobody could even be told so.
+/// How many bytes of answers the system keeps of each connection beyond those that are on their way.
+const AHEAD_B: u32 = 128 << 10;
+
+/// A connection has its socket twice: to be written to, and to be ended (see `http::unsent`).
+const FILES_EACH: u64 = 2;
+
+/// How many connections there can be: half as many as files that the system lets this process have, once it has asked for
+/// more, but for those that it needs itself. Without one to spare, nobody could even be told so.
 #[must_use]
 pub fn most_connections() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -116,7 +124,7 @@ pub fn most_connections() -> usize {
     // What is refused stays as it is.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
     let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    usize::try_from(files.saturating_sub(OTHER_FILES).max(files / 2)).unwrap_or(usize::MAX)
+    usize::try_from(files.saturating_sub(OTHER_FILES).max(files / 2) / FILES_EACH).unwrap_or(usize::MAX)
 }
 
 /// Takes a connection, or ends it if its address has too many.
@@ -131,6 +139,10 @@ fn welcome(stream: &TcpStream, connections: &Connections, timeout: Duration, con
     // Ends a connection whose client takes nothing of its answer.
     #[cfg(target_os = "linux")]
     drop(socket.set_tcp_user_timeout(Some(timeout)));
+    // The system takes no more of an answer ahead than that, so that what is not taken shows, and fills no memory there.
+    #[cfg(target_os = "linux")]
+    drop(socket.set_tcp_notsent_lowat(AHEAD_B));
+    Line::keep(stream, connection);
 }
 
 /// No origins unless configured: browsers then keep other pages' scripts away.

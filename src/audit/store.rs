@@ -1,13 +1,17 @@
 //! Queries of the audit trail.
 
+use std::collections::HashMap;
+
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 use serde_json::json;
 
 use super::domain::{Change, Event, EventKind, Visibility};
+use crate::db::raw::{raw, small};
 use crate::db::schema::{events, principals};
-use crate::db::{Conn, RunQueryDsl, boxed, on_each, post};
-use crate::http::Limit;
-use crate::kernel::sql::Json;
+use crate::db::{Conn, Line, RunQueryDsl, boxed, on_each, post};
+use crate::http::{Limit, Rows, page};
+use crate::kernel::sql::{Document, Json};
 use crate::kernel::{Clock, CommentId, EventId, Instant, PrincipalId, Problem, TicketId};
 
 #[derive(Insertable)]
@@ -72,19 +76,27 @@ pub async fn list(
     internal_too: bool,
     after: Option<EventId>,
     limit: Limit,
-) -> Result<Vec<EventRow>, Problem> {
-    let rows = on_each!(conn, |c| {
+) -> Result<Rows<EventRow>, Problem> {
+    let length = match conn.line {
+        Line::Sqlite(_) => "octet_length(events.changes)",
+        Line::Postgres(_) => "octet_length(CAST(events.changes AS text))",
+    };
+    let rows: Vec<(EventRow, bool)> = on_each!(conn, |c| {
+        let (changes, lacks) = small(length, "events.changes", "[]");
         let mut query = boxed(
             c,
             events::table.left_join(principals::table).filter(events::ticket_id.eq(ticket)).select((
-                events::id,
-                events::at,
-                events::actor_id,
-                principals::name.nullable(),
-                events::kind,
-                events::visibility,
-                events::comment_id,
-                events::changes,
+                (
+                    events::id,
+                    events::at,
+                    events::actor_id,
+                    principals::name.nullable(),
+                    events::kind,
+                    events::visibility,
+                    events::comment_id,
+                    raw::<Document>(changes),
+                ),
+                raw::<Bool>(lacks),
             )),
         );
         if !internal_too {
@@ -95,7 +107,29 @@ pub async fn list(
         }
         query.order(events::id.asc()).limit(limit.and_one()).load(c).await
     })?;
-    Ok(rows)
+    let fill = async |rows: &mut [(EventRow, bool)]| {
+        let ids: Vec<_> = rows.iter().filter(|(_, lacks)| *lacks).map(|(row, _)| row.id).collect();
+        let changes = events::table.filter(events::id.eq_any(ids)).select((events::id, events::changes));
+        let changes: Vec<(EventId, Json)> = on_each!(conn, |c| changes.load(c).await)?;
+        let mut changes: HashMap<_, _> = changes.into_iter().collect();
+        for (row, _) in rows.iter_mut() {
+            if let Some(changes) = changes.remove(&row.id) {
+                row.changes = changes;
+            }
+        }
+        Ok(())
+    };
+    Rows::filled(rows, fill, |row| texts_b(&row.changes.0)).await
+}
+
+/// How many bytes the texts in `value` have as JSON.
+fn texts_b(value: &serde_json::Value) -> usize {
+    match value {
+        serde_json::Value::String(text) => page::json_b(text),
+        serde_json::Value::Array(items) => items.iter().map(texts_b).sum(),
+        serde_json::Value::Object(fields) => fields.values().map(texts_b).sum(),
+        _ => 0,
+    }
 }
 
 /// Takes the text of `comment` out of the trail: the one change that the trail knows, for redaction.

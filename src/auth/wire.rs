@@ -123,7 +123,7 @@ fn wanted(scope: &str) -> Result<Scopes, Problem> {
 
 fn missing(pointers: &[&str]) -> Problem {
     let faults = pointers.iter().map(|pointer| FieldError::new(*pointer, "required", "is required"));
-    invalid_request(Problem::invalid(faults.collect()))
+    invalid_request(Problem::invalid(faults.collect::<Vec<_>>()))
 }
 
 /// All of `fields`, or a problem that names every one that is missing.

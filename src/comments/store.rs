@@ -1,12 +1,16 @@
 //! Queries for comments. A comment is found only on a ticket that was found, and only within a [`Sight`].
 
+use std::collections::HashMap;
+
 use diesel::prelude::*;
+use diesel::sql_types::{Bool, Text};
 
 use super::policy::Sight;
 use crate::audit::domain::Visibility;
+use crate::db::raw::{raw, small};
 use crate::db::schema::{comments, principals};
 use crate::db::{Conn, RunQueryDsl, boxed, on_each, post, steady};
-use crate::http::Limit;
+use crate::http::{Limit, Rows, page};
 use crate::kernel::{CommentId, Instant, PrincipalId, Problem, TicketId};
 use crate::tickets::domain::Ticket;
 
@@ -71,15 +75,22 @@ pub async fn list(
     sight: Sight,
     after: Option<CommentId>,
     limit: Limit,
-) -> Result<Vec<CommentRow>, Problem> {
-    let rows = on_each!(conn, |c| {
-        let mut query = boxed(
-            c,
-            comments::table
-                .inner_join(principals::table)
-                .filter(comments::ticket_id.eq(ticket.id))
-                .select((Comment::as_select(), principals::name)),
+) -> Result<Rows<CommentRow>, Problem> {
+    let rows: Vec<(CommentRow, bool)> = on_each!(conn, |c| {
+        let (body, lacks) = small("octet_length(comments.body)", "comments.body", "");
+        let comment = (
+            comments::id,
+            comments::ticket_id,
+            comments::author_id,
+            comments::visibility,
+            raw::<Text>(body),
+            comments::created_at,
+            comments::edited_at,
+            comments::redacted_at,
+            comments::version,
         );
+        let all = comments::table.inner_join(principals::table).filter(comments::ticket_id.eq(ticket.id));
+        let mut query = boxed(c, all.select(((comment, principals::name), raw::<Bool>(lacks))));
         if !sight.internal_too() {
             query = query.filter(comments::visibility.eq(Visibility::Public));
         }
@@ -88,7 +99,19 @@ pub async fn list(
         }
         query.order(comments::id.asc()).limit(limit.and_one()).load(c).await
     })?;
-    Ok(rows)
+    let fill = async |rows: &mut [(CommentRow, bool)]| {
+        let ids: Vec<_> = rows.iter().filter(|(_, lacks)| *lacks).map(|(row, _)| row.comment.id).collect();
+        let bodies = comments::table.filter(comments::id.eq_any(ids)).select((comments::id, comments::body));
+        let bodies: Vec<(CommentId, String)> = on_each!(conn, |c| bodies.load(c).await)?;
+        let mut bodies: HashMap<_, _> = bodies.into_iter().collect();
+        for (row, _) in rows.iter_mut() {
+            if let Some(body) = bodies.remove(&row.comment.id) {
+                row.comment.body = body;
+            }
+        }
+        Ok(())
+    };
+    Rows::filled(rows, fill, |row| page::json_b(&row.comment.body)).await
 }
 
 /// Stores a new comment.

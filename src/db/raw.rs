@@ -16,6 +16,9 @@ use diesel::sqlite::Sqlite;
 use crate::kernel::Instant;
 use crate::kernel::sql::Moment;
 
+/// How many bytes a text has at most that comes with each row of a list.
+const SMALL_B: usize = 2 << 10;
+
 /// A value in a piece.
 #[derive(Debug, Clone)]
 pub enum Value {
@@ -56,6 +59,13 @@ pub struct Raw<ST> {
 /// A piece of SQL that begins with `sql`.
 pub fn raw<ST>(sql: impl Into<String>) -> Raw<ST> {
     Raw { parts: vec![Part::Sql(sql.into())], sql_type: PhantomData }
+}
+
+/// The SQL of `column` where its `length` is small, and else of `empty` in its place; and that of whether this is so. With a list, the
+/// texts that may be large are not read before it is known how many of them a page has room for.
+pub fn small(length: &str, column: &str, empty: &str) -> (String, String) {
+    let text = format!("CASE WHEN {length} <= {SMALL_B} THEN {column} ELSE '{empty}' END");
+    (text, format!("{length} > {SMALL_B}"))
 }
 
 impl<ST> Raw<ST> {

@@ -20,7 +20,7 @@ use super::origin::Origin;
 use super::query::Parts;
 use super::seal::Sealer;
 use crate::db::{Db, Lagging};
-use crate::kernel::fault::Faults;
+use crate::kernel::fault::{Faults, pointer};
 use crate::kernel::{Clock, Code, FieldError, Instant, Money, PrincipalId, Problem};
 
 /// The largest form, in bytes: whoever sends it is not known yet.
@@ -174,10 +174,10 @@ impl Call {
         let (fields, mut faults) = pairs(self.request.query_string().as_bytes());
         match deserr::deserialize::<T, _, Faults>(Value::Object(fields)) {
             Ok(query) if faults.is_empty() => Ok(query),
-            Ok(_) => Err(bad_query(faults)),
-            Err(Faults(more)) => {
-                faults.extend(more);
-                Err(bad_query(faults))
+            Ok(_) => Err(Problem::invalid_query(faults)),
+            Err(more) => {
+                faults.append(more);
+                Err(Problem::invalid_query(faults))
             }
         }
     }
@@ -190,10 +190,10 @@ impl Call {
         let (fields, mut faults) = pairs(self.request.query_string().as_bytes());
         match T::read(fields) {
             Ok(query) if faults.is_empty() => Ok(query),
-            Ok(_) => Err(bad_query(faults)),
-            Err(Faults(more)) => {
-                faults.extend(more);
-                Err(bad_query(faults))
+            Ok(_) => Err(Problem::invalid_query(faults)),
+            Err(more) => {
+                faults.append(more);
+                Err(Problem::invalid_query(faults))
             }
         }
     }
@@ -204,8 +204,10 @@ impl Call {
     /// `invalid_query`.
     pub fn no_query(&self) -> Result<(), Problem> {
         let (fields, mut faults) = pairs(self.request.query_string().as_bytes());
-        faults.extend(fields.keys().map(|name| FieldError::new(name, "unknown_field", "is not known here")));
-        if faults.is_empty() { Ok(()) } else { Err(bad_query(faults)) }
+        for name in fields.keys() {
+            faults.add(|| FieldError::new(name, "unknown_field", "is not known here"));
+        }
+        if faults.is_empty() { Ok(()) } else { Err(Problem::invalid_query(faults)) }
     }
 
     /// The JSON body.
@@ -233,15 +235,13 @@ impl Call {
     pub async fn form<T: Deserr<Faults>>(&self) -> Result<T, Problem> {
         self.require_media_type(&["application/x-www-form-urlencoded"])?;
         self.read(FORM_LIMIT_B.min(self.state.body_limit_b)).await?;
-        let (fields, mut faults) = pairs(&self.body.borrow());
-        for fault in &mut faults {
-            fault.pointer.insert(0, '/');
-        }
+        let (fields, faults) = pairs(&self.body.borrow());
+        let mut faults = faults.placed(|place| format!("/{place}"));
         match deserr::deserialize::<T, _, Faults>(Value::Object(fields)) {
             Ok(form) if faults.is_empty() => Ok(form),
             Ok(_) => Err(Problem::invalid(faults)),
-            Err(Faults(more)) => {
-                faults.extend(more);
+            Err(more) => {
+                faults.append(more);
                 Err(Problem::invalid(faults))
             }
         }
@@ -308,14 +308,14 @@ impl Call {
             // serde_json's sentence names what it expected, the line and the column, and quotes nothing of the body.
             Problem::new(Code::MalformedJson, format!("{error}."))
         })?;
-        let mut faults = Vec::new();
+        let mut faults = Faults::default();
         find_nul(&value, ValuePointerRef::Origin, &mut faults);
         match deserr::deserialize::<T, _, Faults>(value) {
             Ok(body) if faults.is_empty() => Ok(body),
             Ok(_) => Err(Problem::invalid(faults)),
-            Err(Faults(more)) => {
-                faults.retain(|f| !more.iter().any(|m| m.pointer == f.pointer));
-                faults.extend(more);
+            Err(more) => {
+                let mut faults = faults.elsewhere_than(&more);
+                faults.append(more);
                 Err(Problem::invalid(faults))
             }
         }
@@ -397,39 +397,27 @@ fn entity_tags(text: &str) -> Option<Vec<String>> {
     }
 }
 
-/// `invalid_query` with these faults.
-pub fn bad_query(faults: Vec<FieldError>) -> Problem {
-    let faults: Vec<_> =
-        faults.into_iter().map(|f| FieldError { pointer: f.pointer.trim_start_matches('/').to_owned(), ..f }).collect();
-    let sentences = faults.iter().map(|f| format!("{} {}", f.pointer, f.detail));
-    let detail = format!("{}.", sentences.collect::<Vec<_>>().join("; "));
-    Problem::new(Code::InvalidQuery, detail).with_errors(faults)
-}
-
 /// The name-value pairs of a query or a form, and what is wrong with them already.
-fn pairs(text: &[u8]) -> (serde_json::Map<String, Value>, Vec<FieldError>) {
+fn pairs(text: &[u8]) -> (serde_json::Map<String, Value>, Faults) {
     let mut fields = serde_json::Map::new();
-    let mut faults = Vec::new();
+    let mut faults = Faults::default();
     for (name, value) in form_urlencoded::parse(text) {
         // Invalid UTF-8 is decoded to U+FFFD, which nobody means to send.
         if value.contains(['\0', '\u{fffd}']) || name.contains(['\0', '\u{fffd}']) {
-            faults.push(FieldError::new(
-                name.replace(['\0', '\u{fffd}'], "?"),
-                "invalid",
-                "must be UTF-8 without U+0000",
-            ));
+            let place = || name.replace(['\0', '\u{fffd}'], "?");
+            faults.add(|| FieldError::new(place(), "invalid", "must be UTF-8 without U+0000"));
         } else if fields.insert(name.to_string(), Value::String(value.into_owned())).is_some() {
-            faults.push(FieldError::new(name, "invalid", "is given twice; separate several values by commas"));
+            faults.add(|| FieldError::new(name, "invalid", "is given twice; separate several values by commas"));
         }
     }
     (fields, faults)
 }
 
 /// NUL is legal in JSON, but PostgreSQL stores it in no text: refuse it everywhere, keys included.
-fn find_nul(value: &Value, place: ValuePointerRef<'_>, faults: &mut Vec<FieldError>) {
+fn find_nul(value: &Value, place: ValuePointerRef<'_>, faults: &mut Faults) {
     const DETAIL: &str = "must not contain the character U+0000";
     match value {
-        Value::String(text) if text.contains('\0') => faults.extend(Faults::at(place, "invalid", DETAIL).0),
+        Value::String(text) if text.contains('\0') => faults.add(|| FieldError::new(pointer(place), "invalid", DETAIL)),
         Value::Array(items) => {
             for (index, item) in items.iter().enumerate() {
                 find_nul(item, place.push_index(index), faults);
@@ -438,7 +426,7 @@ fn find_nul(value: &Value, place: ValuePointerRef<'_>, faults: &mut Vec<FieldErr
         Value::Object(fields) => {
             for (name, item) in fields {
                 if name.contains('\0') {
-                    faults.extend(Faults::at(place, "invalid", DETAIL).0);
+                    faults.add(|| FieldError::new(pointer(place), "invalid", DETAIL));
                 }
                 find_nul(item, place.push_key(name), faults);
             }
@@ -478,7 +466,7 @@ mod tests {
             for given in [bytes, text.into_bytes()] {
                 let (fields, faults) = pairs(&given);
                 let parts = given.split(|b| *b == b'&').filter(|part| !part.is_empty()).count();
-                prop_assert_eq!(fields.len() + faults.len(), parts);
+                prop_assert_eq!(fields.len() + faults.told().len() + faults.more(), parts);
             }
         }
     }

@@ -17,7 +17,7 @@ use super::limits::Gate;
 use super::meter::Meter;
 use super::problem::render;
 use super::trace::RequestSpan;
-use super::{record, unread};
+use super::{record, unread, unsent};
 use crate::kernel::{Code, Problem};
 
 /// The header that carries the request's id both ways.
@@ -45,7 +45,13 @@ pub async fn edge(
         request.head_mut().method = Method::GET;
     }
     let outcome = match acceptable(&request) {
-        Ok(()) => next.call(request).instrument(span.clone()).await.map(ServiceResponse::map_into_boxed_body),
+        Ok(()) => {
+            let answered = async {
+                let response = next.call(request).await.map(ServiceResponse::map_into_boxed_body)?;
+                unsent::send(response).await
+            };
+            answered.instrument(span.clone()).await
+        }
         Err(problem) => Ok(request.into_response(speak(&problem.into(), &id))),
     };
     let _entered = span.enter();

@@ -18,6 +18,7 @@ use quick_cache::sync::Cache;
 use super::State;
 use super::origin::{Origin, Proxies};
 use super::quota::{Quota, Standing};
+use super::unsent::{self, Caller, Unsent};
 use crate::kernel::{Clock, Problem};
 
 /// What is left of the quotas that a request counts for (draft-ietf-httpapi-ratelimit-headers).
@@ -57,12 +58,14 @@ pub struct Limits {
     pub connections_per_address: usize,
     /// How long a client may take to send a request, and how long it may take nothing of an answer.
     pub client_timeout: Duration,
+    /// How many bytes of answers may be made and not yet taken.
+    pub unsent_b: usize,
     /// Who is believed when they say for whom they ask.
     pub proxies: Proxies,
 }
 
 impl Default for Limits {
-    /// None, and half a minute.
+    /// None, but half a minute, and so many bytes of answers.
     fn default() -> Self {
         Self {
             per_principal: 0,
@@ -71,6 +74,7 @@ impl Default for Limits {
             connections: 0,
             connections_per_address: 0,
             client_timeout: Duration::from_secs(30),
+            unsent_b: unsent::MOST_B,
             proxies: Proxies::default(),
         }
     }
@@ -85,6 +89,7 @@ pub struct Gate {
     addresses: Option<Quota>,
     logins: Option<Logins>,
     policy: Option<HeaderValue>,
+    unsent: Unsent,
     /// Keyed by chance, so that nobody can look for two that fall together.
     hash: RandomState,
 }
@@ -107,8 +112,14 @@ impl Gate {
             addresses,
             logins: Logins::new(limits.failed_logins, clock),
             policy: HeaderValue::from_str(&policy).ok().filter(|policy| !policy.is_empty()),
+            unsent: Unsent::new(limits.unsent_b, limits.client_timeout),
             hash: RandomState::new(),
         }
+    }
+
+    /// The answers that have not been taken yet.
+    pub(super) fn unsent(&self) -> &Unsent {
+        &self.unsent
     }
 
     /// How long a client may take to send a body.
@@ -124,9 +135,12 @@ impl Gate {
     /// Counts a request of `principal`.
     ///
     /// # Errors
-    /// `rate_limited`.
+    /// `rate_limited`, or `unavailable` when they do not take what they have been answered.
     pub fn count_principal(&self, request: &impl HttpMessage, principal: &impl Hash) -> Result<(), Problem> {
-        count(self.principals.as_ref(), request, self.hash.hash_one(principal))
+        let caller = Caller(self.hash.hash_one(principal));
+        request.extensions_mut().insert(caller);
+        count(self.principals.as_ref(), request, caller.0)?;
+        self.unsent.admit(caller)
     }
 
     fn count_address(&self, request: &ServiceRequest) -> Result<(), Problem> {

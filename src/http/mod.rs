@@ -18,11 +18,12 @@ pub mod reply;
 pub mod seal;
 pub mod trace;
 mod unread;
+pub mod unsent;
 
 pub use call::{Call, State};
 pub use endpoints::Endpoints;
 pub use limits::{Gate, Limits};
-pub use page::{Cursor, Limit, Page};
+pub use page::{Cursor, Limit, Page, Rows};
 pub use query::{Csv, Flag, PageQuery};
 pub use reply::{Reader, Reply, Resource};
 pub use seal::Sealer;

@@ -10,6 +10,15 @@ use super::{Answer, Call, Reply};
 use crate::kernel::fault::{self, Faults};
 use crate::kernel::{Code, Problem};
 
+/// How many bytes of JSON a page has at most, unless a single item has more.
+pub const MOST_B: usize = 1 << 20;
+
+/// How many rows' large texts are fetched at a time.
+const AT_ONCE: usize = 4;
+
+/// How many rows are fetched at a time that may be large themselves.
+const FEW: i64 = 4;
+
 /// How many items a page has: 1 to 200, 50 unless told.
 #[derive(Debug, Clone, Copy)]
 pub struct Limit(i64);
@@ -94,6 +103,96 @@ fn holds_nul(json: &[u8]) -> bool {
     false
 }
 
+/// The rows of a page, as far as they were fetched.
+#[derive(Debug)]
+pub struct Rows<R> {
+    rows: Vec<R>,
+    /// Whether more follow, though these are not more than the page holds.
+    more: bool,
+}
+
+impl<R> From<Vec<R>> for Rows<R> {
+    /// Of these there is one more than the page holds if there is a next page.
+    fn from(rows: Vec<R>) -> Self {
+        Self { rows, more: false }
+    }
+}
+
+impl<R> Rows<R> {
+    /// The rows themselves.
+    pub fn iter(&self) -> std::slice::Iter<'_, R> {
+        self.rows.iter()
+    }
+
+    /// `rows` with their large texts, which `fetch` fills in: a few rows at a time, in their order, until the page is full.
+    /// Those behind are left out. Each row comes with whether it lacks any; `size_b` tells about how much JSON it will be at
+    /// least.
+    ///
+    /// # Errors
+    /// Those of `fetch`.
+    pub async fn filled(
+        mut rows: Vec<(R, bool)>,
+        mut fetch: impl AsyncFnMut(&mut [(R, bool)]) -> Result<(), Problem>,
+        size_b: impl Fn(&R) -> usize,
+    ) -> Result<Self, Problem> {
+        let (mut filled, mut bytes) = (0, 0);
+        while filled < rows.len() && bytes <= MOST_B {
+            let rest = &rows[filled..];
+            let lacking = rest.iter().enumerate().filter(|(_, (_, lacks))| *lacks).map(|(place, _)| place);
+            let next = lacking.take(AT_ONCE).last().map_or(rest.len(), |place| place + 1);
+            let next = &mut rows[filled..filled + next];
+            if next.iter().any(|(_, lacks)| *lacks) {
+                fetch(next).await?;
+            }
+            bytes += next.iter().map(|(row, _)| size_b(row)).sum::<usize>();
+            filled += next.len();
+        }
+        let more = filled < rows.len();
+        rows.truncate(filled);
+        Ok(Self { rows: rows.into_iter().map(|(row, _)| row).collect(), more })
+    }
+}
+
+impl<R> Rows<R> {
+    /// Rows that `fetch` reads a few at a time, each time behind the `key` of the last one, until the page is full: where a row
+    /// may be large and nothing of it can be left out. `size_b` tells about how much JSON it will be at least.
+    ///
+    /// # Errors
+    /// Those of `fetch`.
+    pub async fn gathered<K>(
+        limit: Limit,
+        mut after: Option<K>,
+        mut fetch: impl AsyncFnMut(Option<K>, i64) -> Result<Vec<R>, Problem>,
+        key: impl Fn(&R) -> K,
+        size_b: impl Fn(&R) -> usize,
+    ) -> Result<Self, Problem> {
+        let (mut rows, mut bytes, mut left) = (Vec::new(), 0, limit.and_one());
+        while left > 0 && bytes <= MOST_B {
+            let some = fetch(after.take(), left.min(FEW)).await?;
+            let count = i64::try_from(some.len()).unwrap_or(i64::MAX);
+            if count < left.min(FEW) {
+                rows.extend(some);
+                return Ok(Self { rows, more: false });
+            }
+            bytes += some.iter().map(&size_b).sum::<usize>();
+            after = some.last().map(&key);
+            left -= count;
+            rows.extend(some);
+        }
+        Ok(Self { rows, more: left > 0 })
+    }
+}
+
+/// How many bytes `text` has as JSON.
+pub fn json_b(text: &str) -> usize {
+    let each = |byte| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 2,
+        0..0x20 => 6,
+        _ => 1,
+    };
+    text.bytes().map(each).sum()
+}
+
 /// One page of a list.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Page<T> {
@@ -105,8 +204,8 @@ pub struct Page<T> {
 }
 
 impl<T: Serialize> Page<T> {
-    /// A page of `rows`, of which there is one more than the page holds if there is a next page. `list` names the list
-    /// and its order; `key` tells the place of an item in it.
+    /// A page of `rows`. It ends with the item before the one with which it would have more than [`MOST_B`] bytes, or be longer
+    /// than `limit`. `list` names the list and its order; `key` tells the place of an item in it.
     ///
     /// # Errors
     /// When an item cannot be written as JSON.
@@ -114,21 +213,36 @@ impl<T: Serialize> Page<T> {
         call: &Call,
         limit: Limit,
         list: &str,
-        mut rows: Vec<R>,
+        rows: impl Into<Rows<R>>,
         key: impl Fn(&R) -> K,
-        item: impl FnMut(R) -> T,
+        mut item: impl FnMut(R) -> T,
     ) -> Answer {
+        let Rows { rows, mut more } = rows.into();
         let size = usize::try_from(limit.0).unwrap_or(usize::MAX);
-        let next_cursor = if rows.len() > size {
-            rows.truncate(size);
-            rows.last().map(|row| Cursor::seal(list, key(row))).transpose()?
-        } else {
-            None
-        };
-        let link = next_cursor.as_deref().map(|cursor| format!("<{}>; rel=\"next\"", call.next_target(cursor)));
-        let reply = Reply::ok(&Self { items: rows.into_iter().map(item).collect(), next_cursor })?;
-        Ok(match link {
-            Some(link) => reply.header("link", link),
+        more |= rows.len() > size;
+        // The very JSON of a page, written item by item.
+        let mut body = br#"{"items":["#.to_vec();
+        let mut last = None;
+        for row in rows.into_iter().take(size) {
+            let (place, end) = (key(&row), body.len());
+            if last.is_some() {
+                body.push(b',');
+            }
+            serde_json::to_writer(&mut body, &item(row)).map_err(Problem::internal)?;
+            if last.is_some() && body.len() > MOST_B {
+                body.truncate(end);
+                more = true;
+                break;
+            }
+            last = Some(place);
+        }
+        let next_cursor = last.filter(|_| more).map(|place| Cursor::seal(list, place)).transpose()?;
+        body.extend_from_slice(br#"],"next_cursor":"#);
+        serde_json::to_writer(&mut body, &next_cursor).map_err(Problem::internal)?;
+        body.push(b'}');
+        let reply = Reply::written(body)?;
+        Ok(match next_cursor {
+            Some(cursor) => reply.header("link", format!("<{}>; rel=\"next\"", call.next_target(&cursor))),
             None => reply,
         })
     }

@@ -27,10 +27,14 @@ pub struct ProblemBody<'a> {
     /// The request's id, which leads to its log line.
     #[schema(examples("019a2f4e-7c1b-7d3e-8f00-1234567890ab"))]
     request_id: &'a str,
-    /// Every bad field.
+    /// Every bad field, or the first 50 of them.
     #[serde(skip_serializing_if = "<[FieldError]>::is_empty")]
-    #[schema(required = false)]
+    #[schema(required = false, max_items = 50)]
     errors: &'a [FieldError],
+    /// How many bad fields there are besides these.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, nullable = false, minimum = 1)]
+    more_errors: Option<usize>,
     /// Further members, by code: `legal` with `illegal_transition` and `existing` with `duplicate_external_id`, for those who may
     /// read tickets, `retry_after_s` with `rate_limited`.
     #[serde(flatten)]
@@ -75,6 +79,7 @@ pub fn render(problem: &Problem, request_id: &str) -> HttpResponse {
         code: code.as_str(),
         request_id,
         errors: problem.errors(),
+        more_errors: Some(problem.more_errors()).filter(|more| *more > 0),
         members: problem.members(),
     })
 }

@@ -49,25 +49,26 @@ macro_rules! parts {
         impl<$($part: Part),+> Parts for ($($part,)+) {
             #[expect(non_snake_case, reason = "a value has the name of its type")]
             fn read(mut fields: Map<String, Json>) -> Result<Self, Faults> {
-                let mut faults = Vec::new();
+                let mut faults = Faults::default();
                 $(
                     let own = $part::names().iter().filter_map(|name| fields.remove_entry(name)).collect();
                     let $part = match deserr::deserialize::<$part, _, Faults>(Json::Object(own)) {
                         Ok(part) => Some(part),
-                        Err(Faults(more)) => {
-                            faults.extend(more);
+                        Err(more) => {
+                            faults.append(more);
                             None
                         }
                     };
                 )+
                 let known: Vec<&str> = [$($part::names()),+].into_iter().flatten().map(String::as_str).collect();
-                faults.extend(fields.keys().map(|name| {
-                    FieldError::new(name, "unknown_field", format!("is not known here; known are: {}", known.join(", ")))
-                }));
-                faults.sort_by(|a, b| a.pointer.trim_start_matches('/').cmp(b.pointer.trim_start_matches('/')));
+                for name in fields.keys() {
+                    let detail = || format!("is not known here; known are: {}", known.join(", "));
+                    faults.add(|| FieldError::new(name, "unknown_field", detail()));
+                }
+                let faults = faults.placed(|place| place.trim_start_matches('/').to_owned()).sorted();
                 match ($($part,)+) {
                     ($(Some($part),)+) if faults.is_empty() => Ok(($($part,)+)),
-                    _ => Err(Faults(faults)),
+                    _ => Err(faults),
                 }
             }
         }
@@ -110,7 +111,7 @@ fault::deserr_from_str!(Flag);
 #[deserr(error = Faults, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct PageQuery {
-    /// How many items a page has.
+    /// How many items a page has at most; it ends sooner where it would have more than 1 MiB of JSON.
     #[deserr(default)]
     #[param(value_type = Option<i64>, minimum = 1, maximum = 200, default = 50)]
     pub limit: Limit,

@@ -67,6 +67,17 @@ impl Reply {
         Self::json(200, body)
     }
 
+    /// 200 with a body that is JSON already.
+    ///
+    /// # Errors
+    /// When `json` is not UTF-8.
+    pub(super) fn written(mut json: Vec<u8>) -> Result<Self, Problem> {
+        // It is kept until it is sent.
+        json.shrink_to_fit();
+        let body = String::from_utf8(json).map_err(Problem::internal)?;
+        Ok(Self { status: 200, headers: Vec::new(), body })
+    }
+
     /// 200 with a single resource that was read, and its entity tag.
     ///
     /// # Errors

@@ -6,23 +6,98 @@ use deserr::{DeserializeError, ErrorKind, IntoValue, MergeWithError, Value, Valu
 
 use super::problem::FieldError;
 
-/// The faults found so far while a body or a query is read.
+/// How many faults are told, each with its place; of more it is told how many there are.
+pub const MOST_TOLD: usize = 50;
+
+/// The faults found so far while a body or a query is read: however many there are, no more than [`MOST_TOLD`] are kept.
 #[derive(Debug, Default)]
-pub struct Faults(pub Vec<FieldError>);
+pub struct Faults {
+    told: Vec<FieldError>,
+    more: usize,
+}
 
 impl Faults {
     /// A single fault at `location`.
     pub fn at(location: ValuePointerRef<'_>, code: &'static str, detail: impl Into<String>) -> Self {
-        Self(vec![FieldError::new(pointer(location), code, detail)])
+        Self::from(vec![at(location, code, detail)])
+    }
+
+    /// Adds one, which is only made if it will be told.
+    pub fn add(&mut self, fault: impl FnOnce() -> FieldError) {
+        if self.told.len() < MOST_TOLD {
+            self.told.push(fault().short());
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// Adds all of `others`.
+    pub fn append(&mut self, others: Self) {
+        for fault in others.told {
+            self.add(|| fault);
+        }
+        self.more += others.more;
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.told.is_empty()
+    }
+
+    /// Those that are told.
+    pub fn told(&self) -> &[FieldError] {
+        &self.told
+    }
+
+    /// How many there are besides.
+    pub fn more(&self) -> usize {
+        self.more
+    }
+
+    /// Without those at places where `others` are told.
+    #[must_use]
+    pub fn elsewhere_than(mut self, others: &Self) -> Self {
+        self.told.retain(|fault| !others.told.iter().any(|other| other.pointer == fault.pointer));
+        self
+    }
+
+    /// The same with other places.
+    #[must_use]
+    pub fn placed(mut self, place: impl Fn(&str) -> String) -> Self {
+        for fault in &mut self.told {
+            fault.pointer = place(&fault.pointer);
+        }
+        self
+    }
+
+    /// In the order of their places.
+    #[must_use]
+    pub fn sorted(mut self) -> Self {
+        self.told.sort_by(|a, b| a.pointer.cmp(&b.pointer));
+        self
+    }
+}
+
+impl From<Vec<FieldError>> for Faults {
+    fn from(faults: Vec<FieldError>) -> Self {
+        let mut all = Self::default();
+        for fault in faults {
+            all.add(|| fault);
+        }
+        all
     }
 }
 
 impl MergeWithError<Faults> for Faults {
     fn merge(all: Option<Self>, other: Faults, _: ValuePointerRef<'_>) -> ControlFlow<Self, Self> {
         let mut all = all.unwrap_or_default();
-        all.0.extend(other.0);
+        all.append(other);
         ControlFlow::Continue(all)
     }
+}
+
+fn at(location: ValuePointerRef<'_>, code: &'static str, detail: impl Into<String>) -> FieldError {
+    FieldError::new(pointer(location), code, detail)
 }
 
 impl DeserializeError for Faults {
@@ -31,26 +106,27 @@ impl DeserializeError for Faults {
         error: ErrorKind<'_, V>,
         location: ValuePointerRef<'_>,
     ) -> ControlFlow<Self, Self> {
-        let fault = match error {
+        let mut all = all.unwrap_or_default();
+        all.add(|| match error {
             ErrorKind::IncorrectValueKind { actual, accepted } => {
                 let wanted = accepted.iter().map(|kind| kind_name(*kind)).collect::<Vec<_>>().join(" or ");
                 let detail = format!("must be {wanted}, not {}", kind_name(actual.kind()));
-                Self::at(location, "wrong_type", detail)
+                at(location, "wrong_type", detail)
             }
-            ErrorKind::MissingField { field } => Self::at(location.push_key(field), "required", "is required"),
+            ErrorKind::MissingField { field } => at(location.push_key(field), "required", "is required"),
             ErrorKind::UnknownKey { key, accepted } => {
                 let detail = format!("is not known here; known are: {}", accepted.join(", "));
-                Self::at(location.push_key(key), "unknown_field", detail)
+                at(location.push_key(key), "unknown_field", detail)
             }
             ErrorKind::UnknownValue { accepted, .. } => {
-                Self::at(location, "invalid", format!("must be one of: {}", accepted.join(", ")))
+                at(location, "invalid", format!("must be one of: {}", accepted.join(", ")))
             }
             ErrorKind::BadSequenceLen { expected, .. } => {
-                Self::at(location, "invalid", format!("must have {expected} items"))
+                at(location, "invalid", format!("must have {expected} items"))
             }
-            ErrorKind::Unexpected { msg } => Self::at(location, "invalid", msg),
-        };
-        Self::merge(all, fault, location)
+            ErrorKind::Unexpected { msg } => at(location, "invalid", msg),
+        });
+        ControlFlow::Continue(all)
     }
 }
 

@@ -87,7 +87,7 @@ fn canonical(value: &mut Value) {
 impl Deserr<Faults> for Fields {
     fn deserialize_from_value<V: IntoValue>(value: Given<V>, location: ValuePointerRef<'_>) -> Result<Self, Faults> {
         let kind = value.kind();
-        match Value::deserialize_from_value(value, location)? {
+        match <Value as Deserr<Faults>>::deserialize_from_value(value, location)? {
             Value::Object(fields) => {
                 let mut fields = Value::Object(fields);
                 canonical(&mut fields);

@@ -120,7 +120,7 @@ mod tests {
 
     fn read(value: serde_json::Value) -> Result<Money, Vec<(String, &'static str)>> {
         deserr::deserialize::<Money, _, Faults>(value)
-            .map_err(|faults| faults.0.into_iter().map(|fault| (fault.pointer, fault.code)).collect())
+            .map_err(|faults| faults.told().iter().map(|fault| (fault.pointer.clone(), fault.code)).collect())
     }
 
     proptest! {

@@ -3,6 +3,8 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+use super::fault::Faults;
+
 macro_rules! codes {
     ($($(#[doc = $doc:literal])+ $variant:ident = $status:literal $code:literal $title:literal;)+) => {
         /// Every code that an answer of this API can carry.
@@ -77,7 +79,7 @@ codes! {
     BodyTooLarge = 413 "body_too_large" "The body is too large.";
     /// The body's media type is not one that this takes; `detail` lists those.
     UnsupportedMediaType = 415 "unsupported_media_type" "The media type is not supported.";
-    /// Well-formed, but fields are wrong: `errors` lists every one with its place.
+    /// Well-formed, but fields are wrong: `errors` lists the first 50 with their places, and `more_errors` says how many there are besides.
     ValidationFailed = 422 "validation_failed" "Some fields are not valid.";
     /// The `Idempotency-Key` was used for another request within the last 24 hours. Use a new one.
     IdempotencyKeyReused = 422 "idempotency_key_reused" "The idempotency key was used for another request.";
@@ -88,6 +90,9 @@ codes! {
     /// The database is away, busy, full or asked for too much. Try again after `Retry-After` seconds; `detail` says whether anything was changed.
     Unavailable = 503 "unavailable" "The service is not available right now.";
 }
+
+/// How many bytes of a place are told.
+const LONGEST_PLACE_B: usize = 255;
 
 /// One bad field of a request.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
@@ -104,6 +109,16 @@ pub struct FieldError {
 }
 
 impl FieldError {
+    /// The same, without most of a place that only a client in error can name.
+    pub(super) fn short(mut self) -> Self {
+        if self.pointer.len() > LONGEST_PLACE_B {
+            let end = self.pointer.floor_char_boundary(LONGEST_PLACE_B);
+            self.pointer.truncate(end);
+            self.pointer.push('…');
+        }
+        self
+    }
+
     /// A fault at `pointer`.
     pub fn new(pointer: impl Into<String>, code: &'static str, detail: impl Into<String>) -> Self {
         Self { pointer: pointer.into(), code, detail: detail.into() }
@@ -118,7 +133,7 @@ pub struct Problem(Box<Inner>);
 struct Inner {
     code: Code,
     detail: String,
-    errors: Vec<FieldError>,
+    errors: Faults,
     members: serde_json::Map<String, serde_json::Value>,
     /// What those alone are told who may read what it is about: another sentence, and a member.
     for_readers: Option<(String, &'static str, serde_json::Value)>,
@@ -132,7 +147,7 @@ impl Problem {
         Self(Box::new(Inner {
             code,
             detail: detail.into(),
-            errors: Vec::new(),
+            errors: Faults::default(),
             members: serde_json::Map::new(),
             for_readers: None,
             cause: None,
@@ -146,10 +161,19 @@ impl Problem {
     }
 
     /// One or more fields are wrong.
-    pub fn invalid(errors: Vec<FieldError>) -> Self {
-        let places = errors.iter().map(|e| if e.pointer.is_empty() { "the body" } else { e.pointer.as_str() });
-        let detail = format!("Not valid: {}.", places.collect::<Vec<_>>().join(", "));
+    pub fn invalid(errors: impl Into<Faults>) -> Self {
+        let errors = errors.into();
+        let places = errors.told().iter().map(|e| if e.pointer.is_empty() { "the body" } else { e.pointer.as_str() });
+        let detail = format!("Not valid: {}{}.", places.collect::<Vec<_>>().join(", "), and_more(&errors, ", "));
         Self::new(Code::ValidationFailed, detail).with_errors(errors)
+    }
+
+    /// One or more parameters of a query are wrong.
+    pub fn invalid_query(errors: impl Into<Faults>) -> Self {
+        let errors = errors.into().placed(|place| place.trim_start_matches('/').to_owned());
+        let sentences = errors.told().iter().map(|e| format!("{} {}", e.pointer, e.detail));
+        let detail = format!("{}{}.", sentences.collect::<Vec<_>>().join("; "), and_more(&errors, "; "));
+        Self::new(Code::InvalidQuery, detail).with_errors(errors)
     }
 
     /// One field is wrong.
@@ -194,8 +218,8 @@ impl Problem {
 
     /// With the list of bad fields.
     #[must_use]
-    pub fn with_errors(mut self, errors: Vec<FieldError>) -> Self {
-        self.0.errors = errors;
+    pub fn with_errors(mut self, errors: impl Into<Faults>) -> Self {
+        self.0.errors = errors.into();
         self
     }
 
@@ -245,9 +269,14 @@ impl Problem {
         &self.0.detail
     }
 
-    /// The bad fields.
+    /// The bad fields, as many of them as are told.
     pub fn errors(&self) -> &[FieldError] {
-        &self.0.errors
+        self.0.errors.told()
+    }
+
+    /// How many more there are.
+    pub fn more_errors(&self) -> usize {
+        self.0.errors.more()
     }
 
     /// The further members of the answer.
@@ -263,6 +292,14 @@ impl Problem {
     /// Whether doing the same again from the start may well succeed.
     pub fn is_transient(&self) -> bool {
         self.0.transient
+    }
+}
+
+/// What follows those that are told.
+fn and_more(errors: &Faults, comma: &str) -> String {
+    match errors.more() {
+        0 => String::new(),
+        more => format!("{comma}and {more} more"),
     }
 }
 

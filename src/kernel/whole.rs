@@ -26,7 +26,7 @@ impl<const LEAST: i64, const MOST: i64> Deserr<Faults> for Whole<LEAST, MOST> {
             // An integer of JSON Schema is any number without a fraction, however it is written: 3.0 and 3e0 too.
             #[expect(clippy::cast_possible_truncation, reason = "a whole number that f64 keeps exactly fits into i64")]
             Value::Float(number) if number.fract() == 0.0 && number.abs() <= MOST_EXACT => Some(number as i64),
-            other => Some(i64::deserialize_from_value(other, location)?),
+            other => Some(<i64 as Deserr<Faults>>::deserialize_from_value(other, location)?),
         };
         let within = number.filter(|number| (LEAST..=MOST).contains(number)).map(Self);
         let fault = || Faults::at(location, "invalid", format!("must be a whole number from {LEAST} to {MOST}"));
@@ -43,7 +43,7 @@ mod tests {
     type Small = Whole<-3, 7>;
 
     fn read(value: Json) -> Result<i64, &'static str> {
-        deserr::deserialize::<Small, _, Faults>(value).map(Small::get).map_err(|faults| faults.0[0].code)
+        deserr::deserialize::<Small, _, Faults>(value).map(Small::get).map_err(|faults| faults.told()[0].code)
     }
 
     proptest! {

@@ -15,6 +15,7 @@ use crate::audit::domain::{Event, EventKind, Visibility};
 use crate::auth::domain::Role;
 use crate::auth::policy::Act;
 use crate::db::{Conn, Db};
+use crate::http::Rows;
 use crate::http::call::IfMatch;
 use crate::kernel::fields::{Fields, LARGEST_B};
 use crate::kernel::{Clock, Code, FieldError, Instant, Patch, PrincipalId, Problem, TeamId, TicketId};
@@ -64,7 +65,7 @@ pub async fn list(
     sieve: &Sieve,
     options: &ListOptions,
     after: Option<(i64, i64)>,
-) -> Result<(Vec<TicketRow>, Almanac), Problem> {
+) -> Result<(Rows<TicketRow>, Almanac), Problem> {
     let rows = store::list(conn, sieve, options, after).await?;
     let almanac = sla::store::book::almanac(conn, rows.iter().flat_map(|row| row.times.calendars())).await?;
     Ok((rows, almanac))

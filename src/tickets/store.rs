@@ -2,6 +2,8 @@
 
 pub mod search;
 
+use std::collections::HashMap;
+
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
 
@@ -10,9 +12,10 @@ use super::domain::{Channel, Priority, Status, Ticket, TicketType};
 use super::policy::Reach;
 use super::wire::{SlaFilter, Sort, TicketFilter, TicketRef, WhoRef};
 use crate::auth::domain::Role;
-use crate::db::raw::raw;
+use crate::db::raw::{one_of, raw};
 use crate::db::schema::{comments, principals, teams, ticket_clocks, ticket_tags, tickets, time_entries};
-use crate::db::{Conn, Line, RunQueryDsl, fault, on_each, post, steady};
+use crate::db::{Conn, Line, RunQueryDsl, boxed, fault, on_each, post, steady};
+use crate::http::{Rows, page};
 use crate::kernel::fields::Fields;
 use crate::kernel::sql::Json;
 use crate::kernel::{Code, FieldError, Instant, PrincipalId, Problem, TeamId, TicketId};
@@ -143,6 +146,14 @@ pub struct TicketRow {
 
 type Joined = (Stored, clocks::Stored, Option<String>, Option<String>, Option<String>, String);
 
+/// A ticket of a list, and whether its texts are large and were not read with it.
+type Listed = (Stored, clocks::Stored, Option<String>, Option<String>, Option<String>, String, bool);
+
+fn from_list(row: Listed) -> Result<(TicketRow, bool), Problem> {
+    let (stored, times, team, requester, assignee, created_by, lacks) = row;
+    Ok((TicketRow::try_from((stored, times, team, requester, assignee, created_by))?, lacks))
+}
+
 impl TryFrom<Joined> for TicketRow {
     type Error = Problem;
 
@@ -156,6 +167,12 @@ impl TryFrom<Joined> for TicketRow {
 /// Tickets with their names: one statement, however many rows.
 macro_rules! with_names {
     () => {
+        with_names!(@ Stored::as_select(),)
+    };
+    ($stored:expr, $lacks:expr) => {
+        with_names!(@ $stored, $lacks)
+    };
+    (@ $stored:expr, $($lacks:expr)?) => {
         tickets::table
             .inner_join(ticket_clocks::table)
             .left_join(teams::table)
@@ -163,21 +180,87 @@ macro_rules! with_names {
             .left_join(ASSIGNEES.on(tickets::assignee_id.eq(ASSIGNEES.field(principals::id).nullable())))
             .inner_join(CREATORS.on(tickets::created_by_id.eq(CREATORS.field(principals::id))))
             .select((
-                Stored::as_select(),
+                $stored,
                 clocks::Stored::as_select(),
                 teams::name.nullable(),
                 REQUESTERS.field(principals::name).nullable(),
                 ASSIGNEES.field(principals::name).nullable(),
                 CREATORS.field(principals::name),
+                $($lacks)?
             ))
     };
+}
+
+/// The same for a list: without texts that are large, of which [`with_texts`] fills in as many as a page has room for.
+macro_rules! listed {
+    ($conn:expr) => {{
+        let fields_b = match $conn.line {
+            Line::Sqlite(_) => "octet_length(tickets.custom_fields)",
+            Line::Postgres(_) => "octet_length(CAST(tickets.custom_fields AS text))",
+        };
+        let (description, is_long) = small("octet_length(tickets.description)", "tickets.description", "");
+        let (custom_fields, are_many) = small(fields_b, "tickets.custom_fields", "{}");
+        let stored = (
+            tickets::number,
+            tickets::id,
+            tickets::subject,
+            raw::<Text>(description),
+            tickets::status,
+            tickets::priority,
+            tickets::kind,
+            tickets::channel,
+            tickets::team_id,
+            tickets::assignee_id,
+            tickets::requester_id,
+            tickets::created_by_id,
+            tickets::external_id,
+            tickets::follow_up_of,
+            tickets::tags,
+            raw::<sql::Document>(custom_fields),
+            tickets::created_at,
+            tickets::updated_at,
+            tickets::reported_at,
+            tickets::started_at,
+            tickets::first_replied_at,
+            tickets::resolved_at,
+            tickets::closed_at,
+            tickets::reopen_count,
+            tickets::agent_comments,
+            tickets::version,
+        );
+        (stored, raw::<Bool>(format!("({is_long} OR {are_many})")))
+    }};
+}
+
+/// Fills in what was not read with `rows`, as far as a page has room for it. What has been changed since then is told as it is
+/// now, under the version before: whoever changes that version is told that there is a newer one.
+async fn with_texts(conn: &mut Conn, rows: Vec<(TicketRow, bool)>) -> Result<Rows<TicketRow>, Problem> {
+    let fill = async |rows: &mut [(TicketRow, bool)]| {
+        let numbers: Vec<_> = rows.iter().filter(|(_, lacks)| *lacks).map(|(row, _)| row.ticket.number).collect();
+        let texts: Vec<(i64, String, Json)> = on_each!(conn, |c| {
+            let these =
+                boxed(c, tickets::table.select((tickets::number, tickets::description, tickets::custom_fields)));
+            these.filter(one_of("tickets.number", &numbers)).load(c).await
+        })?;
+        let mut texts: HashMap<_, _> =
+            texts.into_iter().map(|(number, text, fields)| (number, (text, fields))).collect();
+        for (row, _) in rows.iter_mut() {
+            if let Some((description, fields)) = texts.remove(&row.ticket.number) {
+                row.ticket.description = description;
+                row.ticket.custom_fields = Fields::from_stored(fields.0);
+            }
+        }
+        Ok(())
+    };
+    let size_b = |row: &TicketRow| page::json_b(&row.ticket.description);
+    Rows::filled(rows, fill, size_b).await
 }
 
 mod leads;
 mod list;
 
 pub use list::list;
-use with_names;
+use {listed, with_names};
 
 /// The ticket `which`, if it is within `reach`.
 ///

@@ -143,7 +143,7 @@ impl Place {
 }
 
 /// Whoever has this token, which must be all that was printed.
-fn caller(out: &str) -> Caller {
+pub fn caller(out: &str) -> Caller {
     let jwt = regex::Regex::new(r"\A[\w-]+\.[\w-]+\.[\w-]+\n\z").unwrap();
     assert!(jwt.is_match(out), "a token and nothing else: {out:?}");
     Caller { id: String::new(), name: String::new(), token: out.trim_end().into() }
@@ -217,6 +217,13 @@ impl Server {
 
     pub fn post(&self, path: &str) -> Ask {
         self.ask(Method::POST, path)
+    }
+
+    /// The most memory that it has had so far, in KiB.
+    pub fn peak_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peak.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
     pub async fn is_ready(&self) -> bool {

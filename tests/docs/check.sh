@@ -24,6 +24,7 @@ die() {
 export DOCS_BASE_URL=${1%/} DOCS_TOKEN=$2 DOCS_SCREENSHOT=''
 if [ $# -eq 3 ]; then DOCS_SCREENSHOT=$(realpath -m -- "$3"); fi
 cd "$(dirname "${BASH_SOURCE[0]}")"
+. ../programs.sh
 
 find_chromium() {
     local name
@@ -36,23 +37,9 @@ find_chromium() {
     return 1
 }
 
-packages=()
-find_chromium || packages+=(chromium fonts-dejavu-core)
-command -v node >/dev/null || packages+=(nodejs)
-command -v npm >/dev/null || packages+=(npm ca-certificates)
-if [ ${#packages[@]} -gt 0 ]; then
-    root=()
-    if [ "$(id -u)" -ne 0 ]; then root=(sudo); fi
-    if ! command -v apt-get >/dev/null || { [ ${#root[@]} -gt 0 ] && ! command -v sudo >/dev/null; }; then
-        die "these are missing: ${packages[*]} (names of Debian packages). Install them and run again."
-    fi
-    printf 'Installing from the distribution: %s\n' "${packages[*]}"
-    "${root[@]}" apt-get -qq update
-    "${root[@]}" env DEBIAN_FRONTEND=noninteractive \
-        apt-get -qq --no-install-recommends install "${packages[@]}" </dev/null >/dev/null ||
-        die "apt-get could not install: ${packages[*]}. Install them by hand and run again."
-    find_chromium || die 'there is no Chromium. Install one, or name one by CHROMIUM=/path/to/it.'
-fi
+find_chromium || need chromium
+find_chromium || die 'there is no Chromium. Install one, or name one by CHROMIUM=/path/to/it.'
+need node npm
 
 # Installed anew only when the lock file is another one than last time.
 if ! cmp --silent package-lock.json node_modules/.installed-from; then

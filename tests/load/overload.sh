@@ -6,13 +6,15 @@
 #   tests/run.sh --with-postgres tests/load/overload.sh postgres [SECONDS]
 #
 # First 64 connections open tickets as fast as they are answered: that is what can be done. Then 4,096 connections begin ten
-# times as many a second, for a third of the time (of 45 seconds unless told). Then four ask again. Needs Node.js and curl.
+# times as many a second, for a third of the time (of 45 seconds unless told). Then four ask again. What it needs is installed.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 engine=${1:-sqlite}
 seconds=${2:-45}
 ulimit -n "$(ulimit -Hn)"
+. tests/programs.sh
+need node curl
 . tests/load/server.sh
 start_server "$engine"
 

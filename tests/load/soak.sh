@@ -7,7 +7,7 @@
 # The load is mixed (tests/load/load.mjs): reads, searches, reports, writes, logins that fail, tokens that are no good, and clients
 # that leave, come again, and break off in the middle of a request. It ends with 1 when the last fifth of the time takes more
 # than the second: of files, sockets or threads at its quietest, of memory at its middle; and when all clients have gone, no
-# connection may be left. Needs Node.js and curl.
+# connection may be left. What it needs is installed by tests/programs.sh.
 #
 # Caches and pools fill in the first minute or two and then stay as they are. From ten minutes on no file, socket or thread more is
 # allowed than chance brings (2, and 1 thread), and of memory a tenth and 16 MiB. A shorter run is still filling for most of its time:
@@ -21,6 +21,8 @@ seconds=${2:-1800}
     echo 'soak.sh: less than 20 seconds tell nothing' >&2
     exit 2
 }
+. tests/programs.sh
+need node curl ss awk
 . tests/load/server.sh
 start_server "$engine"
 
@@ -47,7 +49,7 @@ for _ in {1..40}; do
     [ "$left" -gt "$((sockets_before + 24))" ] || break
     sleep 0.5
 done
-clients=$(ss --no-header --numeric --tcp state established state close-wait "( sport = :${url##*:} )" 2>/dev/null | wc -l)
+clients=$(ss --no-header --numeric --tcp state established state close-wait "( sport = :${url##*:} )" | wc -l)
 
 if [ "$seconds" -ge 600 ]; then spare='-v spare_kib=16384 -v spare=2 -v spare_threads=1'; else spare='-v spare_kib=49152 -v spare=8 -v spare_threads=8'; fi
 # shellcheck disable=SC2086

@@ -7,18 +7,14 @@ if [ $# -ne 0 ]; then
 Usage: tests/openapi/check.sh
 
 Fails when openapi/skranke.v1.json takes something away from the newest document in openapi/released that a client may rely
-on, by the rules of CONTRIBUTING.md. Node.js and npm are needed.
+on, by the rules of CONTRIBUTING.md. Node.js and npm are installed by apt-get when they are missing.
 HELP
     exit 2
 fi
 
 cd "$(dirname "${BASH_SOURCE[0]}")"
-for program in node npm; do
-    command -v "$program" >/dev/null || {
-        printf '%s is missing. On Debian, run: apt-get install nodejs npm\n' "$program" >&2
-        exit 1
-    }
-done
+. ../programs.sh
+need node npm
 
 # Installed anew only when the lock file is another one than last time.
 if ! cmp --silent package-lock.json node_modules/.installed-from; then

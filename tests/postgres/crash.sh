@@ -5,6 +5,7 @@
 # Usage: tests/postgres/crash.sh [ROUNDS]           5 rounds unless said
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+. tests/programs.sh
 . tests/postgres/servers.sh
 
 cargo test --locked --no-run --test api

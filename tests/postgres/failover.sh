@@ -7,6 +7,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 rounds=${1:-3}
+. tests/programs.sh
+need pgrep
 . tests/postgres/servers.sh
 
 cargo test --locked --no-run --test api

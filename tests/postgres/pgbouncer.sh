@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Skranke behind a real PgBouncer: in session mode it works, in transaction and statement mode it refuses to start, in words.
-# Installs pgbouncer from the distribution if it is missing and this is root.
+# pgbouncer is installed from the distribution if it is missing.
 #
 # Usage: tests/postgres/pgbouncer.sh
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-command -v pgbouncer >/dev/null || apt-get -qq install --no-install-recommends pgbouncer >/dev/null
+. tests/programs.sh
+need pgbouncer openssl
 . tests/postgres/servers.sh
 
 cargo build --locked

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # What the scripts of this directory have in common: private PostgreSQL servers with the settings of a real one, in a
-# temporary directory that is removed at the end. To be sourced.
+# temporary directory that is removed at the end. To be sourced, after tests/programs.sh.
 
 export LC_ALL=C.UTF-8
 for name in "${!DATABASE_@}" "${!SKRANKE_@}" "${!PG@}"; do
@@ -15,8 +15,12 @@ die() {
     exit 1
 }
 
-pg_bin=$(find /usr/lib/postgresql/*/bin -maxdepth 0 2>/dev/null | sort --version-sort | tail -n 1)
-[ -n "$pg_bin" ] || pg_bin=$(pg_config --bindir) || die 'PostgreSQL 15 or newer is missing.'
+find_pg_bin() { find /usr/lib/postgresql/*/bin -maxdepth 0 2>/dev/null | sort --version-sort | tail -n 1 || true; }
+pg_bin=$(find_pg_bin)
+[ -n "$pg_bin" ] || pg_bin=$(pg_config --bindir 2>/dev/null) || {
+    install_packages postgresql
+    pg_bin=$(find_pg_bin)
+}
 scratch=$(mktemp -d /tmp/skranke-servers.XXXXXX)
 pg_user=''
 if [ "$(id -u)" -eq 0 ]; then

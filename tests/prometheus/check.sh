@@ -8,8 +8,8 @@ usage() {
     cat <<'HELP'
 Usage: tests/prometheus/check.sh [PROGRAM]
 
-PROGRAM is a skranke that is built; target/debug/skranke unless given, which is built first. Needs promtool and prometheus
-(Debian: apt-get install prometheus), curl and jq. Everything it makes is in a temporary directory and gone at the end.
+PROGRAM is a skranke that is built; target/debug/skranke unless given, which is built first. Prometheus, curl and jq
+are installed by apt-get when they are missing. Everything it makes is in a temporary directory and gone at the end.
 HELP
 }
 
@@ -32,9 +32,8 @@ esac
 
 program=${1:+$(realpath -- "$1")}
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-for tool in promtool prometheus curl jq; do
-    command -v "$tool" >/dev/null || die "$tool is missing. On Debian, run: apt-get install prometheus curl jq"
-done
+. tests/programs.sh
+need promtool prometheus curl jq
 if [ -z "$program" ]; then
     cargo build --locked
     program=$PWD/target/debug/skranke

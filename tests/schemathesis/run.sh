@@ -78,10 +78,12 @@ for name in "${!DATABASE_@}" "${!SKRANKE_@}"; do
     esac
 done
 
-command -v python3 >/dev/null || die 'python3 is missing. On Debian, run: apt-get install python3 python3-venv'
+. tests/programs.sh
+need python3
 venv=${SCHEMATHESIS_VENV:-$scratch/venv}
 if [ "$("$venv/bin/schemathesis" --version 2>/dev/null)" != "Schemathesis $version" ]; then
-    python3 -m venv "$venv" || die 'python3 -m venv failed. On Debian, run: apt-get install python3-venv'
+    python3 -m ensurepip --version >/dev/null 2>&1 || install_packages python3-venv
+    python3 -m venv "$venv"
     "$venv/bin/pip" install --quiet --disable-pip-version-check "schemathesis==$version"
 fi
 

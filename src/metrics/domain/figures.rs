@@ -11,8 +11,8 @@ use crate::tally::domain::facts::What;
 
 /// How many groups an answer has at most.
 pub const MOST_GROUPS: usize = 1_000;
-/// How many points the series of an answer have at most, all together.
-pub const MOST_POINTS: usize = 20_000;
+/// How many points the series of an answer have at most, all together: each is about 1,200 bytes of JSON.
+pub const MOST_POINTS: usize = 4_000;
 /// Where one age of a ticket ends and the next one begins, in seconds.
 pub const AGES_S: [i64; 7] = [0, 3_600, 14_400, 86_400, 259_200, 604_800, 2_592_000];
 

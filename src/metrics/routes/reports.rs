@@ -4,8 +4,8 @@ use actix_web::get;
 
 use crate::auth::policy::{Allowed, ReadMetrics};
 use crate::db::Conn;
-use crate::http::call::bad_query;
 use crate::http::{Answer, Call, Endpoints, Reply};
+use crate::kernel::Problem;
 use crate::metrics::service::{backlog, reports as service};
 use crate::metrics::store::facts::Ask;
 use crate::metrics::wire::reports::{BacklogBody, BacklogQuery, StepsQuery, SummaryBody, TimeseriesBody, WindowQuery};
@@ -39,7 +39,7 @@ pub fn routes(config: &mut impl Endpoints) {
 async fn get_summary(who: Allowed<ReadMetrics>, call: Call) -> Answer {
     let (filter, span): (TicketFilter, WindowQuery) = call.query_of()?;
     let sieve = Sieve::new(&who.reach(), &filter, who.who().id, call.now())?;
-    let window = span.window(call.now()).map_err(|fault| bad_query(vec![fault]))?;
+    let window = span.window(call.now()).map_err(|fault| Problem::invalid_query(vec![fault]))?;
     let ask = Ask { sieve, window, group: span.group_by };
     let report = async move |conn: &mut Conn| {
         let (total, groups) = service::summary(conn, &ask).await?;
@@ -53,7 +53,7 @@ async fn get_summary(who: Allowed<ReadMetrics>, call: Call) -> Answer {
 /// The figures of `GET /v1/metrics/summary` for each hour, day, week or month of the window, by local time: days begin at
 /// midnight, weeks on Monday, months on the first, hours at the local clock's full hours. Where clocks are set, days have 23
 /// or 25 hours, and an hour that comes twice is two steps. The first and the last step are cut to the window. A step in
-/// which nothing happened has zeros and nulls. At most 2,000 steps; with `group_by` at most 20,000 points, those of the
+/// which nothing happened has zeros and nulls. At most 2,000 steps; with `group_by` at most 4,000 points, those of the
 /// largest groups by tickets created and resolved. Fastest are days and months of UTC: the steps of other time zones are
 /// put together of days and of what happened in single hours.
 #[utoipa::path(
@@ -65,8 +65,8 @@ async fn get_summary(who: Allowed<ReadMetrics>, call: Call) -> Answer {
 async fn get_timeseries(who: Allowed<ReadMetrics>, call: Call) -> Answer {
     let (filter, span, steps): (TicketFilter, WindowQuery, StepsQuery) = call.query_of()?;
     let sieve = Sieve::new(&who.reach(), &filter, who.who().id, call.now())?;
-    let window = span.window(call.now()).map_err(|fault| bad_query(vec![fault]))?;
-    let edges = steps.edges(window).map_err(|fault| bad_query(vec![fault]))?;
+    let window = span.window(call.now()).map_err(|fault| Problem::invalid_query(vec![fault]))?;
+    let edges = steps.edges(window).map_err(|fault| Problem::invalid_query(vec![fault]))?;
     let ask = Ask { sieve, window, group: span.group_by };
     let report = async move |conn: &mut Conn| {
         let series = service::timeseries(conn, &ask, &edges).await?;

@@ -174,7 +174,7 @@ pub struct UserQuery {
     #[deserr(default)]
     #[param(value_type = Option<bool>)]
     pub active: Option<Flag>,
-    /// How many items a page has.
+    /// How many items a page has at most; it ends sooner where it would have more than 1 MiB of JSON.
     #[deserr(default)]
     #[param(value_type = Option<i64>, minimum = 1, maximum = 200, default = 50)]
     pub limit: Limit,

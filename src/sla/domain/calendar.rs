@@ -121,6 +121,13 @@ pub struct Definition {
     pub holidays: BTreeMap<Date, String>,
 }
 
+impl Definition {
+    /// How many bytes the names of its holidays have: most of what it has altogether, if it is large.
+    pub fn names_b(&self) -> usize {
+        self.holidays.values().map(String::len).sum()
+    }
+}
+
 /// A calendar, ready to measure with.
 #[derive(Debug, Clone)]
 pub struct Calendar {
@@ -158,6 +165,7 @@ pub fn check_hours(working_hours: &BTreeMap<Weekday, Vec<Shift>>) -> Result<[Vec
         if shifts.len() > MOST_SHIFTS {
             let detail = format!("must have at most {MOST_SHIFTS} shifts");
             faults.push(FieldError::new(format!("/{weekday}"), "too_many", detail));
+            continue;
         }
         let day = *weekday as usize;
         for (nth, shift) in shifts.iter().enumerate() {

@@ -7,8 +7,8 @@ use jiff::civil::Date;
 use super::configuration_changed;
 use crate::auth::policy::Act;
 use crate::db::Conn;
-use crate::http::Limit;
 use crate::http::call::IfMatch;
+use crate::http::{Limit, Rows};
 use crate::kernel::{CalendarId, Code, Instant, Problem};
 use crate::sla::domain::calendars::{CalendarChange, CalendarVersion, KeptCalendar, NewCalendar};
 use crate::sla::store::calendars as store;
@@ -21,8 +21,9 @@ pub async fn list_calendars(
     conn: &mut Conn,
     after: Option<CalendarId>,
     limit: Limit,
-) -> Result<Vec<KeptCalendar>, Problem> {
-    store::list(conn, after, limit.and_one()).await
+) -> Result<Rows<KeptCalendar>, Problem> {
+    let fetch = async |after, count| store::list(conn, after, count).await;
+    Rows::gathered(limit, after, fetch, |calendar| calendar.id, |calendar| calendar.definition.names_b()).await
 }
 
 /// The calendar `id`.
@@ -42,9 +43,10 @@ pub async fn list_calendar_versions(
     id: CalendarId,
     after: Option<i64>,
     limit: Limit,
-) -> Result<Vec<CalendarVersion>, Problem> {
+) -> Result<Rows<CalendarVersion>, Problem> {
     store::find(conn, id).await?;
-    store::versions(conn, id, after, limit.and_one()).await
+    let fetch = async |after, count| store::versions(conn, id, after, count).await;
+    Rows::gathered(limit, after, fetch, |version| version.version, |version| version.definition.names_b()).await
 }
 
 /// Makes a calendar. No other write may be at work.

@@ -106,11 +106,10 @@ pub struct Holidays(BTreeMap<Date, String>);
 impl Deserr<Faults> for Holidays {
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Faults> {
         let all = Vec::<HolidayInput>::deserialize_from_value(value, location)?;
-        let mut faults = Vec::new();
         if all.len() > MOST_HOLIDAYS {
-            faults.push(FieldError::new("", "too_many", format!("must have at most {MOST_HOLIDAYS} dates")));
+            return Err(Faults::at(location, "too_many", format!("must have at most {MOST_HOLIDAYS} dates")));
         }
-        let mut holidays = BTreeMap::new();
+        let (mut holidays, mut faults) = (BTreeMap::new(), Vec::new());
         for (nth, HolidayInput { date, name }) in all.into_iter().enumerate() {
             if holidays.insert(date.0, name.into_inner()).is_some() {
                 faults.push(FieldError::new(format!("/{nth}/date"), "invalid", "is there twice"));
@@ -123,7 +122,7 @@ impl Deserr<Faults> for Holidays {
 /// Faults whose places are within what stands at `location`.
 fn within(location: ValuePointerRef<'_>, faults: Vec<FieldError>) -> Faults {
     let place = fault::pointer(location);
-    Faults(faults.into_iter().map(|f| FieldError { pointer: format!("{place}{}", f.pointer), ..f }).collect())
+    Faults::from(faults).placed(|within| format!("{place}{within}"))
 }
 
 /// A calendar to be made.

@@ -10,15 +10,19 @@ use diesel::expression::{AppearsOnTable, ValidGrouping, is_aggregate};
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::sql_types::{BigInt, Bool, Integer};
+use diesel::sql_types::{BigInt, Bool, Integer, Text};
 use diesel::sqlite::Sqlite;
 
 use super::leads::{Lead, Order, Traits, Way, along, shortcuts};
-use super::{ASSIGNEES, CREATORS, Joined, REQUESTERS, Sieve, Stored, TicketRow, breached_after, key, narrow, search};
-use crate::db::raw::{one_of, raw};
+use super::{
+    ASSIGNEES, CREATORS, Listed, REQUESTERS, Sieve, TicketRow, breached_after, from_list, key, narrow, search,
+    with_texts,
+};
+use crate::db::raw::{one_of, raw, small};
 use crate::db::schema::{principals, teams, ticket_clocks, ticket_tags, tickets};
-use crate::db::{Conn, RunQueryDsl, boxed, on_each};
-use crate::kernel::{Instant, Problem};
+use crate::db::{Conn, Line, RunQueryDsl, boxed, on_each};
+use crate::http::Rows;
+use crate::kernel::{Instant, Problem, sql};
 use crate::sla::store::clocks;
 use crate::tickets::wire::{ListOptions, SlaFilter, Sort};
 
@@ -90,6 +94,8 @@ struct Merged<DB> {
     descending: bool,
     /// How many; in the text of the statement, since PostgreSQL plans for a tenth of all rows when it is a parameter.
     limit: usize,
+    /// How many of the ranges may have the same ticket.
+    times: usize,
 }
 
 impl<DB: Backend> Query for Merged<DB> {
@@ -102,8 +108,8 @@ impl<DB: Backend> QueryId for Merged<DB> {
 }
 
 impl<DB> Merged<DB> {
-    fn order(&self, comes: Comes) -> String {
-        let (to, limit) = (if self.descending { "DESC" } else { "ASC" }, self.limit);
+    fn order(&self, comes: Comes, limit: usize) -> String {
+        let to = if self.descending { "DESC" } else { "ASC" };
         match comes {
             Comes::InOrder => format!(" ORDER BY 2 {to}, 1 {to} LIMIT {limit}"),
             Comes::BehindNull(column) => format!(" ORDER BY {column} {to}, 2 {to}, 1 {to} LIMIT {limit}"),
@@ -111,20 +117,32 @@ impl<DB> Merged<DB> {
             Comes::Anyhow => " OFFSET 0".into(),
         }
     }
+
+    /// What stands before and behind the ranges: the first of them all, each once.
+    fn around(&self) -> (&'static str, String) {
+        let order = |limit| self.order(Comes::InOrder, limit);
+        match self.times {
+            1 => ("SELECT number FROM (", format!("{}) AS page", order(self.limit))),
+            times => (
+                "SELECT number FROM (SELECT DISTINCT number, value FROM (",
+                format!("{}) AS met{}) AS page", order(self.limit * times), order(self.limit)),
+            ),
+        }
+    }
 }
 
 /// PostgreSQL merges what is ordered: each range says its order, beginning with what is null, to be recognised as the index's.
 impl QueryFragment<Pg> for Merged<Pg> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql("SELECT number FROM (");
+        let (before, behind) = self.around();
+        out.push_sql(before);
         for (i, range) in self.ranges.iter().enumerate() {
             out.push_sql(if i == 0 { "SELECT * FROM (" } else { " UNION ALL SELECT * FROM (" });
             range.query.walk_ast(out.reborrow())?;
-            out.push_sql(&self.order(range.comes));
+            out.push_sql(&self.order(range.comes, self.limit));
             out.push_sql(") AS range");
         }
-        out.push_sql(&self.order(Comes::InOrder));
-        out.push_sql(") AS page");
+        out.push_sql(&behind);
         Ok(())
     }
 }
@@ -132,13 +150,13 @@ impl QueryFragment<Pg> for Merged<Pg> {
 /// SQLite gives the order of the whole to each range.
 impl QueryFragment<Sqlite> for Merged<Sqlite> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
-        out.push_sql("SELECT number FROM (");
+        let (before, behind) = self.around();
+        out.push_sql(before);
         for (i, range) in self.ranges.iter().enumerate() {
             out.push_sql(if i == 0 { "" } else { " UNION ALL " });
             range.query.walk_ast(out.reborrow())?;
         }
-        out.push_sql(&self.order(Comes::InOrder));
-        out.push_sql(") AS page");
+        out.push_sql(&behind);
         Ok(())
     }
 }
@@ -347,10 +365,11 @@ pub async fn list(
     sieve: &Sieve,
     options: &ListOptions,
     after: Option<(i64, i64)>,
-) -> Result<Vec<TicketRow>, Problem> {
+) -> Result<Rows<TicketRow>, Problem> {
     let sort = options.sort.unwrap_or(Sort::CreatedDesc);
     if sieve.q.is_some() || sort == Sort::Relevance {
-        return search::list(conn, sieve, options, after).await;
+        let rows = search::list(conn, sieve, options, after).await?;
+        return with_texts(conn, rows).await;
     }
     let (order, descending) = Order::of(sort);
     let wanted = usize::try_from(options.limit.and_one()).unwrap_or(usize::MAX);
@@ -360,18 +379,19 @@ pub async fn list(
         Order::Priority | Order::Due => sieve.clone(),
     };
     let Way { lead, rest, .. } = find(conn, sieve, order).await?;
-    let rows: Vec<Joined> = on_each!(conn, |c| {
+    let (stored, lacks) = listed!(conn);
+    let rows: Vec<Listed> = on_each!(conn, |c| {
         let ranges = ranges!(c, &lead, Course { order, descending, after }, sieve, &rest);
-        let page = Merged { ranges, descending, limit: round(wanted) * lead.times() };
-        with_names!().filter(Condition("tickets.number IN (", Box::new(page), ")")).load(c).await
+        let page = Merged { ranges, descending, limit: round(wanted), times: lead.times() };
+        with_names!(stored, lacks).filter(Condition("tickets.number IN (", Box::new(page), ")")).load(c).await
     })?;
-    let mut rows = rows.into_iter().map(TicketRow::try_from).collect::<Result<Vec<_>, _>>()?;
-    rows.sort_by_key(|row| key(sort, row));
+    let mut rows = rows.into_iter().map(from_list).collect::<Result<Vec<_>, _>>()?;
+    rows.sort_by_key(|(row, _)| key(sort, row));
     if descending {
         rows.reverse();
     }
     rows.truncate(wanted);
-    Ok(rows)
+    with_texts(conn, rows).await
 }
 
 /// A way to the tickets in this order.
@@ -392,7 +412,7 @@ async fn find(conn: &mut Conn, sieve: &Sieve, order: Order) -> Result<Way, Probl
         let numbers: Vec<i64> = on_each!(conn, |c| {
             let course = Course { order, descending: true, after: None };
             let ranges = ranges!(c, &lead, course, sieve, &Sieve::open(sieve.now));
-            Merged { ranges, descending: true, limit: most + 1 }.load(c).await
+            Merged { ranges, descending: true, limit: most + 1, times: 1 }.load(c).await
         })?;
         found = (numbers.len() <= most).then_some(numbers);
     }
@@ -426,7 +446,7 @@ async fn in_time(conn: &mut Conn, sla: SlaFilter, now: Instant, most: usize) -> 
                 range!(service_breach_at, Some(now), until);
             }
         }
-        Merged { ranges, descending: false, limit: most + 1 }.load(c).await
+        Merged { ranges, descending: false, limit: most + 1, times: 1 }.load(c).await
     })?;
     Ok((numbers.len() <= most).then_some(numbers))
 }

@@ -12,14 +12,16 @@ use diesel::serialize::{self, IsNull, Output, ToSql};
 use diesel::sql_types::{Array, BigInt, Bool, Integer, Text};
 use diesel::sqlite::Sqlite;
 
-use super::{ASSIGNEES, CREATORS, Joined, REQUESTERS, Sieve, Stored, TicketRow, clocks, narrow, with_names};
+use super::{
+    ASSIGNEES, CREATORS, Listed, REQUESTERS, Sieve, Stored, TicketRow, clocks, from_list, listed, narrow, with_names,
+};
 use crate::audit::domain::Visibility;
-use crate::db::raw::raw;
+use crate::db::raw::{raw, small};
 use crate::db::schema::{
     comments, principals, search_backlog, teams, ticket_clocks, ticket_search, ticket_words, tickets,
 };
 use crate::db::{Conn, Line, RunQueryDsl, boxed, on_each, steady};
-use crate::kernel::sql::Lexemes;
+use crate::kernel::sql::{self, Lexemes};
 use crate::kernel::{Instant, Problem, TicketId};
 use crate::tickets::domain::Ticket;
 use crate::tickets::domain::search::{Document, Part, Query, Term};
@@ -257,7 +259,8 @@ impl QueryFragment<Pg> for Matching {
     }
 }
 
-/// A page of the tickets that `sieve` lets through, from behind the key `after`.
+/// A page of the tickets that `sieve` lets through, from behind the key `after`. Each comes with whether its texts are still to
+/// be read.
 ///
 /// # Errors
 /// When the database is away.
@@ -266,7 +269,7 @@ pub(super) async fn list(
     sieve: &Sieve,
     options: &ListOptions,
     after: Option<(i64, i64)>,
-) -> Result<Vec<TicketRow>, Problem> {
+) -> Result<Vec<(TicketRow, bool)>, Problem> {
     let ListOptions { sort, limit, cursor: _ } = options;
     let sort = sort.unwrap_or(Sort::CreatedDesc);
     if sort != Sort::Relevance {
@@ -279,7 +282,7 @@ pub(super) async fn list(
     };
     let Some(hits) = ranked else {
         let rows = page(conn, sieve.clone(), sort, after, limit.and_one()).await?;
-        return Ok(rows.into_iter().map(|row| TicketRow { relevance: UNRANKED, ..row }).collect());
+        return Ok(rows.into_iter().map(|(row, lacks)| (TicketRow { relevance: UNRANKED, ..row }, lacks)).collect());
     };
     // The best first, and of equals the newest.
     let mut rows = Vec::new();
@@ -294,7 +297,7 @@ pub(super) async fn list(
             break;
         }
         let more = page(conn, Sieve { q: Some(hits), ..sieve.clone() }, sort, after, missing).await?;
-        rows.extend(more.into_iter().map(|row| TicketRow { relevance: tier, ..row }));
+        rows.extend(more.into_iter().map(|(row, lacks)| (TicketRow { relevance: tier, ..row }, lacks)));
     }
     Ok(rows)
 }
@@ -307,7 +310,7 @@ async fn page(
     sort: Sort,
     after: Option<(i64, i64)>,
     most: i64,
-) -> Result<Vec<TicketRow>, Problem> {
+) -> Result<Vec<(TicketRow, bool)>, Problem> {
     choose_way(conn, &mut sieve, sort, after, most).await?;
     let (column, number) = match sort {
         Sort::Created | Sort::CreatedDesc => ("tickets.created_at", "tickets.number"),
@@ -324,7 +327,8 @@ async fn page(
         Sort::Relevance => format!("{number} {direction}"),
         _ => format!("{column} {direction}, {number} {direction}"),
     };
-    let rows: Vec<Joined> = on_each!(conn, |c| {
+    let (stored, lacks) = listed!(conn);
+    let rows: Vec<Listed> = on_each!(conn, |c| {
         let found = tickets::table.inner_join(ticket_clocks::table).select(tickets::number);
         let mut found = narrow!(boxed(c, found), sieve);
         if let Some((value, last)) = after {
@@ -341,9 +345,10 @@ async fn page(
             };
         }
         let found = found.order(raw::<Integer>(order.as_str())).limit(most);
-        with_names!().filter(tickets::number.eq_any(found)).order(raw::<Integer>(order.as_str())).load(c).await
+        let whole = with_names!(stored, lacks).filter(tickets::number.eq_any(found));
+        whole.order(raw::<Integer>(order.as_str())).load(c).await
     })?;
-    rows.into_iter().map(TicketRow::try_from).collect()
+    rows.into_iter().map(from_list).collect()
 }
 
 /// Decides by the number of hits, and by how near the next of them are.

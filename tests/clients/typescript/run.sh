@@ -13,12 +13,8 @@ fi
 export SKRANKE_CLIENT_BASE_URL=${1%/} SKRANKE_CLIENT_EMAIL=$2 SKRANKE_CLIENT_PASSWORD=$3
 
 cd "$(dirname "${BASH_SOURCE[0]}")"
-for program in node npm; do
-    command -v "$program" >/dev/null || {
-        printf '%s is missing. On Debian, run: apt-get install nodejs npm\n' "$program" >&2
-        exit 1
-    }
-done
+. ../../programs.sh
+need node npm
 if ! [ -s ../../../openapi/skranke.v1.json ]; then
     printf 'openapi/skranke.v1.json is missing. Run: cargo run -- openapi > openapi/skranke.v1.json\n' >&2
     exit 1
