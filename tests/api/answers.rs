@@ -106,7 +106,7 @@ on_both! {
         let mut made = Vec::new();
         for n in 0..60_usize {
             let fields: Value = (0..n % 9 * 10).map(|i| (format!("field_{i}"), json!("x".repeat(150)))).collect::<serde_json::Map<_, _>>().into();
-            let description = "é\"\\\n\u{1}".repeat([0, 1, 340, 341, 400, 5_000, 13_000][n % 7]);
+            let description = "é\"\\\n\u{1}".repeat([0, 1, 341, 342, 400, 5_000, 10_900][n % 7]);
             let ticket = desk.ticket(&agent, json!({ "description": description, "custom_fields": fields, "tags": ["a", "b"] })).await;
             made.push((ticket["number"].clone(), json!(description), fields));
         }
@@ -123,7 +123,7 @@ on_both! {
         let path = format!("/v1/tickets/{}", ticket["id"].as_str().unwrap());
         for n in 0..9 {
             let body = if n % 3 == 0 { "short".to_owned() } else { large() };
-            desk.post(&format!("{path}/comments")).by(&agent).json(&json!({ "body": body })).expect(201).await;
+            desk.post(&format!("{path}/comments")).by(&agent).json(&json!({ "body": body, "visibility": "public" })).expect(201).await;
         }
         for n in 0..6 {
             let description = format!("{n}{}", &large()[1..]);
@@ -219,15 +219,16 @@ on_both! {
     /// 20 clients with 10 connections each, none of which reads: 100 such readers took a process to 8 GB.
     async fn two_hundred_slow_readers_fit_into_little_memory(desk) {
         hoarder(desk, 200).await;
-        let place = Place::on(&desk.store);
+        // As the unit for systemd and the image run it.
+        let place = Place::on(&desk.store).with("MIMALLOC_PURGE_DELAY", "10");
         let mut callers = Vec::new();
         for n in 0..21 {
             let email = format!("agent{n}@example.org");
             callers.push(caller(&place.print(&["token", "--role", "agent", "--email", &email, "--name", "Agent"]).await));
         }
         let other = callers.pop().unwrap();
-        let server = place.start().await;
         for coding in ["", "accept-encoding: br\r\n"] {
+            let server = place.start().await;
             let mut slow = Vec::new();
             for n in 0..200 {
                 slow.push(deaf(&server.url, &callers[n % 20], "/v1/tickets?limit=200", coding).await);
@@ -241,7 +242,6 @@ on_both! {
             println!("200 slow readers, {coding:?}: at most {peak_mib} MiB");
             assert!(peak_mib <= 256, "{peak_mib} MiB");
         }
-        server.stop().await;
     }
 
     /// A query of 63 kB gave an answer of 1.5 MB, and a body of 520 kB one of 14 MB.
@@ -253,7 +253,7 @@ on_both! {
             assert_eq!((answer.body["errors"].as_array().unwrap().len(), &answer.body["more_errors"]), (50, &json!(count - 50)));
             assert!(answer.body["detail"].as_str().unwrap().contains(&format!("and {} more", count - 50)));
         };
-        for path in ["/v1/tickets", "/v1/me", "/v1/users", "/v1/metrics/timeseries"] {
+        for path in ["/v1/tickets", "/v1/me", "/v1/users", "/v1/metrics/summary"] {
             let who = if path == "/v1/users" || path.contains("metrics") { desk.admin().await } else { desk.agent().await };
             told(&desk.get(&format!("{path}?{}", query.join("&"))).by(&who).refused(400, "invalid_query").await, 11_000);
         }
