@@ -112,7 +112,8 @@ impl FieldError {
     /// The same, without most of a place that only a client in error can name.
     pub(super) fn short(mut self) -> Self {
         if self.pointer.len() > LONGEST_PLACE_B {
-            let end = self.pointer.floor_char_boundary(LONGEST_PLACE_B);
+            let is_end = |end: &usize| self.pointer.is_char_boundary(*end);
+            let end = (0..=LONGEST_PLACE_B).rev().find(is_end).unwrap_or_default();
             self.pointer.truncate(end);
             self.pointer.push('…');
         }
