@@ -1,5 +1,5 @@
-//! What the service does by itself: closing resolved tickets, forgetting what has expired, keeping the tally, indexing the
-//! tickets of an older version, and letting erased words go. Several instances may do so at once.
+//! What the service does by itself: closing resolved tickets, forgetting what has expired, keeping the tally, letting
+//! tickets follow edits of policies and calendars, indexing the tickets of an older version, and letting erased words go. Several instances may do so at once.
 
 use std::time::Duration;
 
@@ -13,13 +13,16 @@ use crate::http::idempotency;
 use crate::http::jobs::Jobs;
 use crate::kernel::{Clock, Problem};
 use crate::tally::domain::hour_of;
-use crate::{auth, metrics, tally, tickets};
+use crate::{auth, metrics, sla, tally, tickets};
 
 /// The longest pause between two rounds, in seconds; shorter where tickets close sooner.
 const LONGEST_PAUSE_S: i64 = 30;
 
 /// How many changes of the tally one transaction folds. With 50, as long as with 500 others wait on SQLite, and it is slower.
 const FOLD_AT_ONCE: u16 = 500;
+
+/// The pause between two transactions that let tickets follow edits, in which others write.
+const FOLLOW_BREATH: Duration = Duration::from_millis(10);
 
 /// How many tickets of an older version one transaction indexes.
 const INDEX_AT_ONCE: u16 = 100;
@@ -71,6 +74,7 @@ pub fn start(db: Db, close_after_s: i64, clock: Clock, jobs: Jobs, me: Holder) -
         let work: Vec<Box<dyn Job>> = vec![
             Box::new(Tidy { close_after_s }),
             Box::new(FoldTally { settled_in: None }),
+            Box::new(FollowEdits { followed: 0 }),
             Box::new(IndexWords { indexed: 0 }),
             Box::new(EraseWords),
         ];
@@ -133,6 +137,38 @@ impl Job for FoldTally {
             self.settled_in = hour;
             if (changes, hours, facts) != (0, 0, 0) {
                 tracing::debug!(changes, hours, facts, "folded the tally");
+            }
+            Ok(Rest::Nothing)
+        }
+        .boxed_local()
+    }
+}
+
+/// Lets tickets follow edits of policies and calendars, a few at a time.
+struct FollowEdits {
+    /// How many since there was last nothing to do.
+    followed: usize,
+}
+
+impl Job for FollowEdits {
+    fn name(&self) -> &'static str {
+        "follow_edits"
+    }
+
+    fn interval(&self) -> Duration {
+        Duration::from_secs(2)
+    }
+
+    fn run<'a>(&'a mut self, db: &'a Db, clock: &'a Clock) -> LocalBoxFuture<'a, Result<Rest, Problem>> {
+        async {
+            let more = sla::service::follow_edits(db, clock).await?;
+            self.followed += more;
+            if more > 0 {
+                return Ok(Rest::More(FOLLOW_BREATH));
+            }
+            let followed = std::mem::take(&mut self.followed);
+            if followed > 0 {
+                tracing::info!(followed, "tickets have followed the edits of policies and calendars");
             }
             Ok(Rest::Nothing)
         }

@@ -107,6 +107,7 @@ diesel::table! {
         reopen_count -> Integer,
         agent_comments -> Integer,
         version -> BigInt,
+        followed_edit -> BigInt,
     }
 }
 
@@ -210,17 +211,6 @@ diesel::table! {
         headers -> Document,
         body -> Text,
         created_at -> Moment,
-        has_subjects -> Bool,
-    }
-}
-
-diesel::table! {
-    use diesel::sql_types::*;
-    use crate::kernel::sql::Guid;
-    idempotency_subjects (principal_id, key, subject_id) {
-        principal_id -> Guid,
-        key -> Text,
-        subject_id -> Guid,
     }
 }
 
@@ -230,6 +220,18 @@ diesel::table! {
     configuration (id) {
         id -> Integer,
         generation -> Guid,
+        edit -> BigInt,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::kernel::sql::{Document, Guid, Moment};
+    configuration_edits (number) {
+        number -> BigInt,
+        generation -> Guid,
+        edited_at -> Moment,
+        contents -> Document,
     }
 }
 
@@ -395,7 +397,6 @@ diesel::allow_tables_to_appear_in_same_query!(
     time_entries,
     events,
     idempotency_keys,
-    idempotency_subjects,
     calendars,
     calendar_versions,
     sla_policies,

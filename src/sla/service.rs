@@ -19,18 +19,21 @@ pub use policies::{
 
 use super::domain::clock::{Facts, MOST_STEPS, Occasion, Times};
 use super::domain::past::facts as what_happened;
-use super::domain::policy::{Almanac, Target};
+use super::domain::policy::{Almanac, Book, Target};
 use super::domain::tally::counts;
-use super::store::book::{self, Generation};
+use super::store::book::{self, Edit, Generation};
 use super::store::{clocks, past};
-use crate::db::Conn;
+use crate::db::{Conn, Db};
 use crate::kernel::{Clock, Code, Instant, Priority, Problem};
 use crate::tally;
 use crate::tally::domain::facts::Facts as TicketFacts;
 use crate::tally::domain::{Sums, hour_of};
 
-/// How many tickets are read at once when all are judged anew.
+/// How many judgements the transaction of an edit may make; where there are more, it leaves them all to others.
 const AT_ONCE: i64 = 500;
+
+/// How many judgements one transaction makes that lets tickets follow edits by itself, while others wait.
+const STEP: usize = 100;
 
 /// The times of a ticket after a change of it.
 #[derive(Debug)]
@@ -43,19 +46,18 @@ pub struct Followed {
     pub times: Times,
 }
 
-/// Starts the clocks of a new ticket.
+/// Starts the clocks of a new ticket, by the `book` of now.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn open(tx: &mut Conn, ticket: &Facts, now: Instant) -> Result<Followed, Problem> {
-    let book = book::current(tx).await?;
+pub async fn open(tx: &mut Conn, book: &Book, ticket: &Facts, now: Instant) -> Result<Followed, Problem> {
     let mut times = Times::new(ticket.reported_at);
-    times.judge(&ticket.traits, &book, &Almanac::default(), Occasion::Ticket, now);
+    times.judge(&ticket.traits, book, &Almanac::default(), Occasion::Ticket, now);
     clocks::insert(tx, ticket.number, &times, now).await?;
     Ok(Followed { counted: counts(None, (ticket, &times)), was: None, times })
 }
 
-/// Follows a change of a ticket at `now`, if its clocks care.
+/// Follows a change of a ticket at `now`, if its clocks care; before it, the edits that they have not followed yet.
 ///
 /// # Errors
 /// `conflict` when it has changed its status too often, or when the database is away.
@@ -64,14 +66,18 @@ pub async fn follow(tx: &mut Conn, before: &Facts, after: &Facts, now: Instant) 
         return Ok(None);
     }
     let book = book::current(tx).await?;
-    let was = clocks::find(tx, before).await?;
+    let (was, followed) = clocks::find_followed(tx, before).await?;
     if before.status != after.status && !was.timeline.takes(after.status) {
         let detail =
             format!("This ticket has changed its status {MOST_STEPS} times. It can only be resolved and closed.");
         return Err(Problem::new(Code::Conflict, detail));
     }
-    let almanac = book::almanac(tx, was.calendars()).await?;
     let mut times = was.clone();
+    if followed < book.edit {
+        catch_up(tx, before, &mut times, followed).await?;
+        clocks::has_followed(tx, after.number, book.edit).await?;
+    }
+    let almanac = book::almanac(tx, times.calendars()).await?;
     times.step(after.status, now);
     times.timeline.first_replied_at = after.first_replied_at;
     let occasion = if before.traits == after.traits { Occasion::Step } else { Occasion::Ticket };
@@ -84,35 +90,101 @@ pub async fn follow(tx: &mut Conn, before: &Facts, after: &Facts, now: Instant) 
 }
 
 /// The one place that every change of policies and calendars goes through, in its transaction and while no other write is
-/// at work: clocks that have not ended take what holds now. The cost is that of reading all tickets that are not closed.
+/// at work: clocks that have not ended take what holds from `now` on. Those of few tickets do so at once. Where there are
+/// many, each ticket follows when it is written next or when [`follow_edits`] comes to it, with the same result.
+///
+/// # Errors
+/// `unavailable` while too many edits wait to be followed, or when the database is away.
+pub async fn configuration_changed(tx: &mut Conn, now: Instant, clock: &Clock) -> Result<(), Problem> {
+    book::renew(tx, Generation::from(clock.id::<Uuid>(now)), now).await?;
+    let newest = book::current(tx).await?.edit;
+    let most = AT_ONCE / book::count_edits(tx).await?.max(1);
+    if clocks::more_behind_than(tx, newest, most).await? {
+        return Ok(());
+    }
+    while follow_some(tx, now, clock).await? > 0 {}
+    Ok(())
+}
+
+/// Lets a few tickets follow the edits that they have not followed, in one short transaction; gives their number, and 0 when none
+/// is left or another instance does it.
+///
+/// # Errors
+/// When the database is away: what is left is done the next time.
+pub async fn follow_edits(db: &Db, clock: &Clock) -> Result<usize, Problem> {
+    if !db.read(async |conn| clocks::is_any_behind(conn).await).await? {
+        return Ok(0);
+    }
+    let clock = clock.clone();
+    db.write(
+        async move |tx| if clocks::takes_turn(tx).await? { follow_some(tx, clock.now(), &clock).await } else { Ok(0) },
+    )
+    .await
+}
+
+/// How many tickets have not followed the last edit of policies or calendars yet; from [`clocks::MOST_COUNTED`] on, at least so
+/// many.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn configuration_changed(tx: &mut Conn, now: Instant, clock: &Clock) -> Result<(), Problem> {
-    book::renew(tx, Generation::from(clock.id::<Uuid>(now))).await?;
-    let book = book::current(tx).await?;
-    let mut last = 0;
-    loop {
-        let batch = clocks::unclosed(tx, last, AT_ONCE).await?;
-        let (mut counted, mut changed) = (Sums::default(), Vec::new());
-        for (ticket, was) in &batch {
-            let almanac = book::almanac(tx, was.calendars()).await?;
-            let mut times = was.clone();
-            times.judge(&ticket.traits, &book, &almanac, Occasion::Configuration, now);
-            if times != *was {
-                clocks::update(tx, ticket.number, &times).await?;
-                clocks::touch(tx, ticket.number, now).await?;
-                counted.merge(counts(Some((ticket, was)), (ticket, &times)));
-                changed.push((ticket.number, was, times));
-            }
-            last = ticket.number;
+pub async fn pending_tickets(conn: &mut Conn) -> Result<i64, Problem> {
+    clocks::pending(conn).await
+}
+
+/// Lets the tickets that are furthest behind follow some edits, and forgets those that all have followed. Gives how many tickets
+/// there were.
+async fn follow_some(tx: &mut Conn, now: Instant, clock: &Clock) -> Result<usize, Problem> {
+    let newest = book::current(tx).await?.edit;
+    let least = clocks::followed_by_all(tx).await?.unwrap_or(newest);
+    book::forget_edits(tx, least).await?;
+    if least >= newest {
+        return Ok(0);
+    }
+    let edits = book::edits_after(tx, least).await?;
+    // Where there are none, an instance that knew of no edits has judged by what held.
+    let last = edits.last().map_or(newest, |edit| edit.number);
+    let most = (STEP / edits.len().max(1)).max(1);
+    let behind = clocks::behind(tx, last, i64::try_from(most).unwrap_or(i64::MAX)).await?;
+    let (mut counted, mut changed, mut same) = (Sums::default(), Vec::new(), Vec::new());
+    for (ticket, was, followed) in &behind {
+        let mut times = was.clone();
+        for edit in edits.iter().filter(|edit| edit.number > *followed) {
+            follow_edit(tx, edit, ticket, &mut times).await?;
         }
-        let facts = rejudged(tx, &changed).await?;
-        tally::store::add(tx, clock.id(now), &counted, &facts).await?;
-        if i64::try_from(batch.len()).unwrap_or(0) < AT_ONCE {
+        if times == *was {
+            same.push(ticket.number);
+        } else {
+            clocks::update(tx, ticket.number, &times).await?;
+            counted.merge(counts(Some((ticket, was)), (ticket, &times)));
+            changed.push((ticket.number, was, times));
+        }
+    }
+    let numbers = changed.iter().map(|(number, ..)| *number).collect();
+    clocks::have_followed(tx, numbers, same, last, now).await?;
+    let facts = rejudged(tx, &changed).await?;
+    tally::store::add(tx, clock.id(now), &counted, &facts).await?;
+    Ok(behind.len())
+}
+
+/// Judges the clocks of a ticket by all edits after the one that they have followed last, in their order.
+async fn catch_up(tx: &mut Conn, ticket: &Facts, times: &mut Times, mut followed: i64) -> Result<(), Problem> {
+    loop {
+        let edits = book::edits_after(tx, followed).await?;
+        for edit in &edits {
+            follow_edit(tx, edit, ticket, times).await?;
+            followed = edit.number;
+        }
+        if edits.len() < book::EDITS_AT_ONCE {
             return Ok(());
         }
     }
+}
+
+/// Judges the clocks of a ticket by an edit, as of its instant: whoever does so, and whenever, comes to the same.
+async fn follow_edit(tx: &mut Conn, edit: &Edit, ticket: &Facts, times: &mut Times) -> Result<(), Problem> {
+    let almanac = book::almanac(tx, times.calendars()).await?;
+    times.judge(&ticket.traits, &edit.book, &almanac, Occasion::Configuration, edit.at);
+    Ok(())
 }
 
 /// The facts that change with the times of tickets, from what they were to what they are.

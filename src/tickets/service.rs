@@ -17,9 +17,8 @@ use crate::auth::policy::Act;
 use crate::db::{Conn, Db};
 use crate::http::Rows;
 use crate::http::call::IfMatch;
-use crate::http::idempotency::Answers;
 use crate::kernel::fields::{Fields, LARGEST_B};
-use crate::kernel::{Clock, Code, FieldError, Instant, Patch, PrincipalId, Problem, TeamId};
+use crate::kernel::{Clock, Code, FieldError, Instant, Patch, PrincipalId, Problem, TeamId, TicketId};
 use crate::sla::domain::past::{self, Work};
 use crate::sla::domain::policy::Almanac;
 use crate::sla::service::Followed;
@@ -157,8 +156,9 @@ pub async fn open(
         agent_comments: 0,
         version: 1,
     };
-    ticket.number = store::insert(tx, &ticket).await?;
-    let followed = sla::service::open(tx, &ticket.facts(), now).await?;
+    let book = sla::store::book::current(tx).await?;
+    ticket.number = store::insert(tx, &ticket, book.edit).await?;
+    let followed = sla::service::open(tx, &book, &ticket.facts(), now).await?;
     let times = followed.times.clone();
     record(tx, None, &ticket, Some(followed), Some(who.id), &act.clock).await?;
     keep(tx, vec![(ticket.number, words)]).await?;
@@ -252,7 +252,7 @@ pub async fn change(
 }
 
 /// Removes all that people have written in a ticket, its comments and the notes of work on it, for good and from the audit
-/// trail and the kept answers, too; also of a closed one. Its tags and times stay, and so does every number. A second time changes nothing.
+/// trail, too; also of a closed one. Its tags and times stay, and so does every number. A second time changes nothing.
 ///
 /// # Errors
 /// `not_found` or `version_mismatch`.
@@ -262,8 +262,7 @@ pub async fn redact(
     reach: &Reach,
     which: TicketRef,
     condition: &IfMatch,
-    answers: &Answers,
-) -> Result<(), Problem> {
+) -> Result<TicketId, Problem> {
     let before = store::find(tx, reach, which).await?;
     condition.check(before.version)?;
     let mut after = before.redacted();
@@ -284,12 +283,12 @@ pub async fn redact(
         crate::audit::store::add(tx, event, &act.clock).await?;
     }
     index(tx, &after).await?;
-    answers.amend(tx, after.id, without_texts).await?;
-    erase_words(tx).await
+    erase_words(tx).await?;
+    Ok(after.id)
 }
 
 /// What an answer said of a ticket, of a comment or of work on it, without its texts.
-fn without_texts(said: &mut serde_json::Map<String, serde_json::Value>) {
+pub fn without_texts(said: &mut serde_json::Map<String, serde_json::Value>) {
     for (field, value) in said.iter_mut() {
         match field.as_str() {
             "subject" => *value = REDACTED.into(),

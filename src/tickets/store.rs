@@ -574,11 +574,11 @@ pub async fn after(tx: &mut Conn, number: i64, most: i64) -> Result<Vec<(Ticket,
         .collect()
 }
 
-/// Stores a new ticket, all but its number, which the database gives; returns that number.
+/// Stores a new ticket, all but its number, which the database gives; returns that number. Its clocks will have followed `edit`.
 ///
 /// # Errors
 /// A transient problem when another request takes the same external id right now.
-pub async fn insert(tx: &mut Conn, ticket: &Ticket) -> Result<i64, Problem> {
+pub async fn insert(tx: &mut Conn, ticket: &Ticket, edit: i64) -> Result<i64, Problem> {
     let row = Stored::from(ticket);
     let values = (
         tickets::id.eq(row.id),
@@ -606,6 +606,7 @@ pub async fn insert(tx: &mut Conn, ticket: &Ticket) -> Result<i64, Problem> {
         tickets::reopen_count.eq(row.reopen_count),
         tickets::agent_comments.eq(row.agent_comments),
         tickets::version.eq(row.version),
+        tickets::followed_edit.eq(edit),
     );
     let number: i64 = on_each!(tx, |c| {
         diesel::insert_into(tickets::table).values(values).returning(tickets::number).get_result(c).await

@@ -14,6 +14,7 @@ mod conventions;
 mod crash;
 mod disk;
 mod document;
+mod edits;
 mod erasure;
 mod faults;
 mod hosts;

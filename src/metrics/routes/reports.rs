@@ -9,6 +9,7 @@ use crate::kernel::Problem;
 use crate::metrics::service::{backlog, reports as service};
 use crate::metrics::store::facts::Ask;
 use crate::metrics::wire::reports::{BacklogBody, BacklogQuery, StepsQuery, SummaryBody, TimeseriesBody, WindowQuery};
+use crate::sla::service::pending_tickets;
 use crate::tickets::policy::ReachesTickets;
 use crate::tickets::store::Sieve;
 use crate::tickets::wire::TicketFilter;
@@ -43,7 +44,7 @@ async fn get_summary(who: Allowed<ReadMetrics>, call: Call) -> Answer {
     let ask = Ask { sieve, window, group: span.group_by };
     let report = async move |conn: &mut Conn| {
         let (total, groups) = service::summary(conn, &ask).await?;
-        Reply::ok(&SummaryBody::of(&ask, total, groups))
+        Reply::ok(&SummaryBody::of(&ask, total, groups, pending_tickets(conn).await?))
     };
     call.db_for_lists(who.who().id).snapshot(report).await
 }
@@ -70,7 +71,7 @@ async fn get_timeseries(who: Allowed<ReadMetrics>, call: Call) -> Answer {
     let ask = Ask { sieve, window, group: span.group_by };
     let report = async move |conn: &mut Conn| {
         let series = service::timeseries(conn, &ask, &edges).await?;
-        Reply::ok(&TimeseriesBody::of(&ask, &steps, &edges, series))
+        Reply::ok(&TimeseriesBody::of(&ask, &steps, &edges, series, pending_tickets(conn).await?))
     };
     call.db_for_lists(who.who().id).snapshot(report).await
 }
@@ -92,7 +93,7 @@ async fn get_backlog(who: Allowed<ReadMetrics>, call: Call) -> Answer {
     let sieve = Sieve::new(&who.reach(), &filter, who.who().id, call.now())?;
     let report = async move |conn: &mut Conn| {
         let to_do = backlog::backlog(conn, &sieve, query.group_by, query.due_within_s.get()).await?;
-        Reply::ok(&BacklogBody::of(sieve.now, &query, to_do))
+        Reply::ok(&BacklogBody::of(sieve.now, &query, to_do, pending_tickets(conn).await?))
     };
     call.db_for_lists(who.who().id).snapshot(report).await
 }

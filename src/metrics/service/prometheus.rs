@@ -15,6 +15,8 @@ pub struct Figures {
     pub totals: Totals,
     /// The clocks that tell what the numbers of clocks are at this moment.
     pub near: Near,
+    /// How many tickets have not followed the last edit of policies or calendars.
+    pub pending_tickets: i64,
     /// Which moment it is.
     pub now: Instant,
     /// The teams that they are about.
@@ -31,15 +33,16 @@ pub struct Figures {
 /// When the database is away.
 pub async fn figures(db: &Db, now: Instant) -> Result<Figures, Problem> {
     let load = db.load();
-    let (totals, near, teams) = db
+    let (totals, near, pending_tickets, teams) = db
         .snapshot(async move |conn| {
             let totals = tally::store::totals(conn, &needed(), hour_of(now)).await?;
             let near = sla::service::near(conn, now).await?;
+            let pending_tickets = sla::service::pending_tickets(conn).await?;
             let most = i64::try_from(NAMED_TEAMS).unwrap_or(i64::MAX) + 1;
             let teams = people::store::teams::list(conn, None, most).await?;
-            Ok((totals, near, teams))
+            Ok((totals, near, pending_tickets, teams))
         })
         .await?;
     let teams = Teams::new(teams.into_iter().map(|team| (team.id, team.name)));
-    Ok(Figures { totals, near, now, teams, load, engine: db.engine() })
+    Ok(Figures { totals, near, pending_tickets, now, teams, load, engine: db.engine() })
 }

@@ -100,7 +100,7 @@ struct Answer(Figures, BTreeMap<&'static str, Standing>);
 
 impl Collector for Answer {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
-        let Figures { totals, near, now, teams, load, engine } = &self.0;
+        let Figures { totals, near, pending_tickets, now, teams, load, engine } = &self.0;
         for kept in KEPT {
             let numbers: Vec<_> = numbers(kept.series, &totals.sums, teams).into_iter().collect();
             let labels: Vec<_> = kept.series.labels().iter().map(|label| label.as_str()).collect();
@@ -110,6 +110,8 @@ impl Collector for Answer {
             let family = (moving.kind, moving.name, moving.help);
             encode_family(&mut encoder, family, moving.labels, &moving.numbers)?;
         }
+        let help = "Tickets that the last edit of SLA policies or calendars has not reached yet, at most 100000";
+        gauge(&mut encoder, "sla_pending_tickets", help, *pending_tickets)?;
         gauge(&mut encoder, "tally_unfolded", "Changes that are not folded into the tally yet", totals.unfolded)?;
         let connections = [("idle", load.idle), ("in_use", load.in_use)];
         let help = "Connections of this instance to the database";

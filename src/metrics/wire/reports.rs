@@ -381,6 +381,10 @@ pub struct SummaryBody {
     pub groups: Option<Vec<GroupFigures>>,
     /// Whether there are more groups than these: only the largest are here then.
     pub truncated: bool,
+    /// How many tickets the last edit of SLA policies or calendars has not reached yet: until it does, figures tell what held
+    /// for them before. 100,000 may be more.
+    #[schema(minimum = 0, maximum = 100_000)]
+    pub pending_tickets: i64,
 }
 
 /// The figures of a group.
@@ -396,7 +400,7 @@ pub struct GroupFigures {
 
 impl SummaryBody {
     /// The answer to `ask`.
-    pub fn of(ask: &Ask, total: Figures, groups: Option<Groups<Figures>>) -> Self {
+    pub fn of(ask: &Ask, total: Figures, groups: Option<Groups<Figures>>, pending_tickets: i64) -> Self {
         let truncated = groups.as_ref().is_some_and(|groups| groups.truncated);
         let group = |Group { key, name, about }: Group<Figures>| GroupFigures {
             key: KeyBody::of(key, name),
@@ -409,6 +413,7 @@ impl SummaryBody {
             group_by: ask.group,
             groups: groups.map(|groups| groups.items.into_iter().map(group).collect()),
             truncated,
+            pending_tickets,
         }
     }
 
@@ -422,6 +427,7 @@ impl SummaryBody {
             group_by: Some(GroupBy::Team),
             groups: Some(vec![group]),
             truncated: false,
+            pending_tickets: 0,
         }
     }
 }
@@ -447,6 +453,10 @@ pub struct TimeseriesBody {
     pub series: Vec<Series>,
     /// Whether there are more groups than these: only the largest are here then.
     pub truncated: bool,
+    /// How many tickets the last edit of SLA policies or calendars has not reached yet: until it does, figures tell what held
+    /// for them before. 100,000 may be more.
+    #[schema(minimum = 0, maximum = 100_000)]
+    pub pending_tickets: i64,
 }
 
 /// The figures of each step, of all tickets or of one group.
@@ -474,7 +484,7 @@ pub struct Point {
 
 impl TimeseriesBody {
     /// The answer to `ask` in steps between `edges`.
-    pub fn of(ask: &Ask, query: &StepsQuery, edges: &[Instant], groups: Groups<Steps>) -> Self {
+    pub fn of(ask: &Ask, query: &StepsQuery, edges: &[Instant], groups: Groups<Steps>, pending_tickets: i64) -> Self {
         let nothing = Figures::default();
         let points = |steps: &Steps| {
             let figures = |step| FiguresBody::from(steps.get(&step).unwrap_or(&nothing));
@@ -491,6 +501,7 @@ impl TimeseriesBody {
             group_by: ask.group,
             series: groups.items.into_iter().map(one).collect(),
             truncated: groups.truncated,
+            pending_tickets,
         }
     }
 
@@ -498,7 +509,16 @@ impl TimeseriesBody {
         let [from, to] = example_day();
         let series = Series { key: None, points: vec![Point { from, to, figures: example_figures() }] };
         let time_zone = "Europe/Oslo".to_owned();
-        Self { from, to, interval: Interval::Day, time_zone, group_by: None, series: vec![series], truncated: false }
+        Self {
+            from,
+            to,
+            interval: Interval::Day,
+            time_zone,
+            group_by: None,
+            series: vec![series],
+            truncated: false,
+            pending_tickets: 0,
+        }
     }
 }
 
@@ -521,6 +541,10 @@ pub struct BacklogBody {
     pub groups: Option<Vec<BacklogGroup>>,
     /// Whether there are more groups or teams than these: only the largest are here then.
     pub truncated: bool,
+    /// How many tickets the last edit of SLA policies or calendars has not reached yet: until it does, figures tell what held
+    /// for them before. 100,000 may be more.
+    #[schema(minimum = 0, maximum = 100_000)]
+    pub pending_tickets: i64,
 }
 
 /// What there is to do, altogether.
@@ -712,7 +736,7 @@ impl From<&Backlog> for BacklogFigures {
 
 impl BacklogBody {
     /// What there is to do at `now`.
-    pub fn of(now: Instant, query: &BacklogQuery, to_do: ToDo) -> Self {
+    pub fn of(now: Instant, query: &BacklogQuery, to_do: ToDo, pending_tickets: i64) -> Self {
         let ToDo { total, by_team, groups } = to_do;
         let truncated = by_team.truncated || groups.as_ref().is_some_and(|groups| groups.truncated);
         let team = |Group { key, name, about }: Group<i64>| TeamBacklog { key: KeyBody::of(key, name), open: about };
@@ -728,6 +752,7 @@ impl BacklogBody {
             group_by: query.group_by,
             groups: groups.map(|groups| groups.items.into_iter().map(group).collect()),
             truncated,
+            pending_tickets,
         }
     }
 
@@ -747,7 +772,7 @@ impl BacklogBody {
         );
         let by_team = vec![TeamBacklog { key: example_team(), open: 1 }];
         let total = BacklogTotal { figures: (&backlog).into(), by_team };
-        Self { now, due_within_s: 3_600, total, group_by: None, groups: None, truncated: false }
+        Self { now, due_within_s: 3_600, total, group_by: None, groups: None, truncated: false, pending_tickets: 0 }
     }
 }
 

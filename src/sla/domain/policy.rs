@@ -103,7 +103,7 @@ pub struct PolicyDefinition {
 }
 
 /// One version of a policy.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Policy {
     /// Which.
     pub of: VersionOf<PolicyId>,
@@ -174,9 +174,11 @@ impl Almanac {
     }
 }
 
-/// All that holds now: the policies in their order, and the calendars.
+/// All that holds now, or held from an edit on: the policies in their order, and the calendars.
 #[derive(Debug, Clone, Default)]
 pub struct Book {
+    /// The number of the edit that has made it so.
+    pub edit: i64,
     /// By position, the older one first where two have the same.
     pub policies: Vec<Policy>,
     /// The version of each calendar that holds now.

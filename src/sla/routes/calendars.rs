@@ -86,8 +86,9 @@ async fn get_calendar(who: Allowed<ReadSla>, call: Call) -> Answer {
 /// Change a calendar.
 ///
 /// A JSON merge patch: what is not mentioned stays. `working_hours` and `holidays` are replaced whole, so a weekday that is
-/// left out is free. Clocks that run take the new version at once; those that have ended keep the one that judged them. A
-/// patch that changes nothing leaves the version as it is.
+/// left out is free. Clocks that run take the new version as of this instant, where many tickets are open within minutes
+/// (`pending_tickets` of the policies tells how many are left); those that have ended keep the one that judged them. A patch that
+/// changes nothing leaves the version as it is.
 #[utoipa::path(
     operation_id = "update_calendar", tag = "sla", security(("bearer" = ["admin"])),
     params(("id" = CalendarId, Path, description = "The calendar's id.")),

@@ -3,9 +3,10 @@
 use actix_web::{delete, get, patch, post};
 
 use crate::auth::policy::{Administer, Allowed, ReadSla};
+use crate::db::Conn;
 use crate::http::{Answer, Call, Endpoints, Page, PageQuery, Reply};
 use crate::kernel::PolicyId;
-use crate::sla::domain::policies::{NewPolicy, PolicyChange};
+use crate::sla::domain::policies::{KeptPolicy, NewPolicy, PolicyChange};
 use crate::sla::service;
 use crate::sla::wire::policies::{
     NewPolicyBody, PolicyBody, PolicyPatch, PolicyVersionBody, PreviewBody, PreviewRequest,
@@ -38,14 +39,22 @@ pub fn routes(config: &mut impl Endpoints) {
 async fn list_sla_policies(_who: Allowed<ReadSla>, call: Call) -> Answer {
     let query: PageQuery = call.query()?;
     let after = query.cursor.as_ref().map(|cursor| cursor.open(LIST)).transpose()?;
-    let policies = call.db().read(async |conn| service::list_policies(conn, after, query.limit).await).await?;
-    Page::reply(&call, query.limit, LIST, policies, |one| (one.definition.position, one.id), PolicyBody::from)
+    let (policies, pending) = call
+        .db()
+        .read(async |conn| {
+            let policies = service::list_policies(conn, after, query.limit).await?;
+            Ok((policies, service::pending_tickets(conn).await?))
+        })
+        .await?;
+    let key = |one: &KeptPolicy| (one.definition.position, one.id);
+    Page::reply(&call, query.limit, LIST, policies, key, |one| PolicyBody::of(one, pending))
 }
 
 /// Make an SLA policy.
 ///
-/// It holds at once, for all clocks that have not ended, each from its ticket's report on. What has ended is not judged by
-/// it. There are at most 100 policies.
+/// It holds from this instant on, for all clocks that have not ended, each from its ticket's report on. What has ended is not
+/// judged by it. Where many tickets are open they follow one by one, within minutes, each judged as of this instant:
+/// `pending_tickets` tells how many are left. There are at most 100 policies.
 #[utoipa::path(
     operation_id = "create_sla_policy", tag = "sla", security(("bearer" = ["admin"])), request_body = NewPolicyBody,
     extensions(("x-problems" = json!(["conflict"]))),
@@ -59,7 +68,8 @@ async fn create_sla_policy(who: Allowed<Administer>, call: Call) -> Answer {
     let new = NewPolicy::from(call.body::<NewPolicyBody>().await?);
     let act = who.act(&call);
     call.create_alone(who.who(), async move |tx| {
-        let policy = PolicyBody::from(service::create_policy(tx, new.clone(), &act).await?);
+        let policy = service::create_policy(tx, new.clone(), &act).await?;
+        let policy = PolicyBody::of(policy, service::pending_tickets(tx).await?);
         let place = format!("/v1/sla/policies/{}", policy.id);
         Ok((policy, place))
     })
@@ -78,7 +88,7 @@ async fn create_sla_policy(who: Allowed<Administer>, call: Call) -> Answer {
 async fn preview_sla_policy(_who: Allowed<Administer>, call: Call) -> Answer {
     call.no_query()?;
     let PreviewRequest { policy, from, to } = call.body().await?;
-    let seen = service::preview_policy(&call.db(), &policy.into(), from, to, call.now()).await?;
+    let seen = service::preview_policy(call.db(), &policy.into(), from, to, call.now()).await?;
     Reply::ok(&PreviewBody::from(seen))
 }
 
@@ -94,15 +104,19 @@ async fn preview_sla_policy(_who: Allowed<Administer>, call: Call) -> Answer {
 async fn get_sla_policy(who: Allowed<ReadSla>, call: Call) -> Answer {
     let id: PolicyId = call.path("id")?;
     call.no_query()?;
-    let policy = PolicyBody::from(call.db().read(async |conn| service::read_policy(conn, id).await).await?);
+    let read = async |conn: &mut Conn| {
+        Ok(PolicyBody::of(service::read_policy(conn, id).await?, service::pending_tickets(conn).await?))
+    };
+    let policy = call.db().read(read).await?;
     Reply::resource(who.who(), &policy)
 }
 
 /// Change an SLA policy.
 ///
 /// A JSON merge patch: what is not mentioned stays, null empties. Each list of `condition` is replaced for itself, and
-/// `targets` are replaced whole. Clocks that have not ended take the new version at once, from their tickets' reports on;
-/// those that have ended keep the one that judged them. A patch that changes nothing leaves the version as it is.
+/// `targets` are replaced whole. Clocks that have not ended take the new version as of this instant, from their tickets' reports
+/// on, where many tickets are open within minutes; those that have ended keep the one that judged them. A patch that changes
+/// nothing leaves the version as it is.
 #[utoipa::path(
     operation_id = "update_sla_policy", tag = "sla", security(("bearer" = ["admin"])),
     params(("id" = PolicyId, Path, description = "The policy's id.")),
@@ -119,8 +133,11 @@ async fn update_sla_policy(who: Allowed<Administer>, call: Call) -> Answer {
     call.no_query()?;
     let (condition, act) = (call.precondition()?, who.act(&call));
     let change = PolicyChange::from(call.patch::<PolicyPatch>().await?);
-    let write = async move |tx: &mut _| service::change_policy(tx, id, change.clone(), &condition, &act).await;
-    let policy = PolicyBody::from(call.db().write_alone(write).await?);
+    let write = async move |tx: &mut Conn| {
+        let policy = service::change_policy(tx, id, change.clone(), &condition, &act).await?;
+        Ok(PolicyBody::of(policy, service::pending_tickets(tx).await?))
+    };
+    let policy = call.db().write_alone(write).await?;
     Reply::changed(who.who(), &policy, format!("/v1/sla/policies/{id}"))
 }
 

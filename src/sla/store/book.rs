@@ -1,16 +1,18 @@
-//! The configuration that holds now, and calendars of any version. Both are kept: the one for as long as it holds, the
-//! others because a version never changes.
+//! The configuration that holds now, that of edits which not all tickets have followed, and calendars of any version. All
+//! are kept: the one for as long as it holds, the others because they never change. A transaction that changes any of it keeps
+//! what it reads to itself (`db.write_alone`): it may never be committed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use diesel::prelude::*;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::db::schema::{calendar_versions, calendars, configuration, sla_policies};
+use crate::db::schema::{calendar_versions, calendars, configuration, configuration_edits, sla_policies};
 use crate::db::{Conn, RunQueryDsl, on_each};
 use crate::kernel::sql::{Guid, Json, guid};
-use crate::kernel::{CalendarId, PolicyId, Problem};
+use crate::kernel::{CalendarId, Instant, PolicyId, Problem};
 use crate::sla::domain::calendar::{Calendar, Definition};
 use crate::sla::domain::policy::{Almanac, Book, Policy, VersionOf};
 
@@ -30,10 +32,36 @@ impl From<Uuid> for Generation {
     }
 }
 
+/// How many edits may wait for tickets to follow them: further ones are refused until some have.
+pub const MOST_EDITS: i64 = 100;
+
+/// How many edits are read at once, and kept in memory.
+pub const EDITS_AT_ONCE: usize = 10;
+
 #[derive(Default)]
 struct Shelf {
     book: Mutex<Option<(Generation, Arc<Book>)>>,
+    past: Mutex<BTreeMap<Uuid, Arc<Book>>>,
     calendars: Mutex<BTreeMap<VersionOf<CalendarId>, Arc<Calendar>>>,
+}
+
+/// An edit of policies or calendars.
+#[derive(Debug, Clone)]
+pub struct Edit {
+    /// Its number: each is one more than the last.
+    pub number: i64,
+    /// From when on it holds.
+    pub at: Instant,
+    /// All that holds from then on, until the next.
+    pub book: Arc<Book>,
+}
+
+/// A book as an edit is stored with it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Contents {
+    policies: Vec<Policy>,
+    calendars: Vec<VersionOf<CalendarId>>,
+    default_calendar: Option<CalendarId>,
 }
 
 /// What holds now, for a write: no change of the configuration comes between.
@@ -42,30 +70,107 @@ struct Shelf {
 /// When the database is away.
 pub async fn current(tx: &mut Conn) -> Result<Arc<Book>, Problem> {
     let shelf = tx.kept::<Shelf>();
-    let generation: Generation =
-        on_each!(tx, |c| configuration::table.find(1).select(configuration::generation).first(c).await)?;
+    let row = configuration::table.find(1).select((configuration::generation, configuration::edit));
+    let (generation, edit): (Generation, i64) = on_each!(tx, |c| row.first(c).await)?;
     let kept = shelf.book.lock().unwrap_or_else(PoisonError::into_inner).clone();
     match kept {
         Some((of, book)) if of == generation => Ok(book),
         _ => {
-            let book = Arc::new(load(tx).await?);
+            let book = Arc::new(load(tx, edit).await?);
             *shelf.book.lock().unwrap_or_else(PoisonError::into_inner) = Some((generation, book.clone()));
             Ok(book)
         }
     }
 }
 
-/// Names the configuration anew, after a change of it.
+/// Names the configuration anew after a change of it at `now`, and writes down what holds from then on.
 ///
 /// # Errors
-/// When the database is away.
-pub async fn renew(tx: &mut Conn, generation: Generation) -> Result<(), Problem> {
-    let change = configuration::generation.eq(generation);
-    on_each!(tx, |c| diesel::update(configuration::table.find(1)).set(change).execute(c).await)?;
+/// `unavailable` while too many edits wait for tickets to follow them, or when the database is away.
+pub async fn renew(tx: &mut Conn, generation: Generation, now: Instant) -> Result<(), Problem> {
+    if count_edits(tx).await? >= MOST_EDITS {
+        let detail = format!(
+            "Tickets still follow {MOST_EDITS} earlier edits of policies and calendars. Nothing was changed. Try again in a moment."
+        );
+        return Err(Problem::unavailable("too many edits wait").saying(detail));
+    }
+    let row = configuration::table.find(1);
+    let last: i64 = on_each!(tx, |c| row.select(configuration::edit).first(c).await)?;
+    let change = (configuration::generation.eq(generation), configuration::edit.eq(last + 1));
+    on_each!(tx, |c| diesel::update(row).set(change).execute(c).await)?;
+    let Book { edit, policies, calendars, default_calendar, .. } = current(tx).await?.as_ref().clone();
+    let calendars = calendars.into_iter().map(|(id, version)| VersionOf { id, version }).collect();
+    let row = (
+        configuration_edits::number.eq(edit),
+        configuration_edits::generation.eq(generation),
+        configuration_edits::edited_at.eq(now),
+        configuration_edits::contents.eq(Json(Contents { policies, calendars, default_calendar })),
+    );
+    on_each!(tx, |c| diesel::insert_into(configuration_edits::table).values(row).execute(c).await)?;
     Ok(())
 }
 
-async fn load(tx: &mut Conn) -> Result<Book, Problem> {
+/// How many edits wait for tickets to follow them.
+///
+/// # Errors
+/// When the database is away.
+pub async fn count_edits(conn: &mut Conn) -> Result<i64, Problem> {
+    Ok(on_each!(conn, |c| configuration_edits::table.count().get_result(c).await)?)
+}
+
+/// The edits after the one of this `number`, in their order: at most [`EDITS_AT_ONCE`].
+///
+/// # Errors
+/// When the database is away.
+pub async fn edits_after(tx: &mut Conn, number: i64) -> Result<Vec<Edit>, Problem> {
+    let query = configuration_edits::table
+        .filter(configuration_edits::number.gt(number))
+        .order(configuration_edits::number)
+        .limit(i64::try_from(EDITS_AT_ONCE).unwrap_or(i64::MAX))
+        .select((configuration_edits::number, configuration_edits::generation, configuration_edits::edited_at));
+    let rows: Vec<(i64, Generation, Instant)> = on_each!(tx, |c| query.load(c).await)?;
+    let shelf = tx.kept::<Shelf>();
+    let mut edits = Vec::with_capacity(rows.len());
+    for (number, generation, at) in rows {
+        let kept = shelf.past.lock().unwrap_or_else(PoisonError::into_inner).get(&generation.0).cloned();
+        let book = match kept {
+            Some(book) => book,
+            None => {
+                let book = Arc::new(past(tx, number).await?);
+                let mut kept = shelf.past.lock().unwrap_or_else(PoisonError::into_inner);
+                if kept.len() >= EDITS_AT_ONCE {
+                    kept.clear();
+                }
+                kept.insert(generation.0, book.clone());
+                book
+            }
+        };
+        edits.push(Edit { number, at, book });
+    }
+    Ok(edits)
+}
+
+/// Forgets the edits up to the one of this `number`: all tickets have followed them.
+///
+/// # Errors
+/// When the database is away.
+pub async fn forget_edits(tx: &mut Conn, number: i64) -> Result<(), Problem> {
+    let followed = configuration_edits::table.filter(configuration_edits::number.le(number));
+    on_each!(tx, |c| diesel::delete(followed).execute(c).await)?;
+    Ok(())
+}
+
+/// What held from an edit on.
+async fn past(tx: &mut Conn, edit: i64) -> Result<Book, Problem> {
+    let query = configuration_edits::table.find(edit).select(configuration_edits::contents);
+    let contents: Json<Contents> = on_each!(tx, |c| query.first(c).await)?;
+    let Contents { policies, calendars, default_calendar } = contents.0;
+    let almanac = almanac(tx, calendars.iter().copied()).await?;
+    let calendars = calendars.into_iter().map(|of| (of.id, of.version)).collect();
+    Ok(Book { edit, policies, calendars, default_calendar, almanac })
+}
+
+async fn load(tx: &mut Conn, edit: i64) -> Result<Book, Problem> {
     let policies: Vec<(PolicyId, i64, Json)> = on_each!(tx, |c| {
         sla_policies::table
             .filter(sla_policies::deleted_at.is_null())
@@ -81,7 +186,7 @@ async fn load(tx: &mut Conn) -> Result<Book, Problem> {
             .load(c)
             .await
     })?;
-    let mut book = Book::default();
+    let mut book = Book { edit, ..Book::default() };
     for (id, version, definition) in policies {
         let definition = serde_json::from_value(definition.0).map_err(Problem::internal)?;
         book.policies.push(Policy { of: VersionOf { id, version }, definition });

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use diesel::prelude::*;
-use diesel::sql_types::Bool;
+use diesel::sql_types::{BigInt, Bool};
 
 use crate::db::raw::raw;
 use crate::db::schema::{ticket_clocks, tickets};
-use crate::db::{Conn, RunQueryDsl, on_each, post, steady};
+use crate::db::{Conn, Line, RunQueryDsl, on_each, post, steady};
 use crate::kernel::sql::Json;
 use crate::kernel::{Channel, Instant, PolicyId, PrincipalId, Priority, Problem, Status, TeamId, TicketType};
 use crate::sla::domain::clock::{Clock, Facts, Measured, Timeline, Times};
@@ -117,46 +117,167 @@ pub async fn update(tx: &mut Conn, ticket_number: i64, times: &Times) -> Result<
 }
 
 type FactsRow = (
-    (i64, Instant, Status, Option<Instant>, Option<PrincipalId>),
+    (i64, Instant, Status, Option<Instant>, Option<PrincipalId>, i64),
     (Option<TeamId>, Priority, TicketType, Channel, Json),
     Stored,
 );
 
-/// What the rules ask of tickets, with their times.
+/// What the rules ask of tickets, with their times and the number of the edit that these have followed last.
 macro_rules! facts {
     () => {
         tickets::table.inner_join(ticket_clocks::table).select((
-            (tickets::number, tickets::reported_at, tickets::status, tickets::first_replied_at, tickets::assignee_id),
+            (
+                tickets::number,
+                tickets::reported_at,
+                tickets::status,
+                tickets::first_replied_at,
+                tickets::assignee_id,
+                tickets::followed_edit,
+            ),
             (tickets::team_id, tickets::priority, tickets::kind, tickets::channel, tickets::tags),
             Stored::as_select(),
         ))
     };
 }
 
-fn read(row: FactsRow) -> Result<(Facts, Times), Problem> {
-    let ((number, reported_at, status, first_replied_at, assignee_id), traits, stored) = row;
+fn read(row: FactsRow) -> Result<(Facts, Times, i64), Problem> {
+    let ((number, reported_at, status, first_replied_at, assignee_id, followed), traits, stored) = row;
     let (team_id, priority, kind, channel, tags) = traits;
     let tags = serde_json::from_value(tags.0).map_err(Problem::internal)?;
     let traits = Traits { team_id, priority, kind, channel, tags };
     let times = stored.times(reported_at, first_replied_at);
-    Ok((Facts { number, reported_at, status, first_replied_at, assignee_id, traits }, times))
+    Ok((Facts { number, reported_at, status, first_replied_at, assignee_id, traits }, times, followed))
 }
 
-/// At most `most` tickets that are not closed, from behind `after` on, in the order of their numbers.
+/// Tickets that are not closed, word for word as in their index.
+const UNCLOSED: &str = "tickets.status <> 'closed'";
+
+/// How many tickets are counted at most that have not followed an edit.
+pub const MOST_COUNTED: usize = 100_000;
+
+/// At most `most` tickets that are not closed and have not followed the edit `newest`: those that are furthest behind first, each
+/// with the number of the edit that it has followed last.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn unclosed(tx: &mut Conn, after: i64, most: i64) -> Result<Vec<(Facts, Times)>, Problem> {
+pub async fn behind(tx: &mut Conn, newest: i64, most: i64) -> Result<Vec<(Facts, Times, i64)>, Problem> {
     let rows: Vec<FactsRow> = on_each!(tx, |c| {
         facts!()
-            // Word for word as in the index.
-            .filter(raw::<Bool>("tickets.status <> 'closed'").and(tickets::number.gt(after)))
-            .order(tickets::number)
+            .filter(raw::<Bool>(UNCLOSED).and(tickets::followed_edit.lt(newest)))
+            .order((tickets::followed_edit, tickets::number))
             .limit(most)
             .load(c)
             .await
     })?;
     rows.into_iter().map(read).collect()
+}
+
+/// The last edit that all tickets have followed which are not closed; nothing if all are.
+///
+/// # Errors
+/// When the database is away.
+pub async fn followed_by_all(tx: &mut Conn) -> Result<Option<i64>, Problem> {
+    let query = tickets::table.filter(raw::<Bool>(UNCLOSED)).order((tickets::followed_edit, tickets::number));
+    Ok(on_each!(tx, |c| query.select(tickets::followed_edit).first(c).await.optional())?)
+}
+
+/// Whether more than `most` tickets are not closed and have not followed the edit `newest`.
+///
+/// # Errors
+/// When the database is away.
+pub async fn more_behind_than(tx: &mut Conn, newest: i64, most: i64) -> Result<bool, Problem> {
+    let behind = tickets::table.filter(raw::<Bool>(UNCLOSED).and(tickets::followed_edit.lt(newest)));
+    let next = behind.order((tickets::followed_edit, tickets::number)).offset(most).limit(1);
+    let found: Option<i64> = on_each!(tx, |c| next.select(tickets::number).first(c).await).optional()?;
+    Ok(found.is_some())
+}
+
+/// How many tickets that are not closed have not followed the last edit yet, up to [`MOST_COUNTED`].
+///
+/// # Errors
+/// When the database is away.
+pub async fn pending(conn: &mut Conn) -> Result<i64, Problem> {
+    let count = format!(
+        "(SELECT count(*) FROM (SELECT 1 FROM tickets WHERE {UNCLOSED} AND followed_edit < \
+         (SELECT edit FROM configuration WHERE id = 1) LIMIT {MOST_COUNTED}) AS pending)"
+    );
+    Ok(on_each!(conn, |c| diesel::select(raw::<BigInt>(count)).get_result(c).await)?)
+}
+
+/// Whether an edit waits to be followed, or to be forgotten since all have followed it.
+///
+/// # Errors
+/// When the database is away.
+pub async fn is_any_behind(conn: &mut Conn) -> Result<bool, Problem> {
+    let any = format!(
+        "(EXISTS (SELECT 1 FROM configuration_edits) OR EXISTS (SELECT 1 FROM tickets WHERE {UNCLOSED} AND followed_edit < \
+         (SELECT edit FROM configuration WHERE id = 1)))"
+    );
+    Ok(on_each!(conn, |c| diesel::select(raw::<Bool>(any)).get_result(c).await)?)
+}
+
+/// Whether this transaction is the only one that lets tickets follow by itself: of several instances, one does.
+///
+/// # Errors
+/// When the database is away.
+pub async fn takes_turn(tx: &mut Conn) -> Result<bool, Problem> {
+    match tx.line {
+        // There is one writer.
+        Line::Sqlite(_) => Ok(true),
+        Line::Postgres(_) => {
+            let lock = raw::<Bool>(format!("pg_try_advisory_xact_lock({TURN})"));
+            Ok(on_each!(tx, |c| diesel::select(lock).get_result(c).await)?)
+        }
+    }
+}
+
+/// What the turn is locked by.
+const TURN: i64 = 0x736b_5f65_6469_7473;
+
+/// The times of a ticket, and the number of the edit that they have followed last.
+///
+/// # Errors
+/// When the database is away.
+pub async fn find_followed(tx: &mut Conn, facts: &Facts) -> Result<(Times, i64), Problem> {
+    let query = ticket_clocks::table.inner_join(tickets::table).filter(ticket_clocks::ticket_number.eq(facts.number));
+    let (row, followed): (Stored, i64) =
+        on_each!(tx, |c| query.select((Stored::as_select(), tickets::followed_edit)).first(c).await)?;
+    Ok((row.times(facts.reported_at, facts.first_replied_at), followed))
+}
+
+/// Writes down that the times of a ticket have followed `edit`.
+///
+/// # Errors
+/// When the database is away.
+pub async fn has_followed(tx: &mut Conn, ticket_number: i64, edit: i64) -> Result<(), Problem> {
+    post!(tx, steady(diesel::update(tickets::table.find(ticket_number)).set(tickets::followed_edit.eq(edit))))
+}
+
+/// Writes down that the times of these tickets have followed `edit`, those of `same` without a change. Everybody sees the
+/// clocks of a ticket, so a change of them is one of the ticket.
+///
+/// # Errors
+/// When the database is away.
+pub async fn have_followed(
+    tx: &mut Conn,
+    changed: Vec<i64>,
+    same: Vec<i64>,
+    edit: i64,
+    now: Instant,
+) -> Result<(), Problem> {
+    if !same.is_empty() {
+        let tickets = tickets::table.filter(tickets::number.eq_any(same));
+        on_each!(tx, |c| diesel::update(tickets).set(tickets::followed_edit.eq(edit)).execute(c).await)?;
+    }
+    if !changed.is_empty() {
+        let tickets = tickets::table.filter(tickets::number.eq_any(changed));
+        // Never back, also when an instance's clock is.
+        let earlier = tickets.clone().filter(tickets::updated_at.lt(now));
+        on_each!(tx, |c| diesel::update(earlier).set(tickets::updated_at.eq(now)).execute(c).await)?;
+        let change = (tickets::version.eq(tickets::version + 1), tickets::followed_edit.eq(edit));
+        on_each!(tx, |c| diesel::update(tickets).set(change).execute(c).await)?;
+    }
+    Ok(())
 }
 
 /// Whether more than `most` tickets were created from `from` on and before `to`.
@@ -197,21 +318,8 @@ pub async fn created_between(
     })?;
     let numbers: Vec<i64> = keys.iter().map(|(_, number)| *number).collect();
     let rows: Vec<FactsRow> = on_each!(conn, |c| facts!().filter(tickets::number.eq_any(numbers)).load(c).await)?;
-    Ok((rows.into_iter().map(read).collect::<Result<_, _>>()?, keys.last().copied()))
-}
-
-/// Everybody sees the clocks of a ticket, so a change of them is one of the ticket.
-///
-/// # Errors
-/// When the database is away.
-pub async fn touch(tx: &mut Conn, ticket_number: i64, now: Instant) -> Result<(), Problem> {
-    let ticket = tickets::table.find(ticket_number);
-    let change = tickets::version.eq(tickets::version + 1);
-    on_each!(tx, |c| diesel::update(ticket).set(change).execute(c).await)?;
-    // Never back, also when an instance's clock is.
-    let earlier = ticket.filter(tickets::updated_at.lt(now));
-    on_each!(tx, |c| diesel::update(earlier).set(tickets::updated_at.eq(now)).execute(c).await)?;
-    Ok(())
+    let tickets = rows.into_iter().map(|row| read(row).map(|(facts, times, _)| (facts, times)));
+    Ok((tickets.collect::<Result<_, _>>()?, keys.last().copied()))
 }
 
 /// Runs `$query` with the column that says from which instant on the clock of `$target` is breached.

@@ -279,7 +279,7 @@ impl From<Rule> for TargetBody {
     "condition": { "team_ids": [], "priorities": ["high", "urgent"], "types": ["incident"], "channels": [], "tags": [] },
     "calendar_id": "019a2f4e-7c1b-7d3e-8f00-00000000000e",
     "targets": [{ "target": "response", "priority": "urgent", "target_s": 900, "hours": "calendar" }],
-    "created_at": "2026-03-01T09:30:00Z", "updated_at": "2026-03-01T09:30:00Z", "version": 1,
+    "created_at": "2026-03-01T09:30:00Z", "updated_at": "2026-03-01T09:30:00Z", "version": 1, "pending_tickets": 0,
 }))]
 pub struct PolicyBody {
     /// The policy's id.
@@ -303,10 +303,15 @@ pub struct PolicyBody {
     /// Grows by one with each change; the `ETag`.
     #[schema(minimum = 1)]
     pub version: i64,
+    /// How many tickets the last edit of any policy or calendar has not reached yet: until it does, they are judged by what held
+    /// before. 100,000 may be more. It is no part of the version.
+    #[schema(minimum = 0, maximum = 100_000)]
+    pub pending_tickets: i64,
 }
 
-impl From<KeptPolicy> for PolicyBody {
-    fn from(policy: KeptPolicy) -> Self {
+impl PolicyBody {
+    /// A policy, while so many tickets have not followed the last edit.
+    pub fn of(policy: KeptPolicy, pending_tickets: i64) -> Self {
         let KeptPolicy { id, definition, created_at, updated_at, version } = policy;
         let PolicyDefinition { name, position, condition, calendar_id, targets } = definition;
         Self {
@@ -319,6 +324,7 @@ impl From<KeptPolicy> for PolicyBody {
             created_at,
             updated_at,
             version,
+            pending_tickets,
         }
     }
 }

@@ -175,6 +175,7 @@ impl World {
             },
         };
         Book {
+            edit: 0,
             policies: vec![policy],
             calendars: BTreeMap::from([(id, self.version)]),
             default_calendar: None,
