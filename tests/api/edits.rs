@@ -492,7 +492,7 @@ async fn killed_halfway(engine: Engine) {
     assert_eq!(edited["pending_tickets"], ALL);
     let pending = async |server: &crate::start::Server| {
         let policy = server.get(&path(&policy)).by(&admin).expect(200).await.body;
-        policy["pending_tickets"].as_u64().unwrap() as usize
+        usize::try_from(policy["pending_tickets"].as_u64().unwrap()).unwrap()
     };
     let begun = Instant::now();
     let left = loop {
@@ -590,7 +590,7 @@ async fn nobody_waits(engine: Engine) {
     let is_over = || over.load(std::sync::atomic::Ordering::SeqCst);
     let timed = async |nth: usize| {
         let begun = Instant::now();
-        let priority = if nth / subjects.len() % 2 == 0 { "low" } else { "high" };
+        let priority = if (nth / subjects.len()).is_multiple_of(2) { "low" } else { "high" };
         desk.patch_ticket(&agent, subjects[nth % subjects.len()], json!({ "priority": priority })).await;
         begun.elapsed()
     };
