@@ -1,7 +1,6 @@
 //! Whether all is as it should be, looked at without changing anything.
 
 use std::path::Path;
-use std::time::Duration;
 
 use diesel::dsl::count_star;
 use diesel::prelude::*;
@@ -135,7 +134,7 @@ async fn look(
     config: &Config,
     work: impl AsyncFn(&mut Conn) -> Result<Result<String, String>, Problem>,
 ) -> Result<String, String> {
-    let found = db::look(&config.database, Duration::from_secs(config.pool_wait_s), work).await;
+    let found = db::look(&config.database, work).await;
     found.unwrap_or_else(|problem| {
         Err(problem.cause().map_or_else(|| problem.detail().to_owned(), |cause| with_sources(cause)))
     })

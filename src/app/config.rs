@@ -58,7 +58,7 @@ settings! {
     "SKRANKE_CURRENCY" = "EUR", "The currency of `SKRANKE_HOURLY_RATE_MINOR` (ISO 4217).";
     "SKRANKE_BODY_LIMIT_B" = "524288", "The largest request body, in bytes (1024 to 16777216).";
     "SKRANKE_DATABASE_POOL_SIZE" = "16", "How many connections to PostgreSQL are kept for transactions at most (1 to 1000); each worker thread has up to two more to read on, and what runs by itself three.";
-    "SKRANKE_DATABASE_WAIT_S" = "5", "How long a request waits for its turn, on one of them or with SQLite's writer, in seconds (1 to 60).";
+    "SKRANKE_DATABASE_WAIT_S" = "5", "How long a request may take, from its head to its commit, in seconds (1 to 60); a report or a search has five more.";
     "SKRANKE_DATABASE_QUEUE" = "1024", "How many requests may wait for the database at once (1 to 100000); more are answered 503 at once.";
     "SKRANKE_REQUESTS_PER_PRINCIPAL" = "60000", "How many requests a minute one person or service account may send to this instance (0 to 10000000); 0 for no limit.";
     "SKRANKE_REQUESTS_PER_ADDRESS" = "120000", "The same for one address, with or without a token; of IPv6 for one network of 64 bits.";
@@ -259,7 +259,7 @@ impl Config {
         let slow = (self.slow_query_ms > 0).then(|| slow_queries(Duration::from_millis(self.slow_query_ms)));
         let db = Db::open_with(&self.database, self.pool_size, wait, slow.clone())?;
         let db = match &self.replica {
-            Some(replica) => db.with_replica(replica, self.pool_size, wait, slow)?,
+            Some(replica) => db.with_replica(replica, self.pool_size, slow)?,
             None => db,
         };
         Ok(db.with_queue(self.queue))

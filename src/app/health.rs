@@ -1,11 +1,17 @@
 //! Whether the process lives, and whether it can serve.
 
+use std::time::Duration;
+
 use actix_web::get;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::db::Deadline;
 use crate::http::{Answer, Call, Endpoints, Reply};
 use crate::kernel::Problem;
+
+/// How long the database has to show that it is there: shorter than what asks usually waits.
+const READY_WITHIN: Duration = Duration::from_secs(2);
 
 /// Registers the endpoints of health.
 pub fn routes(config: &mut impl Endpoints) {
@@ -43,13 +49,13 @@ async fn live() -> Answer {
 
 /// Can it serve?
 ///
-/// 503 while the database is away or lacks a migration: send it no requests then. A job that has not succeeded for long is
-/// named, but keeps nobody from being served.
+/// 503 while the database is away, does not answer within two seconds, or lacks a migration: send it no requests then.
+/// A job that has not succeeded for long is named, but keeps nobody from being served.
 #[utoipa::path(operation_id = "health_ready", tag = "operation", extensions(("x-problems" = json!(["unavailable"]))),
     responses((status = 200, description = "It can serve.", body = Readiness)))]
 #[get("/health/ready")]
 async fn ready(call: Call) -> Answer {
-    match call.db().is_behind().await {
+    match call.db().until(Deadline::within(READY_WITHIN)).is_behind().await {
         Ok(false) => Reply::ok(&Readiness { status: "ok", late_jobs: call.jobs().late(call.now()) }),
         Ok(true) => Err(Problem::unavailable("the database lacks a migration: run `skranke migrate`")),
         Err(problem) => Err(Problem::unavailable(problem.to_string())),

@@ -116,7 +116,7 @@ impl Authority {
         grant: Grant,
         wanted: Option<Scopes>,
     ) -> Result<Granted, Problem> {
-        let (kind, db, now, clock) = (grant.name(), call.db(), call.now(), call.clock());
+        let (kind, db, now, clock) = (grant.name(), &call.db(), call.now(), call.clock());
         match grant {
             Grant::ClientCredentials { id, secret } => {
                 let account = known_account(db, &id, Shown::of(attempt, &secret)).await?;

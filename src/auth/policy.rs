@@ -154,8 +154,8 @@ impl<P: Permission> FromRequest for Allowed<P> {
             let (Some(authority), Some(state), Some(gate)) = (authority, state, gate) else {
                 return Err(Problem::internal("no authority in the app"));
             };
-            let now = state.clock.now();
-            let who = authority.authenticate(&state.db, &token?, now, &state.clock).await?;
+            let (now, deadline) = (state.clock.now(), state.deadline(&request));
+            let who = authority.authenticate(&state.db.until(deadline), &token?, now, &state.clock).await?;
             gate.count_principal(&request, &who.id)?;
             if P::RECORDED {
                 request.extensions_mut().insert(Administering(who.id));

@@ -137,10 +137,10 @@ async fn redact_comment(who: Allowed<Administer>, call: Call) -> Answer {
     call.no_query()?;
     let place = place(&call)?;
     let condition = call.precondition()?;
-    let (reach, act) = (who.reach(), who.act(&call));
-    let redact = async move |tx: &mut crate::db::Conn| service::redact(tx, &act, &reach, place, &condition).await;
+    let (reach, act, answers) = (who.reach(), who.act(&call), call.answers());
+    let redact =
+        async move |tx: &mut crate::db::Conn| service::redact(tx, &act, &reach, place, &condition, &answers).await;
     call.db().lengthy().write(redact).await?;
-    call.amend_answers(place.1, service::without_text).await?;
     Ok(Reply::no_content())
 }
 

@@ -10,6 +10,7 @@ use crate::auth::domain::Principal;
 use crate::auth::policy::Act;
 use crate::db::Conn;
 use crate::http::call::IfMatch;
+use crate::http::idempotency::Answers;
 use crate::kernel::{Code, CommentId, Problem};
 use crate::tickets;
 use crate::tickets::domain::{Speaker, Ticket};
@@ -85,7 +86,8 @@ pub async fn edit(
     Ok(CommentRow { comment: edited, author })
 }
 
-/// Removes a comment's text for good, from the audit trail too; also on a closed ticket. A second time changes nothing.
+/// Removes a comment's text for good, from the audit trail and the kept answers, too; also on a closed
+/// ticket. A second time changes nothing.
 ///
 /// # Errors
 /// `not_found` or `version_mismatch`.
@@ -95,6 +97,7 @@ pub async fn redact(
     reach: &Reach,
     place: (TicketRef, CommentId),
     condition: &IfMatch,
+    answers: &Answers,
 ) -> Result<(), Problem> {
     let ticket = tickets::store::find(tx, reach, place.0).await?;
     // An admin redacts what they may not read, too: the token's scope is that of administration.
@@ -106,13 +109,14 @@ pub async fn redact(
     let redacted = Comment { body: String::new(), redacted_at: Some(act.now), version: comment.version + 1, ..comment };
     store::update(tx, &redacted).await?;
     crate::audit::store::scrub(tx, redacted.id).await?;
+    answers.amend(tx, redacted.id, without_text).await?;
     tickets::service::index(tx, &ticket).await?;
     tickets::service::erase_words(tx).await?;
     record(tx, act, &redacted, EventKind::CommentRedacted, vec![]).await
 }
 
 /// What an answer said of a comment, without its text.
-pub fn without_text(said: &mut serde_json::Map<String, serde_json::Value>) {
+fn without_text(said: &mut serde_json::Map<String, serde_json::Value>) {
     if let Some(body) = said.get_mut("body") {
         *body = "".into();
     }

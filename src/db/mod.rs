@@ -1,6 +1,7 @@
 //! The doors to storage, `read`, `snapshot` and `write`, and what stands behind them on each engine.
 
 mod conn;
+mod deadline;
 pub mod fault;
 pub mod lease;
 pub mod migrate;
@@ -22,6 +23,7 @@ use diesel::connection::Instrumentation;
 
 pub use conn::{Conn, boxed};
 pub(crate) use conn::{Line, on_each, post};
+pub use deadline::{Deadline, MORE_FOR_REPORTS_S};
 pub use replica::Lagging;
 pub use run::RunQueryDsl;
 pub use slow::slow_queries;
@@ -84,11 +86,30 @@ enum Engine {
 #[derive(Clone)]
 pub struct Db {
     engine: Engine,
-    url: DatabaseUrl,
+    url: Arc<DatabaseUrl>,
     replica: Option<replica::Replica>,
-    patient: bool,
+    /// How long a request waits.
+    wait: Duration,
+    patience: Patience,
     lengthy: bool,
 }
+
+/// How long what is asked of the database may take.
+#[derive(Clone, Copy)]
+enum Patience {
+    /// All of it until then: for a request.
+    Until(Deadline),
+    /// Each piece for [`PIECE`]: for a command.
+    Pieces,
+    /// Likewise, and nobody sends it away, or it would never get its turn while there is much to do.
+    Always,
+}
+
+/// How long one read or write of what runs by itself may take.
+const PIECE: Duration = Duration::from_secs(5 * 60);
+
+/// How long a look at the whole database may take that was asked for by hand.
+const LOOK: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl std::fmt::Debug for Db {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -97,8 +118,8 @@ impl std::fmt::Debug for Db {
 }
 
 impl Db {
-    /// Opens the database; PostgreSQL connects on first use with at most `pool_size` connections. A request waits for at
-    /// most `wait` for its turn, on a connection or with SQLite's writer. Must be called within a tokio runtime that lives as long as the database is used.
+    /// Opens the database; PostgreSQL connects on first use with at most `pool_size` connections. A request takes
+    /// `wait` at most, if it is told so by [`until`](Self::until). Must be called within a tokio runtime that lives as long as the database is used.
     ///
     /// # Errors
     /// When SQLite's file cannot be opened or PostgreSQL's URL not be understood.
@@ -120,14 +141,38 @@ impl Db {
             DatabaseUrl::Sqlite(path) => {
                 make_folder(path)?;
                 make_private(path)?;
-                Engine::Sqlite(sqlite::Sqlite::open(path, wait, listener)?)
+                Engine::Sqlite(sqlite::Sqlite::open(path, listener)?)
             }
             DatabaseUrl::Postgres(url) => {
-                let opened = postgres::Postgres::open(url.reveal(), pool_size, wait, listener);
+                let opened = postgres::Postgres::open(url.reveal(), pool_size, listener);
                 Engine::Postgres(opened.map_err(Problem::internal)?)
             }
         };
-        Ok(Self { engine, url: url.clone(), replica: None, patient: false, lengthy: false })
+        Ok(Self { engine, url: Arc::new(url.clone()), replica: None, wait, patience: Patience::Pieces, lengthy: false })
+    }
+
+    /// How long a request takes at most.
+    pub fn wait(&self) -> Duration {
+        self.wait
+    }
+
+    /// The same database for one request: whatever it waits for and whatever it asks ends at `deadline`, which is the same for
+    /// all of it. A report has [`MORE_FOR_REPORTS_S`] more, and a commit that has begun one second.
+    #[must_use]
+    pub fn until(&self, deadline: Deadline) -> Self {
+        Self { patience: Patience::Until(deadline), ..self.clone() }
+    }
+
+    /// When what begins now has to be done.
+    fn deadline(&self) -> Deadline {
+        match self.patience {
+            Patience::Until(deadline) => deadline,
+            Patience::Pieces | Patience::Always => Deadline::within(PIECE),
+        }
+    }
+
+    fn is_patient(&self) -> bool {
+        matches!(self.patience, Patience::Always)
     }
 
     /// The same database with a replica at `url`, for reads that may lag; `listener` hears what it is asked.
@@ -138,12 +183,11 @@ impl Db {
         mut self,
         url: &DatabaseUrl,
         pool_size: usize,
-        wait: Duration,
         listener: Option<Listener>,
     ) -> Result<Self, Problem> {
         match (&self.engine, url) {
             (Engine::Postgres(_), DatabaseUrl::Postgres(url)) => {
-                let opened = replica::Replica::open(url.reveal(), pool_size, wait, listener);
+                let opened = replica::Replica::open(url.reveal(), pool_size, listener);
                 self.replica = Some(opened.map_err(Problem::internal)?);
                 Ok(self)
             }
@@ -152,13 +196,13 @@ impl Db {
     }
 
     /// What lags behind at most, but costs the primary nothing where there is a replica.
-    pub fn lagging(&self) -> Lagging<'_> {
-        Lagging::new(self, self.replica.as_ref())
+    pub fn lagging(&self) -> Lagging {
+        Lagging::new(self.clone(), self.replica.clone())
     }
 
     /// The same reads, of what is there now.
-    pub fn current(&self) -> Lagging<'_> {
-        Lagging::new(self, None)
+    pub fn current(&self) -> Lagging {
+        Lagging::new(self.clone(), None)
     }
 
     /// Whether there is a replica.
@@ -182,7 +226,7 @@ impl Db {
     /// while there is much to do. On PostgreSQL it has connections of its own.
     #[must_use]
     pub fn patient(&self) -> Self {
-        Self { patient: true, ..self.clone() }
+        Self { patience: Patience::Always, ..self.clone() }
     }
 
     /// The same database, for a write that may change much: SQLite commits it by itself, and it then costs no more than what it
@@ -213,8 +257,8 @@ impl Db {
     pub async fn refusal(&self) -> Option<String> {
         match &self.engine {
             Engine::Sqlite(_) => None,
-            Engine::Postgres(postgres) => match (postgres.refusal().await, &self.replica) {
-                (None, Some(replica)) => replica.refusal().await,
+            Engine::Postgres(postgres) => match (postgres.refusal(self.wait).await, &self.replica) {
+                (None, Some(replica)) => replica.refusal(self.wait).await,
                 (refusal, _) => refusal,
             },
         }
@@ -255,8 +299,8 @@ impl Db {
     /// What `work` gives, or `unavailable` when there is no connection to be had.
     pub async fn read<T>(&self, work: impl AsyncFn(&mut Conn) -> Result<T, Problem>) -> Result<T, Problem> {
         match &self.engine {
-            Engine::Sqlite(sqlite) => sqlite.read(&work).await,
-            Engine::Postgres(postgres) => postgres.read(&work).await,
+            Engine::Sqlite(sqlite) => sqlite.read(&work, self.deadline()).await,
+            Engine::Postgres(postgres) => postgres.read(&work, self.deadline()).await,
         }
     }
 
@@ -271,8 +315,8 @@ impl Db {
         F: AsyncFn(&mut Conn) -> Result<T, Problem> + Send + 'static,
     {
         match &self.engine {
-            Engine::Sqlite(sqlite) => sqlite.snapshot(work).await,
-            Engine::Postgres(postgres) => postgres.snapshot(&work).await,
+            Engine::Sqlite(sqlite) => sqlite.snapshot(work, self.deadline()).await,
+            Engine::Postgres(postgres) => postgres.snapshot(&work, self.deadline()).await,
         }
     }
 
@@ -289,10 +333,11 @@ impl Db {
         match &self.engine {
             Engine::Sqlite(sqlite) => {
                 // What runs by itself changes much at once.
-                let apart = self.lengthy || self.patient;
-                sqlite.write(work, sqlite::Manner { patient: self.patient, apart, alone: false }).await
+                let patient = self.is_patient();
+                let manner = sqlite::Manner { patient, apart: self.lengthy || patient, alone: false };
+                sqlite.write(work, manner, self.deadline()).await
             }
-            Engine::Postgres(postgres) => postgres.write(&work, postgres::Company::Welcome).await,
+            Engine::Postgres(postgres) => postgres.write(&work, postgres::Company::Welcome, self.deadline()).await,
         }
     }
 
@@ -310,14 +355,15 @@ impl Db {
         match &self.engine {
             // There is one writer.
             Engine::Sqlite(sqlite) => {
-                sqlite.write(work, sqlite::Manner { patient: self.patient, apart: true, alone: true }).await
+                let manner = sqlite::Manner { patient: self.is_patient(), apart: true, alone: true };
+                sqlite.write(work, manner, self.deadline()).await
             }
             Engine::Postgres(postgres) => {
                 let work = async |tx: &mut Conn| {
                     tx.keep_in(Arc::default());
                     work(tx).await
                 };
-                postgres.write(&work, postgres::Company::None).await
+                postgres.write(&work, postgres::Company::None, self.deadline()).await
             }
         }
     }
@@ -327,7 +373,7 @@ impl Db {
     /// # Errors
     /// When a migration fails or the database is away.
     pub async fn migrate(&self) -> Result<usize, Problem> {
-        match (&self.engine, &self.url) {
+        match (&self.engine, &*self.url) {
             (Engine::Postgres(postgres), _) => migrate::postgres(postgres.detached().await?).await,
             (_, DatabaseUrl::Sqlite(path)) => migrate::sqlite(path),
             (_, DatabaseUrl::Postgres(_)) => unreachable!("the engine is chosen by the URL"),
@@ -341,7 +387,7 @@ impl Db {
     /// When somebody else writes or reads for too long, there is no room for a second file, or this is PostgreSQL, which has
     /// a command of its own for it.
     pub fn rewrite(&self) -> Result<(), Problem> {
-        match &self.url {
+        match &*self.url {
             DatabaseUrl::Sqlite(path) => sqlite::rewrite(path),
             DatabaseUrl::Postgres(_) => Err(Problem::unavailable("on PostgreSQL, run VACUUM (FULL) with psql")),
         }
@@ -360,16 +406,12 @@ impl Db {
 ///
 /// # Errors
 /// What `work` gives, or `unavailable` when there is no such database or it cannot be read.
-pub async fn look<T>(
-    url: &DatabaseUrl,
-    wait: Duration,
-    work: impl AsyncFn(&mut Conn) -> Result<T, Problem>,
-) -> Result<T, Problem> {
+pub async fn look<T>(url: &DatabaseUrl, work: impl AsyncFn(&mut Conn) -> Result<T, Problem>) -> Result<T, Problem> {
     match url {
         DatabaseUrl::Sqlite(path) => sqlite::look(path, work).await,
         DatabaseUrl::Postgres(url) => {
-            let postgres = postgres::Postgres::open(url.reveal(), 1, wait, None).map_err(Problem::internal)?;
-            postgres.snapshot(&work).await
+            let postgres = postgres::Postgres::open(url.reveal(), 1, None).map_err(Problem::internal)?;
+            postgres.snapshot(&work, Deadline::within(LOOK)).await
         }
     }
 }

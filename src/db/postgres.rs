@@ -5,9 +5,9 @@ use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant as Stopwatch};
 
-use deadpool::managed::{Metrics, Object, Pool, RecycleError, RecycleResult, Timeouts};
+use deadpool::managed::{Metrics, Object, Pool, RecycleError, RecycleResult};
 use diesel::ConnectionError;
 use diesel::pg::{Pg, PgQueryBuilder};
 use diesel::query_builder::{QueryBuilder, QueryFragment, QueryId};
@@ -15,13 +15,14 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use futures_util::FutureExt;
 use futures_util::future::{join, join_all};
 use tokio::sync::{OnceCell, Semaphore};
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio_postgres::SimpleQueryMessage;
 use tokio_postgres::config::{Host, LoadBalanceHosts, SslMode, TargetSessionAttrs};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tracing::Instrument;
 
 use super::conn::{Conn, Kept, Line};
+use super::deadline::{Deadline, MORE_FOR_COMMITS};
 use super::queue::{self, Place, Queue};
 use super::slow::timed;
 use super::{Listener, Load, fault};
@@ -50,6 +51,9 @@ impl Company {
     }
 }
 
+/// For how long a connection may leave a request unanswered that waits no longer, before it is given up.
+const SILENT_FOR: Duration = Duration::from_secs(1);
+
 /// How many lines each worker thread reads on.
 const LINES: usize = 2;
 
@@ -62,22 +66,18 @@ pub struct Backend {
     open: AtomicBool,
     /// The texts of posted statements that have been prepared on this connection.
     prepared: Mutex<HashSet<String>>,
+    /// Carries its traffic.
+    carrier: AbortHandle,
+    /// Set when it has not answered somebody in time.
+    abandoned: AtomicBool,
 }
 
 impl Backend {
     /// A connection whose traffic the current runtime carries, for as long as that lives.
     async fn connect(target: &Target) -> Result<Self, ConnectionError> {
-        target.has_sessions.get_or_try_init(|| target.require_sessions()).await?;
-        let (client, ended) = target.reach().await?;
-        // What serves may not know all of these, and does not need to.
-        if let Err(error) = client.batch_execute(LEAVES_NOTHING_BEHIND).await {
-            tracing::debug!(cause = in_words(&error), "the server keeps its own limits");
-        }
-        let mut conn = AsyncPgConnection::try_from(client).await?;
-        if let Some(listener) = &target.listener {
-            conn.set_instrumentation(listener());
-        }
-        Ok(Self { conn, ended, open: AtomicBool::new(false), prepared: Mutex::default() })
+        let (conn, ended, carrier) = target.greet().await?;
+        let (open, abandoned) = (AtomicBool::new(false), AtomicBool::new(false));
+        Ok(Self { conn, ended, open, prepared: Mutex::default(), carrier, abandoned })
     }
 
     /// What queries run on.
@@ -93,20 +93,56 @@ impl Backend {
     fn retire(&self) {
         self.ended.store(true, Ordering::Release);
     }
+
+    /// What comes of `work` on this connection, if that is before `deadline`. Otherwise nobody uses the connection any more,
+    /// unless it was not asked for long: it may be a server that has stopped, or a statement that keeps all later ones waiting.
+    async fn answers<T>(&self, work: impl Future<Output = T>, deadline: Deadline) -> Result<T, Problem> {
+        let asked = Stopwatch::now();
+        let outcome = deadline.end(work).await;
+        if outcome.is_err() && asked.elapsed() >= SILENT_FOR {
+            self.abandoned.store(true, Ordering::Release);
+            self.retire();
+        }
+        outcome
+    }
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        // The client would wait for the answer that does not come before it closes the connection.
+        if self.abandoned.load(Ordering::Acquire) {
+            self.carrier.abort();
+        }
+    }
 }
 
 /// A connection as one request has it.
 pub struct Channel {
     backend: Arc<Backend>,
     /// Kept until the request is done with it.
-    _turn: Turn,
+    turn: Turn,
     posted: Vec<JoinHandle<Result<(), Problem>>>,
+}
+
+impl Drop for Channel {
+    fn drop(&mut self) {
+        // Whoever was in the middle of a transaction went away, or could wait no longer: what it holds is let go of at once, and not
+        // when the connection is next wanted.
+        if let Turn::Alone(object) = &mut self.turn
+            && self.backend.open.load(Ordering::Acquire)
+            && let Some(object) = object.take()
+        {
+            drop(Object::take(object));
+            self.backend.retire();
+            self.backend.carrier.abort();
+        }
+    }
 }
 
 /// Whose turn on a connection it is.
 enum Turn {
     /// One transaction's, alone.
-    Alone(#[expect(dead_code, reason = "goes back to the pool when it is dropped")] Object<Maker>),
+    Alone(Option<Object<Maker>>),
     /// Among others.
     Shared(#[expect(dead_code, reason = "counts for as long as it lives")] Place),
 }
@@ -250,8 +286,35 @@ impl Target {
         Ok(Self { hosts, served: Arc::new(served.into()), has_sessions: Arc::default(), tls: tls(), listener })
     }
 
-    /// A connection to the host that has served last, or to the next one that does; also tells when it is gone.
-    async fn reach(&self) -> Result<(tokio_postgres::Client, Arc<AtomicBool>), ConnectionError> {
+    /// A connection that is ready for use.
+    async fn greet(&self) -> Result<(AsyncPgConnection, Arc<AtomicBool>, AbortHandle), ConnectionError> {
+        let greeted = async {
+            self.has_sessions.get_or_try_init(|| self.require_sessions()).await?;
+            let (client, ended, carrier) = self.reach().await?;
+            // What serves may not know all of these, and does not need to.
+            if let Err(error) = client.batch_execute(LEAVES_NOTHING_BEHIND).await {
+                tracing::debug!(cause = in_words(&error), "the server keeps its own limits");
+            }
+            let mut conn = AsyncPgConnection::try_from(client).await?;
+            if let Some(listener) = &self.listener {
+                conn.set_instrumentation(listener());
+            }
+            Ok((conn, ended, carrier))
+        };
+        // Whoever waited for it may be gone. What listens may take all that is said, and not answer.
+        let greeted = tokio::time::timeout(self.patience(), greeted).await;
+        greeted.unwrap_or_else(|_| Err(ConnectionError::BadConnection("no answer in time".into())))
+    }
+
+    /// How long it takes at most to connect to one of the hosts and to get to know it.
+    fn patience(&self) -> Duration {
+        let each = |host: &tokio_postgres::Config| host.get_connect_timeout().copied().unwrap_or(PATIENCE);
+        self.hosts.iter().map(each).sum::<Duration>() + PATIENCE
+    }
+
+    /// A connection to the host that has served last, or to the next one that does; also tells when it is gone, and what
+    /// carries its traffic.
+    async fn reach(&self) -> Result<(tokio_postgres::Client, Arc<AtomicBool>, AbortHandle), ConnectionError> {
         let (first, mut faults) = (self.served.load(Ordering::Relaxed), Vec::new());
         for nth in (0..self.hosts.len()).map(|n| (first + n) % self.hosts.len()) {
             let Some(host) = self.hosts.get(nth) else { continue };
@@ -262,13 +325,13 @@ impl Target {
                     self.served.store(nth, Ordering::Relaxed);
                     let ended = Arc::new(AtomicBool::new(false));
                     let end = ended.clone();
-                    tokio::spawn(async move {
+                    let carrier = tokio::spawn(async move {
                         if let Err(error) = connection.await {
                             tracing::debug!(cause = %error, "a connection to PostgreSQL has ended");
                         }
                         end.store(true, Ordering::Release);
                     });
-                    return Ok((client, ended));
+                    return Ok((client, ended, carrier.abort_handle()));
                 }
                 Ok(Err(error)) => faults.push(in_words(&error)),
                 Err(_) => faults.push("no answer in time".into()),
@@ -300,7 +363,7 @@ impl Target {
             two.batch_execute("COMMIT").await?;
             Ok::<_, tokio_postgres::Error>(is_own)
         };
-        let ((one, _), (two, _)) = (self.reach().await?, self.reach().await?);
+        let ((one, ..), (two, ..)) = (self.reach().await?, self.reach().await?);
         for _ in 0..SESSION_LOOKS {
             if !look(&one, &two).await.map_err(|e| ConnectionError::BadConnection(in_words(&e)))? {
                 return Err(ConnectionError::InvalidConnectionUrl(SHARED_SESSIONS.into()));
@@ -331,10 +394,6 @@ impl deadpool::managed::Manager for Maker {
         if backend.is_gone() {
             return Err(RecycleError::message("it is gone"));
         }
-        // Whoever was in the middle of a transaction went away; closing the connection undoes it.
-        if backend.open.load(Ordering::Acquire) {
-            return Err(RecycleError::message("a transaction is open"));
-        }
         Ok(())
     }
 }
@@ -346,7 +405,6 @@ struct Shared {
     target: Target,
     /// How many connections there are for transactions, for all threads that serve requests together.
     size: usize,
-    wait: Duration,
     kept: Arc<Kept>,
     /// Those who read on lines.
     reading: Queue,
@@ -375,11 +433,11 @@ impl Postgres {
     ///
     /// # Errors
     /// A sentence about what is wrong with the URL.
-    pub fn open(url: &str, size: usize, wait: Duration, listener: Option<Listener>) -> Result<Arc<Self>, String> {
+    pub fn open(url: &str, size: usize, listener: Option<Listener>) -> Result<Arc<Self>, String> {
         let target = Target::new(url, listener)?;
-        let (pools, kept, reading) = (Mutex::default(), Arc::default(), Queue::new(wait));
+        let (pools, kept, reading) = (Mutex::default(), Arc::default(), Queue::default());
         let most_waiting = AtomicUsize::new(queue::MOST);
-        let shared = Arc::new(Shared { pools, target, size, wait, kept, reading, most_waiting });
+        let shared = Arc::new(Shared { pools, target, size, kept, reading, most_waiting });
         Self::with_pool(shared, 1)
     }
 
@@ -408,16 +466,11 @@ impl Postgres {
     fn with_pool(shared: Arc<Shared>, threads: usize) -> Result<Arc<Self>, String> {
         let size = (shared.size / threads).max(1);
         let maker = Maker { target: shared.target.clone(), driver: tokio::runtime::Handle::current() };
-        let wait = Some(shared.wait);
-        let pool = Pool::builder(maker)
-            .max_size(size)
-            .timeouts(Timeouts { wait, create: wait, recycle: None })
-            .runtime(deadpool::Runtime::Tokio1)
-            .build()
-            .map_err(|e| e.to_string())?;
+        // Whoever waits for one has a deadline.
+        let pool = Pool::builder(maker).max_size(size).build().map_err(|e| e.to_string())?;
         shared.pools.lock().unwrap_or_else(PoisonError::into_inner).push(pool.clone());
         let reports = Semaphore::new(size.div_ceil(2));
-        let waiting = Queue::new(shared.wait);
+        let waiting = Queue::default();
         waiting.resize((shared.most_waiting.load(Ordering::Relaxed) / threads).max(1));
         Ok(Arc::new(Self { shared, pool, waiting, reports, lines: Default::default() }))
     }
@@ -437,30 +490,32 @@ impl Postgres {
     }
 
     /// Runs `work` on a line, each statement for itself, together with the reads of other requests.
-    pub async fn read<T>(&self, work: &impl AsyncFn(&mut Conn) -> Result<T, Problem>) -> Result<T, Problem> {
+    /// A line that has not answered by `deadline` is given up.
+    pub async fn read<T>(
+        &self,
+        work: &impl AsyncFn(&mut Conn) -> Result<T, Problem>,
+        deadline: Deadline,
+    ) -> Result<T, Problem> {
         let place = self.shared.reading.enter()?;
-        let backend = self.line().await?;
-        match work(&mut self.among_others(backend.clone(), place)).await {
+        let backend = deadline.end(self.line()).await??;
+        match backend.answers(work(&mut self.among_others(backend.clone(), place)), deadline).await? {
             // The server has gone away since the line was used last, or says that it goes; whether it is back a new line tells.
             Err(problem) if backend.is_gone() || is_loss(&problem) => {
                 backend.retire();
                 let place = self.shared.reading.enter()?;
-                work(&mut self.among_others(self.line().await?, place)).await
+                let backend = deadline.end(self.line()).await??;
+                backend.answers(work(&mut self.among_others(backend.clone(), place)), deadline).await?
             }
             outcome => outcome,
         }
     }
 
     fn among_others(&self, backend: Arc<Backend>, place: Place) -> Conn {
-        self.conn(Channel { backend, _turn: Turn::Shared(place), posted: Vec::new() })
+        self.conn(Channel { backend, turn: Turn::Shared(place), posted: Vec::new() })
     }
 
-    /// The line with the fewest requests on it, waited for no longer than a request waits.
+    /// The line with the fewest requests on it.
     async fn line(&self) -> Result<Arc<Backend>, Problem> {
-        tokio::time::timeout(self.shared.wait, self.open_line()).await.map_err(Problem::unavailable)?
-    }
-
-    async fn open_line(&self) -> Result<Arc<Backend>, Problem> {
         let busy = |slot: &tokio::sync::Mutex<Option<Arc<Backend>>>| {
             slot.try_lock().map_or(usize::MAX, |line| line.as_ref().map_or(0, Arc::strong_count))
         };
@@ -478,13 +533,18 @@ impl Postgres {
         }
     }
 
-    /// Runs `work` in a transaction that cannot write and sees one state throughout. It loses against nobody.
-    pub async fn snapshot<T>(&self, work: &impl AsyncFn(&mut Conn) -> Result<T, Problem>) -> Result<T, Problem> {
+    /// Runs `work` in a transaction that cannot write and sees one state throughout. It loses against nobody. Its turn has to come by
+    /// `deadline`; then it has some seconds more.
+    pub async fn snapshot<T>(
+        &self,
+        work: &impl AsyncFn(&mut Conn) -> Result<T, Problem>,
+        deadline: Deadline,
+    ) -> Result<T, Problem> {
         const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-        let turn = self.waiting.wait_for(self.reports.acquire()).await?.map_err(Problem::internal)?;
-        let outcome = match self.transaction(work, BEGIN).await {
+        let turn = self.waiting.wait_for(self.reports.acquire(), deadline).await?.map_err(Problem::internal)?;
+        let outcome = match self.transaction(work, BEGIN, deadline.for_report()).await {
             // The connection was lost, or a standby has taken in a change that this stood in the way of.
-            Err(problem) if problem.is_transient() => self.transaction(work, BEGIN).await,
+            Err(problem) if problem.is_transient() => self.transaction(work, BEGIN, deadline.for_report()).await,
             outcome => outcome,
         };
         drop(turn);
@@ -497,10 +557,11 @@ impl Postgres {
         &self,
         work: &impl AsyncFn(&mut Conn) -> Result<T, Problem>,
         company: Company,
+        deadline: Deadline,
     ) -> Result<T, Problem> {
         let mut attempt = 1;
         loop {
-            match self.transaction(work, company.begin()).await {
+            match self.transaction(work, company.begin(), deadline).await {
                 Err(problem) if problem.is_transient() && attempt < ATTEMPTS => attempt += 1,
                 outcome => return outcome,
             }
@@ -511,27 +572,37 @@ impl Postgres {
         &self,
         work: &impl AsyncFn(&mut Conn) -> Result<T, Problem>,
         begin: &'static str,
+        deadline: Deadline,
     ) -> Result<T, Problem> {
-        let object = self.waiting.wait_for(self.pool.get()).await?;
+        let object = self.waiting.wait_for(self.pool.get(), deadline).await?;
         let object = object.map_err(|e| Problem::unavailable(e.to_string()))?;
         let backend = Arc::clone(&object);
-        let mut channel = Channel { backend, _turn: Turn::Alone(object), posted: Vec::new() };
+        let mut channel = Channel { backend: backend.clone(), turn: Turn::Alone(Some(object)), posted: Vec::new() };
         // A connection that has ended since it was used last.
         channel
             .begin(begin)
             .map_err(|problem| if is_loss(&problem) { Problem::transient(problem) } else { problem })?;
         let mut conn = self.conn(channel);
-        let outcome = work(&mut conn).await;
+        let outcome = backend.answers(work(&mut conn), deadline).await;
         let Line::Postgres(channel) = &mut conn.line else { unreachable!("the pool is PostgreSQL's") };
         match outcome {
-            Ok(value) => channel.commit().await.map(|()| value),
-            Err(problem) => Err(channel.roll_back(problem).await),
+            Ok(Ok(value)) => match backend.answers(channel.commit(), deadline.later(MORE_FOR_COMMITS)).await {
+                Ok(ended) => ended.map(|()| value),
+                // Whoever has sent it and hears nothing knows as little as who has lost the connection.
+                Err(late) => Err(fault::uncertain(late)),
+            },
+            Ok(Err(problem)) => {
+                let undone = backend.answers(channel.roll_back(problem), deadline.later(MORE_FOR_COMMITS)).await;
+                Err(undone.unwrap_or_else(|late| late))
+            }
+            // The transaction is still open. The pool closes the connection, which undoes it.
+            Err(late) => Err(late),
         }
     }
 
     /// Why this server cannot be worked with, if it has said so. One that is away may come back.
-    pub async fn refusal(&self) -> Option<String> {
-        match tokio::time::timeout(self.shared.wait, Backend::connect(&self.shared.target)).await {
+    pub async fn refusal(&self, wait: Duration) -> Option<String> {
+        match tokio::time::timeout(wait, Backend::connect(&self.shared.target)).await {
             Ok(Err(ConnectionError::InvalidConnectionUrl(why))) => Some(why),
             _ => None,
         }
@@ -542,8 +613,8 @@ impl Postgres {
     /// # Errors
     /// When the server is away.
     pub async fn detached(&self) -> Result<AsyncPgConnection, Problem> {
-        let backend = Backend::connect(&self.shared.target).await;
-        backend.map(|backend| backend.conn).map_err(|e| Problem::unavailable(e.to_string()))
+        let greeted = self.shared.target.greet().await;
+        greeted.map(|(conn, ..)| conn).map_err(|e| Problem::unavailable(e.to_string()))
     }
 
     fn conn(&self, channel: Channel) -> Conn {

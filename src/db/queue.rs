@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
+use super::deadline::Deadline;
 use crate::kernel::Problem;
 
 /// How many wait unless told otherwise.
@@ -17,22 +17,19 @@ pub struct Queue(Arc<Waiting>);
 struct Waiting {
     present: AtomicUsize,
     most: AtomicUsize,
-    /// How long each of them waits at most.
-    wait: Duration,
 }
 
 /// A place in a queue, for as long as this lives.
-pub struct Place {
-    queue: Queue,
-    since: Instant,
+pub struct Place(Queue);
+
+impl Default for Queue {
+    /// Nobody waits.
+    fn default() -> Self {
+        Self(Arc::new(Waiting { present: AtomicUsize::new(0), most: AtomicUsize::new(MOST) }))
+    }
 }
 
 impl Queue {
-    /// Nobody waits. Whoever does, waits for `wait` at most.
-    pub fn new(wait: Duration) -> Self {
-        Self(Arc::new(Waiting { present: AtomicUsize::new(0), most: AtomicUsize::new(MOST), wait }))
-    }
-
     /// Lets `most` wait.
     pub fn resize(&self, most: usize) {
         self.0.most.store(most, Ordering::Relaxed);
@@ -54,7 +51,7 @@ impl Queue {
     /// `unavailable` when too many wait.
     pub fn enter(&self) -> Result<Place, Problem> {
         let before = self.0.present.fetch_add(1, Ordering::Relaxed);
-        let place = Place { queue: self.clone(), since: Instant::now() };
+        let place = Place(self.clone());
         if before < self.0.most.load(Ordering::Relaxed) {
             Ok(place)
         } else {
@@ -62,45 +59,40 @@ impl Queue {
         }
     }
 
-    /// What comes of `turn`, if that is not too late.
+    /// What comes of `turn`, if that is before `deadline`.
     ///
     /// # Errors
     /// `unavailable` when too many wait, or for too long.
-    pub async fn wait_for<T>(&self, turn: impl Future<Output = T>) -> Result<T, Problem> {
+    pub async fn wait_for<T>(&self, turn: impl Future<Output = T>, deadline: Deadline) -> Result<T, Problem> {
         let place = self.enter()?;
-        let outcome = tokio::time::timeout(self.0.wait, turn).await;
+        let outcome = deadline.end(turn).await;
         drop(place);
-        outcome.map_err(|_| Problem::overloaded("waited too long for the database"))
-    }
-}
-
-impl Place {
-    /// Whether this one has waited for longer than anybody should.
-    pub fn is_late(&self) -> bool {
-        self.since.elapsed() > self.queue.0.wait
+        outcome
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.queue.0.present.fetch_sub(1, Ordering::Relaxed);
+        self.0.0.present.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
     async fn so_many_wait_for_so_long() {
-        let queue = Queue::new(Duration::from_secs(5));
+        let (queue, soon) = (Queue::default(), Deadline::within(Duration::from_secs(5)));
         queue.resize(2);
         let places = (queue.enter(), queue.enter());
         assert!(places.0.is_ok() && places.1.is_ok() && queue.enter().is_err());
         assert_eq!(queue.len(), 2);
         drop(places);
-        assert!(queue.wait_for(async { 7 }).await.is_ok_and(|seven| seven == 7));
-        assert!(queue.wait_for(std::future::pending::<()>()).await.is_err());
+        assert!(queue.wait_for(async { 7 }, soon).await.is_ok_and(|seven| seven == 7));
+        assert!(queue.wait_for(std::future::pending::<()>(), soon).await.is_err());
         assert_eq!(queue.len(), 0);
     }
 }

@@ -42,9 +42,9 @@ impl Absence {
 }
 
 impl Replica {
-    pub(super) fn open(url: &str, size: usize, wait: Duration, listener: Option<Listener>) -> Result<Self, String> {
+    pub(super) fn open(url: &str, size: usize, listener: Option<Listener>) -> Result<Self, String> {
         let absence = Absence { begun: Instant::now(), until_ms: AtomicU64::new(0) };
-        Ok(Self { postgres: postgres::Postgres::open(url, size, wait, listener)?, absence: Arc::new(absence) })
+        Ok(Self { postgres: postgres::Postgres::open(url, size, listener)?, absence: Arc::new(absence) })
     }
 
     pub(super) fn local(&self, threads: usize) -> Self {
@@ -52,8 +52,8 @@ impl Replica {
         Self { postgres, absence: self.absence.clone() }
     }
 
-    pub(super) async fn refusal(&self) -> Option<String> {
-        self.postgres.refusal().await
+    pub(super) async fn refusal(&self, wait: Duration) -> Option<String> {
+        self.postgres.refusal(wait).await
     }
 
     /// Whether this is an answer. If not, the primary is to be asked, and for a while at once.
@@ -78,13 +78,13 @@ impl Replica {
 }
 
 /// Reads at the replica, or at the primary where there is none, it is away, or it cannot say.
-pub struct Lagging<'a> {
-    db: &'a Db,
-    replica: Option<&'a Replica>,
+pub struct Lagging {
+    db: Db,
+    replica: Option<Replica>,
 }
 
-impl<'a> Lagging<'a> {
-    pub(super) fn new(db: &'a Db, replica: Option<&'a Replica>) -> Self {
+impl Lagging {
+    pub(super) fn new(db: Db, replica: Option<Replica>) -> Self {
         Self { db, replica: replica.filter(|replica| replica.absence.lets_ask()) }
     }
 
@@ -93,8 +93,9 @@ impl<'a> Lagging<'a> {
     /// # Errors
     /// As those of [`Db::read`].
     pub async fn read<T>(&self, work: impl AsyncFn(&mut Conn) -> Result<T, Problem>) -> Result<T, Problem> {
-        if let Some(replica) = self.replica {
-            let outcome = replica.postgres.read(&work).await;
+        if let Some(replica) = &self.replica {
+            // One that does not answer must leave time for the primary.
+            let outcome = replica.postgres.read(&work, self.db.deadline().half()).await;
             if replica.has_answered(&outcome) {
                 return outcome;
             }
@@ -111,8 +112,8 @@ impl<'a> Lagging<'a> {
         T: Send + 'static,
         F: AsyncFn(&mut Conn) -> Result<T, Problem> + Send + 'static,
     {
-        if let Some(replica) = self.replica {
-            let outcome = replica.postgres.snapshot(&work).await;
+        if let Some(replica) = &self.replica {
+            let outcome = replica.postgres.snapshot(&work, self.db.deadline().half()).await;
             if replica.has_answered(&outcome) {
                 return outcome;
             }

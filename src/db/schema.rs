@@ -211,6 +211,17 @@ diesel::table! {
         headers -> Document,
         body -> Text,
         created_at -> Moment,
+        has_subjects -> Bool,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::kernel::sql::Guid;
+    idempotency_subjects (principal_id, key, subject_id) {
+        principal_id -> Guid,
+        key -> Text,
+        subject_id -> Guid,
     }
 }
 
@@ -397,6 +408,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     time_entries,
     events,
     idempotency_keys,
+    idempotency_subjects,
     calendars,
     calendar_versions,
     sla_policies,

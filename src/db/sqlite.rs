@@ -13,6 +13,7 @@ use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{Semaphore, oneshot};
 
 use super::conn::{Conn, Kept, Line};
+use super::deadline::{Deadline, MORE_FOR_COMMITS};
 use super::queue::Queue;
 use super::steady::run_words;
 use super::{Listener, Load, fault};
@@ -153,11 +154,11 @@ pub struct Sqlite {
 }
 
 impl Sqlite {
-    /// Opens the file and starts its writer thread, which ends when this is dropped. Nobody waits for longer than `wait`.
+    /// Opens the file and starts its writer thread, which ends when this is dropped.
     ///
     /// # Errors
     /// When the file cannot be opened.
-    pub fn open(path: &Path, wait: Duration, listener: Option<Listener>) -> Result<Arc<Self>, Problem> {
+    pub fn open(path: &Path, listener: Option<Listener>) -> Result<Arc<Self>, Problem> {
         let kept = Arc::<Kept>::default();
         let mut writer = connect(path, Role::Write, &kept, listener.as_ref())?;
         let mut holder = Holder(connect(path, Role::Attend, &kept, None)?);
@@ -196,7 +197,7 @@ impl Sqlite {
         let most = thread::available_parallelism().map_or(1, usize::from).max(2);
         let (reports, reporters) = (Arc::new(Semaphore::new(most)), Reporters::new(most)?);
         let (path, readers) = (path.to_owned(), Mutex::new(Vec::new()));
-        let (reports_waiting, writes_waiting) = (Queue::new(wait), Queue::new(wait));
+        let (reports_waiting, writes_waiting) = (Queue::default(), Queue::default());
         Ok(Arc::new(Self {
             path,
             kept,
@@ -235,7 +236,14 @@ impl Sqlite {
     }
 
     /// Runs `work` in place on a connection of its own that cannot write.
-    pub async fn read<T>(&self, work: &impl AsyncFn(&mut Conn) -> Result<T, Problem>) -> Result<T, Problem> {
+    pub async fn read<T>(
+        &self,
+        work: &impl AsyncFn(&mut Conn) -> Result<T, Problem>,
+        deadline: Deadline,
+    ) -> Result<T, Problem> {
+        if deadline.is_past() {
+            return Err(Problem::late("waited too long to read"));
+        }
         let _working = Counted::on(&self.activity.reading);
         let mut conn = self.reader()?;
         let result = work(&mut conn).await;
@@ -245,13 +253,13 @@ impl Sqlite {
 
     /// Runs `work` on a thread for what takes long, on a connection that cannot write, in one transaction: in WAL mode
     /// it sees the state of its first query throughout, and keeps no writer waiting.
-    pub async fn snapshot<T, F>(self: &Arc<Self>, work: F) -> Result<T, Problem>
+    pub async fn snapshot<T, F>(self: &Arc<Self>, work: F, deadline: Deadline) -> Result<T, Problem>
     where
         T: Send + 'static,
         F: AsyncFn(&mut Conn) -> Result<T, Problem> + Send + 'static,
     {
         let turn = self.reports.clone().acquire_owned();
-        let turn = self.reports_waiting.wait_for(turn).await?.map_err(Problem::internal)?;
+        let turn = self.reports_waiting.wait_for(turn, deadline).await?.map_err(Problem::internal)?;
         let (sqlite, span) = (self.clone(), tracing::Span::current());
         let running = self.reporters.threads.spawn_blocking(move || {
             let _request = span.entered();
@@ -275,22 +283,25 @@ impl Sqlite {
     }
 
     /// Runs `work` on the writer thread and answers when it is on disk. Whoever is not patient does not wait behind too many
-    /// others, or for too long.
-    pub async fn write<T, F>(&self, work: F, manner: Manner) -> Result<T, Problem>
+    /// others. What has not begun by `deadline` never does.
+    pub async fn write<T, F>(&self, work: F, manner: Manner, deadline: Deadline) -> Result<T, Problem>
     where
         T: Send + 'static,
         F: AsyncFn(&mut Conn) -> Result<T, Problem> + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
         let place = if manner.patient { None } else { Some(self.writes_waiting.enter()?) };
-        let span = tracing::Span::current();
+        let (span, turn) = (tracing::Span::current(), Arc::new(Turn::default()));
+        let taken = turn.clone();
         let apart = manner.apart || manner.alone;
         let run = Box::new(move |conn: Option<&mut Conn>| {
             let _request = span.entered();
-            let is_late = place.is_some_and(|place| place.is_late());
+            drop(place);
             let (outcome, rolled_back) = match conn {
                 // Nobody would hear of it any more, or soon enough: others who wait come first.
-                Some(_) if is_late || answer.is_closed() => (Err(Problem::overloaded("waited too long")), None),
+                Some(_) if deadline.is_past() || answer.is_closed() || !taken.take() => {
+                    (Err(Problem::late("waited too long for the writer")), None)
+                }
                 Some(conn) if manner.alone => {
                     let shared = conn.keep_in(Arc::default());
                     let outcome = attempt(conn, &work);
@@ -313,7 +324,29 @@ impl Sqlite {
             Done { answer: Box::new(answer), rolled_back, undo }
         });
         self.jobs.send(Job { apart, run }).map_err(|_| Problem::unavailable("the writer thread has ended"))?;
-        answered.await.map_err(|_| fault::uncertain("the writer thread has ended"))?
+        let ended =
+            |answer: Result<_, _>| answer.unwrap_or_else(|_| Err(fault::uncertain("the writer thread has ended")));
+        let mut answered = answered;
+        match deadline.end(&mut answered).await {
+            Ok(answer) => ended(answer),
+            Err(late) if turn.take() => Err(late),
+            // It has begun, and ends soon.
+            Err(_) => match deadline.later(MORE_FOR_COMMITS).end(answered).await {
+                Ok(answer) => ended(answer),
+                Err(late) => Err(fault::uncertain(late)),
+            },
+        }
+    }
+}
+
+/// Whether a request's work has begun or been given up: the writer and whoever waits for it take this, and only the first
+/// has it.
+#[derive(Default)]
+struct Turn(AtomicBool);
+
+impl Turn {
+    fn take(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
     }
 }
 
@@ -623,17 +656,22 @@ pub fn copy(path: &Path, into: &Path) -> Result<(), Problem> {
 mod tests {
     use super::*;
 
+    /// Later than any of these tests ends.
+    fn soon() -> Deadline {
+        Deadline::within(Duration::from_secs(600))
+    }
+
     #[tokio::test]
     async fn what_a_group_does_at_last_is_done_by_place() {
         let folder = tempfile::tempdir().expect("a folder");
-        let sqlite = Sqlite::open(&folder.path().join("skranke.db"), Duration::from_secs(5), None).expect("a file");
+        let sqlite = Sqlite::open(&folder.path().join("skranke.db"), None).expect("a file");
         let (go, gone) = mpsc::channel::<()>();
         let gone = Mutex::new(gone);
         let wait = async move |_: &mut Conn| {
             gone.lock().expect("no panic").recv().expect("a sign");
             Ok(())
         };
-        let first = sqlite.write(wait, Manner::default());
+        let first = sqlite.write(wait, Manner::default(), soon());
         let done = Arc::<Mutex<Vec<i64>>>::default();
         let at_last = |place: i64| {
             let done = done.clone();
@@ -645,7 +683,7 @@ mod tests {
                 };
                 tx.at_last(place, Box::new(|_| Box::pin(last))).await
             };
-            sqlite.write(work, Manner::default())
+            sqlite.write(work, Manner::default(), soon())
         };
         // They wait behind the first one when it is let go.
         let all = tokio::join!(first, at_last(3), at_last(1), at_last(i64::MAX), at_last(2), async { go.send(()) });
@@ -666,12 +704,12 @@ mod tests {
             }
             Ok(())
         };
-        sqlite.write(work, manner).await.expect("a commit");
+        sqlite.write(work, manner, soon()).await.expect("a commit");
         begun.elapsed()
     }
 
     async fn filled(path: &Path, rows: i64) -> Arc<Sqlite> {
-        let sqlite = Sqlite::open(path, Duration::from_secs(60), None).expect("a file");
+        let sqlite = Sqlite::open(path, None).expect("a file");
         let fill = async move |tx: &mut Conn| {
             tx.batch("CREATE TABLE teams (id INTEGER PRIMARY KEY); INSERT INTO teams VALUES (1), (2)").await?;
             tx.batch("CREATE TABLE t (id INTEGER PRIMARY KEY, team REFERENCES teams, body TEXT)").await?;
@@ -679,7 +717,7 @@ mod tests {
             tx.batch(&format!("{from} INSERT INTO t SELECT i, 1, hex(zeroblob(1000)) FROM n")).await?;
             Ok(())
         };
-        sqlite.write(fill, Manner::default()).await.expect("rows");
+        sqlite.write(fill, Manner::default(), soon()).await.expect("rows");
         sqlite
     }
 
@@ -717,12 +755,12 @@ mod tests {
                 tx.batch(&format!("UPDATE t SET team = 2 WHERE id = {id}")).await?;
                 if well { Ok(()) } else { Err(Problem::not_found()) }
             };
-            sqlite.write(work, manner)
+            sqlite.write(work, manner, soon())
         };
         let (grouped, apart) = (Manner::default(), Manner { apart: true, ..Manner::default() });
         // They wait behind the first one when it is let go.
         let (first, a, b, c, d, e, sign) = tokio::join!(
-            sqlite.write(wait, grouped),
+            sqlite.write(wait, grouped, soon()),
             set(1, grouped, true),
             set(2, apart, false),
             set(3, grouped, true),
@@ -740,10 +778,13 @@ mod tests {
             id: i64,
         }
         let changed = sqlite
-            .read(&async |conn: &mut Conn| {
-                let Line::Sqlite(sqlite) = &mut conn.line else { return Ok(Vec::new()) };
-                Ok(diesel::sql_query("SELECT id FROM t WHERE team = 2 ORDER BY id").load::<Changed>(sqlite)?)
-            })
+            .read(
+                &async |conn: &mut Conn| {
+                    let Line::Sqlite(sqlite) = &mut conn.line else { return Ok(Vec::new()) };
+                    Ok(diesel::sql_query("SELECT id FROM t WHERE team = 2 ORDER BY id").load::<Changed>(sqlite)?)
+                },
+                soon(),
+            )
             .await
             .expect("rows");
         assert_eq!(changed.iter().map(|row| row.id).collect::<Vec<_>>(), [1, 3, 4]);

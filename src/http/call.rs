@@ -1,12 +1,13 @@
 //! A request as a handler sees it. Reading is explicit and in order, so that authentication is judged before the body.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Instant as Stopwatch;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::{self, HeaderMap};
-use actix_web::{FromRequest, HttpRequest, web};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use deserr::{Deserr, ValuePointerRef};
 use futures_util::StreamExt;
 use futures_util::future::{Ready, ready};
@@ -19,7 +20,7 @@ use super::limits::{Attempt, Gate};
 use super::origin::Origin;
 use super::query::Parts;
 use super::seal::Sealer;
-use crate::db::{Db, Lagging};
+use crate::db::{Db, Deadline, Lagging};
 use crate::kernel::fault::{Faults, pointer};
 use crate::kernel::{Clock, Code, FieldError, Instant, Money, PrincipalId, Problem};
 
@@ -50,6 +51,13 @@ pub struct State {
     pub jobs: Jobs,
 }
 
+impl State {
+    /// Until when `request` may take: from when its head was read, for as long as requests wait for the database.
+    pub fn deadline(&self, request: &HttpRequest) -> Deadline {
+        request.extensions().get().copied().unwrap_or_else(|| Deadline::within(self.db.wait()))
+    }
+}
+
 /// One request.
 pub struct Call {
     request: HttpRequest,
@@ -57,6 +65,7 @@ pub struct Call {
     state: web::Data<State>,
     gate: web::Data<Gate>,
     now: Instant,
+    deadline: Cell<Deadline>,
     body: RefCell<Vec<u8>>,
 }
 
@@ -71,8 +80,9 @@ impl FromRequest for Call {
             return ready(Err(Problem::internal("no state in the app")));
         };
         let now = state.clock.now();
+        let deadline = Cell::new(state.deadline(request));
         let payload = RefCell::new(payload.take());
-        ready(Ok(Self { request: request.clone(), payload, state, gate, now, body: RefCell::default() }))
+        ready(Ok(Self { request: request.clone(), payload, state, gate, now, deadline, body: RefCell::default() }))
     }
 }
 
@@ -82,15 +92,15 @@ impl Call {
         self.now
     }
 
-    /// The database.
-    pub fn db(&self) -> &Db {
-        &self.state.db
+    /// The database, for as long as this call may take.
+    pub fn db(&self) -> Db {
+        self.state.db.until(self.deadline.get())
     }
 
     /// The database for lists and numbers, which may come from a replica, unless the caller has written through this
     /// instance lately or demands what is there now.
-    pub fn db_for_lists(&self, who: PrincipalId) -> Lagging<'_> {
-        let db = &self.state.db;
+    pub fn db_for_lists(&self, who: PrincipalId) -> Lagging {
+        let db = self.db();
         let must_be_current = || fresh::is_demanded(self.headers()) || self.state.writers.has(who, self.now);
         if !db.has_replica() || must_be_current() { db.current() } else { db.lagging() }
     }
@@ -342,12 +352,14 @@ impl Call {
             }
             Ok(())
         };
-        let wait = self.gate.client_timeout();
+        let (wait, begun) = (self.gate.client_timeout(), Stopwatch::now());
         tokio::time::timeout(wait, arriving).await.unwrap_or_else(|_| {
             let detail = format!("The body did not arrive within {} s.", wait.as_secs());
             Err(Problem::new(Code::RequestTimeout, detail))
         })?;
         *self.body.borrow_mut() = body;
+        // How long it took was up to the client.
+        self.deadline.set(self.deadline.get().later(begun.elapsed()));
         Ok(())
     }
 }

@@ -8,7 +8,7 @@ use actix_web::error::InternalError;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
-use actix_web::{Error, ResponseError};
+use actix_web::{Error, HttpMessage, ResponseError};
 use tracing::Instrument;
 use uuid::Uuid;
 
@@ -18,6 +18,7 @@ use super::meter::Meter;
 use super::problem::render;
 use super::trace::RequestSpan;
 use super::{record, unread, unsent};
+use crate::db::Deadline;
 use crate::kernel::{Code, Problem};
 
 /// The header that carries the request's id both ways.
@@ -38,6 +39,10 @@ pub async fn edge(
     let span = tracing::info_span!("request", request_id = %id, trace_id = made.as_deref().or(trace_id(&request)));
     let method = request.method().clone();
     let unread = unread::hold(&mut request);
+    let wait = request.app_data::<actix_web::web::Data<State>>().map(|state| state.db.wait());
+    if let Some(wait) = wait {
+        request.extensions_mut().insert(Deadline::within(wait));
+    }
     let meter = request.app_data::<actix_web::web::Data<Meter>>().cloned();
     let _under_way = meter.as_ref().map(|meter| meter.begin());
     if method == Method::HEAD {

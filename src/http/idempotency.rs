@@ -1,27 +1,31 @@
 //! `Idempotency-Key`: a request that is sent twice is carried out once. The stored answer is part of the same
 //! transaction as the effect, so one is never there without the other. It is sealed: an answer may show a secret.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
+use diesel::dsl::sql;
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 use futures_util::future::join;
+use uuid::Uuid;
 
 use super::reply::met_by;
 use super::{Answer, Call, Reader, Reply, Resource, Sealer};
 use crate::db::fault::is_duplicate;
-use crate::db::schema::idempotency_keys;
-use crate::db::{Conn, Line, RunQueryDsl, boxed, on_each, post};
-use crate::kernel::sql::Json;
-use crate::kernel::{Code, Instant, PrincipalId, Problem};
+use crate::db::raw::raw;
+use crate::db::schema::{idempotency_keys, idempotency_subjects};
+use crate::db::{Conn, Line, RunQueryDsl, on_each, post, steady};
+use crate::kernel::sql::{Guid, Json};
+use crate::kernel::{AnyId, Code, Instant, PrincipalId, Problem};
 
 /// How long an answer is kept, in seconds.
 pub const KEPT_S: i64 = 24 * 3600;
 
-/// How many answers are opened at once to see whom they are about.
-const OPENED_AT_ONCE: i64 = 200;
+/// How many answers are opened and changed when what they are about is erased.
+const AMENDED_AT_MOST: i64 = 50;
 
 /// The keys that this instance is working on.
 #[derive(Debug, Clone, Default)]
@@ -63,6 +67,7 @@ struct Row {
     headers: Json,
     body: String,
     created_at: Instant,
+    has_subjects: bool,
 }
 
 impl Call {
@@ -127,38 +132,16 @@ impl Call {
             }
             let reply = work(tx).await?;
             let fingerprint = <[String]>::first(&fingerprints).cloned().unwrap_or_default();
-            remember(tx, seal(&reply, who, &key, fingerprint, now, &sealer)?).await?;
+            let row = seal(&reply, who, &key, fingerprint, now, &sealer)?;
+            remember(tx, row, subjects(&reply, who)).await?;
             Ok(reply)
         };
         self.write(once, alone).await
     }
 
-    /// Changes what kept answers say of `id`, which is erased: whoever repeats a request must not be told what is no more.
-    /// Answers are sealed, so that all of them have to be opened. That keeps no write waiting.
-    ///
-    /// # Errors
-    /// When the database is away: what is left is forgotten within 24 hours.
-    pub async fn amend_answers(
-        &self,
-        id: impl std::fmt::Display,
-        change: fn(&mut serde_json::Map<String, serde_json::Value>),
-    ) -> Result<(), Problem> {
-        let (id, mut last) = (id.to_string(), None);
-        loop {
-            let rows = self.db().read(async |conn| answers_after(conn, last.as_ref()).await).await?;
-            let Some(end) = rows.last() else { return Ok(()) };
-            last = Some((end.principal_id, end.key.clone()));
-            let amended =
-                rows.into_iter().filter_map(|row| amended(row, &id, change, &self.state().sealer).transpose());
-            let amended = amended.collect::<Result<Vec<_>, _>>()?;
-            if !amended.is_empty() {
-                let store = async move |tx: &mut Conn| {
-                    tx.erase();
-                    replace_answers(tx, &amended).await
-                };
-                self.db().write(store).await?;
-            }
-        }
+    /// The answers that are kept, for those who erase what they tell.
+    pub fn answers(&self) -> Answers {
+        Answers(self.state().sealer.clone())
     }
 
     async fn write<F>(&self, work: F, alone: bool) -> Answer
@@ -192,7 +175,7 @@ fn owner(who: PrincipalId, key: &str) -> String {
 
 fn replay(row: Row, fingerprints: &[String], sealer: &Sealer) -> Answer {
     let Some(body) = sealer.open(&owner(row.principal_id, &row.key), &row.body) else {
-        let detail = "The request was carried out, but the key that sealed its answer is gone. Read what it made.";
+        let detail = "The request was carried out, but its answer can no longer be told. Read what it made.";
         return Err(Problem::new(Code::Conflict, detail));
     };
     let is_kept = |fingerprint: &String| verify_slices_are_equal(fingerprint.as_bytes(), row.fingerprint.as_bytes());
@@ -267,45 +250,123 @@ fn seal(
         headers: Json(serde_json::Value::Object(headers)),
         body: sealer.seal(&owner(who, key), &reply.body)?,
         created_at: now,
+        has_subjects: true,
     })
 }
 
-async fn remember(tx: &mut Conn, row: Row) -> Result<(), Problem> {
+async fn remember(tx: &mut Conn, row: Row, subjects: BTreeSet<AnyId>) -> Result<(), Problem> {
+    use idempotency_subjects::{key, principal_id, subject_id};
+    let all =
+        subjects.into_iter().map(|id| (principal_id.eq(row.principal_id), key.eq(row.key.clone()), subject_id.eq(id)));
+    let all: Vec<_> = all.collect();
     // Committed by another instance since our snapshot was taken: the next attempt sees it.
     let taken = |error| match is_duplicate(&error, "idempotency_keys_pkey", "idempotency_keys.principal_id") {
         true => Problem::transient(error),
         false => Problem::from(error),
     };
-    post!(tx, diesel::insert_into(idempotency_keys::table).values(row), taken)
+    post!(tx, diesel::insert_into(idempotency_keys::table).values(row), taken)?;
+    for subject in all {
+        post!(tx, diesel::insert_into(idempotency_subjects::table).values(subject))?;
+    }
+    Ok(())
 }
 
-/// Some of the answers that are kept, in the order of their keys, from behind `last` on.
-async fn answers_after(conn: &mut Conn, last: Option<&(PrincipalId, String)>) -> Result<Vec<Row>, Problem> {
-    use idempotency_keys::{key, principal_id};
-    let rows = on_each!(conn, |c| {
-        let mut query = boxed(c, idempotency_keys::table.select(Row::as_select()));
-        if let Some((who, after)) = last {
-            query = query.filter(principal_id.gt(who).or(principal_id.eq(who).and(key.gt(after))));
+/// The answers that are kept, for those who erase what they tell.
+#[derive(Debug, Clone)]
+pub struct Answers(Arc<Sealer>);
+
+impl Answers {
+    /// Changes what kept answers say of `id`, which is erased in this very transaction: whoever repeats a request must not be
+    /// told what is no more. They are found by what they are about; if they are many, all of them are withdrawn instead.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn amend(&self, tx: &mut Conn, id: impl Into<Uuid>, change: Amendment) -> Result<(), Problem> {
+        let id = AnyId(id.into());
+        withdraw_unknown(tx).await?;
+        let rows = about(tx, id).await?;
+        if i64::try_from(rows.len()).map_or(true, |count| count > AMENDED_AT_MOST) {
+            return withdraw(tx, id).await;
         }
-        query.order((principal_id, key)).limit(OPENED_AT_ONCE).load(c).await
-    });
-    Ok(rows?)
+        for row in rows {
+            if let Some(amended) = amended(row, &id.to_string(), change, &self.0)? {
+                replace(tx, amended).await?;
+            }
+        }
+        Ok(())
+    }
 }
 
-/// The row with a changed answer, if it says something of `id`.
-fn amended(
-    row: Row,
-    id: &str,
-    change: fn(&mut serde_json::Map<String, serde_json::Value>),
-    sealer: &Sealer,
-) -> Result<Option<Row>, Problem> {
+/// What becomes of the fields that tell of what is erased.
+pub type Amendment = fn(&mut serde_json::Map<String, serde_json::Value>);
+
+/// What `reply` tells of: every object in it that has an id, and what it was made below. Not the caller `who`, with whom all
+/// their answers go.
+fn subjects(reply: &Reply, who: PrincipalId) -> BTreeSet<AnyId> {
+    let mut all = BTreeSet::new();
+    if let Ok(body) = serde_json::from_str(&reply.body) {
+        gather(&body, &mut all);
+    }
+    let places = reply.headers.iter().filter(|(name, _)| *name == "location");
+    all.extend(places.flat_map(|(_, place)| place.split('/')).filter_map(|part| part.parse::<AnyId>().ok()));
+    all.remove(&AnyId(who.0));
+    all
+}
+
+fn gather(value: &serde_json::Value, into: &mut BTreeSet<AnyId>) {
+    match value {
+        serde_json::Value::Object(fields) => {
+            into.extend(fields.get("id").and_then(|id| id.as_str()?.parse::<AnyId>().ok()));
+            fields.values().for_each(|field| gather(field, into));
+        }
+        serde_json::Value::Array(items) => items.iter().for_each(|item| gather(item, into)),
+        _ => {}
+    }
+}
+
+/// The answers that are about `id`: one more than are amended, if there are so many.
+async fn about(tx: &mut Conn, id: AnyId) -> Result<Vec<Row>, Problem> {
+    use idempotency_subjects::{key, principal_id, subject_id};
+    let own = idempotency_keys::principal_id.eq(principal_id).and(idempotency_keys::key.eq(key));
+    let about = idempotency_subjects::table.filter(subject_id.eq(id)).inner_join(idempotency_keys::table.on(own));
+    Ok(on_each!(tx, |c| about.select(Row::as_select()).limit(AMENDED_AT_MOST + 1).load(c).await)?)
+}
+
+async fn replace(tx: &mut Conn, row: Row) -> Result<(), Problem> {
+    let own = idempotency_keys::table.find((row.principal_id, row.key));
+    post!(tx, steady(diesel::update(own).set(idempotency_keys::body.eq(row.body))))
+}
+
+/// Empties the answers that are about `id`, whatever they tell of it: the same request again is refused, not carried out.
+///
+/// # Errors
+/// When the database is away.
+pub async fn withdraw(tx: &mut Conn, id: impl Into<Uuid>) -> Result<(), Problem> {
+    let about =
+        sql::<Bool>("(principal_id, key) IN (SELECT principal_id, key FROM idempotency_subjects WHERE subject_id = ")
+            .bind::<Guid, _>(AnyId(id.into()))
+            .sql(")");
+    let all = diesel::update(idempotency_keys::table.filter(about)).set(idempotency_keys::body.eq(""));
+    on_each!(tx, |c| all.execute(c).await)?;
+    Ok(())
+}
+
+/// Empties the answers that an instance of an older version has kept, which did not say what they are about: there are none
+/// a day after it has ended.
+async fn withdraw_unknown(tx: &mut Conn) -> Result<(), Problem> {
+    let old = idempotency_keys::table.filter(raw::<Bool>("NOT has_subjects"));
+    let all = diesel::update(old).set((idempotency_keys::body.eq(""), idempotency_keys::has_subjects.eq(true)));
+    on_each!(tx, |c| all.execute(c).await)?;
+    Ok(())
+}
+
+/// The row with a changed answer, unless there is none any more.
+fn amended(row: Row, id: &str, change: Amendment, sealer: &Sealer) -> Result<Option<Row>, Problem> {
     let owner = owner(row.principal_id, &row.key);
     // What was made at a place below it is about it, too.
     let is_below = row.headers.0.get("location").and_then(|at| at.as_str()).is_some_and(|at| at.contains(id));
-    let Some(said) = sealer.open(&owner, &row.body).filter(|said| is_below || said.contains(id)) else {
-        return Ok(None);
-    };
-    let Ok(mut said): Result<serde_json::Value, _> = serde_json::from_str(&said) else { return Ok(None) };
+    let said = sealer.open(&owner, &row.body).and_then(|said| serde_json::from_str(&said).ok());
+    let Some::<serde_json::Value>(mut said) = said else { return Ok(None) };
     change_of(&mut said, id, change);
     if let (true, Some(fields)) = (is_below, said.as_object_mut()) {
         change(fields);
@@ -315,7 +376,7 @@ fn amended(
 }
 
 /// Changes every object within `value` that has this `id`.
-fn change_of(value: &mut serde_json::Value, id: &str, change: fn(&mut serde_json::Map<String, serde_json::Value>)) {
+fn change_of(value: &mut serde_json::Value, id: &str, change: Amendment) {
     match value {
         serde_json::Value::Object(fields) => {
             if fields.get("id").and_then(|own| own.as_str()) == Some(id) {
@@ -326,14 +387,6 @@ fn change_of(value: &mut serde_json::Value, id: &str, change: fn(&mut serde_json
         serde_json::Value::Array(items) => items.iter_mut().for_each(|item| change_of(item, id, change)),
         _ => {}
     }
-}
-
-async fn replace_answers(tx: &mut Conn, rows: &[Row]) -> Result<(), Problem> {
-    for row in rows {
-        let own = idempotency_keys::table.find((row.principal_id, &row.key));
-        on_each!(tx, |c| diesel::update(own).set(idempotency_keys::body.eq(&row.body)).execute(c).await)?;
-    }
-    Ok(())
 }
 
 /// Forgets answers that are older than 24 hours.

@@ -198,6 +198,12 @@ impl Problem {
         Self::new(Code::Unavailable, detail).because(what)
     }
 
+    /// It was not done in the time that a request may take, and is not done any more.
+    pub fn late(what: &'static str) -> Self {
+        let detail = "The database did not answer in time. Nothing was changed. Try again in a moment.";
+        Self::new(Code::Unavailable, detail).because(what)
+    }
+
     /// More than a quota lets through; the next is let through in `wait_s` seconds.
     pub fn rate_limited(detail: impl Into<String>, wait_s: u64) -> Self {
         Self::new(Code::RateLimited, detail).with("retry_after_s", wait_s)

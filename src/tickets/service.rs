@@ -17,8 +17,9 @@ use crate::auth::policy::Act;
 use crate::db::{Conn, Db};
 use crate::http::Rows;
 use crate::http::call::IfMatch;
+use crate::http::idempotency::Answers;
 use crate::kernel::fields::{Fields, LARGEST_B};
-use crate::kernel::{Clock, Code, FieldError, Instant, Patch, PrincipalId, Problem, TeamId, TicketId};
+use crate::kernel::{Clock, Code, FieldError, Instant, Patch, PrincipalId, Problem, TeamId};
 use crate::sla::domain::past::{self, Work};
 use crate::sla::domain::policy::Almanac;
 use crate::sla::service::Followed;
@@ -252,7 +253,7 @@ pub async fn change(
 }
 
 /// Removes all that people have written in a ticket, its comments and the notes of work on it, for good and from the audit
-/// trail, too; also of a closed one. Its tags and times stay, and so does every number. A second time changes nothing.
+/// trail and the kept answers, too; also of a closed one. Its tags and times stay, and so does every number. A second time changes nothing.
 ///
 /// # Errors
 /// `not_found` or `version_mismatch`.
@@ -262,7 +263,8 @@ pub async fn redact(
     reach: &Reach,
     which: TicketRef,
     condition: &IfMatch,
-) -> Result<TicketId, Problem> {
+    answers: &Answers,
+) -> Result<(), Problem> {
     let before = store::find(tx, reach, which).await?;
     condition.check(before.version)?;
     let mut after = before.redacted();
@@ -283,12 +285,12 @@ pub async fn redact(
         crate::audit::store::add(tx, event, &act.clock).await?;
     }
     index(tx, &after).await?;
-    erase_words(tx).await?;
-    Ok(after.id)
+    answers.amend(tx, after.id, without_texts).await?;
+    erase_words(tx).await
 }
 
 /// What an answer said of a ticket, of a comment or of work on it, without its texts.
-pub fn without_texts(said: &mut serde_json::Map<String, serde_json::Value>) {
+fn without_texts(said: &mut serde_json::Map<String, serde_json::Value>) {
     for (field, value) in said.iter_mut() {
         match field.as_str() {
             "subject" => *value = REDACTED.into(),

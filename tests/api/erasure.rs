@@ -1,5 +1,8 @@
 //! What is erased is gone: from every table, from every file, in every writing; and no number moves.
 
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::Method;
@@ -10,7 +13,8 @@ use skranke::tickets;
 use crate::issuers::{shared, trusting_by_secret};
 use crate::on_both;
 use crate::people::{has, kept};
-use crate::support::{Caller, Desk};
+use crate::plans::Explainer;
+use crate::support::{Caller, Desk, Heard};
 
 /// The ways in which a text may stand somewhere.
 fn writings(text: &str) -> Vec<Vec<u8>> {
@@ -79,6 +83,52 @@ async fn say(desk: &Desk, who: &Caller, ticket: &Value, visibility: &str, body: 
     ask.header("idempotency-key", "said").expect(201).await.body["id"].as_str().unwrap().to_owned()
 }
 
+/// So many answers more, which other requests have got.
+async fn keep_answers(desk: &Desk, who: &Caller, many: usize) {
+    let sql = match desk.store.url {
+        DatabaseUrl::Sqlite(_) => format!(
+            "BEGIN; CREATE TEMP TABLE n AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {many}) SELECT i FROM n;
+            INSERT INTO idempotency_keys SELECT X'{0}', 'kept' || i, '', 201, '{{}}', hex(randomblob(500)), 0, TRUE FROM n;
+            INSERT INTO idempotency_subjects SELECT X'{0}', 'kept' || i, randomblob(16) FROM n; COMMIT;",
+            who.id.replace('-', "")
+        ),
+        DatabaseUrl::Postgres(_) => format!(
+            "INSERT INTO idempotency_keys SELECT '{0}', 'kept' || i, '', 201, '{{}}', repeat(md5(i::text), 32), now(), true
+            FROM generate_series(1, {many}) i;
+            INSERT INTO idempotency_subjects SELECT '{0}', 'kept' || i, gen_random_uuid() FROM generate_series(1, {many}) i;
+            ANALYZE idempotency_keys, idempotency_subjects;",
+            who.id
+        ),
+    };
+    desk.store.run(&sql).await;
+}
+
+/// Erases a comment, a ticket, a person and a secret, of each of which a kept answer tells; gives what the databases were asked for
+/// that, and how long it took.
+async fn erase_each(desk: &Desk, url: &str, heard: &Heard) -> (Vec<String>, Duration) {
+    let (admin, agent, ada) = (desk.admin().await, desk.agent().await, desk.requester().await);
+    let opening = json!({ "subject": "Erased", "requester_id": ada.id });
+    let open = desk.post("/v1/tickets").by(&agent).header("idempotency-key", "opened").json(&opening);
+    let ticket = open.expect(201).await.body;
+    let comment = say(desk, &agent, &ticket, "public", "Erased").await;
+    let account = json!({ "name": format!("Of {}", ada.id), "scopes": ["tickets:read"] });
+    let account = desk.post("/v1/service-accounts").by(&admin).header("idempotency-key", "made").json(&account);
+    let account = account.expect(201).await.body;
+    let erased = [
+        format!("{}/comments/{comment}", path_of(&ticket)),
+        path_of(&ticket),
+        format!("/v1/users/{}", ada.id),
+        format!("/v1/service-accounts/{}", account["id"].as_str().unwrap()),
+    ];
+    heard.lock().unwrap().clear();
+    let begun = Instant::now();
+    for path in erased {
+        desk.ask_at(url, Method::DELETE, &path).by(&admin).expect(204).await;
+    }
+    let took = begun.elapsed();
+    (std::mem::take(&mut *heard.lock().unwrap()), took)
+}
+
 /// Tickets whose index of words has more pages than one transaction writes anew.
 async fn fill_index(desk: &Desk, agent: &Caller) {
     for nth in 0..250u32 {
@@ -89,6 +139,100 @@ async fn fill_index(desk: &Desk, agent: &Caller) {
 }
 
 on_both! {
+    /// However many answers are kept, the same is asked, and all of it by index.
+    async fn erasing_costs_what_is_erased(desk) {
+        let (url, heard) = desk.listened();
+        // What is read once for each database is known after the first time.
+        erase_each(desk, &url, &heard).await;
+        let about_answers = |(asked, took): (Vec<String>, Duration)| {
+            let asked = asked.into_iter().filter(|sql| sql.contains("idempotency_"));
+            (asked.map(|sql| sql.split(" -- binds: ").next().unwrap().to_owned()).collect::<Vec<_>>(), took)
+        };
+        let few = about_answers(erase_each(desk, &url, &heard).await);
+        let other = desk.agent().await;
+        keep_answers(desk, &other, 100_000).await;
+        let many = about_answers(erase_each(desk, &url, &heard).await);
+        eprintln!("four erasures: {:?} beside few kept answers, {:?} beside 100,000", few.1, many.1);
+        assert!(!many.0.is_empty());
+        assert_eq!(many.0, few.0);
+        let mut explainer = Explainer::open(desk).await;
+        for sql in many.0.iter().collect::<BTreeSet<_>>() {
+            explainer.reads_by_index(sql).await;
+        }
+    }
+
+    /// Who hangs up while it is erased leaves all of it, or nothing.
+    async fn who_hangs_up_leaves_no_answer_behind(desk) {
+        let (admin, agent) = (desk.admin().await, desk.agent().await);
+        let opening = json!({ "subject": "Kwyjibotron" });
+        let open = || desk.post("/v1/tickets").by(&agent).header("idempotency-key", "opened").json(&opening);
+        let ticket = open().expect(201).await.body;
+        let hold = desk.store.hold().await;
+        let redaction = desk.delete(&path_of(&ticket)).by(&admin).send();
+        assert!(tokio::time::timeout(Duration::from_millis(300), redaction).await.is_err(), "nobody can write meanwhile");
+        hold.release().await;
+        // Behind it in line.
+        desk.ticket(&agent, json!({})).await;
+        let subject = async || desk.get(&path_of(&ticket)).by(&agent).expect(200).await.body["subject"].clone();
+        let before = subject().await;
+        let told = open().expect(201).await.body["subject"].clone();
+        let after = subject().await;
+        assert!(told == before || told == after, "{told} is told of what is {before}");
+        let is_sqlite = matches!(desk.store.url, DatabaseUrl::Sqlite(_));
+        assert!(!is_sqlite || after == "Redacted", "what waits for the writer is done");
+    }
+
+    /// Beyond a number of them, kept answers are not opened but withdrawn: what was carried out is not carried out again.
+    async fn many_answers_about_one_ticket_are_withdrawn(desk) {
+        let (admin, agent) = (desk.admin().await, desk.agent().await);
+        let ticket = desk.ticket(&agent, json!({})).await;
+        let comments = format!("{}/comments", path_of(&ticket));
+        let add = |nth: usize| {
+            let body = json!({ "body": format!("Comment {nth}"), "visibility": "public" });
+            desk.post(&comments).by(&agent).header("idempotency-key", &format!("nth {nth}")).json(&body)
+        };
+        for nth in 0..60 {
+            add(nth).expect(201).await;
+        }
+        assert_eq!(add(7).expect(201).await.body["body"], "Comment 7");
+        desk.delete(&path_of(&ticket)).by(&admin).expect(204).await;
+        for nth in [0, 7, 59] {
+            add(nth).refused(409, "conflict").await;
+        }
+        assert_eq!(desk.all(&agent, &comments).await.len(), 60);
+    }
+
+    /// An instance of an older version does not say what its answers are about.
+    async fn answers_that_may_be_about_anything_are_withdrawn(desk) {
+        let (admin, agent) = (desk.admin().await, desk.agent().await);
+        let open = |key: &str| desk.post("/v1/tickets").by(&agent).header("idempotency-key", key).json(&json!({ "subject": key }));
+        open("older").expect(201).await;
+        desk.store.run("DELETE FROM idempotency_subjects; UPDATE idempotency_keys SET has_subjects = FALSE").await;
+        assert_eq!(open("older").expect(201).await.header("idempotent-replayed"), Some("true"));
+        let newer = open("newer").expect(201).await.body;
+        desk.delete(&path_of(&newer)).by(&admin).expect(204).await;
+        open("older").refused(409, "conflict").await;
+        assert_eq!(open("newer").expect(201).await.body["subject"], "Redacted");
+        assert_eq!(desk.all(&agent, "/v1/tickets").await.len(), 2);
+    }
+
+    async fn no_answer_tells_a_secret_that_is_none_any_more(desk) {
+        let admin = desk.admin().await;
+        for nth in ["rotated", "revoked"] {
+            let account = json!({ "name": nth, "scopes": ["tickets:read"] });
+            let make = || desk.post("/v1/service-accounts").by(&admin).header("idempotency-key", nth).json(&account);
+            let made = make().expect(201).await.body;
+            assert_eq!(make().expect(201).await.body["secret"], made["secret"]);
+            let path = format!("/v1/service-accounts/{}", made["id"].as_str().unwrap());
+            match nth {
+                "rotated" => desk.post(&format!("{path}/secret")).by(&admin).expect(200).await,
+                _ => desk.delete(&path).by(&admin).expect(204).await,
+            };
+            make().refused(409, "conflict").await;
+        }
+        assert_eq!(desk.all(&admin, "/v1/service-accounts").await.len(), 2);
+    }
+
     async fn nothing_is_left_of_who_was_anonymised_and_no_number_moves(desk) {
         const NAME: &str = "Ådne Grønnskjær-Zwölf";
         const MAIDEN: &str = "Quintessa Vlotho";

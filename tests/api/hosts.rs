@@ -25,6 +25,70 @@ async fn desk_by(store: Store, hosts: &[SocketAddr]) -> Desk {
     Desk::open_at(store, |_| Db::open(&url, 8, Duration::from_secs(5)).unwrap(), vec![], |settings| settings).await
 }
 
+/// How long `request` took until it was refused as late, and that it says so.
+async fn late(request: crate::support::Ask) -> Duration {
+    let begun = std::time::Instant::now();
+    let refused = request.refused(503, "unavailable").await;
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    begun.elapsed()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_asks_a_server_that_has_stopped_is_told_so_in_time() {
+    let store = Store::make(Engine::Postgres).await;
+    let proxy = Proxy::to(vec![store.elsewhere(&[]).0]).await;
+    let (_, url) = store.elsewhere(&[proxy.address]);
+    let url: DatabaseUrl = url.parse().unwrap();
+    let open = |_: &DatabaseUrl| Db::open(&url, 4, Duration::from_secs(2)).unwrap();
+    let desk = Desk::open_at(store, open, vec![], |settings| settings).await;
+    let agent = desk.agent().await;
+    let ticket = desk.ticket(&agent, json!({})).await;
+    let path = format!("/v1/tickets/{}", ticket["id"].as_str().unwrap());
+    let (subject, status) = (json!({ "subject": "s" }), json!({ "status": "open" }));
+    // Twice: over the connections that were there, and over none.
+    for _ in 0..2 {
+        proxy.be_silent(true);
+        let took = tokio::join!(
+            late(desk.get("/health/ready")),
+            late(desk.get(&path).by(&agent)),
+            late(desk.get("/v1/tickets").by(&agent)),
+            late(desk.post("/v1/tickets").by(&agent).json(&subject)),
+            late(desk.patch(&path).by(&agent).json(&status)),
+            late(desk.get("/v1/metrics/summary").by(&agent)),
+        );
+        let longest = [took.0, took.1, took.2, took.3, took.4].into_iter().max().unwrap();
+        assert!(longest < Duration::from_secs(5), "{longest:?}");
+        // A report has some seconds more.
+        assert!(took.5 < Duration::from_secs(10), "{:?}", took.5);
+    }
+    proxy.be_silent(false);
+    desk.get("/health/ready").expect(200).await;
+    desk.patch(&path).by(&agent).json(&status).expect(200).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_waits_for_a_lock_is_told_so_in_time_and_holds_nothing_afterwards() {
+    let store = Store::make(Engine::Postgres).await;
+    let open = |url: &DatabaseUrl| Db::open(url, 4, Duration::from_secs(2)).unwrap();
+    let desk = Desk::open_at(store, open, vec![], |settings| settings).await;
+    let agent = desk.agent().await;
+    desk.ticket(&agent, json!({})).await;
+    let (client, connection) = tokio_postgres::connect(&desk.store.url_text(), tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client.batch_execute("BEGIN; LOCK TABLE tickets IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let subject = json!({ "subject": "s" });
+    for _ in 0..3 {
+        let took = tokio::join!(
+            late(desk.get("/v1/tickets").by(&agent)),
+            late(desk.post("/v1/tickets").by(&agent).json(&subject)),
+        );
+        assert!(took.0.max(took.1) < Duration::from_secs(5), "{took:?}");
+    }
+    client.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(desk.all(&agent, "/v1/tickets").await.len(), 1, "what was late has changed nothing");
+    desk.post("/v1/tickets").by(&agent).json(&subject).expect(201).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_commit_whose_answer_is_lost_is_not_said_to_have_changed_nothing() {
     let store = Store::make(Engine::Postgres).await;

@@ -222,13 +222,13 @@ async fn fill(desk: &Desk, engine: Engine, made: &[Made]) {
 }
 
 /// A connection of its own, to explain by.
-enum Explainer {
+pub enum Explainer {
     Sqlite(Box<diesel::SqliteConnection>),
     Postgres(tokio_postgres::Client),
 }
 
 impl Explainer {
-    async fn open(desk: &Desk) -> Self {
+    pub async fn open(desk: &Desk) -> Self {
         match &desk.store.url {
             DatabaseUrl::Sqlite(path) => {
                 let conn = <diesel::SqliteConnection as diesel::Connection>::establish(path.to_str().unwrap());
@@ -242,6 +242,37 @@ impl Explainer {
         }
     }
 
+    /// Fails if a statement reads a table as a whole or sorts, whatever its values are.
+    pub async fn reads_by_index(&mut self, sql: &str) {
+        let plan = match self {
+            Self::Sqlite(conn) => steps(conn, sql).join("\n"),
+            Self::Postgres(client) => {
+                // It says what it could do in a large table, where it would rather not read all of it.
+                let never = "SET enable_seqscan = off; SET enable_sort = off; SET enable_incremental_sort = off";
+                let prepared = format!("{never}; SET plan_cache_mode = force_generic_plan; PREPARE heard AS {sql}");
+                client.batch_execute(&prepared).await.unwrap();
+                let count = (1..).take_while(|n| sql.contains(&format!("${n}"))).count();
+                let values = if count == 0 { String::new() } else { format!("({})", vec!["NULL"; count].join(", ")) };
+                let explain = format!("EXPLAIN (COSTS OFF) EXECUTE heard{values}");
+                let rows = client.simple_query(&explain).await.unwrap_or_else(|e| panic!("{e}: {sql}"));
+                let lines = rows.iter().filter_map(|message| match message {
+                    tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+                    _ => None,
+                });
+                let plan = lines.collect::<Vec<_>>().join("\n");
+                client.batch_execute("DEALLOCATE heard").await.unwrap();
+                plan
+            }
+        };
+        for whole in ["SCAN ", "TEMP B-TREE", "AUTOMATIC", "Seq Scan", "Sort"] {
+            // All of an index that holds only the few rows which are looked for.
+            let is_small = |step: &str| step.ends_with("USING INDEX idempotency_keys_without_subjects");
+            let read =
+                plan.lines().any(|step| step.contains(whole) && !is_small(step) && !step.contains("VIRTUAL TABLE"));
+            assert!(!read, "{whole}: {sql}\n{plan}");
+        }
+    }
+
     /// Fails if a statement reads a large table as a whole, or looks at more than `most` rows.
     async fn examine(&mut self, what: &str, heard: &str, mode: &str, most: f64) {
         let Some((sql, binds)) = heard.split_once(" -- binds: ") else { return };
@@ -250,15 +281,7 @@ impl Explainer {
         }
         match self {
             Self::Sqlite(conn) => {
-                use diesel::RunQueryDsl;
-                #[derive(diesel::QueryableByName)]
-                struct Step {
-                    #[diesel(sql_type = diesel::sql_types::Text)]
-                    detail: String,
-                }
-                // Plans do not depend on what is bound, which is nothing here.
-                let steps = diesel::sql_query(format!("EXPLAIN QUERY PLAN {sql}")).load::<Step>(&mut **conn).unwrap();
-                let plan: Vec<_> = steps.into_iter().map(|step| step.detail).collect();
+                let plan = steps(conn, sql);
                 let few = sql.contains("json_each") || sql.contains("`path`.`external_id` = ");
                 for step in &plan {
                     let table = step.strip_prefix("SCAN ").and_then(|step| step.split(' ').next()).unwrap_or_default();
@@ -297,6 +320,18 @@ impl Explainer {
             }
         }
     }
+}
+
+/// How SQLite goes about a statement. That does not depend on what is bound, which is nothing here.
+fn steps(conn: &mut diesel::SqliteConnection, sql: &str) -> Vec<String> {
+    use diesel::RunQueryDsl;
+    #[derive(diesel::QueryableByName)]
+    struct Step {
+        #[diesel(sql_type = diesel::sql_types::Text)]
+        detail: String,
+    }
+    let steps = diesel::sql_query(format!("EXPLAIN QUERY PLAN {sql}")).load::<Step>(conn).unwrap();
+    steps.into_iter().map(|step| step.detail).collect()
 }
 
 /// How many rows a plan of PostgreSQL has looked at, and whether it read a large table as a whole.

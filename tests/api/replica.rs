@@ -32,7 +32,7 @@ async fn lists_and_reports_may_lag_and_nothing_else() {
             ear.fetch_add(usize::from(matches!(event, InstrumentationEvent::StartQuery { .. })), Ordering::SeqCst);
         })
     });
-    let open = |primary: &_| Db::open(primary, 8, wait).unwrap().with_replica(&url, 8, wait, Some(listener)).unwrap();
+    let open = |primary: &_| Db::open(primary, 8, wait).unwrap().with_replica(&url, 8, Some(listener)).unwrap();
     let desk = Desk::open_at(Store::make(Engine::Postgres).await, open, vec![], |settings| settings).await;
     let (writer, reader) = (desk.agent().await, desk.agent().await);
     desk.ticket(&writer, json!({ "subject": "There is smoke" })).await;
@@ -95,7 +95,7 @@ async fn lists_and_reports_may_lag_and_nothing_else() {
 async fn a_replica_is_of_postgres_alone() {
     let (sqlite, postgres) = (Store::make(Engine::Sqlite).await, Store::make(Engine::Postgres).await);
     let wait = Duration::from_secs(1);
-    assert!(Db::open(&sqlite.url, 1, wait).unwrap().with_replica(&postgres.url, 1, wait, None).is_err());
+    assert!(Db::open(&sqlite.url, 1, wait).unwrap().with_replica(&postgres.url, 1, None).is_err());
     for (url, words) in
         [(&*postgres.url_text(), "should be empty on SQLite"), ("mysql://hunter2", "should be postgres://")]
     {

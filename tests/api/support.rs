@@ -648,7 +648,8 @@ const SQLITE_SHAPE: &str = "
     SELECT 'index', m.name || '(' || (SELECT group_concat(i.name, ',') FROM (SELECT name FROM pragma_index_info(l.name) ORDER BY seqno) i)
     FROM sqlite_schema m, pragma_index_list(m.name) l WHERE m.type = 'table' AND m.name NOT LIKE '\\_\\_%' ESCAPE '\\' AND m.name NOT LIKE 'sqlite%' AND m.name NOT LIKE 'ticket_words%'
     UNION ALL
-    SELECT 'key', m.name || '(' || f.\"from\" FROM sqlite_schema m, pragma_foreign_key_list(m.name) f WHERE m.type = 'table'";
+    SELECT 'key', m.name || '(' || group_concat(f.\"from\", ',') FROM sqlite_schema m, pragma_foreign_key_list(m.name) f WHERE m.type = 'table'
+    GROUP BY m.name, f.id";
 
 const POSTGRES_SHAPE: &str = "
     SELECT 'column' AS kind, table_name || '.' || column_name || CASE WHEN is_nullable = 'NO' THEN ' required' ELSE '' END AS name
@@ -659,8 +660,9 @@ const POSTGRES_SHAPE: &str = "
     FROM pg_index x JOIN pg_class t ON t.oid = x.indrelid JOIN pg_namespace n ON n.oid = t.relnamespace
     WHERE n.nspname = 'public' AND t.relname NOT LIKE '\\_\\_%' AND t.relname <> 'ticket_search'
     UNION ALL
-    SELECT 'key', t.relname || '(' || a.attname FROM pg_constraint c JOIN pg_class t ON t.oid = c.conrelid
-    JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = c.conkey[1] WHERE c.contype = 'f'";
+    SELECT 'key', t.relname || '(' || (SELECT string_agg(a.attname, ',' ORDER BY k.place)
+        FROM unnest(c.conkey) WITH ORDINALITY k(attnum, place) JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = k.attnum)
+    FROM pg_constraint c JOIN pg_class t ON t.oid = c.conrelid WHERE c.contype = 'f'";
 
 impl Store {
     /// The schema as the database itself tells it.

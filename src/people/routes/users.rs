@@ -123,8 +123,7 @@ async fn update_user(who: Allowed<ChangePeople>, call: Call, authority: web::Dat
 async fn delete_user(_who: Allowed<Administer>, call: Call) -> Answer {
     let id: PrincipalId = call.path("id")?;
     call.no_query()?;
-    let (condition, now) = (call.precondition()?, call.now());
-    call.db().lengthy().write(async move |tx| service::anonymise(tx, id, &condition, now).await).await?;
-    call.amend_answers(id, service::without_name).await?;
+    let (condition, now, answers) = (call.precondition()?, call.now(), call.answers());
+    call.db().lengthy().write(async move |tx| service::anonymise(tx, id, &condition, now, &answers).await).await?;
     Ok(Reply::no_content())
 }

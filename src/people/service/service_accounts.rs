@@ -5,6 +5,7 @@ use crate::auth::domain::Scopes;
 use crate::db::Conn;
 use crate::http::Limit;
 use crate::http::call::IfMatch;
+use crate::http::idempotency::withdraw;
 use crate::kernel::secret::Secret;
 use crate::kernel::{Clock, Code, Instant, PrincipalId, Problem};
 use crate::people::domain::{Account, AccountChange, Gift, Name, NewAccount};
@@ -69,7 +70,8 @@ pub async fn change_account(
     Ok(after)
 }
 
-/// Gives a service account another secret, which whoever gets it can do with all that the account can.
+/// Gives a service account another secret, which whoever gets it can do with all that the account can. No kept answer tells
+/// the old one any more.
 ///
 /// # Errors
 /// `not_found`, `version_mismatch`; `forbidden` when the caller lacks one of the account's scopes; `conflict` when the
@@ -88,17 +90,22 @@ pub async fn rotate_secret(
     let made = credential::generate(SECRET_PREFIX)?;
     let after = before.with_secret(made.fingerprint, now);
     store::update(tx, &after).await?;
+    withdraw(tx, id).await?;
     Ok((after, made.secret))
 }
 
-/// Revokes a service account: it is refused at once. A second time changes nothing.
+/// Revokes a service account: it is refused at once, and no kept answer tells its secret any more. A second time changes nothing.
 ///
 /// # Errors
 /// `not_found` or `version_mismatch`.
 pub async fn revoke_account(tx: &mut Conn, id: PrincipalId, condition: &IfMatch, now: Instant) -> Result<(), Problem> {
     let before = store::find(tx, id).await?;
     condition.check(before.version)?;
-    if before.active { store::update(tx, &before.revoked(now)).await } else { Ok(()) }
+    if before.active {
+        store::update(tx, &before.revoked(now)).await?;
+        withdraw(tx, id).await?;
+    }
+    Ok(())
 }
 
 /// The active service account `name`, which is made when there is none. Nobody knows the secret of one that is made

@@ -5,6 +5,7 @@ use crate::auth::password::{Party, Passwords};
 use crate::db::Conn;
 use crate::http::Call;
 use crate::http::call::IfMatch;
+use crate::http::idempotency::Answers;
 use crate::kernel::secret::Secret;
 use crate::kernel::text::Email;
 use crate::kernel::{Clock, Code, FieldError, Instant, Patch, PrincipalId, Problem};
@@ -160,7 +161,13 @@ async fn prove(
 ///
 /// # Errors
 /// `not_found`, `version_mismatch`, or `conflict` when no admin would be left.
-pub async fn anonymise(tx: &mut Conn, id: PrincipalId, condition: &IfMatch, now: Instant) -> Result<(), Problem> {
+pub async fn anonymise(
+    tx: &mut Conn,
+    id: PrincipalId,
+    condition: &IfMatch,
+    now: Instant,
+    answers: &Answers,
+) -> Result<(), Problem> {
     let before = store::find(tx, id).await?;
     condition.check(before.version)?;
     if before.anonymised_at.is_some() {
@@ -169,12 +176,13 @@ pub async fn anonymise(tx: &mut Conn, id: PrincipalId, condition: &IfMatch, now:
     let after = before.anonymised(now);
     store::leave_teams(tx, id).await?;
     store::forget_answers(tx, id).await?;
+    answers.amend(tx, id, without_name).await?;
     tx.erase();
     become_of(tx, &before, after).await.map(drop)
 }
 
 /// What an answer said of a person, without all that tells who it was.
-pub fn without_name(said: &mut serde_json::Map<String, serde_json::Value>) {
+fn without_name(said: &mut serde_json::Map<String, serde_json::Value>) {
     for (field, value) in said.iter_mut() {
         match field.as_str() {
             "name" => *value = ANONYMISED.into(),

@@ -88,7 +88,7 @@ async fn create_sla_policy(who: Allowed<Administer>, call: Call) -> Answer {
 async fn preview_sla_policy(_who: Allowed<Administer>, call: Call) -> Answer {
     call.no_query()?;
     let PreviewRequest { policy, from, to } = call.body().await?;
-    let seen = service::preview_policy(call.db(), &policy.into(), from, to, call.now()).await?;
+    let seen = service::preview_policy(&call.db(), &policy.into(), from, to, call.now()).await?;
     Reply::ok(&PreviewBody::from(seen))
 }
 
