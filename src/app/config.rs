@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::auth::issuers::{IssuerConfig, Issuers};
 use crate::auth::keys::{Key, Keys};
 use crate::auth::service::Lifetimes;
-use crate::db::{DatabaseUrl, Db, slow_queries};
+use crate::db::{DatabaseUrl, Db, lanes, slow_queries};
 use crate::http::origin::Proxies;
 use crate::http::{Limits, unsent};
 use crate::kernel::money::MOST_MINOR;
@@ -57,7 +57,7 @@ settings! {
     "SKRANKE_HOURLY_RATE_MINOR" = "", "What an hour of work costs where neither agent nor team has a rate, in minor units such as cents (0 to 100000000000). Unset: nothing is known of it.";
     "SKRANKE_CURRENCY" = "EUR", "The currency of `SKRANKE_HOURLY_RATE_MINOR` (ISO 4217).";
     "SKRANKE_BODY_LIMIT_B" = "524288", "The largest request body, in bytes (1024 to 16777216).";
-    "SKRANKE_DATABASE_POOL_SIZE" = "16", "How many connections to PostgreSQL are kept for transactions at most (1 to 1000); each worker thread has up to two more to read on, and what runs by itself three.";
+    "SKRANKE_DATABASE_POOL_SIZE" = "16", "How many connections to PostgreSQL this process opens at most, all in all (4 to 1000; with a replica 5 at least, and those to it are among them).";
     "SKRANKE_DATABASE_WAIT_S" = "5", "How long a request may take, from its head to its commit, in seconds (1 to 60); a report or a search has five more.";
     "SKRANKE_DATABASE_QUEUE" = "1024", "How many requests may wait for the database at once (1 to 100000); more are answered 503 at once.";
     "SKRANKE_REQUESTS_PER_PRINCIPAL" = "60000", "How many requests a minute one person or service account may send to this instance (0 to 10000000); 0 for no limit.";
@@ -459,6 +459,7 @@ impl Reader {
     fn finish(mut self) -> Result<Config, Vec<String>> {
         let database = self.database();
         let replica = self.replica(&database);
+        let fewest_connections = if replica.is_some() { lanes::FEWEST_WITH_REPLICA } else { lanes::FEWEST };
         let on_sqlite = matches!(database, DatabaseUrl::Sqlite(_));
         let keys = GivenKeys {
             signing: self.secret("SKRANKE_SIGNING_KEY", "SKRANKE_SIGNING_KEY_FILE"),
@@ -506,7 +507,7 @@ impl Reader {
             close_after_s: self.number("SKRANKE_CLOSE_AFTER_S", 0, 31_536_000),
             default_rate: self.default_rate(),
             body_limit_b: self.number("SKRANKE_BODY_LIMIT_B", 1024, 16 << 20),
-            pool_size: self.number("SKRANKE_DATABASE_POOL_SIZE", 1, 1000),
+            pool_size: self.number("SKRANKE_DATABASE_POOL_SIZE", fewest_connections, 1000),
             pool_wait_s: self.number("SKRANKE_DATABASE_WAIT_S", 1, 60),
             queue: self.number("SKRANKE_DATABASE_QUEUE", 1, 100_000),
             limits: self.limits(),

@@ -69,8 +69,9 @@ pub fn build(settings: Settings, listener: TcpListener) -> std::io::Result<Serve
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         some => some,
     };
+    let state = State { db: state.db.serving(threads).map_err(std::io::Error::other)?, ..state };
     let mut server = HttpServer::new(move || {
-        let state = web::Data::new(State { db: state.db.local(threads), ..state.clone() });
+        let state = web::Data::new(State { db: state.db.local(), ..state.clone() });
         App::new()
             .wrap(from_fn(hold))
             .wrap(Compress::default())

@@ -39,7 +39,7 @@ async fn list_comments(who: Allowed<ReadComments>, call: Call) -> Answer {
     let after: Option<CommentId> = query.cursor.as_ref().map(|cursor| cursor.open("comments")).transpose()?;
     let rows = call
         .db()
-        .read(async |conn| {
+        .list(async |conn| {
             let ticket = tickets::store::find(conn, &who.reach(), which).await?;
             store::list(conn, &ticket, Sight::of(who.who()), after, query.limit).await
         })

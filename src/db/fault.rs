@@ -25,6 +25,7 @@ impl From<Error> for Problem {
             | DatabaseErrorKind::UnableToSendCommand
             | DatabaseErrorKind::ReadOnlyTransaction => Problem::unavailable(error),
             _ if message.contains("deadlock detected") => Problem::transient(error),
+            _ if message.contains("canceling statement due to") => overrun(message),
             _ if is_outage(message) => outage(message.to_owned()),
             _ => Problem::internal(error),
         }
@@ -35,6 +36,28 @@ impl From<Error> for Problem {
 pub(super) fn outage(message: String) -> Problem {
     let problem = Problem::unavailable(message.clone());
     if is_full(&message) { problem.saying(FULL) } else { problem }
+}
+
+/// Why something was ended before it was done.
+#[derive(Debug)]
+struct Overrun(String);
+
+impl std::fmt::Display for Overrun {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Overrun {}
+
+/// The problem of what has taken too long.
+pub(super) fn overrun(message: &str) -> Problem {
+    Problem::late("").because(Overrun(message.to_owned()))
+}
+
+/// Whether what was asked has taken too long: nothing is wrong with the connection.
+pub(super) fn is_overrun(problem: &Problem) -> bool {
+    problem.cause().is_some_and(|cause| cause.is::<Overrun>())
 }
 
 /// The problem of a commit whose outcome nobody told.
@@ -60,7 +83,6 @@ fn is_outage(message: &str) -> bool {
             "attempt to write a readonly database",
             "connection closed",
             "terminating connection",
-            "canceling statement due to",
             "the database system is",
             "too many clients",
             "remaining connection slots",

@@ -3,6 +3,7 @@
 mod conn;
 mod deadline;
 pub mod fault;
+pub mod lanes;
 pub mod lease;
 pub mod migrate;
 mod postgres;
@@ -118,8 +119,9 @@ impl std::fmt::Debug for Db {
 }
 
 impl Db {
-    /// Opens the database; PostgreSQL connects on first use with at most `pool_size` connections. A request takes
-    /// `wait` at most, if it is told so by [`until`](Self::until). Must be called within a tokio runtime that lives as long as the database is used.
+    /// Opens the database; PostgreSQL connects on first use with at most `pool_size` connections, of which there are
+    /// [`lanes::FEWEST`] at least. A request takes `wait` at most, if it is told so by [`until`](Self::until). Must be called within a
+    /// tokio runtime that lives as long as the database is used.
     ///
     /// # Errors
     /// When SQLite's file cannot be opened or PostgreSQL's URL not be understood.
@@ -175,7 +177,8 @@ impl Db {
         matches!(self.patience, Patience::Always)
     }
 
-    /// The same database with a replica at `url`, for reads that may lag; `listener` hears what it is asked.
+    /// The same database with a replica at `url`, for reads that may lag; `listener` hears what it is asked. Its connections
+    /// are among the `pool_size`, of which there are [`lanes::FEWEST_WITH_REPLICA`] at least.
     ///
     /// # Errors
     /// When one of the two is not PostgreSQL, or the URL cannot be understood.
@@ -236,21 +239,32 @@ impl Db {
         Self { lengthy: true, ..self.clone() }
     }
 
-    /// The same database, for one of so many threads that each serve requests by themselves: what it asks PostgreSQL need
-    /// not go through other threads. Must be called on that thread.
+    /// The same database for so many threads that serve requests, among whom PostgreSQL's connections are shared out. There
+    /// is one such server in a process.
+    ///
+    /// # Errors
+    /// None that is known of.
+    pub fn serving(&self, threads: usize) -> Result<Self, Problem> {
+        let Engine::Postgres(postgres) = &self.engine else { return Ok(self.clone()) };
+        let shares = lanes::Shares::of(postgres.size(), threads, self.has_replica());
+        let engine = Engine::Postgres(postgres.serving(threads, shares, self.wait).map_err(Problem::internal)?);
+        let replica = self.replica.as_ref().map(|replica| replica.serving(threads, shares.replica, self.wait));
+        Ok(Self { engine, replica: replica.transpose().map_err(Problem::internal)?, ..self.clone() })
+    }
+
+    /// The part of one of the threads that it is [`serving`](Self::serving): what it asks PostgreSQL need not go through other
+    /// threads, as far as there are connections enough. Must be called on that thread.
     #[must_use]
-    pub fn local(&self, threads: usize) -> Self {
-        match &self.engine {
-            Engine::Sqlite(_) => self.clone(),
-            Engine::Postgres(postgres) => {
-                let local = postgres.local(threads).unwrap_or_else(|cause| {
-                    tracing::warn!(cause, "a worker thread shares the connections of all");
-                    postgres.clone()
-                });
-                let replica = self.replica.as_ref().map(|replica| replica.local(threads));
-                Self { engine: Engine::Postgres(local), replica, ..self.clone() }
-            }
-        }
+    pub fn local(&self) -> Self {
+        let Engine::Postgres(postgres) = &self.engine else { return self.clone() };
+        let parts = postgres.local().and_then(|postgres| {
+            let replica = self.replica.as_ref().map(replica::Replica::local).transpose()?;
+            Ok(Self { engine: Engine::Postgres(postgres), replica, ..self.clone() })
+        });
+        parts.unwrap_or_else(|cause| {
+            tracing::warn!(cause, "a worker thread shares the connection of what runs by itself");
+            self.clone()
+        })
     }
 
     /// Why this database can never be worked with, if it is there and has shown so.
@@ -293,10 +307,11 @@ impl Db {
         }
     }
 
-    /// Runs queries that change nothing.
+    /// Runs queries that change nothing, for who somebody is and for single things: they never stand behind a
+    /// [`list`](Self::list) or a [`snapshot`](Self::snapshot).
     ///
     /// # Errors
-    /// What `work` gives, or `unavailable` when there is no connection to be had.
+    /// What `work` gives, or `unavailable` when there is no connection to be had, or no answer in time.
     pub async fn read<T>(&self, work: impl AsyncFn(&mut Conn) -> Result<T, Problem>) -> Result<T, Problem> {
         match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.read(&work, self.deadline()).await,
@@ -304,11 +319,22 @@ impl Db {
         }
     }
 
+    /// Runs queries that change nothing, for a page of a list.
+    ///
+    /// # Errors
+    /// As those of [`read`](Self::read).
+    pub async fn list<T>(&self, work: impl AsyncFn(&mut Conn) -> Result<T, Problem>) -> Result<T, Problem> {
+        match &self.engine {
+            Engine::Sqlite(sqlite) => sqlite.read(&work, self.deadline()).await,
+            Engine::Postgres(postgres) => postgres.list(&work, self.deadline()).await,
+        }
+    }
+
     /// Runs queries that change nothing and all see the same state, that of the first of them: for reports. May take its
     /// time, and keeps nobody waiting.
     ///
     /// # Errors
-    /// What `work` gives, or `unavailable` when there is no connection to be had.
+    /// As those of [`read`](Self::read).
     pub async fn snapshot<T, F>(&self, work: F) -> Result<T, Problem>
     where
         T: Send + 'static,

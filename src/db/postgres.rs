@@ -1,28 +1,33 @@
-//! PostgreSQL by a pure Rust client with rustls: a pool of connections for transactions, and a few lines on which many
-//! requests read at once, each without waiting for the answer to the one before (pipelining).
+//! PostgreSQL by a pure Rust client with rustls. Connections are for one thing each, see [`lanes`]: lines, on
+//! which many requests read single things at once, each without waiting for the answer to the one before (pipelining); and
+//! pools, whose connections are had by one at a time, to write, and for lists, searches and reports.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant as Stopwatch};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use deadpool::managed::{Metrics, Object, Pool, RecycleError, RecycleResult};
 use diesel::ConnectionError;
+use diesel::connection::{CacheSize, Instrumentation, InstrumentationEvent};
 use diesel::pg::{Pg, PgQueryBuilder};
 use diesel::query_builder::{QueryBuilder, QueryFragment, QueryId};
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use futures_util::FutureExt;
 use futures_util::future::{join, join_all};
-use tokio::sync::{OnceCell, Semaphore};
-use tokio::task::{AbortHandle, JoinHandle};
-use tokio_postgres::SimpleQueryMessage;
+use tokio::runtime::Handle;
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinHandle;
 use tokio_postgres::config::{Host, LoadBalanceHosts, SslMode, TargetSessionAttrs};
+use tokio_postgres::{CancelToken, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tracing::Instrument;
 
 use super::conn::{Conn, Kept, Line};
-use super::deadline::{Deadline, MORE_FOR_COMMITS};
+use super::deadline::{Deadline, MORE_FOR_COMMITS, MORE_FOR_REPORTS_S};
+use super::lanes::{self, Shares};
 use super::queue::{self, Place, Queue};
 use super::slow::timed;
 use super::{Listener, Load, fault};
@@ -51,33 +56,60 @@ impl Company {
     }
 }
 
-/// For how long a connection may leave a request unanswered that waits no longer, before it is given up.
-const SILENT_FOR: Duration = Duration::from_secs(1);
-
-/// How many lines each worker thread reads on.
-const LINES: usize = 2;
-
 /// One connection. Its statements are carried out in the order in which they are sent.
 pub struct Backend {
     conn: AsyncPgConnection,
     /// Set when the connection is gone.
     ended: Arc<AtomicBool>,
-    /// Whether a transaction is open, as far as is known here.
+    /// Whether somebody is in the middle of something, a transaction for one, as far as is known here.
     open: AtomicBool,
+    /// How many requests have had their answers on it.
+    answered: AtomicU64,
+    /// What carries its traffic, and how to end what it is asked.
+    wire: Wire,
     /// The texts of posted statements that have been prepared on this connection.
     prepared: Mutex<HashSet<String>>,
-    /// Carries its traffic.
-    carrier: AbortHandle,
-    /// Set when it has not answered somebody in time.
-    abandoned: AtomicBool,
+    /// How many statements are kept prepared on it.
+    kept: Arc<AtomicUsize>,
 }
 
 impl Backend {
-    /// A connection whose traffic the current runtime carries, for as long as that lives.
-    async fn connect(target: &Target) -> Result<Self, ConnectionError> {
-        let (conn, ended, carrier) = target.greet().await?;
-        let (open, abandoned) = (AtomicBool::new(false), AtomicBool::new(false));
-        Ok(Self { conn, ended, open, prepared: Mutex::default(), carrier, abandoned })
+    /// A connection with these `limits` whose traffic the current runtime carries, for as long as that lives. It counts by
+    /// its `permit` until it has ended.
+    async fn connect(target: &Target, limits: Limits, permit: OwnedSemaphorePermit) -> Result<Self, ConnectionError> {
+        let (mut conn, wire) = target.greet(limits, Some(permit)).await?;
+        let kept = Arc::<AtomicUsize>::default();
+        conn.set_instrumentation(Keeping { kept: kept.clone(), listener: target.listener.as_ref().map(|new| new()) });
+        let (ended, open, answered) = (wire.ended.clone(), AtomicBool::new(false), AtomicU64::new(0));
+        Ok(Self { conn, ended, open, answered, wire, prepared: Mutex::default(), kept })
+    }
+
+    /// Whether it keeps more statements prepared than it should: here and at the server they take memory, and whoever makes up
+    /// new lists all the time makes up new statements.
+    fn is_crammed(&self) -> bool {
+        self.kept.load(Ordering::Relaxed) > MOST_KEPT
+    }
+
+    /// Keeps none of its statements. Those that are in use are prepared again by whoever needs them next.
+    fn forget_statements(&mut self) {
+        self.conn.set_prepared_statement_cache_size(CacheSize::Disabled);
+        self.conn.set_prepared_statement_cache_size(CacheSize::Unbounded);
+        self.prepared.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
+        self.kept.store(0, Ordering::Relaxed);
+    }
+
+    /// Ends what the server does on it, which would go on for nobody, and the connection.
+    fn break_off(&self) {
+        if self.is_gone() {
+            return;
+        }
+        self.retire();
+        let Wire { cancel, tls, driver, runtime, .. } = self.wire.clone();
+        runtime.spawn(async move {
+            // What cannot be told ends by the server's own limits.
+            drop(tokio::time::timeout(PATIENCE_TO_CANCEL, cancel.cancel_query(tls)).await);
+            driver.abort();
+        });
     }
 
     /// What queries run on.
@@ -93,28 +125,71 @@ impl Backend {
     fn retire(&self) {
         self.ended.store(true, Ordering::Release);
     }
+}
 
-    /// What comes of `work` on this connection, if that is before `deadline`. Otherwise nobody uses the connection any more,
-    /// unless it was not asked for long: it may be a server that has stopped, or a statement that keeps all later ones waiting.
-    async fn answers<T>(&self, work: impl Future<Output = T>, deadline: Deadline) -> Result<T, Problem> {
-        let asked = Stopwatch::now();
-        let outcome = deadline.end(work).await;
-        if outcome.is_err() && asked.elapsed() >= SILENT_FOR {
-            self.abandoned.store(true, Ordering::Release);
-            self.retire();
+/// How many statements a connection keeps prepared at most: more than all that are sent without lists and reports. Each takes
+/// about 7 KiB here and 50 to 200 KiB at the server.
+const MOST_KEPT: usize = 192;
+
+/// Counts the statements that are kept prepared, and lets others listen.
+struct Keeping {
+    kept: Arc<AtomicUsize>,
+    listener: Option<Box<dyn Instrumentation>>,
+}
+
+impl Instrumentation for Keeping {
+    fn on_connection_event(&mut self, event: InstrumentationEvent<'_>) {
+        if let InstrumentationEvent::CacheQuery { .. } = event {
+            self.kept.fetch_add(1, Ordering::Relaxed);
         }
-        outcome
+        if let Some(listener) = &mut self.listener {
+            listener.on_connection_event(event);
+        }
     }
 }
 
-impl Drop for Backend {
-    fn drop(&mut self) {
-        // The client would wait for the answer that does not come before it closes the connection.
-        if self.abandoned.load(Ordering::Acquire) {
-            self.carrier.abort();
-        }
+/// What carries the traffic of a connection.
+#[derive(Clone)]
+struct Wire {
+    ended: Arc<AtomicBool>,
+    cancel: CancelToken,
+    tls: MakeRustlsConnect,
+    driver: tokio::task::AbortHandle,
+    runtime: Handle,
+}
+
+/// What the server ends by itself, in milliseconds; 0 is never.
+#[derive(Clone, Copy)]
+struct Limits {
+    statement_ms: u128,
+    lock_ms: u128,
+    idle_in_transaction_ms: u128,
+}
+
+impl Limits {
+    /// For requests, which wait for so long.
+    fn of_requests(wait: Duration) -> Self {
+        let ms = wait.as_millis();
+        Self { statement_ms: ms, lock_ms: ms, idle_in_transaction_ms: ms }
+    }
+
+    /// For what runs by itself, and for commands.
+    const OF_JOBS: Self = Self { statement_ms: 600_000, lock_ms: 10_000, idle_in_transaction_ms: 60_000 };
+
+    /// For migrations: they take what they need, and wait for each other.
+    const OF_MIGRATIONS: Self = Self { statement_ms: 0, lock_ms: 0, idle_in_transaction_ms: 0 };
+
+    fn in_sql(self) -> String {
+        let Self { statement_ms, lock_ms, idle_in_transaction_ms } = self;
+        format!(
+            "SET statement_timeout = {statement_ms}; SET lock_timeout = {lock_ms}; \
+             SET idle_in_transaction_session_timeout = {idle_in_transaction_ms}"
+        )
     }
 }
+
+/// How long the server may take to hear that a statement is to be ended.
+const PATIENCE_TO_CANCEL: Duration = Duration::from_secs(1);
 
 /// A connection as one request has it.
 pub struct Channel {
@@ -124,27 +199,24 @@ pub struct Channel {
     posted: Vec<JoinHandle<Result<(), Problem>>>,
 }
 
-impl Drop for Channel {
-    fn drop(&mut self) {
-        // Whoever was in the middle of a transaction went away, or could wait no longer: what it holds is let go of at once, and not
-        // when the connection is next wanted.
-        if let Turn::Alone(object) = &mut self.turn
-            && self.backend.open.load(Ordering::Acquire)
-            && let Some(object) = object.take()
-        {
-            drop(Object::take(object));
-            self.backend.retire();
-            self.backend.carrier.abort();
-        }
-    }
-}
-
 /// Whose turn on a connection it is.
 enum Turn {
-    /// One transaction's, alone.
+    /// One request's, alone; goes back to the pool when it is dropped.
     Alone(Option<Object<Maker>>),
     /// Among others.
     Shared(#[expect(dead_code, reason = "counts for as long as it lives")] Place),
+}
+
+impl Drop for Channel {
+    fn drop(&mut self) {
+        // Whoever was in the middle of something went away. Ending the connection undoes it.
+        if let Turn::Alone(object) = &mut self.turn
+            && self.backend.open.load(Ordering::Acquire)
+        {
+            drop(object.take().map(Object::take));
+            self.backend.break_off();
+        }
+    }
 }
 
 impl Channel {
@@ -195,12 +267,12 @@ impl Channel {
         Ok(())
     }
 
-    fn control(&self, sql: &'static str) -> impl Future<Output = Result<(), Problem>> + Send + 'static {
+    fn control(&self, sql: Cow<'static, str>) -> impl Future<Output = Result<(), Problem>> + Send + 'static {
         let backend = self.backend.clone();
-        async move { timed((&mut &backend.conn).batch_execute(sql)).await.map_err(Problem::from) }
+        async move { timed((&mut &backend.conn).batch_execute(&sql)).await.map_err(Problem::from) }
     }
 
-    fn begin(&mut self, sql: &'static str) -> Result<(), Problem> {
+    fn begin(&mut self, sql: Cow<'static, str>) -> Result<(), Problem> {
         self.backend.open.store(true, Ordering::Release);
         let begin = self.control(sql);
         self.send(begin)
@@ -209,7 +281,7 @@ impl Channel {
     /// Ends the transaction by `sql`; gives the first error of what was posted in it, and that of the end.
     async fn end(&mut self, sql: &'static str) -> (Result<(), Problem>, Result<(), Problem>) {
         let posted = std::mem::take(&mut self.posted);
-        let (posted, ended) = join(join_all(posted), self.control(sql)).await;
+        let (posted, ended) = join(join_all(posted), self.control(sql.into())).await;
         if ended.is_ok() {
             self.backend.open.store(false, Ordering::Release);
         }
@@ -244,9 +316,9 @@ impl Channel {
     }
 }
 
-/// Whether the connection is lost rather than the work refused.
+/// Whether the connection is lost rather than the work refused or ended.
 fn is_loss(problem: &Problem) -> bool {
-    problem.code() == Code::Unavailable && !problem.is_transient()
+    problem.code() == Code::Unavailable && !problem.is_transient() && !fault::is_overrun(problem)
 }
 
 /// Why a pool of others is refused.
@@ -256,7 +328,10 @@ const SHARED_SESSIONS: &str = "the database is reached through a pool that gives
 
 /// The server, too, notices that this instance has vanished, and lets go of what it has locked; its own limits are hours.
 const LEAVES_NOTHING_BEHIND: &str = "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3; \
-                                     SET tcp_user_timeout = 15000; SET idle_in_transaction_session_timeout = 60000";
+                                     SET tcp_user_timeout = 15000";
+
+/// Ends a statement that nobody waits for, since its connection has ended.
+const LOOKS_WHO_IS_THERE: &str = "SET client_connection_check_interval = 1000";
 
 /// How often two connections are looked at before each is believed to have a session of its own.
 const SESSION_LOOKS: u32 = 3;
@@ -286,20 +361,24 @@ impl Target {
         Ok(Self { hosts, served: Arc::new(served.into()), has_sessions: Arc::default(), tls: tls(), listener })
     }
 
-    /// A connection that is ready for use.
-    async fn greet(&self) -> Result<(AsyncPgConnection, Arc<AtomicBool>, AbortHandle), ConnectionError> {
+    /// A connection that is ready for use, with these `limits`.
+    async fn greet(
+        &self,
+        limits: Limits,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Result<(AsyncPgConnection, Wire), ConnectionError> {
         let greeted = async {
             self.has_sessions.get_or_try_init(|| self.require_sessions()).await?;
-            let (client, ended, carrier) = self.reach().await?;
+            let (client, wire) = self.reach(permit).await?;
+            let broken = |e: tokio_postgres::Error| ConnectionError::BadConnection(in_words(&e));
+            client.batch_execute(&limits.in_sql()).await.map_err(broken)?;
             // What serves may not know all of these, and does not need to.
-            if let Err(error) = client.batch_execute(LEAVES_NOTHING_BEHIND).await {
-                tracing::debug!(cause = in_words(&error), "the server keeps its own limits");
+            for settings in [LEAVES_NOTHING_BEHIND, LOOKS_WHO_IS_THERE] {
+                if let Err(error) = client.batch_execute(settings).await {
+                    tracing::debug!(cause = in_words(&error), "the server keeps its own limits");
+                }
             }
-            let mut conn = AsyncPgConnection::try_from(client).await?;
-            if let Some(listener) = &self.listener {
-                conn.set_instrumentation(listener());
-            }
-            Ok((conn, ended, carrier))
+            Ok((AsyncPgConnection::try_from(client).await?, wire))
         };
         // Whoever waited for it may be gone. What listens may take all that is said, and not answer.
         let greeted = tokio::time::timeout(self.patience(), greeted).await;
@@ -312,9 +391,11 @@ impl Target {
         self.hosts.iter().map(each).sum::<Duration>() + PATIENCE
     }
 
-    /// A connection to the host that has served last, or to the next one that does; also tells when it is gone, and what
-    /// carries its traffic.
-    async fn reach(&self) -> Result<(tokio_postgres::Client, Arc<AtomicBool>, AbortHandle), ConnectionError> {
+    /// A connection to the host that has served last, or to the next one that does. Its `permit` goes when it has ended.
+    async fn reach(
+        &self,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Result<(tokio_postgres::Client, Wire), ConnectionError> {
         let (first, mut faults) = (self.served.load(Ordering::Relaxed), Vec::new());
         for nth in (0..self.hosts.len()).map(|n| (first + n) % self.hosts.len()) {
             let Some(host) = self.hosts.get(nth) else { continue };
@@ -325,13 +406,15 @@ impl Target {
                     self.served.store(nth, Ordering::Relaxed);
                     let ended = Arc::new(AtomicBool::new(false));
                     let end = ended.clone();
-                    let carrier = tokio::spawn(async move {
+                    let driver = tokio::spawn(async move {
+                        let _counted = permit;
                         if let Err(error) = connection.await {
                             tracing::debug!(cause = %error, "a connection to PostgreSQL has ended");
                         }
                         end.store(true, Ordering::Release);
                     });
-                    return Ok((client, ended, carrier.abort_handle()));
+                    let (cancel, tls, runtime) = (client.cancel_token(), self.tls.clone(), Handle::current());
+                    return Ok((client, Wire { ended, cancel, tls, driver: driver.abort_handle(), runtime }));
                 }
                 Ok(Err(error)) => faults.push(in_words(&error)),
                 Err(_) => faults.push("no answer in time".into()),
@@ -363,7 +446,7 @@ impl Target {
             two.batch_execute("COMMIT").await?;
             Ok::<_, tokio_postgres::Error>(is_own)
         };
-        let ((one, ..), (two, ..)) = (self.reach().await?, self.reach().await?);
+        let ((one, _), (two, _)) = (self.reach(None).await?, self.reach(None).await?);
         for _ in 0..SESSION_LOOKS {
             if !look(&one, &two).await.map_err(|e| ConnectionError::BadConnection(in_words(&e)))? {
                 return Err(ConnectionError::InvalidConnectionUrl(SHARED_SESSIONS.into()));
@@ -373,11 +456,30 @@ impl Target {
     }
 }
 
-/// Makes the connections of the pool.
+/// Makes the connections of one lane, of which there are never more than so many.
+#[derive(Clone)]
 struct Maker {
     target: Target,
+    limits: Limits,
+    /// One for each connection; held until it has ended.
+    permits: Arc<Semaphore>,
     /// Carries their traffic.
-    driver: tokio::runtime::Handle,
+    driver: Handle,
+}
+
+impl Maker {
+    fn new(target: &Target, limits: Limits, most: usize, driver: &Handle) -> Self {
+        let permits = Arc::new(Semaphore::new(most));
+        Self { target: target.clone(), limits, permits, driver: driver.clone() }
+    }
+
+    async fn make(&self) -> Result<Arc<Backend>, ConnectionError> {
+        let broken = |e: &dyn ToString| ConnectionError::BadConnection(e.to_string());
+        let permit = self.permits.clone().acquire_owned().await.map_err(|e| broken(&e))?;
+        let (target, limits) = (self.target.clone(), self.limits);
+        let connecting = self.driver.spawn(async move { Backend::connect(&target, limits, permit).await });
+        connecting.await.unwrap_or_else(|e| Err(broken(&e))).map(Arc::new)
+    }
 }
 
 impl deadpool::managed::Manager for Maker {
@@ -385,25 +487,102 @@ impl deadpool::managed::Manager for Maker {
     type Error = ConnectionError;
 
     async fn create(&self) -> Result<Arc<Backend>, ConnectionError> {
-        let target = self.target.clone();
-        let connecting = self.driver.spawn(async move { Backend::connect(&target).await });
-        connecting.await.unwrap_or_else(|e| Err(ConnectionError::BadConnection(e.to_string()))).map(Arc::new)
+        self.make().await
     }
 
     async fn recycle(&self, backend: &mut Arc<Backend>, _: &Metrics) -> RecycleResult<ConnectionError> {
         if backend.is_gone() {
             return Err(RecycleError::message("it is gone"));
         }
+        if backend.is_crammed() {
+            let backend = Arc::get_mut(backend).ok_or_else(|| RecycleError::message("it is still in use"))?;
+            backend.forget_statements();
+        }
         Ok(())
+    }
+}
+
+/// Connections that are each had by one at a time.
+struct Lane {
+    pool: Pool<Maker>,
+    /// Those who wait for one.
+    waiting: Queue,
+    /// How many of them may be had at once for what may take its time, so that some are left to others.
+    reports: Semaphore,
+    /// What begins a report. What runs by itself has no limits of requests.
+    begin_report: Cow<'static, str>,
+}
+
+/// Begins a transaction that cannot write and sees one state throughout.
+const BEGIN_REPORT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+impl Lane {
+    fn open(
+        maker: Maker,
+        most: usize,
+        begin_report: Cow<'static, str>,
+        lanes: &Mutex<Vec<Weak<Self>>>,
+    ) -> Result<Arc<Self>, String> {
+        // Whoever waits for one has a deadline.
+        let pool = Pool::builder(maker).max_size(most).build().map_err(|e| e.to_string())?;
+        let reports = Semaphore::new(most.div_ceil(2));
+        let lane = Arc::new(Self { pool, waiting: Queue::default(), reports, begin_report });
+        lanes.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&lane));
+        Ok(lane)
+    }
+
+    /// A connection of its own for whoever comes.
+    async fn channel(&self, deadline: Deadline) -> Result<Channel, Problem> {
+        let object = self.waiting.wait_for(self.pool.get(), deadline).await?;
+        let object = object.map_err(|e| Problem::unavailable(e.to_string()))?;
+        Ok(Channel { backend: Arc::clone(&object), turn: Turn::Alone(Some(object)), posted: Vec::new() })
+    }
+}
+
+/// A connection that many read on at once, opened by whoever reads first.
+struct Track {
+    maker: Maker,
+    line: tokio::sync::Mutex<Option<Arc<Backend>>>,
+}
+
+impl Track {
+    fn some(maker: impl Fn() -> Maker, count: usize, shared: &Shared) -> Arc<[Self]> {
+        let tracks: Arc<[Self]> =
+            (0..count).map(|_| Self { maker: maker(), line: tokio::sync::Mutex::default() }).collect();
+        shared.tracks.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&tracks));
+        tracks
+    }
+
+    /// How many requests are on it, if it is open.
+    fn open_load(&self) -> Option<usize> {
+        self.line.try_lock().ok()?.as_ref().map(|backend| Arc::strong_count(backend) - 1)
+    }
+
+    /// How many requests are on it; most, while it is being opened.
+    fn load(&self) -> usize {
+        self.line.try_lock().map_or(usize::MAX, |line| line.as_ref().map_or(0, |b| Arc::strong_count(b) - 1))
+    }
+
+    async fn open(&self) -> Result<Arc<Backend>, Problem> {
+        let mut line = self.line.lock().await;
+        match &*line {
+            Some(backend) if !backend.is_gone() && !backend.is_crammed() => Ok(backend.clone()),
+            _ => {
+                // What is left of the last one goes first.
+                *line = None;
+                let backend = self.maker.make().await.map_err(|e| Problem::unavailable(e.to_string()))?;
+                Ok(line.insert(backend).clone())
+            }
+        }
     }
 }
 
 /// What all threads share.
 struct Shared {
-    /// The pools of all threads.
-    pools: Mutex<Vec<Pool<Maker>>>,
+    lanes: Mutex<Vec<Weak<Lane>>>,
+    tracks: Mutex<Vec<Weak<[Track]>>>,
     target: Target,
-    /// How many connections there are for transactions, for all threads that serve requests together.
+    /// How many connections there may be.
     size: usize,
     kept: Arc<Kept>,
     /// Those who read on lines.
@@ -415,121 +594,279 @@ struct Shared {
 /// How many times as many may read on lines as may wait for a connection: they are answered sooner.
 const READING: usize = 4;
 
-/// The doors to one PostgreSQL primary.
+/// How many connections each thread needs for itself, to have them for itself: to take turns on one would be to wait for
+/// whoever happens to be on the same thread.
+const OWN: usize = 2;
+
+/// The doors to one PostgreSQL primary. As it is opened it has one connection, for what runs by itself and for commands.
 pub struct Postgres {
     shared: Arc<Shared>,
-    /// For transactions.
-    pool: Pool<Maker>,
-    /// Those who wait for one.
-    waiting: Queue,
-    /// How many of them may be read in at once for reports, so that some are left to those who write.
-    reports: Semaphore,
-    /// Opened by whoever reads first; their traffic is carried by that thread.
-    lines: [tokio::sync::Mutex<Option<Arc<Backend>>>; LINES],
+    /// To write on.
+    writes: Arc<Lane>,
+    /// For lists, searches and reports.
+    lists: Arc<Lane>,
+    /// For single things. None, where there is one connection for all.
+    points: Arc<[Track]>,
+    /// Those who serve requests, if this is theirs.
+    crew: Option<Arc<Crew>>,
+    /// Which of them this is for, if it is for one alone.
+    _seat: Option<Seat>,
+}
+
+/// The threads that serve requests, and how connections are shared out among them.
+struct Crew {
+    shares: Shares,
+    /// How long requests wait.
+    wait: Duration,
+    /// Which threads have come for their part.
+    seats: Mutex<Vec<bool>>,
+    /// What they have in common, where there are not enough connections for each; carried by the runtime of whoever opened the
+    /// database.
+    writes: Option<Arc<Lane>>,
+    lists: Option<Arc<Lane>>,
+    points: Option<Arc<[Track]>>,
+}
+
+/// The part of one thread.
+struct Seat {
+    crew: Arc<Crew>,
+    nth: usize,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if let Some(taken) = self.crew.seats.lock().unwrap_or_else(PoisonError::into_inner).get_mut(self.nth) {
+            *taken = false;
+        }
+    }
+}
+
+impl Crew {
+    /// A place that nobody has.
+    fn sit_down(self: &Arc<Self>) -> Option<Seat> {
+        let mut seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
+        let nth = seats.iter().position(|taken| !taken)?;
+        seats[nth] = true;
+        Some(Seat { crew: self.clone(), nth })
+    }
 }
 
 impl Postgres {
-    /// Transactions on at most `size` connections to `url`; connects on first use.
+    /// At most `size` connections to `url`; connects on first use.
     ///
     /// # Errors
     /// A sentence about what is wrong with the URL.
     pub fn open(url: &str, size: usize, listener: Option<Listener>) -> Result<Arc<Self>, String> {
-        let target = Target::new(url, listener)?;
-        let (pools, kept, reading) = (Mutex::default(), Arc::default(), Queue::default());
-        let most_waiting = AtomicUsize::new(queue::MOST);
-        let shared = Arc::new(Shared { pools, target, size, kept, reading, most_waiting });
-        Self::with_pool(shared, 1)
+        let shared = Arc::new(Shared {
+            lanes: Mutex::default(),
+            tracks: Mutex::default(),
+            target: Target::new(url, listener)?,
+            size,
+            kept: Arc::default(),
+            reading: Queue::default(),
+            most_waiting: AtomicUsize::new(queue::MOST),
+        });
+        let maker = Maker::new(&shared.target, Limits::OF_JOBS, 1, &Handle::current());
+        let only = Lane::open(maker, 1, BEGIN_REPORT.into(), &shared.lanes)?;
+        let (writes, lists) = (only.clone(), only);
+        Ok(Arc::new(Self { shared, writes, lists, points: [].into(), crew: None, _seat: None }))
     }
 
     /// Whether no more transactions may wait.
     pub fn is_full(&self) -> bool {
-        self.waiting.is_full()
+        self.writes.waiting.is_full()
     }
 
     /// Lets `most` wait for a connection, and more read on lines.
     pub fn resize_queues(&self, most: usize) {
         self.shared.reading.resize(most.saturating_mul(READING));
         self.shared.most_waiting.store(most, Ordering::Relaxed);
-        self.waiting.resize(most);
+        self.writes.waiting.resize(most);
     }
 
-    /// The same database with lines and a pool of its own, for one of so many threads that each serve requests by
-    /// themselves: no answer then goes from one thread to another.
+    /// How many connections there may be, all in all.
+    pub fn size(&self) -> usize {
+        self.shared.size
+    }
+
+    /// The same database for so many threads that serve requests, with `shares` of connections for them. The server, too, ends
+    /// what takes longer than `wait`.
     ///
     /// # Errors
     /// None that is known of.
-    pub fn local(&self, threads: usize) -> Result<Arc<Self>, String> {
-        Self::with_pool(self.shared.clone(), threads)
+    pub fn serving(&self, threads: usize, shares: Shares, wait: Duration) -> Result<Arc<Self>, String> {
+        let (driver, common) = (Handle::current(), |count| lanes::part(count, threads, 0, OWN).is_none() && count > 0);
+        let crew = Arc::new(Crew {
+            shares,
+            wait,
+            seats: Mutex::new(vec![false; threads]),
+            writes: common(shares.writes).then(|| self.lane(shares.writes, 1, wait, &driver)).transpose()?,
+            lists: common(shares.lists).then(|| self.lane(shares.lists, 1, wait, &driver)).transpose()?,
+            points: lanes::part(shares.points, threads, 0, 1)
+                .is_none()
+                .then(|| self.tracks(shares.points, wait, &driver)),
+        });
+        let (shared, writes, lists) = (self.shared.clone(), self.writes.clone(), self.lists.clone());
+        Ok(Arc::new(Self { shared, writes, lists, points: self.points.clone(), crew: Some(crew), _seat: None }))
     }
 
-    /// Connections whose traffic the current runtime carries: the share of one of so many threads.
-    fn with_pool(shared: Arc<Shared>, threads: usize) -> Result<Arc<Self>, String> {
-        let size = (shared.size / threads).max(1);
-        let maker = Maker { target: shared.target.clone(), driver: tokio::runtime::Handle::current() };
-        // Whoever waits for one has a deadline.
-        let pool = Pool::builder(maker).max_size(size).build().map_err(|e| e.to_string())?;
-        shared.pools.lock().unwrap_or_else(PoisonError::into_inner).push(pool.clone());
-        let reports = Semaphore::new(size.div_ceil(2));
-        let waiting = Queue::default();
-        waiting.resize((shared.most_waiting.load(Ordering::Relaxed) / threads).max(1));
-        Ok(Arc::new(Self { shared, pool, waiting, reports, lines: Default::default() }))
+    /// The same database with the part of one of the threads that serve requests, for that thread to call: as far as there are
+    /// enough connections, no answer then goes from one thread to another.
+    ///
+    /// # Errors
+    /// A sentence when there is no part left.
+    pub fn local(&self) -> Result<Arc<Self>, String> {
+        let Some(crew) = &self.crew else { return Err("nobody serves".into()) };
+        let seat = crew.sit_down().ok_or("all parts are taken")?;
+        let (driver, shares, threads) =
+            (Handle::current(), crew.shares, crew.seats.lock().unwrap_or_else(PoisonError::into_inner).len());
+        let lane = |count, common: &Option<Arc<Lane>>| match (common, lanes::part(count, threads, seat.nth, OWN)) {
+            (Some(common), _) => Ok(Some(common.clone())),
+            (None, Some(part)) if part > 0 => self.lane(part, threads, crew.wait, &driver).map(Some),
+            _ => Ok(None),
+        };
+        let lists = lane(shares.lists, &crew.lists)?.ok_or("there are no connections for lists")?;
+        // A replica is not written to.
+        let writes = lane(shares.writes, &crew.writes)?.unwrap_or_else(|| lists.clone());
+        let points = match (&crew.points, lanes::part(shares.points, threads, seat.nth, 1)) {
+            (None, Some(part)) => self.tracks(part, crew.wait, &driver),
+            (Some(common), _) => common.clone(),
+            (None, None) => [].into(),
+        };
+        Ok(Arc::new(Self { shared: self.shared.clone(), writes, lists, points, crew: None, _seat: Some(seat) }))
     }
 
-    /// How busy the connections are; a line that several requests read on counts for each of them.
+    /// A lane for requests, with the share of one of `threads` in those who may wait.
+    fn lane(&self, count: usize, threads: usize, wait: Duration, driver: &Handle) -> Result<Arc<Lane>, String> {
+        let shared = &self.shared;
+        let maker = Maker::new(&shared.target, Limits::of_requests(wait), count, driver);
+        let report_ms = (wait + Duration::from_secs(MORE_FOR_REPORTS_S)).as_millis();
+        let begin_report = format!("{BEGIN_REPORT}; SET LOCAL statement_timeout = {report_ms}");
+        let lane = Lane::open(maker, count, begin_report.into(), &shared.lanes)?;
+        lane.waiting.resize((shared.most_waiting.load(Ordering::Relaxed) / threads).max(1));
+        Ok(lane)
+    }
+
+    fn tracks(&self, count: usize, wait: Duration, driver: &Handle) -> Arc<[Track]> {
+        let limits = Limits::of_requests(wait);
+        Track::some(|| Maker::new(&self.shared.target, limits, 1, driver), count, &self.shared)
+    }
+
+    /// How busy the connections are.
     pub fn how_busy(&self) -> Load {
-        let pools = self.shared.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut idle, mut in_use) = (0, self.shared.reading.len());
-        for status in pools.iter().map(Pool::status) {
+        let (mut idle, mut in_use) = (0, 0);
+        for lane in self.shared.lanes.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade) {
+            let status = lane.pool.status();
             idle += status.available;
             in_use += status.size.saturating_sub(status.available);
         }
-        // The first is that of all threads, or where some serve requests, that of the few who do not.
-        let serving = if pools.len() > 1 { &pools[1..] } else { &pools[..] };
-        let max = serving.iter().map(|pool| pool.status().max_size).sum();
-        Load { idle, in_use, max: Some(max), writes_waiting: None }
+        for tracks in self.shared.tracks.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade)
+        {
+            for load in tracks.iter().filter_map(Track::open_load) {
+                let count = if load > 0 { &mut in_use } else { &mut idle };
+                *count += 1;
+            }
+        }
+        Load { idle, in_use, max: Some(self.shared.size), writes_waiting: None }
     }
 
     /// Runs `work` on a line, each statement for itself, together with the reads of other requests.
-    /// A line that has not answered by `deadline` is given up.
     pub async fn read<T>(
         &self,
         work: &impl AsyncFn(&mut Conn) -> Result<T, Problem>,
         deadline: Deadline,
     ) -> Result<T, Problem> {
-        let place = self.shared.reading.enter()?;
-        let backend = deadline.end(self.line()).await??;
-        match backend.answers(work(&mut self.among_others(backend.clone(), place)), deadline).await? {
+        if self.points.is_empty() {
+            return self.list(work, deadline).await;
+        }
+        match self.read_once(work, deadline).await {
             // The server has gone away since the line was used last, or says that it goes; whether it is back a new line tells.
-            Err(problem) if backend.is_gone() || is_loss(&problem) => {
-                backend.retire();
-                let place = self.shared.reading.enter()?;
-                let backend = deadline.end(self.line()).await??;
-                backend.answers(work(&mut self.among_others(backend.clone(), place)), deadline).await?
+            (Err(problem), Some(line)) if line.is_gone() || is_loss(&problem) => {
+                line.retire();
+                // The next one is opened when nobody has this one any more.
+                drop(line);
+                self.read_once(work, deadline).await.0
             }
-            outcome => outcome,
+            (outcome, _) => outcome,
         }
     }
 
-    fn among_others(&self, backend: Arc<Backend>, place: Place) -> Conn {
-        self.conn(Channel { backend, turn: Turn::Shared(place), posted: Vec::new() })
+    /// Also gives the line that was read on, and may be at fault.
+    async fn read_once<T>(
+        &self,
+        work: &impl AsyncFn(&mut Conn) -> Result<T, Problem>,
+        deadline: Deadline,
+    ) -> (Result<T, Problem>, Option<Arc<Backend>>) {
+        let line = async {
+            let place = self.shared.reading.enter()?;
+            Ok((place, deadline.end(self.line()).await??))
+        };
+        let (place, line) = match line.await {
+            Ok(found) => found,
+            Err(problem) => return (Err(problem), None),
+        };
+        let before = line.answered.load(Ordering::Relaxed);
+        let mut conn = self.conn(Channel { backend: line.clone(), turn: Turn::Shared(place), posted: Vec::new() });
+        let outcome = deadline.end(work(&mut conn)).await;
+        match outcome {
+            Ok(outcome) => {
+                line.answered.fetch_add(1, Ordering::Relaxed);
+                (outcome, Some(line))
+            }
+            Err(late) => {
+                // Nobody has been answered on it since: the server has stopped, or a statement keeps all later ones waiting.
+                if line.answered.load(Ordering::Relaxed) == before {
+                    line.break_off();
+                }
+                (Err(late), None)
+            }
+        }
     }
 
     /// The line with the fewest requests on it.
     async fn line(&self) -> Result<Arc<Backend>, Problem> {
-        let busy = |slot: &tokio::sync::Mutex<Option<Arc<Backend>>>| {
-            slot.try_lock().map_or(usize::MAX, |line| line.as_ref().map_or(0, Arc::strong_count))
-        };
-        let Some(slot) = self.lines.iter().min_by_key(|slot| busy(slot)) else {
-            return Err(Problem::internal("there are no lines"));
-        };
-        let mut line = slot.lock().await;
-        match &*line {
-            Some(backend) if !backend.is_gone() => Ok(backend.clone()),
-            _ => {
-                let connected = Backend::connect(&self.shared.target).await;
-                let backend = connected.map_err(|e| Problem::unavailable(e.to_string()))?;
-                Ok(line.insert(Arc::new(backend)).clone())
+        match self.points.iter().min_by_key(|track| track.load()) {
+            Some(track) => track.open().await,
+            None => Err(Problem::internal("there are no lines")),
+        }
+    }
+
+    /// Runs `work` on a connection of its own, each statement for itself.
+    pub async fn list<T>(
+        &self,
+        work: &impl AsyncFn(&mut Conn) -> Result<T, Problem>,
+        deadline: Deadline,
+    ) -> Result<T, Problem> {
+        match self.list_once(work, deadline).await {
+            // As in `read`.
+            (Err(problem), Some(backend)) if backend.is_gone() || is_loss(&problem) => {
+                backend.retire();
+                drop(backend);
+                self.list_once(work, deadline).await.0
             }
+            (outcome, _) => outcome,
+        }
+    }
+
+    /// Also gives the connection that may be at fault.
+    async fn list_once<T>(
+        &self,
+        work: &impl AsyncFn(&mut Conn) -> Result<T, Problem>,
+        deadline: Deadline,
+    ) -> (Result<T, Problem>, Option<Arc<Backend>>) {
+        let channel = match self.lists.channel(deadline).await {
+            Ok(channel) => channel,
+            Err(problem) => return (Err(problem), None),
+        };
+        let backend = channel.backend.clone();
+        backend.open.store(true, Ordering::Release);
+        let mut conn = self.conn(channel);
+        match deadline.end(work(&mut conn)).await {
+            Ok(outcome) => {
+                backend.open.store(false, Ordering::Release);
+                (outcome, Some(backend))
+            }
+            Err(late) => (Err(late), None),
         }
     }
 
@@ -540,11 +877,14 @@ impl Postgres {
         work: &impl AsyncFn(&mut Conn) -> Result<T, Problem>,
         deadline: Deadline,
     ) -> Result<T, Problem> {
-        const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-        let turn = self.waiting.wait_for(self.reports.acquire(), deadline).await?.map_err(Problem::internal)?;
-        let outcome = match self.transaction(work, BEGIN, deadline.for_report()).await {
+        let lane = &self.lists;
+        let begin = || lane.begin_report.clone();
+        let turn = lane.waiting.wait_for(lane.reports.acquire(), deadline).await?.map_err(Problem::internal)?;
+        let outcome = match self.transaction(lane, work, begin(), deadline.for_report()).await {
             // The connection was lost, or a standby has taken in a change that this stood in the way of.
-            Err(problem) if problem.is_transient() => self.transaction(work, BEGIN, deadline.for_report()).await,
+            Err(problem) if problem.is_transient() => {
+                self.transaction(lane, work, begin(), deadline.for_report()).await
+            }
             outcome => outcome,
         };
         drop(turn);
@@ -561,7 +901,7 @@ impl Postgres {
     ) -> Result<T, Problem> {
         let mut attempt = 1;
         loop {
-            match self.transaction(work, company.begin(), deadline).await {
+            match self.transaction(&self.writes, work, company.begin().into(), deadline).await {
                 Err(problem) if problem.is_transient() && attempt < ATTEMPTS => attempt += 1,
                 outcome => return outcome,
             }
@@ -570,39 +910,35 @@ impl Postgres {
 
     async fn transaction<T>(
         &self,
+        lane: &Lane,
         work: &impl AsyncFn(&mut Conn) -> Result<T, Problem>,
-        begin: &'static str,
+        begin: Cow<'static, str>,
         deadline: Deadline,
     ) -> Result<T, Problem> {
-        let object = self.waiting.wait_for(self.pool.get(), deadline).await?;
-        let object = object.map_err(|e| Problem::unavailable(e.to_string()))?;
-        let backend = Arc::clone(&object);
-        let mut channel = Channel { backend: backend.clone(), turn: Turn::Alone(Some(object)), posted: Vec::new() };
+        let mut channel = lane.channel(deadline).await?;
         // A connection that has ended since it was used last.
         channel
             .begin(begin)
             .map_err(|problem| if is_loss(&problem) { Problem::transient(problem) } else { problem })?;
         let mut conn = self.conn(channel);
-        let outcome = backend.answers(work(&mut conn), deadline).await;
+        let outcome = deadline.end(work(&mut conn)).await;
         let Line::Postgres(channel) = &mut conn.line else { unreachable!("the pool is PostgreSQL's") };
+        let last = deadline.later(MORE_FOR_COMMITS);
         match outcome {
-            Ok(Ok(value)) => match backend.answers(channel.commit(), deadline.later(MORE_FOR_COMMITS)).await {
+            Ok(Ok(value)) => match last.end(channel.commit()).await {
                 Ok(ended) => ended.map(|()| value),
                 // Whoever has sent it and hears nothing knows as little as who has lost the connection.
                 Err(late) => Err(fault::uncertain(late)),
             },
-            Ok(Err(problem)) => {
-                let undone = backend.answers(channel.roll_back(problem), deadline.later(MORE_FOR_COMMITS)).await;
-                Err(undone.unwrap_or_else(|late| late))
-            }
-            // The transaction is still open. The pool closes the connection, which undoes it.
+            Ok(Err(problem)) => Err(last.end(channel.roll_back(problem)).await.unwrap_or_else(|late| late)),
+            // The transaction is still open. The connection is ended, which undoes it.
             Err(late) => Err(late),
         }
     }
 
     /// Why this server cannot be worked with, if it has said so. One that is away may come back.
     pub async fn refusal(&self, wait: Duration) -> Option<String> {
-        match tokio::time::timeout(wait, Backend::connect(&self.shared.target)).await {
+        match tokio::time::timeout(wait, self.shared.target.greet(Limits::OF_JOBS, None)).await {
             Ok(Err(ConnectionError::InvalidConnectionUrl(why))) => Some(why),
             _ => None,
         }
@@ -613,8 +949,8 @@ impl Postgres {
     /// # Errors
     /// When the server is away.
     pub async fn detached(&self) -> Result<AsyncPgConnection, Problem> {
-        let greeted = self.shared.target.greet().await;
-        greeted.map(|(conn, ..)| conn).map_err(|e| Problem::unavailable(e.to_string()))
+        let greeted = self.shared.target.greet(Limits::OF_MIGRATIONS, None).await;
+        greeted.map(|(conn, _)| conn).map_err(|e| Problem::unavailable(e.to_string()))
     }
 
     fn conn(&self, channel: Channel) -> Conn {

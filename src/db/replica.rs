@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::lanes::Shares;
 use super::{Conn, Db, Listener, postgres};
 use crate::kernel::Problem;
 
@@ -15,6 +16,8 @@ const REST: Duration = Duration::from_secs(2);
 pub(super) struct Replica {
     postgres: Arc<postgres::Postgres>,
     absence: Arc<Absence>,
+    /// Whether it has connections for those who serve requests; nobody else asks it.
+    serves: bool,
 }
 
 /// Until when the replica is left alone.
@@ -44,12 +47,18 @@ impl Absence {
 impl Replica {
     pub(super) fn open(url: &str, size: usize, listener: Option<Listener>) -> Result<Self, String> {
         let absence = Absence { begun: Instant::now(), until_ms: AtomicU64::new(0) };
-        Ok(Self { postgres: postgres::Postgres::open(url, size, listener)?, absence: Arc::new(absence) })
+        let postgres = postgres::Postgres::open(url, size, listener)?;
+        Ok(Self { postgres, absence: Arc::new(absence), serves: false })
     }
 
-    pub(super) fn local(&self, threads: usize) -> Self {
-        let postgres = self.postgres.local(threads).unwrap_or_else(|_| self.postgres.clone());
-        Self { postgres, absence: self.absence.clone() }
+    /// With so many connections for so many threads.
+    pub(super) fn serving(&self, threads: usize, connections: usize, wait: Duration) -> Result<Self, String> {
+        let shares = Shares { writes: 0, points: 0, lists: connections, replica: 0 };
+        Ok(Self { postgres: self.postgres.serving(threads, shares, wait)?, ..self.clone() })
+    }
+
+    pub(super) fn local(&self) -> Result<Self, String> {
+        Ok(Self { postgres: self.postgres.local()?, serves: true, ..self.clone() })
     }
 
     pub(super) async fn refusal(&self, wait: Duration) -> Option<String> {
@@ -85,22 +94,22 @@ pub struct Lagging {
 
 impl Lagging {
     pub(super) fn new(db: Db, replica: Option<Replica>) -> Self {
-        Self { db, replica: replica.filter(|replica| replica.absence.lets_ask()) }
+        Self { db, replica: replica.filter(|replica| replica.serves && replica.absence.lets_ask()) }
     }
 
-    /// As [`Db::read`].
+    /// As [`Db::list`].
     ///
     /// # Errors
-    /// As those of [`Db::read`].
-    pub async fn read<T>(&self, work: impl AsyncFn(&mut Conn) -> Result<T, Problem>) -> Result<T, Problem> {
+    /// As those of [`Db::list`].
+    pub async fn list<T>(&self, work: impl AsyncFn(&mut Conn) -> Result<T, Problem>) -> Result<T, Problem> {
         if let Some(replica) = &self.replica {
             // One that does not answer must leave time for the primary.
-            let outcome = replica.postgres.read(&work, self.db.deadline().half()).await;
+            let outcome = replica.postgres.list(&work, self.db.deadline().half()).await;
             if replica.has_answered(&outcome) {
                 return outcome;
             }
         }
-        self.db.read(work).await
+        self.db.list(work).await
     }
 
     /// As [`Db::snapshot`].

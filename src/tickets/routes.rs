@@ -54,7 +54,7 @@ async fn list_tickets(who: Allowed<ReadTickets>, call: Call) -> Answer {
         // May take longer, and more than one statement.
         db.snapshot(async move |conn: &mut Conn| service::list(conn, &sieve, &options, after).await).await?
     } else {
-        db.read(async |conn| service::list(conn, &sieve, &options, after).await).await?
+        db.list(async |conn| service::list(conn, &sieve, &options, after).await).await?
     };
     let body = |row| TicketBody::of(row, &almanac, now);
     Page::reply(&call, limit, &list, rows, |row| store::key(sort, row), body)
@@ -170,7 +170,7 @@ async fn list_events(who: Allowed<ReadTickets>, call: Call) -> Answer {
     let internal = who.who().sees_internal();
     let rows = call
         .db()
-        .read(async |conn| {
+        .list(async |conn| {
             let ticket = store::find(conn, &who.reach(), which).await?;
             audit::store::list(conn, ticket.id, internal, after, query.limit).await
         })

@@ -41,7 +41,7 @@ async fn list_time_entries(who: Allowed<ReadWork>, call: Call) -> Answer {
     let after: Option<TimeEntryId> = query.cursor.as_ref().map(|cursor| cursor.open(LIST)).transpose()?;
     let rows = call
         .db()
-        .read(async |conn| {
+        .list(async |conn| {
             let ticket = tickets::store::find(conn, &who.reach(), which).await?;
             store::list(conn, &ticket, after, query.limit).await
         })
@@ -136,7 +136,7 @@ async fn get_ticket_cost(who: Allowed<ReadWork>, call: Call) -> Answer {
     let which: TicketRef = call.path("id")?;
     let total = call
         .db()
-        .read(async |conn| {
+        .list(async |conn| {
             let ticket = tickets::store::find(conn, &who.reach(), which).await?;
             store::total(conn, &ticket).await
         })

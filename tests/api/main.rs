@@ -22,6 +22,7 @@ mod house;
 mod issuers;
 mod janitor;
 mod jobs;
+mod lanes;
 mod ledger;
 mod limits;
 mod matrix;

@@ -72,7 +72,7 @@ impl Place {
 
     /// A place that works on `store`, with a key if there cannot be one beside the database.
     pub fn on(store: &Store) -> Self {
-        let place = Self::new().with("DATABASE_URL", store.url_text()).with("SKRANKE_DATABASE_POOL_SIZE", "2");
+        let place = Self::new().with("DATABASE_URL", store.url_text()).with("SKRANKE_DATABASE_POOL_SIZE", "5");
         match store.url {
             DatabaseUrl::Sqlite(_) => place,
             DatabaseUrl::Postgres(_) => place.with("SKRANKE_SIGNING_KEY", Key::generate_pem().unwrap().reveal()),
@@ -372,8 +372,16 @@ async fn a_wrong_setting_is_named_and_ends_it_before_it_listens() {
             vec!["SKRANKE_CLOSE_AFTER_S should", "SKRANKE_BODY_LIMIT_B should"],
         ),
         (
-            vec![("SKRANKE_DATABASE_POOL_SIZE", "0"), ("SKRANKE_DATABASE_WAIT_S", "61")],
-            vec!["SKRANKE_DATABASE_POOL_SIZE should", "SKRANKE_DATABASE_WAIT_S should"],
+            vec![("SKRANKE_DATABASE_POOL_SIZE", "3"), ("SKRANKE_DATABASE_WAIT_S", "61")],
+            vec!["SKRANKE_DATABASE_POOL_SIZE should be a whole number from 4", "SKRANKE_DATABASE_WAIT_S should"],
+        ),
+        (
+            vec![
+                ("DATABASE_URL", "postgres://a@localhost/a"),
+                ("DATABASE_REPLICA_URL", "postgres://a@localhost/a"),
+                ("SKRANKE_DATABASE_POOL_SIZE", "4"),
+            ],
+            vec!["SKRANKE_DATABASE_POOL_SIZE should be a whole number from 5"],
         ),
         (
             vec![("SKRANKE_WORKERS", "many"), ("SKRANKE_SHUTDOWN_S", "")],

@@ -36,7 +36,7 @@ pub fn routes(config: &mut impl Endpoints) {
 async fn list_service_accounts(_who: Allowed<Administer>, call: Call) -> Answer {
     let query: PageQuery = call.query()?;
     let after = query.cursor.as_ref().map(|cursor| cursor.open(LIST)).transpose()?;
-    let accounts = call.db().read(async |conn| service::list_accounts(conn, after, query.limit).await).await?;
+    let accounts = call.db().list(async |conn| service::list_accounts(conn, after, query.limit).await).await?;
     Page::reply(&call, query.limit, LIST, accounts, |account| account.id, ServiceAccountBody::from)
 }
 

@@ -32,7 +32,7 @@ pub fn routes(config: &mut impl Endpoints) {
 async fn list_users(_who: Allowed<ReadPeople>, call: Call) -> Answer {
     let query: UserQuery = call.query()?;
     let after = query.cursor.as_ref().map(|cursor| cursor.open(LIST)).transpose()?;
-    let people = call.db().read(async |conn| service::list_people(conn, &query, after).await).await?;
+    let people = call.db().list(async |conn| service::list_people(conn, &query, after).await).await?;
     Page::reply(&call, query.limit, LIST, people, |person| person.id, UserBody::from)
 }
 

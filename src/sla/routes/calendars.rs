@@ -37,7 +37,7 @@ pub fn routes(config: &mut impl Endpoints) {
 async fn list_calendars(_who: Allowed<ReadSla>, call: Call) -> Answer {
     let query: PageQuery = call.query()?;
     let after = query.cursor.as_ref().map(|cursor| cursor.open(LIST)).transpose()?;
-    let calendars = call.db().read(async |conn| service::list_calendars(conn, after, query.limit).await).await?;
+    let calendars = call.db().list(async |conn| service::list_calendars(conn, after, query.limit).await).await?;
     Page::reply(&call, query.limit, LIST, calendars, |calendar| calendar.id, CalendarBody::from)
 }
 
@@ -145,7 +145,7 @@ async fn list_calendar_versions(_who: Allowed<ReadSla>, call: Call) -> Answer {
     let list = format!("versions of {id}");
     let after = query.cursor.as_ref().map(|cursor| cursor.open(&list)).transpose()?;
     let versions =
-        call.db().read(async |conn| service::list_calendar_versions(conn, id, after, query.limit).await).await?;
+        call.db().list(async |conn| service::list_calendar_versions(conn, id, after, query.limit).await).await?;
     Page::reply(&call, query.limit, &list, versions, |version| version.version, CalendarVersionBody::from)
 }
 

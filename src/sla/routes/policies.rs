@@ -41,7 +41,7 @@ async fn list_sla_policies(_who: Allowed<ReadSla>, call: Call) -> Answer {
     let after = query.cursor.as_ref().map(|cursor| cursor.open(LIST)).transpose()?;
     let (policies, pending) = call
         .db()
-        .read(async |conn| {
+        .list(async |conn| {
             let policies = service::list_policies(conn, after, query.limit).await?;
             Ok((policies, service::pending_tickets(conn).await?))
         })
@@ -175,6 +175,6 @@ async fn list_sla_policy_versions(_who: Allowed<ReadSla>, call: Call) -> Answer 
     let list = format!("versions of {id}");
     let after = query.cursor.as_ref().map(|cursor| cursor.open(&list)).transpose()?;
     let versions =
-        call.db().read(async |conn| service::list_policy_versions(conn, id, after, query.limit).await).await?;
+        call.db().list(async |conn| service::list_policy_versions(conn, id, after, query.limit).await).await?;
     Page::reply(&call, query.limit, &list, versions, |version| version.version, PolicyVersionBody::from)
 }

@@ -121,7 +121,7 @@ pub async fn preview_policy(
     let draft = draft.clone().into_definition(0);
     let window = check_window(from, to);
     let book = db
-        .read(async |conn| {
+        .list(async |conn| {
             let mut faults: Vec<_> = window.clone().into_iter().collect();
             faults.extend(faults_of(conn, &draft, &[], "/policy").await?);
             if window.is_none() && clocks::more_created_than(conn, from, to, MOST_PREVIEWED).await? {
@@ -135,7 +135,7 @@ pub async fn preview_policy(
     let mut seen = Seen::default();
     let mut after = Some((Instant::from_micros(from.micros() - 1), i64::MAX));
     while let Some(key) = after {
-        let (batch, last) = db.read(async |conn| clocks::created_between(conn, key, to, AT_ONCE).await).await?;
+        let (batch, last) = db.list(async |conn| clocks::created_between(conn, key, to, AT_ONCE).await).await?;
         for (ticket, times) in &batch {
             trial.see(&mut seen, ticket, times, now);
         }
