@@ -1,12 +1,13 @@
 //! Full-text search: what is found, by whom, in which order, and that nothing else is told.
 
 use diesel::{RunQueryDsl, SqliteConnection};
+use reqwest::Method;
 use serde_json::{Value, json};
 use skranke::db::DatabaseUrl;
 use skranke::tickets::service::index_waiting;
 
 use crate::on_both;
-use crate::support::{Caller, Chance, Desk};
+use crate::support::{Caller, Chance, Desk, Engine};
 
 /// The query `q`, as it stands in an address.
 fn asked(q: &str) -> String {
@@ -448,4 +449,31 @@ on_both! {
             assert_eq!(found(desk, agent, &format!("word{i}")).await, hits);
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_excluded_is_found_once_on_sqlite() {
+    let desk = Desk::open(Engine::Sqlite).await;
+    let DatabaseUrl::Sqlite(path) = &desk.store.url else { panic!("not SQLite") };
+    let (url, heard) = desk.listened();
+    let requester = desk.requester().await;
+    for subject in ["The printer", "A copier", "Something else"] {
+        desk.ticket(&requester, json!({ "subject": subject })).await;
+    }
+    let page = desk.ask_at(&url, Method::GET, &asked("-pr* -co*")).by(&requester).expect(200).await;
+    assert_eq!(numbers(page.body["items"].as_array().unwrap()), [3]);
+    let conn = rusqlite::Connection::open(path).unwrap();
+    let heard = heard.lock().unwrap().clone();
+    let searches: Vec<_> = heard.iter().filter(|text| text.contains("MATCH")).collect();
+    assert!(!searches.is_empty());
+    for search in searches {
+        let text = search.split(" -- binds").next().unwrap();
+        let mut plan = conn.prepare(&format!("EXPLAIN QUERY PLAN {text}")).unwrap();
+        // What is not bound is null, which the index takes for no words.
+        let steps: Vec<String> = plan.raw_query().mapped(|row| row.get("detail")).collect::<Result<_, _>>().unwrap();
+        let finds = |how: &str| steps.windows(2).any(|two| two[0].contains(how) && two[1].contains("ticket_words"));
+        assert!(finds("LIST SUBQUERY") && !finds("CORRELATED"), "{steps:?}");
+    }
+    drop(conn);
+    desk.close().await;
 }

@@ -199,7 +199,8 @@ impl QueryFragment<Sqlite> for Hits {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
         const THIS_ONE: &str = " AND ticket_words.rowid = tickets.number)";
         let (before, after) = match self.way {
-            _ if self.is_all_but() => ("NOT EXISTS (SELECT 1", THIS_ONE),
+            // What is excluded is found once: words with a beginning would be gathered anew for each ticket.
+            _ if self.is_all_but() => ("+tickets.number NOT IN (SELECT ticket_words.rowid", ")"),
             Way::Any | Way::FromHits | Way::Among(_) => ("tickets.number IN (SELECT ticket_words.rowid", ")"),
             // A value of its own, which is not made a join of that begins with the hits.
             Way::EachTicket => ("0 < (SELECT count(*)", THIS_ONE),
