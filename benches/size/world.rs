@@ -67,6 +67,20 @@ pub enum Value {
     Json(String),
 }
 
+/// In the place of an event's number until its ticket's trail is whole.
+const UNNUMBERED: Value = Value::Int(0);
+
+/// Numbers the events of one ticket by when they were: of the nine values of each, by the third.
+fn number(trail: &mut [Value]) {
+    const WIDTH: usize = 9;
+    let at = |event: &[Value]| if let Value::Time(us) = event[2] { us } else { 0 };
+    let times: Vec<i64> = trail.chunks(WIDTH).map(at).collect();
+    for (nth, event) in trail.chunks_mut(WIDTH).enumerate() {
+        let before = times.iter().enumerate().filter(|(other, us)| (**us, *other) < (times[nth], nth)).count();
+        event[WIDTH - 1] = Value::Int(before as i64 + 1);
+    }
+}
+
 impl<T: Into<Value>> From<Option<T>> for Value {
     fn from(value: Option<T>) -> Self {
         value.map_or(Value::Null, Into::into)
@@ -168,7 +182,7 @@ pub const LARGE: [Table; 5] = [
     },
     Table {
         name: "events",
-        columns: &["id", "ticket_id", "at", "actor_id", "kind", "visibility", "comment_id", "changes"],
+        columns: &["id", "ticket_id", "at", "actor_id", "kind", "visibility", "comment_id", "changes", "number"],
     },
 ];
 
@@ -466,6 +480,7 @@ impl World {
     fn ticket_rows(&self, nth: u64, case: Case, batch: &mut Batch) {
         let Case { mut ticket, times, initial, steps } = case;
         let [tickets, tags, clocks, comments, events] = &mut batch.rows;
+        let trail = events.len();
         if self.detailed() {
             self.talk(nth, &mut ticket, comments, events);
             self.trail(nth, &ticket, &steps, events);
@@ -486,7 +501,9 @@ impl World {
             "public".into(),
             Value::Null,
             Value::Json(changes),
+            UNNUMBERED,
         ]);
+        number(&mut events[trail..]);
         tags.extend(
             ticket
                 .tags
@@ -593,6 +610,7 @@ impl World {
                 visibility.into(),
                 comment.into(),
                 Value::Json("[]".into()),
+                UNNUMBERED,
             ]);
         }
     }
@@ -610,6 +628,7 @@ impl World {
                 "public".into(),
                 Value::Null,
                 Value::Json(changes),
+                UNNUMBERED,
             ]);
         }
     }

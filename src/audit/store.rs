@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 
 use diesel::prelude::*;
-use diesel::sql_types::Bool;
+use diesel::sql_types::{BigInt, Bool};
 use serde_json::json;
 
 use super::domain::{Change, Event, EventKind, Visibility};
 use crate::db::raw::{raw, small};
 use crate::db::schema::{events, principals};
 use crate::db::{Conn, Line, RunQueryDsl, boxed, on_each, post};
-use crate::http::{Limit, Rows, page};
+use crate::http::{Cursor, Limit, Rows, page};
 use crate::kernel::sql::{Document, Json};
 use crate::kernel::{Clock, CommentId, EventId, Instant, PrincipalId, Problem, TicketId};
 
@@ -48,7 +48,7 @@ pub struct EventRow {
     pub changes: Json,
 }
 
-/// Adds `event` to the trail.
+/// Adds `event` to the trail, behind all that is in it.
 ///
 /// # Errors
 /// When the database is away.
@@ -63,13 +63,18 @@ pub async fn add(tx: &mut Conn, event: Event, clock: &Clock) -> Result<(), Probl
         comment_id: event.comment_id,
         changes: Json(changes_json(&event.changes)),
     };
-    post!(tx, diesel::insert_into(events::table).values(row))
+    // Whoever is at work on the ticket is alone with it, or loses against whoever changes it at the same time.
+    let next = raw::<BigInt>("(SELECT coalesce(max(e.number), 0) + 1 FROM events e WHERE e.ticket_id = ")
+        .bind(event.ticket_id)
+        .sql(")");
+    post!(tx, diesel::insert_into(events::table).values((row, events::number.eq(next))))
 }
 
-/// A page of the trail of `ticket`, oldest first. The caller has proved access to the ticket.
+/// A page of the trail of `ticket`, oldest first, from behind the event `after` on. The caller has proved access to the
+/// ticket. Numbers stay here: they count internal events, too.
 ///
 /// # Errors
-/// When the database is away.
+/// `invalid_cursor` when `after` is no event of this ticket, or when the database is away.
 pub async fn list(
     conn: &mut Conn,
     ticket: TicketId,
@@ -77,6 +82,10 @@ pub async fn list(
     after: Option<EventId>,
     limit: Limit,
 ) -> Result<Rows<EventRow>, Problem> {
+    let after = match after {
+        Some(id) => Some(place(conn, ticket, id).await?.ok_or_else(Cursor::of_another_list)?),
+        None => None,
+    };
     let length = match conn.line {
         Line::Sqlite(_) => "octet_length(events.changes)",
         Line::Postgres(_) => "octet_length(CAST(events.changes AS text))",
@@ -102,10 +111,11 @@ pub async fn list(
         if !internal_too {
             query = query.filter(events::visibility.eq(Visibility::Public));
         }
-        if let Some(after) = after {
-            query = query.filter(events::id.gt(after));
+        if let Some((number, id)) = after {
+            let behind = raw::<Bool>("(events.number, events.id) > (").bind(number).sql(", ").bind(id).sql(")");
+            query = query.filter(behind);
         }
-        query.order(events::id.asc()).limit(limit.and_one()).load(c).await
+        query.order((events::number.asc(), events::id.asc())).limit(limit.and_one()).load(c).await
     })?;
     let fill = async |rows: &mut [(EventRow, bool)]| {
         let ids: Vec<_> = rows.iter().filter(|(_, lacks)| *lacks).map(|(row, _)| row.id).collect();
@@ -130,6 +140,14 @@ fn texts_b(value: &serde_json::Value) -> usize {
         serde_json::Value::Object(fields) => fields.values().map(texts_b).sum(),
         _ => 0,
     }
+}
+
+/// The place of an event in the trail of `ticket`, if it is one of it. Those from before there were numbers have 0, and are in
+/// the order of their ids.
+async fn place(conn: &mut Conn, ticket: TicketId, id: EventId) -> Result<Option<(i64, EventId)>, Problem> {
+    let own = events::table.filter(events::id.eq(id).and(events::ticket_id.eq(ticket)));
+    let found = on_each!(conn, |c| own.select((events::number, events::id)).first(c).await);
+    Ok(found.optional()?)
 }
 
 /// Takes the text of `comment` out of the trail: the one change that the trail knows, for redaction.
@@ -158,7 +176,7 @@ const TEXTS: [&str; 6] = ["subject", "description", "custom_fields", "external_i
 pub async fn scrub_ticket(tx: &mut Conn, ticket: TicketId) -> Result<(), Problem> {
     let all: Vec<(EventId, Json)> = on_each!(tx, |c| {
         let own = events::table.filter(events::ticket_id.eq(ticket));
-        own.order(events::id).select((events::id, events::changes)).load(c).await
+        own.order((events::number, events::id)).select((events::id, events::changes)).load(c).await
     })?;
     for (id, Json(mut changes)) in all {
         let mut has_texts = false;

@@ -38,7 +38,7 @@ impl<Id> Named<Id> {
     "comment_id": null, "changes": [{ "field": "status", "before": "new", "after": "open" }],
 }))]
 pub struct EventBody {
-    /// The event's id; later events have larger ids.
+    /// The event's id. Its order says nothing: the list is in the order of what happened.
     pub id: EventId,
     /// When it happened.
     pub at: Instant,

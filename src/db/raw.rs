@@ -4,6 +4,8 @@
 use std::marker::PhantomData;
 
 use diesel::backend::Backend;
+use diesel::deserialize::FromSqlRow;
+use diesel::expression::AsExpression;
 use diesel::expression::TypedExpressionType;
 use diesel::expression::{AppearsOnTable, SelectableExpression, ValidGrouping, is_aggregate};
 use diesel::pg::Pg;
@@ -13,8 +15,8 @@ use diesel::serialize::ToSql;
 use diesel::sql_types::{Array, BigInt, Bool, HasSqlType, Integer, Text};
 use diesel::sqlite::Sqlite;
 
-use crate::kernel::Instant;
-use crate::kernel::sql::Moment;
+use crate::kernel::sql::{Guid, Moment, guid};
+use crate::kernel::{EventId, Instant, TicketId};
 
 /// How many bytes a text has at most that comes with each row of a list.
 const SMALL_B: usize = 2 << 10;
@@ -30,7 +32,15 @@ pub enum Value {
     Integer(i32),
     /// A text.
     Text(String),
+    /// An id.
+    Guid(AnyId),
 }
+
+/// An id, of whatever it is.
+#[derive(Debug, Clone, Copy, AsExpression, FromSqlRow)]
+#[diesel(sql_type = Guid)]
+pub struct AnyId(uuid::Uuid);
+guid!(AnyId);
 
 macro_rules! values {
     ($($type:ty => $variant:ident),*) => {$(
@@ -42,6 +52,18 @@ macro_rules! values {
     )*};
 }
 values!(Instant => Moment, i64 => BigInt, i32 => Integer, String => Text);
+
+impl From<TicketId> for Value {
+    fn from(id: TicketId) -> Self {
+        Self::Guid(AnyId(id.0))
+    }
+}
+
+impl From<EventId> for Value {
+    fn from(id: EventId) -> Self {
+        Self::Guid(AnyId(id.0))
+    }
+}
 
 #[derive(Debug, Clone)]
 enum Part {
@@ -99,11 +121,12 @@ impl<ST> QueryId for Raw<ST> {
 
 impl<ST, DB> QueryFragment<DB> for Raw<ST>
 where
-    DB: Backend + HasSqlType<Moment> + HasSqlType<BigInt> + HasSqlType<Integer> + HasSqlType<Text>,
+    DB: Backend + HasSqlType<Moment> + HasSqlType<BigInt> + HasSqlType<Integer> + HasSqlType<Text> + HasSqlType<Guid>,
     Instant: ToSql<Moment, DB>,
     i64: ToSql<BigInt, DB>,
     i32: ToSql<Integer, DB>,
     String: ToSql<Text, DB>,
+    AnyId: ToSql<Guid, DB>,
 {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
         for part in &self.parts {
@@ -113,6 +136,7 @@ where
                 Part::Value(Value::BigInt(n)) => out.push_bind_param::<BigInt, _>(n)?,
                 Part::Value(Value::Integer(n)) => out.push_bind_param::<Integer, _>(n)?,
                 Part::Value(Value::Text(text)) => out.push_bind_param::<Text, _>(text)?,
+                Part::Value(Value::Guid(id)) => out.push_bind_param::<Guid, _>(id)?,
             }
         }
         Ok(())

@@ -197,6 +197,7 @@ diesel::table! {
         visibility -> Text,
         comment_id -> Nullable<Guid>,
         changes -> Document,
+        number -> BigInt,
     }
 }
 

@@ -82,11 +82,16 @@ impl Cursor {
         let sealed = json.and_then(|json| serde_json::from_slice::<Sealed<K>>(&json).ok());
         match sealed {
             Some(sealed) if sealed.l == list => Ok(sealed.k),
-            _ => Err(Problem::new(
-                Code::InvalidCursor,
-                "Use the `next_cursor` of this list in this order, or start again without one.",
-            )),
+            _ => Err(Self::of_another_list()),
         }
+    }
+
+    /// What whoever gives a cursor hears that leads nowhere in this list.
+    pub fn of_another_list() -> Problem {
+        Problem::new(
+            Code::InvalidCursor,
+            "Use the `next_cursor` of this list in this order, or start again without one.",
+        )
     }
 }
 

@@ -71,6 +71,44 @@ async fn live(desk: &Desk) {
 }
 
 on_both! {
+    /// Trails from before events had numbers go on: what was there is first, in its order, page by page.
+    async fn trails_of_before_go_on(desk) {
+        let agent = desk.agent().await;
+        let ticket = desk.ticket(&agent, json!({ "subject": "0" })).await;
+        let path = format!("/v1/tickets/{}", ticket["number"]);
+        let change = async |n: usize| drop(desk.patch_ticket(&agent, &ticket, json!({ "subject": n.to_string() })).await);
+        for n in 1..5 {
+            change(n).await;
+        }
+        desk.store.run("UPDATE events SET number = 0").await;
+        for n in 5..8 {
+            change(n).await;
+        }
+        if desk.db.engine() == "postgres" {
+            // An instance of the version before is still at work.
+            let insert = "INSERT INTO events (id, ticket_id, at, actor_id, kind, visibility, comment_id, changes)
+                SELECT '00000000-0000-7000-8000-000000000001', ticket_id, at, actor_id, kind, visibility, comment_id,
+                       replace(changes::text, '\"7\"', '\"8\"')::jsonb
+                FROM events ORDER BY number DESC LIMIT 1";
+            desk.store.run(insert).await;
+        } else {
+            change(8).await;
+        }
+        let events = desk.all(&agent, &format!("{path}/events?limit=2")).await;
+        let subjects = events.iter().map(|event| {
+            let changes = event["changes"].as_array().unwrap();
+            let change = changes.iter().find(|change| change["field"] == "subject").unwrap();
+            change["after"].as_str().unwrap().parse::<usize>().unwrap()
+        });
+        let subjects: Vec<_> = subjects.collect();
+        assert_eq!(subjects, [0, 1, 2, 3, 4, 5, 6, 7, 8]);
+        // A cursor of another ticket's trail leads nowhere.
+        let other = desk.ticket(&agent, json!({})).await;
+        let cursor = desk.get(&format!("{path}/events?limit=2")).by(&agent).expect(200).await.body["next_cursor"].clone();
+        let elsewhere = format!("/v1/tickets/{}/events?cursor={}", other["number"], cursor.as_str().unwrap());
+        desk.get(&elsewhere).by(&agent).refused(400, "invalid_cursor").await;
+    }
+
     /// Databases from before the backlog was told from tallies get what counting all along would have come to.
     async fn the_backlog_of_before_is_counted_in(desk) {
         live(desk).await;
