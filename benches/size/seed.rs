@@ -162,7 +162,9 @@ pub async fn derive(db: &Db, engine: &str, size: u64, with_words: bool) -> f64 {
 
     let words = bar(size, &format!("{engine}: words"));
     let last = size.try_into().expect("a number");
-    db.write(async move |tx| tickets::service::index_later(tx, last).await).await.expect("a note");
+    db.write(skranke::db::Roots::none(), async move |tx| tickets::service::index_later(tx, last).await)
+        .await
+        .expect("a note");
     loop {
         match tickets::service::index_waiting(db, INDEXED_AT_ONCE).await.expect("words") {
             0 => break,

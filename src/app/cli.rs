@@ -16,7 +16,7 @@ use crate::auth::domain::{Role, Scopes};
 use crate::auth::password::{Party, Password, Passwords};
 use crate::auth::service::Authority;
 use crate::db::lease::{self, Holder};
-use crate::db::{DatabaseUrl, Db};
+use crate::db::{DatabaseUrl, Db, Root, Roots};
 use crate::http::State;
 use crate::http::jobs::Jobs;
 use crate::http::origin::Origin;
@@ -284,7 +284,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
     server.await?;
     if leases.is_shared() {
         // If it fails, they end by themselves.
-        drop(leases.write(async move |tx| lease::give_up(tx, me).await).await);
+        drop(leases.write(Roots::none(), async move |tx| lease::give_up(tx, me).await).await);
     }
     if let Some(traces) = traces {
         // It waits for the collector, on a thread for that.
@@ -334,16 +334,17 @@ async fn token(config: &Config, args: TokenArgs) -> Result<(), Failure> {
             let make = async move |tx: &mut crate::db::Conn| {
                 people::service::find_or_create_account(tx, &name, scopes, now, &ids).await
             };
-            (db.write(make).await?, None)
+            (db.write(Roots::none(), make).await?, None)
         }
         (None, Some(role), Some(email), Some(name)) => {
+            let address = Root::Address(email.as_str().to_owned());
             let make = async move |tx: &mut crate::db::Conn| {
                 people::service::find_or_create_person(tx, &email, name.as_str(), role, now, &ids).await
             };
             if scopes.is_some_and(|scopes| !scopes.are_within(role.scopes())) {
                 return Err(Failure::Other(format!("a person who is {role} may have at most: {}", role.scopes())));
             }
-            (db.write(make).await?, scopes)
+            (db.write(address, make).await?, scopes)
         }
         _ => return Err(Failure::Other("give --role, --email and --name, or --service-account and --scopes".into())),
     };
@@ -367,7 +368,7 @@ async fn create_admin(config: &Config, email: Email, name: Line<200>, password_s
     let clock = Clock::system();
     let now = clock.now();
     let shown = email.as_str().to_owned();
-    db.write(async move |tx| {
+    db.write(Roots::none(), async move |tx| {
         people::service::create_admin(tx, email.clone(), name.clone(), hash.clone(), now, &clock).await
     })
     .await?;

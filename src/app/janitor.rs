@@ -7,8 +7,8 @@ use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 
 use super::jobs::{Job, Rest, run_all};
-use crate::db::Db;
 use crate::db::lease::Holder;
+use crate::db::{Db, Roots};
 use crate::http::idempotency;
 use crate::http::jobs::Jobs;
 use crate::kernel::{Clock, Problem};
@@ -57,8 +57,8 @@ pub struct Round {
 pub async fn round(db: &Db, close_after_s: i64, clock: &Clock) -> Result<Round, Problem> {
     let now = clock.now();
     let closed = tickets::service::close_resolved(db, close_after_s, now, clock).await?;
-    let answers = db.write(async move |tx| idempotency::sweep(tx, now).await).await?;
-    let logins = db.write(async move |tx| auth::grants::sweep(tx, now).await).await?;
+    let answers = db.write(Roots::none(), async move |tx| idempotency::sweep(tx, now).await).await?;
+    let logins = db.write(Roots::none(), async move |tx| auth::grants::sweep(tx, now).await).await?;
     Ok(Round { closed, answers, logins })
 }
 

@@ -4,8 +4,8 @@
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-use crate::db::Db;
 use crate::db::lease::{self, Holder};
+use crate::db::{Db, Roots};
 use crate::http::jobs::{Jobs, Outcome};
 use crate::kernel::{Clock, Instant, Problem};
 use futures_util::FutureExt;
@@ -94,7 +94,7 @@ async fn has_lease(job: &dyn Job, db: &Db, now: Instant, me: Holder) -> Result<b
     let name = job.name();
     let lasts_s = job.interval().max(SHORTEST_LEASE).as_secs();
     let until = now.plus_s(i64::try_from(lasts_s).unwrap_or(i64::MAX));
-    db.write(async move |tx| lease::take(tx, name, me, now, until).await).await
+    db.write(Roots::none(), async move |tx| lease::take(tx, name, me, now, until).await).await
 }
 
 /// The pause after so many failures in a row: twice as long each time.

@@ -6,7 +6,7 @@ use super::domain::Scopes;
 use super::password::Party;
 use super::service::{Authority, most};
 use super::store::{self, KnownRow, RefreshRow};
-use crate::db::{Conn, Db};
+use crate::db::{Conn, Db, Root, Roots};
 use crate::http::limits::Attempt;
 use crate::http::{Call, record};
 use crate::kernel::secret::Secret;
@@ -196,7 +196,7 @@ impl Authority {
             used_at: None,
             revoked_at: None,
         };
-        db.write(async move |tx| {
+        db.write(Root::Principal(principal_id), async move |tx| {
             if !store::holds_password(tx, row.principal_id, &hash).await? {
                 return Err(refused_to(PASSWORD, Some(row.principal_id), "invalid_grant"));
             }
@@ -218,7 +218,7 @@ impl Authority {
         let fresh = next.fingerprint;
         let expires_at = now.plus_s(self.lifetimes.refresh_s);
         let rotated = db
-            .write(async move |tx| {
+            .write(Roots::none(), async move |tx| {
                 let (row, person) = match redeem(tx, &used, now).await? {
                     Ok(redeemed) => redeemed,
                     Err(claimed) => return Ok(Err(claimed)),

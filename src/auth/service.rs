@@ -12,7 +12,7 @@ use super::mapping::{Outsider, Said};
 use super::password::Passwords;
 use super::store::{self, KnownRow};
 use super::token::{self, Expected, Given, Head, Tokens, untrusted};
-use crate::db::{Conn, Db};
+use crate::db::{Conn, Db, Root};
 use crate::kernel::{Clock, Code, Instant, PrincipalId, Problem};
 
 /// How long our own tokens are good for.
@@ -211,7 +211,8 @@ async fn recognise(db: &Db, issuer: &Issuer, who: Outsider, now: Instant, clock:
         return Ok(known);
     }
     let (issuer, default_role, id) = (issuer.name.clone(), issuer.mapping.default_role, clock.id(now));
-    db.write(async move |tx| match store::by_subject(tx, &issuer, &who.subject).await? {
+    let subject = Root::Subject(issuer.clone(), who.subject.clone());
+    db.write(subject, async move |tx| match store::by_subject(tx, &issuer, &who.subject).await? {
         Some(known) => {
             let described = described(tx, known.clone(), &who).await?;
             if described != known {

@@ -6,6 +6,7 @@ use super::policy::{Sight, may_write};
 use super::wire::{CommentBody, CommentPatch, NewComment};
 use super::{service, store};
 use crate::auth::policy::{Administer, Allowed, ReadComments, WriteComments};
+use crate::db::Root;
 use crate::http::query::PageQuery;
 use crate::http::{Answer, Call, Endpoints, Page, Reply};
 use crate::kernel::{CommentId, Problem};
@@ -64,9 +65,9 @@ async fn create_comment(who: Allowed<WriteComments>, call: Call) -> Answer {
     let which: TicketRef = call.path("id")?;
     let new: NewComment = call.body().await?;
     let (reach, act) = (who.reach(), who.act(&call));
-    call.db().read(async |conn| tickets::store::find(conn, &reach, which).await).await?;
+    let ticket = call.db().read(async |conn| tickets::store::find(conn, &reach, which).await).await?;
     may_write(who.who(), new.visibility)?;
-    call.create(who.who(), async move |tx| {
+    call.create(who.who(), Root::Ticket(ticket.number), async move |tx| {
         let comment = CommentBody::from(service::add(tx, &act, &reach, which, new.clone()).await?);
         let place = format!("/v1/tickets/{}/comments/{}", comment.ticket_id, comment.id);
         Ok((comment, place))
@@ -116,9 +117,10 @@ async fn update_comment(who: Allowed<WriteComments>, call: Call) -> Answer {
     let condition = call.precondition()?;
     let patch: CommentPatch = call.patch().await?;
     let (reach, act) = (who.reach(), who.act(&call));
+    let root = tickets::service::root(&call.db(), &reach, place.0).await?;
     let edit =
         async move |tx: &mut crate::db::Conn| service::edit(tx, &act, &reach, place, &condition, patch.clone()).await;
-    let comment = CommentBody::from(call.db().write(edit).await?);
+    let comment = CommentBody::from(call.db().write(root, edit).await?);
     Reply::changed(who.who(), &comment, call.place())
 }
 
@@ -138,9 +140,10 @@ async fn redact_comment(who: Allowed<Administer>, call: Call) -> Answer {
     let place = place(&call)?;
     let condition = call.precondition()?;
     let (reach, act, answers) = (who.reach(), who.act(&call), call.answers());
+    let root = tickets::service::root(&call.db(), &reach, place.0).await?;
     let redact =
         async move |tx: &mut crate::db::Conn| service::redact(tx, &act, &reach, place, &condition, &answers).await;
-    call.db().lengthy().write(redact).await?;
+    call.db().lengthy().write(root, redact).await?;
     Ok(Reply::no_content())
 }
 

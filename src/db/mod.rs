@@ -10,6 +10,7 @@ mod postgres;
 mod queue;
 pub mod raw;
 mod replica;
+mod root;
 mod run;
 pub mod schema;
 mod slow;
@@ -26,6 +27,7 @@ pub use conn::{Conn, boxed};
 pub(crate) use conn::{Line, on_each, post};
 pub use deadline::{Deadline, MORE_FOR_REPORTS_S};
 pub use replica::Lagging;
+pub use root::{Root, Roots};
 pub use run::RunQueryDsl;
 pub use slow::slow_queries;
 pub(crate) use steady::run_quietly;
@@ -349,9 +351,13 @@ impl Db {
     /// Runs `work` in one transaction: all of it is on disk when this gives `Ok`, and none of it otherwise. `work` may
     /// run more than once and must wait for nothing but its database.
     ///
+    /// `roots` are those of all that it changes, and of what it relies on that another write may change together with what this
+    /// one changes: of those who name the same, one is at work at a time, on all instances, and sees all that was
+    /// committed before. The others wait, without a connection.
+    ///
     /// # Errors
     /// What `work` gives, or `unavailable` when the database cannot commit.
-    pub async fn write<T, F>(&self, work: F) -> Result<T, Problem>
+    pub async fn write<T, F>(&self, roots: impl Into<Roots>, work: F) -> Result<T, Problem>
     where
         T: Send + 'static,
         F: AsyncFn(&mut Conn) -> Result<T, Problem> + Send + 'static,
@@ -363,13 +369,15 @@ impl Db {
                 let manner = sqlite::Manner { patient, apart: self.lengthy || patient, alone: false };
                 sqlite.write(work, manner, self.deadline()).await
             }
-            Engine::Postgres(postgres) => postgres.write(&work, postgres::Company::Welcome, self.deadline()).await,
+            Engine::Postgres(postgres) => {
+                postgres.write(&roots.into(), &work, postgres::Company::Welcome, self.deadline()).await
+            }
         }
     }
 
-    /// As [`write`](Self::write), while no other write is at work: for changes of the configuration that other writes
-    /// rely on. Whoever writes afterwards finds it changed, and what was written before is there to be seen. What is
-    /// [kept](Conn::kept) meanwhile is forgotten with the transaction: it may never be committed.
+    /// As [`write`](Self::write) on [`Root::Configuration`], while no other write is at work: for changes of the
+    /// configuration that other writes rely on. Whoever writes afterwards finds it changed, and what was written before is
+    /// there to be seen. What is [kept](Conn::kept) meanwhile is forgotten with the transaction: it may never be committed.
     ///
     /// # Errors
     /// As those of [`write`](Self::write).
@@ -389,7 +397,7 @@ impl Db {
                     tx.keep_in(Arc::default());
                     work(tx).await
                 };
-                postgres.write(&work, postgres::Company::None, self.deadline()).await
+                postgres.write(&Root::Configuration.into(), &work, postgres::Company::None, self.deadline()).await
             }
         }
     }

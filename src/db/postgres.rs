@@ -29,12 +29,16 @@ use super::conn::{Conn, Kept, Line};
 use super::deadline::{Deadline, MORE_FOR_COMMITS, MORE_FOR_REPORTS_S};
 use super::lanes::{self, Shares};
 use super::queue::{self, Place, Queue};
+use super::root::{Lines, Roots};
 use super::slow::timed;
 use super::{Listener, Load, fault};
 use crate::kernel::{Code, Problem};
 
-/// How often a transaction that lost against another is done again before the caller hears of it.
-const ATTEMPTS: u32 = 8;
+/// How long a transaction that lost against another waits at most before it is done again for the first time.
+const FIRST_PAUSE: Duration = Duration::from_millis(2);
+
+/// How often that is doubled: the longest pause is a quarter of a second.
+const DOUBLINGS: u32 = 7;
 
 /// Whether other writes may be at work meanwhile.
 #[derive(Clone, Copy)]
@@ -54,6 +58,29 @@ impl Company {
             Company::None => "BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE configuration IN EXCLUSIVE MODE",
         }
     }
+}
+
+/// How a transaction begins.
+struct Begin {
+    sql: Cow<'static, str>,
+    /// Whether it takes locks that outlive the transaction.
+    locks: bool,
+}
+
+/// The words that begin a write on `roots`. Their locks are the session's, and are waited for before there is a snapshot:
+/// whoever has waited sees all that was written meanwhile. In the middle of the transaction a waiting one could only fail.
+fn begin(roots: &Roots, company: Company) -> Begin {
+    if roots.keys().is_empty() {
+        return Begin { sql: company.begin().into(), locks: false };
+    }
+    let locks: String = roots.keys().iter().map(|key| format!("SELECT pg_advisory_lock({key}); ")).collect();
+    Begin { sql: format!("BEGIN; {locks}COMMIT; {}", company.begin()).into(), locks: true }
+}
+
+/// How long the `nth` pause is: by chance, so that those who have met do not meet again, and longer each time.
+fn pause(nth: u32) -> Duration {
+    let most = u64::try_from((FIRST_PAUSE * (1 << nth.min(DOUBLINGS))).as_micros()).unwrap_or(u64::MAX);
+    Duration::from_micros(RandomState::new().hash_one(nth) % most)
 }
 
 /// One connection. Its statements are carried out in the order in which they are sent.
@@ -197,6 +224,8 @@ pub struct Channel {
     /// Kept until the request is done with it.
     turn: Turn,
     posted: Vec<JoinHandle<Result<(), Problem>>>,
+    /// Whether the session holds locks that outlive the transaction.
+    locked: bool,
 }
 
 /// Whose turn on a connection it is.
@@ -281,7 +310,9 @@ impl Channel {
     /// Ends the transaction by `sql`; gives the first error of what was posted in it, and that of the end.
     async fn end(&mut self, sql: &'static str) -> (Result<(), Problem>, Result<(), Problem>) {
         let posted = std::mem::take(&mut self.posted);
-        let (posted, ended) = join(join_all(posted), self.control(sql.into())).await;
+        let sql = if self.locked { format!("{sql}; SELECT pg_advisory_unlock_all()").into() } else { sql.into() };
+        let (posted, ended) = join(join_all(posted), self.control(sql)).await;
+        // Otherwise the pool closes the connection, which lets go of all that it holds.
         if ended.is_ok() {
             self.backend.open.store(false, Ordering::Release);
         }
@@ -535,7 +566,7 @@ impl Lane {
     async fn channel(&self, deadline: Deadline) -> Result<Channel, Problem> {
         let object = self.waiting.wait_for(self.pool.get(), deadline).await?;
         let object = object.map_err(|e| Problem::unavailable(e.to_string()))?;
-        Ok(Channel { backend: Arc::clone(&object), turn: Turn::Alone(Some(object)), posted: Vec::new() })
+        Ok(Channel { backend: Arc::clone(&object), turn: Turn::Alone(Some(object)), posted: Vec::new(), locked: false })
     }
 }
 
@@ -587,6 +618,8 @@ struct Shared {
     kept: Arc<Kept>,
     /// Those who read on lines.
     reading: Queue,
+    /// Those who wait for their turn on what they change.
+    roots: Lines,
     /// How many may wait for a connection, on all threads together.
     most_waiting: AtomicUsize,
 }
@@ -664,6 +697,7 @@ impl Postgres {
             size,
             kept: Arc::default(),
             reading: Queue::default(),
+            roots: Lines::default(),
             most_waiting: AtomicUsize::new(queue::MOST),
         });
         let maker = Maker::new(&shared.target, Limits::OF_JOBS, 1, &Handle::current());
@@ -680,6 +714,7 @@ impl Postgres {
     /// Lets `most` wait for a connection, and more read on lines.
     pub fn resize_queues(&self, most: usize) {
         self.shared.reading.resize(most.saturating_mul(READING));
+        self.shared.roots.resize(most);
         self.shared.most_waiting.store(most, Ordering::Relaxed);
         self.writes.waiting.resize(most);
     }
@@ -806,7 +841,8 @@ impl Postgres {
             Err(problem) => return (Err(problem), None),
         };
         let before = line.answered.load(Ordering::Relaxed);
-        let mut conn = self.conn(Channel { backend: line.clone(), turn: Turn::Shared(place), posted: Vec::new() });
+        let mut conn =
+            self.conn(Channel { backend: line.clone(), turn: Turn::Shared(place), posted: Vec::new(), locked: false });
         let outcome = deadline.end(work(&mut conn)).await;
         match outcome {
             Ok(outcome) => {
@@ -878,7 +914,7 @@ impl Postgres {
         deadline: Deadline,
     ) -> Result<T, Problem> {
         let lane = &self.lists;
-        let begin = || lane.begin_report.clone();
+        let begin = || Begin { sql: lane.begin_report.clone(), locks: false };
         let turn = lane.waiting.wait_for(lane.reports.acquire(), deadline).await?.map_err(Problem::internal)?;
         let outcome = match self.transaction(lane, work, begin(), deadline.for_report()).await {
             // The connection was lost, or a standby has taken in a change that this stood in the way of.
@@ -891,34 +927,48 @@ impl Postgres {
         outcome
     }
 
-    /// Runs `work` in a transaction of isolation REPEATABLE READ: whoever loses against another starts again, so
-    /// that `work` may read, judge and write without locking.
+    /// Runs `work` in a transaction of isolation REPEATABLE READ, when it is its turn on all of `roots`: first in this process,
+    /// before it takes a connection, and then among all of them. Whoever loses against another all the same, who has named
+    /// other roots or none, starts again until `deadline`, so that `work` may
+    /// read, judge and write without locking.
     pub async fn write<T>(
         &self,
+        roots: &Roots,
         work: &impl AsyncFn(&mut Conn) -> Result<T, Problem>,
         company: Company,
         deadline: Deadline,
     ) -> Result<T, Problem> {
-        let mut attempt = 1;
-        loop {
-            match self.transaction(&self.writes, work, company.begin().into(), deadline).await {
-                Err(problem) if problem.is_transient() && attempt < ATTEMPTS => attempt += 1,
-                outcome => return outcome,
+        let turn = deadline.end(self.shared.roots.stand(roots)).await??;
+        let mut attempt = 0;
+        let outcome = loop {
+            match self.transaction(&self.writes, work, begin(roots, company), deadline).await {
+                Err(problem) if problem.is_transient() => {
+                    let pause = pause(attempt);
+                    if pause >= deadline.left() {
+                        break Err(problem);
+                    }
+                    tokio::time::sleep(pause).await;
+                    attempt += 1;
+                }
+                outcome => break outcome,
             }
-        }
+        };
+        drop(turn);
+        outcome
     }
 
     async fn transaction<T>(
         &self,
         lane: &Lane,
         work: &impl AsyncFn(&mut Conn) -> Result<T, Problem>,
-        begin: Cow<'static, str>,
+        begin: Begin,
         deadline: Deadline,
     ) -> Result<T, Problem> {
         let mut channel = lane.channel(deadline).await?;
+        channel.locked = begin.locks;
         // A connection that has ended since it was used last.
         channel
-            .begin(begin)
+            .begin(begin.sql)
             .map_err(|problem| if is_loss(&problem) { Problem::transient(problem) } else { problem })?;
         let mut conn = self.conn(channel);
         let outcome = deadline.end(work(&mut conn)).await;

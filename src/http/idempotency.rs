@@ -17,7 +17,7 @@ use super::{Answer, Call, Reader, Reply, Resource, Sealer};
 use crate::db::fault::is_duplicate;
 use crate::db::raw::raw;
 use crate::db::schema::{idempotency_keys, idempotency_subjects};
-use crate::db::{Conn, Line, RunQueryDsl, on_each, post, steady};
+use crate::db::{Conn, Line, Roots, RunQueryDsl, on_each, post, steady};
 use crate::kernel::sql::{Guid, Json};
 use crate::kernel::{AnyId, Code, Instant, PrincipalId, Problem};
 
@@ -71,19 +71,19 @@ struct Row {
 }
 
 impl Call {
-    /// Runs `work`, which creates something for `writer` and tells its place, in one transaction. With an `Idempotency-Key` the
+    /// Runs `work`, which creates something for `writer`, changes `roots` and tells the place of what it made, in one transaction. With an `Idempotency-Key` the
     /// answer is kept in that transaction for 24 hours, and the same request again gets it without a second effect. It is kept
     /// whole, and shown as far as the token may read with which it is asked for.
     ///
     /// # Errors
     /// What `work` gives; `idempotency_key_reused`, `idempotency_in_progress`, `conflict` when the answer can no longer
     /// be opened, or `invalid_header` for a key that is not 1 to 255 printable ASCII characters.
-    pub async fn create<T, F>(&self, writer: &T::Reader, work: F) -> Answer
+    pub async fn create<T, F>(&self, writer: &T::Reader, roots: impl Into<Roots>, work: F) -> Answer
     where
         T: Resource,
         F: AsyncFn(&mut Conn) -> Result<(T, String), Problem> + Send + 'static,
     {
-        self.create_for(writer, work, false).await
+        self.create_for(writer, Some(roots.into()), work).await
     }
 
     /// As [`create`](Self::create), while no other write is at work: for the configuration that other writes rely on.
@@ -95,10 +95,11 @@ impl Call {
         T: Resource,
         F: AsyncFn(&mut Conn) -> Result<(T, String), Problem> + Send + 'static,
     {
-        self.create_for(writer, work, true).await
+        self.create_for(writer, None, work).await
     }
 
-    async fn create_for<T, F>(&self, writer: &T::Reader, work: F, alone: bool) -> Answer
+    /// As the above: alone if no `roots` are named.
+    async fn create_for<T, F>(&self, writer: &T::Reader, roots: Option<Roots>, work: F) -> Answer
     where
         T: Resource,
         F: AsyncFn(&mut Conn) -> Result<(T, String), Problem> + Send + 'static,
@@ -107,17 +108,17 @@ impl Call {
             let (made, place) = work(tx).await?;
             Reply::created(&made, place)
         };
-        let reply = self.carry_out(writer.id(), create, alone).await.map_err(|problem| met_by::<T>(writer, problem))?;
+        let reply = self.carry_out(writer.id(), roots, create).await.map_err(|problem| met_by::<T>(writer, problem))?;
         // A new one that its maker may not see, though others of its kind, is refused before it is made.
         Ok(if T::is_open_to(writer) { reply } else { reply.bare() })
     }
 
-    async fn carry_out<F>(&self, who: PrincipalId, work: F, alone: bool) -> Answer
+    async fn carry_out<F>(&self, who: PrincipalId, roots: Option<Roots>, work: F) -> Answer
     where
         F: AsyncFn(&mut Conn) -> Answer + Send + 'static,
     {
         let Some(key) = self.idempotency_key()? else {
-            return self.write(work, alone).await;
+            return self.write(roots, work).await;
         };
         let sealer = self.state().sealer.clone();
         let fingerprints = sealer.fingerprints(&[self.target().as_bytes(), b"\n", &self.bytes()].concat());
@@ -136,7 +137,7 @@ impl Call {
             remember(tx, row, subjects(&reply, who)).await?;
             Ok(reply)
         };
-        self.write(once, alone).await
+        self.write(roots, once).await
     }
 
     /// The answers that are kept, for those who erase what they tell.
@@ -144,11 +145,14 @@ impl Call {
         Answers(self.state().sealer.clone())
     }
 
-    async fn write<F>(&self, work: F, alone: bool) -> Answer
+    async fn write<F>(&self, roots: Option<Roots>, work: F) -> Answer
     where
         F: AsyncFn(&mut Conn) -> Answer + Send + 'static,
     {
-        if alone { self.db().write_alone(work).await } else { self.db().write(work).await }
+        match roots {
+            Some(roots) => self.db().write(roots, work).await,
+            None => self.db().write_alone(work).await,
+        }
     }
 
     fn idempotency_key(&self) -> Result<Option<String>, Problem> {

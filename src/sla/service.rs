@@ -23,7 +23,7 @@ use super::domain::policy::{Almanac, Book, Target};
 use super::domain::tally::counts;
 use super::store::book::{self, Edit, Generation};
 use super::store::{clocks, past};
-use crate::db::{Conn, Db};
+use crate::db::{Conn, Db, Roots};
 use crate::kernel::{Clock, Code, Instant, Priority, Problem};
 use crate::tally;
 use crate::tally::domain::facts::Facts as TicketFacts;
@@ -116,9 +116,9 @@ pub async fn follow_edits(db: &Db, clock: &Clock) -> Result<usize, Problem> {
         return Ok(0);
     }
     let clock = clock.clone();
-    db.write(
-        async move |tx| if clocks::takes_turn(tx).await? { follow_some(tx, clock.now(), &clock).await } else { Ok(0) },
-    )
+    db.write(Roots::none(), async move |tx| {
+        if clocks::takes_turn(tx).await? { follow_some(tx, clock.now(), &clock).await } else { Ok(0) }
+    })
     .await
 }
 

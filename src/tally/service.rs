@@ -6,7 +6,7 @@ use super::domain::backlog::{Axis, Part, quarter_of, series};
 use super::domain::facts::Facts;
 use super::domain::{Series, Sums, hour_of};
 use super::store;
-use crate::db::{Conn, Db};
+use crate::db::{Conn, Db, Roots};
 use crate::kernel::{Instant, Problem};
 
 /// How many hours that are past are kept apart: more than clocks of instances can be wrong.
@@ -20,7 +20,7 @@ const KEPT_H: i64 = 48;
 pub async fn fold(db: &Db, at_once: u16) -> Result<usize, Problem> {
     let mut folded = 0;
     loop {
-        let batch = db.write(async move |tx| fold_some(tx, at_once).await).await?;
+        let batch = db.write(Roots::none(), async move |tx| fold_some(tx, at_once).await).await?;
         folded += batch;
         if batch < usize::from(at_once) {
             return Ok(folded);
@@ -81,7 +81,7 @@ async fn settle_all(db: &Db, series: &str, before: i64, at_once: u16) -> Result<
     loop {
         let (series, from) = (series.to_owned(), after.clone());
         let past = db
-            .write(async move |tx| {
+            .write(Roots::none(), async move |tx| {
                 let past = store::past(tx, &series, before, (&from.0, from.1), at_once.into()).await?;
                 let mut sums = Sums::default();
                 for (cell, n) in past.iter().cloned() {
@@ -105,7 +105,7 @@ async fn forget(db: &Db, axis: Axis, before: i64, at_once: u16) -> Result<usize,
     let mut forgotten = 0;
     loop {
         let batch = db
-            .write(async move |tx| {
+            .write(Roots::none(), async move |tx| {
                 let mut sums = Sums::default();
                 for (cell, n) in store::backlog::over(tx, axis, before, at_once.into()).await? {
                     sums.add(cell, -n);

@@ -76,7 +76,7 @@ async fn create_ticket(who: Allowed<WriteTickets>, call: Call) -> Answer {
     let new: NewTicket = call.body().await?;
     may_open(who.who(), &new)?;
     let (reach, act, words) = (who.reach(), who.act(&call), service::words(&new));
-    call.create(who.who(), async move |tx| {
+    call.create(who.who(), service::roots(&act.who, &new), async move |tx| {
         let ticket = service::open(tx, &act, &reach, new.clone(), words.clone()).await?;
         let place = format!("/v1/tickets/{}", ticket.id);
         Ok((ticket, place))
@@ -124,10 +124,11 @@ async fn update_ticket(who: Allowed<WriteTickets>, call: Call) -> Answer {
     let patch: TicketPatch = call.patch().await?;
     let (reach, act) = (who.reach(), who.act(&call));
     // What may not be seen is not found, whatever the patch asks for.
-    call.db().read(async |conn| store::find(conn, &reach, which).await).await?;
+    let ticket = call.db().read(async |conn| store::find(conn, &reach, which).await).await?;
     may_change(who.who(), &patch)?;
+    let roots = service::roots_of_change(&ticket, &patch);
     let change = async move |tx: &mut Conn| service::change(tx, &act, &reach, which, &condition, patch.clone()).await;
-    let ticket = call.db().write(change).await.map_err(|problem| met_by::<TicketBody>(who.who(), problem))?;
+    let ticket = call.db().write(roots, change).await.map_err(|problem| met_by::<TicketBody>(who.who(), problem))?;
     Reply::changed(who.who(), &ticket, call.place())
 }
 
@@ -147,14 +148,16 @@ async fn redact_ticket(who: Allowed<Administer>, call: Call) -> Answer {
     let which: TicketRef = call.path("id")?;
     let condition = call.precondition()?;
     let (reach, act, answers) = (who.reach(), who.act(&call), call.answers());
+    let root = service::root(&call.db(), &reach, which).await?;
     let redact = async move |tx: &mut Conn| service::redact(tx, &act, &reach, which, &condition, &answers).await;
-    call.db().lengthy().write(redact).await?;
+    call.db().lengthy().write(root, redact).await?;
     Ok(Reply::no_content())
 }
 
 /// Read a ticket's audit trail.
 ///
-/// Every change, who made it, when, before and after; oldest first. Events about internal comments and about work are
+/// Every change, who made it, when, before and after; in the order in which they were made, so that each begins where the one
+/// before has ended. Events about internal comments and about work are
 /// shown only to those who may see internal comments.
 #[utoipa::path(
     operation_id = "list_ticket_events", tag = "tickets", security(("bearer" = ["tickets:read"])),

@@ -12,9 +12,9 @@ use super::policy::Reach;
 use super::store::{self, Person, Sieve, TicketRow};
 use super::wire::{ListOptions, NewTicket, TicketBody, TicketPatch, TicketRef};
 use crate::audit::domain::{Event, EventKind, Visibility};
-use crate::auth::domain::Role;
+use crate::auth::domain::{Principal, Role};
 use crate::auth::policy::Act;
-use crate::db::{Conn, Db};
+use crate::db::{Conn, Db, Root, Roots};
 use crate::http::Rows;
 use crate::http::call::IfMatch;
 use crate::http::idempotency::Answers;
@@ -55,6 +55,35 @@ pub async fn explain(conn: &mut Conn, reach: &Reach, which: TicketRef, now: Inst
     let row = store::find_named(conn, reach, which).await?;
     let ticket = SlaTicket { id: row.ticket.id, number: row.ticket.number };
     sla::service::explain(conn, ticket, &row.times, now).await
+}
+
+/// What is named by whoever changes the ticket `which`, its comments or the work on it.
+///
+/// # Errors
+/// `not_found`.
+pub async fn root(db: &Db, reach: &Reach, which: TicketRef) -> Result<Root, Problem> {
+    match which {
+        TicketRef::Number(number) => Ok(Root::Ticket(number)),
+        TicketRef::Id(_) => {
+            db.read(async |conn| store::find(conn, reach, which).await).await.map(|ticket| Root::Ticket(ticket.number))
+        }
+    }
+}
+
+/// What is named by `who` opens a ticket: what must not come to be twice.
+pub fn roots(who: &Principal, new: &NewTicket) -> Roots {
+    let external_id = new.external_id.as_ref().map(|id| Root::ExternalId(who.id, id.as_str().to_owned()));
+    let requester = new.requester.as_ref().map(|person| Root::Address(person.email.as_str().to_owned()));
+    external_id.into_iter().chain(requester).collect()
+}
+
+/// What is named by whoever changes `ticket` as `patch` says.
+pub fn roots_of_change(ticket: &Ticket, patch: &TicketPatch) -> Roots {
+    let external_id = match &patch.external_id {
+        Patch::Value(id) => Some(Root::ExternalId(ticket.created_by_id, id.as_str().to_owned())),
+        Patch::Absent | Patch::Null => None,
+    };
+    external_id.into_iter().chain([Root::Ticket(ticket.number)]).collect()
 }
 
 /// A page of tickets, and the calendars of their clocks.
@@ -378,7 +407,7 @@ pub async fn erase_words(tx: &mut Conn) -> Result<(), Problem> {
 /// # Errors
 /// When the database is away.
 pub async fn tidy_words(db: &Db) -> Result<bool, Problem> {
-    db.write(async move |tx| {
+    db.write(Roots::none(), async move |tx| {
         let more = store::search::go_on_merging(tx, WORDS_AT_ONCE).await?;
         let had_more = tx.kept::<Tidying>().0.swap(more, Ordering::Relaxed);
         if had_more && !more {
@@ -423,7 +452,7 @@ pub async fn index_later(tx: &mut Conn, until: i64) -> Result<(), Problem> {
 /// # Errors
 /// When the database is away.
 pub async fn index_waiting(db: &Db, at_once: u16) -> Result<usize, Problem> {
-    db.write(async move |tx| {
+    db.write(Roots::none(), async move |tx| {
         let Some(until) = store::search::backlog(tx).await? else { return Ok(0) };
         let tickets = store::search::up_to(tx, until, at_once.into()).await?;
         store::search::set_backlog(tx, tickets.last().map(|ticket| ticket.number - 1)).await?;
@@ -511,7 +540,7 @@ pub async fn close_resolved(db: &Db, after_s: i64, now: Instant, clock: &Clock) 
     loop {
         let clock = clock.clone();
         let batch = db
-            .write(async move |tx| {
+            .write(Roots::none(), async move |tx| {
                 let due = store::resolved_until(tx, now.plus_s(-after_s), CLOSE_AT_ONCE).await?;
                 for before in &due {
                     let mut after = before.clone();

@@ -68,7 +68,8 @@ async fn create_time_entry(who: Allowed<WriteWork>, call: Call) -> Answer {
     let which: TicketRef = call.path("id")?;
     let new: NewTimeEntry = call.body().await?;
     let (reach, act, default_rate) = (who.reach(), who.act(&call), call.default_rate());
-    call.create(who.who(), async move |tx| {
+    let root = tickets::service::root(&call.db(), &reach, which).await?;
+    call.create(who.who(), root, async move |tx| {
         let row = service::add(tx, &act, &reach, which, default_rate, new.clone()).await?;
         let place = format!("/v1/tickets/{}/time-entries/{}", row.entry.ticket_number, row.entry.id);
         let entry = TimeEntryBody::from(row);
@@ -117,8 +118,9 @@ async fn delete_time_entry(who: Allowed<WriteWork>, call: Call) -> Answer {
     let place = place(&call)?;
     let condition = call.precondition()?;
     let (reach, act) = (who.reach(), who.act(&call));
+    let root = tickets::service::root(&call.db(), &reach, place.0).await?;
     let delete = async move |tx: &mut crate::db::Conn| service::delete(tx, &act, &reach, place, &condition).await;
-    call.db().write(delete).await?;
+    call.db().write(root, delete).await?;
     Ok(Reply::no_content())
 }
 

@@ -14,7 +14,7 @@ use skranke::auth::domain::{Role, Scopes};
 use skranke::auth::issuers::IssuerConfig;
 use skranke::auth::keys::{Key, Keys};
 use skranke::auth::service::{Authority, Lifetimes};
-use skranke::db::{DatabaseUrl, Db, Listener};
+use skranke::db::{DatabaseUrl, Db, Listener, Roots};
 use skranke::http::State;
 use skranke::http::seal::Sealer;
 use skranke::kernel::text::{Email, Line};
@@ -326,7 +326,7 @@ impl Desk {
         let make = async move |tx: &mut skranke::db::Conn| {
             people::service::find_or_create_person(tx, &email, &named, role, now, &ids).await
         };
-        let id = self.db.write(make).await.unwrap();
+        let id = self.db.write(Roots::none(), make).await.unwrap();
         let token = self.authority.mint(id, None, 10 * 365 * 86_400, self.clock.now(), &self.ids).unwrap();
         Caller { id: id.to_string(), name, token }
     }
@@ -351,7 +351,7 @@ impl Desk {
         let make = async move |tx: &mut skranke::db::Conn| {
             people::service::find_or_create_account(tx, &Line::parse(named.clone()).unwrap(), scopes, now, &ids).await
         };
-        let id = self.db.write(make).await.unwrap();
+        let id = self.db.write(Roots::none(), make).await.unwrap();
         let token = self.authority.mint(id, None, 10 * 365 * 86_400, self.clock.now(), &self.ids).unwrap();
         Caller { id: id.to_string(), name, token }
     }

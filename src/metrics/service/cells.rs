@@ -1,6 +1,6 @@
 //! Building cells from the rows of tickets, so that reports need not read those.
 
-use crate::db::{Conn, Db};
+use crate::db::{Conn, Db, Roots};
 use crate::kernel::{Instant, Problem};
 use crate::metrics::domain::window::Window;
 use crate::metrics::store::facts::{self, Ask};
@@ -26,7 +26,7 @@ pub async fn build(db: &Db, now: Instant, at_once: usize) -> Result<usize, Probl
     let mut built = 0;
     let mut stride_s = 600;
     while let Some(first) = due(db, until).await? {
-        let count = db.write(async move |tx| build_some(tx, first, until, stride_s, now).await).await?;
+        let count = db.write(Roots::none(), async move |tx| build_some(tx, first, until, stride_s, now).await).await?;
         built += count;
         let longer = if count > at_once { stride_s / 2 } else { 2 * stride_s };
         stride_s = longer.clamp(STRIDES_S.0, STRIDES_S.1);

@@ -3,6 +3,7 @@
 use actix_web::{delete, get, patch, post};
 
 use crate::auth::policy::{Administer, Allowed};
+use crate::db::{Root, Roots};
 use crate::http::{Answer, Call, Endpoints, Page, PageQuery, Reply};
 use crate::kernel::PrincipalId;
 use crate::people::domain::{AccountChange, Gift, NewAccount};
@@ -56,7 +57,7 @@ async fn create_service_account(who: Allowed<Administer>, call: Call) -> Answer 
     call.no_query()?;
     let new = NewAccount::from(call.body::<NewServiceAccount>().await?);
     let (gift, now, clock) = (Gift::of(who.who()), call.now(), call.clock().clone());
-    call.create(who.who(), async move |tx| {
+    call.create(who.who(), Roots::none(), async move |tx| {
         let (account, secret) = service::create_account(tx, new.clone(), gift, now, &clock).await?;
         let place = format!("/v1/service-accounts/{}", account.id);
         Ok((ServiceAccountWithSecret::new(account, &secret), place))
@@ -101,7 +102,7 @@ async fn update_service_account(who: Allowed<Administer>, call: Call) -> Answer 
     let (gift, condition, now) = (Gift::of(who.who()), call.precondition()?, call.now());
     let change = AccountChange::from(call.patch::<ServiceAccountPatch>().await?);
     let write = async move |tx: &mut _| service::change_account(tx, id, change.clone(), gift, &condition, now).await;
-    let account = ServiceAccountBody::from(call.db().write(write).await?);
+    let account = ServiceAccountBody::from(call.db().write(Root::Principal(id), write).await?);
     Reply::changed(who.who(), &account, format!("/v1/service-accounts/{id}"))
 }
 
@@ -119,7 +120,9 @@ async fn delete_service_account(_who: Allowed<Administer>, call: Call) -> Answer
     let id: PrincipalId = call.path("id")?;
     call.no_query()?;
     let (condition, now) = (call.precondition()?, call.now());
-    call.db().write(async move |tx| service::revoke_account(tx, id, &condition, now).await).await?;
+    call.db()
+        .write(Root::Principal(id), async move |tx| service::revoke_account(tx, id, &condition, now).await)
+        .await?;
     Ok(Reply::no_content())
 }
 
@@ -140,7 +143,7 @@ async fn rotate_service_account_secret(who: Allowed<Administer>, call: Call) -> 
     call.no_query()?;
     let (gift, condition, now) = (Gift::of(who.who()), call.precondition()?, call.now());
     let rotate = async move |tx: &mut _| service::rotate_secret(tx, id, gift, &condition, now).await;
-    let (account, secret) = call.db().write(rotate).await?;
+    let (account, secret) = call.db().write(Root::Principal(id), rotate).await?;
     let account = ServiceAccountWithSecret::new(account, &secret);
     Reply::changed(who.who(), &account, format!("/v1/service-accounts/{id}"))
 }

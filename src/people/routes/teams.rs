@@ -3,6 +3,7 @@
 use actix_web::{delete, get, patch, post, put};
 
 use crate::auth::policy::{Administer, Allowed, ReadTeams};
+use crate::db::{Root, Roots};
 use crate::http::{Answer, Call, Endpoints, Page, PageQuery, Reply};
 use crate::kernel::{PrincipalId, TeamId};
 use crate::people::domain::{NewTeam, TeamChange};
@@ -55,7 +56,7 @@ async fn create_team(who: Allowed<Administer>, call: Call) -> Answer {
     call.no_query()?;
     let new = NewTeam::from(call.body::<NewTeamBody>().await?);
     let (now, clock) = (call.now(), call.clock().clone());
-    call.create(who.who(), async move |tx| {
+    call.create(who.who(), Roots::none(), async move |tx| {
         let team = TeamBody::from(service::create_team(tx, new.clone(), now, &clock).await?);
         let place = format!("/v1/teams/{}", team.id);
         Ok((team, place))
@@ -99,7 +100,7 @@ async fn update_team(who: Allowed<Administer>, call: Call) -> Answer {
     let (condition, now) = (call.precondition()?, call.now());
     let change = TeamChange::from(call.patch::<TeamPatch>().await?);
     let write = async move |tx: &mut _| service::change_team(tx, id, change.clone(), &condition, now).await;
-    let team = TeamBody::from(call.db().write(write).await?);
+    let team = TeamBody::from(call.db().write(Root::Team(id), write).await?);
     Reply::changed(who.who(), &team, format!("/v1/teams/{id}"))
 }
 
@@ -117,7 +118,7 @@ async fn delete_team(_who: Allowed<Administer>, call: Call) -> Answer {
     let id: TeamId = call.path("id")?;
     call.no_query()?;
     let condition = call.precondition()?;
-    call.db().write(async move |tx| service::delete_team(tx, id, &condition).await).await?;
+    call.db().write(Root::Team(id), async move |tx| service::delete_team(tx, id, &condition).await).await?;
     Ok(Reply::no_content())
 }
 
@@ -155,7 +156,9 @@ async fn add_team_member(_who: Allowed<Administer>, call: Call) -> Answer {
     let (id, person): (TeamId, PrincipalId) = (call.path("id")?, call.path("user_id")?);
     call.no_query()?;
     let (condition, now) = (call.precondition()?, call.now());
-    call.db().write(async move |tx| service::add_member(tx, id, person, &condition, now).await).await?;
+    // The person, too: who is in no team any more must not be put into one at the same time.
+    let roots = [Root::Team(id), Root::Principal(person)];
+    call.db().write(roots, async move |tx| service::add_member(tx, id, person, &condition, now).await).await?;
     Ok(Reply::no_content())
 }
 
@@ -173,6 +176,7 @@ async fn remove_team_member(_who: Allowed<Administer>, call: Call) -> Answer {
     let (id, person): (TeamId, PrincipalId) = (call.path("id")?, call.path("user_id")?);
     call.no_query()?;
     let condition = call.precondition()?;
-    call.db().write(async move |tx| service::remove_member(tx, id, person, &condition).await).await?;
+    let roots = [Root::Team(id), Root::Principal(person)];
+    call.db().write(roots, async move |tx| service::remove_member(tx, id, person, &condition).await).await?;
     Ok(Reply::no_content())
 }

@@ -5,6 +5,7 @@ use actix_web::{delete, get, patch, post, web};
 use crate::auth::password::Party;
 use crate::auth::policy::{Administer, Allowed, BeKnown, ChangePeople, ReadPeople};
 use crate::auth::service::Authority;
+use crate::db::{Root, Roots};
 use crate::http::{Answer, Call, Endpoints, Page, Reply};
 use crate::kernel::PrincipalId;
 use crate::people::policy::{MayChange, MaySee};
@@ -53,7 +54,7 @@ async fn create_user(who: Allowed<Administer>, call: Call, authority: web::Data<
     let party = Party::Principal(who.who().id);
     let new = service::admit(call.body::<NewUser>().await?, &authority.passwords, party).await?;
     let (now, clock) = (call.now(), call.clock().clone());
-    call.create(who.who(), async move |tx| {
+    call.create(who.who(), Roots::none(), async move |tx| {
         let user = UserBody::from(service::create_person(tx, new.clone(), now, &clock).await?);
         let place = format!("/v1/users/{}", user.id);
         Ok((user, place))
@@ -124,6 +125,7 @@ async fn delete_user(_who: Allowed<Administer>, call: Call) -> Answer {
     let id: PrincipalId = call.path("id")?;
     call.no_query()?;
     let (condition, now, answers) = (call.precondition()?, call.now(), call.answers());
-    call.db().lengthy().write(async move |tx| service::anonymise(tx, id, &condition, now, &answers).await).await?;
+    let anonymise = async move |tx: &mut crate::db::Conn| service::anonymise(tx, id, &condition, now, &answers).await;
+    call.db().lengthy().write(Root::Principal(id), anonymise).await?;
     Ok(Reply::no_content())
 }

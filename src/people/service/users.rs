@@ -2,7 +2,7 @@
 
 use crate::auth::domain::Role;
 use crate::auth::password::{Party, Passwords};
-use crate::db::Conn;
+use crate::db::{Conn, Root};
 use crate::http::Call;
 use crate::http::call::IfMatch;
 use crate::http::idempotency::Answers;
@@ -111,7 +111,7 @@ pub async fn change_person(
     };
     let proven = (may.is_own() && password_hash.is_present()).then_some(seen.password_hash);
     let change = PersonChange { name: name.0, email, role: role.0, active: active.0, password_hash, hourly_rate };
-    db.write(async move |tx| {
+    db.write(Root::Principal(may.id()), async move |tx| {
         let before = store::find(tx, may.id()).await?;
         condition.check(before.version)?;
         before.require_known()?;

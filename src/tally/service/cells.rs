@@ -1,7 +1,7 @@
 //! Keeping cells: facts are added to them as they are built and as changes are folded, and long cells are made of short
 //! ones.
 
-use crate::db::{Conn, Db};
+use crate::db::{Conn, Db, Roots};
 use crate::kernel::{Instant, Problem};
 use crate::tally::domain::cells::{Axis, Cell, Heap, Level, Marks, sort_into_cells, start_of};
 use crate::tally::domain::facts::Facts;
@@ -114,7 +114,7 @@ pub async fn lengthen(db: &Db) -> Result<usize, Problem> {
             if behind.until(level) >= behind.day {
                 break;
             }
-            db.write(async move |tx| lengthen_one(tx, level).await).await?;
+            db.write(Roots::none(), async move |tx| lengthen_one(tx, level).await).await?;
             made += 1;
         }
     }
