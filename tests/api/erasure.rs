@@ -129,6 +129,11 @@ async fn erase_each(desk: &Desk, url: &str, heard: &Heard) -> (Vec<String>, Dura
     (std::mem::take(&mut *heard.lock().unwrap()), took)
 }
 
+#[expect(clippy::print_stdout, reason = "the figures")]
+fn tell(few: Duration, many: Duration) {
+    println!("four erasures: {few:?} beside few kept answers, {many:?} beside 100,000");
+}
+
 /// Tickets whose index of words has more pages than one transaction writes anew.
 async fn fill_index(desk: &Desk, agent: &Caller) {
     for nth in 0..250u32 {
@@ -152,7 +157,7 @@ on_both! {
         let other = desk.agent().await;
         keep_answers(desk, &other, 100_000).await;
         let many = about_answers(erase_each(desk, &url, &heard).await);
-        eprintln!("four erasures: {:?} beside few kept answers, {:?} beside 100,000", few.1, many.1);
+        tell(few.1, many.1);
         assert!(!many.0.is_empty());
         assert_eq!(many.0, few.0);
         let mut explainer = Explainer::open(desk).await;
