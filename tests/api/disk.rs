@@ -23,7 +23,8 @@ impl Disk {
     /// Nothing, if the one who runs the tests may not mount.
     fn mount() -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"]).arg(folder.path()).output();
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", "size=24m", "tmpfs"]).arg(folder.path()).output();
         mounted.is_ok_and(|done| done.status.success()).then_some(Self { folder })
     }
 

@@ -37,11 +37,12 @@ fn writings(text: &str) -> Vec<Vec<u8>> {
         percent.replace('+', "%20").into_bytes(),
         text.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect::<String>().into_bytes(),
     ];
-    // Base64, wherever in a group of three bytes the text begins: its inner characters are the same whatever is around it.
+    // Base64, wherever in a group of three bytes the text begins: all characters that are the same whatever is around it. With
+    // fewer, what is sealed would have them by chance.
     for before in 0..3 {
         let within = [&b"xxx"[..before], text.as_bytes(), b"xxx"].concat();
-        let encoded = STANDARD.encode(within);
-        all.push(encoded.as_bytes()[4..encoded.len() - 8].to_vec());
+        let own = (before * 4).div_ceil(3)..(before + text.len()) * 4 / 3;
+        all.push(STANDARD.encode(within).as_bytes()[own].to_vec());
     }
     all
 }

@@ -232,8 +232,8 @@ async fn one_busy_ticket_leaves_the_pool_to_others() {
     let desk = Desk::open(Engine::Postgres).await;
     let agent = desk.agent().await;
     let busy = desk.ticket(&agent, json!({})).await;
-    // Two threads with two connections each.
-    let url = apart(&desk, 4);
+    // Of these, four are for writes: two threads with two each.
+    let url = apart(&desk, 8);
     let DatabaseUrl::Postgres(database) = &desk.store.url else { unreachable!("it is PostgreSQL's") };
     let (client, connection) = tokio_postgres::connect(database.reveal(), tokio_postgres::NoTls).await.unwrap();
     let driver = tokio::spawn(connection);

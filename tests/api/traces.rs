@@ -25,8 +25,9 @@ const SHARED: &str = "printer";
 /// All that a caller is told: status, every header but the date, and the body.
 fn told(answer: &Answer) -> String {
     let mut text = format!("{}\n", answer.status);
-    // The list of exposed headers has an order of each worker's own.
-    let untold = ["date", "access-control-expose-headers"];
+    // The list of exposed headers has an order of each worker's own, and whether a connection goes on depends on whether a body
+    // that nobody reads has come by then.
+    let untold = ["connection", "date", "access-control-expose-headers"];
     let headers = answer.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap()));
     let mut headers: Vec<_> = headers.filter(|(name, _)| !untold.contains(name)).collect();
     headers.sort_unstable();
