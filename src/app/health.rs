@@ -49,12 +49,13 @@ async fn live() -> Answer {
 
 /// Can it serve?
 ///
-/// 503 while the database is away, does not answer within two seconds, or lacks a migration: send it no requests then.
-/// A job that has not succeeded for long is named, but keeps nobody from being served.
+/// 503 while the database is away, does not answer within two seconds, lacks a migration, or has lost a file: send it no
+/// requests then. A job that has not succeeded for long is named, but keeps nobody from being served.
 #[utoipa::path(operation_id = "health_ready", tag = "operation", extensions(("x-problems" = json!(["unavailable"]))),
     responses((status = 200, description = "It can serve.", body = Readiness)))]
 #[get("/health/ready")]
 async fn ready(call: Call) -> Answer {
+    call.db().are_files_there()?;
     match call.db().until(Deadline::within(READY_WITHIN)).is_behind().await {
         Ok(false) => Reply::ok(&Readiness { status: "ok", late_jobs: call.jobs().late(call.now()) }),
         Ok(true) => Err(Problem::unavailable("the database lacks a migration: run `skranke migrate`")),

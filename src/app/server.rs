@@ -96,6 +96,8 @@ pub fn build(settings: Settings, listener: TcpListener) -> std::io::Result<Serve
     })
     // The head of a first request; a connection without a request is closed sooner.
     .client_request_timeout(limits.client_timeout)
+    // Who closes the connection waits for no answer: what is done for it ends.
+    .h1_allow_half_closed(false)
     .workers(threads)
     .shutdown_timeout(shutdown_s);
     if limits.connections > 0 {

@@ -2,10 +2,11 @@
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use diesel::SqliteConnection;
-use diesel::connection::SimpleConnection;
+use diesel::connection::{CacheSize, SimpleConnection};
+use diesel::{Connection, SqliteConnection};
 use diesel_async::SimpleAsyncConnection;
 use futures_util::future::BoxFuture;
 
@@ -20,6 +21,8 @@ pub struct Conn {
     pub(super) last: Vec<(i64, LastWork)>,
     /// Whether something was erased that is still in the log beside SQLite's file.
     pub(super) erased: bool,
+    /// How many statements SQLite has prepared on it that are kept.
+    pub(super) prepared: Arc<AtomicUsize>,
 }
 
 /// Work that is done at the end of a transaction.
@@ -48,7 +51,19 @@ impl Kept {
 
 impl Conn {
     pub(super) fn new(line: Line, kept: Arc<Kept>) -> Self {
-        Self { line, kept, last: Vec::new(), erased: false }
+        Self { line, kept, last: Vec::new(), erased: false, prepared: Arc::default() }
+    }
+
+    /// Lets go of all prepared statements when there are more than `most`: diesel knows no other bound. What is asked often is soon
+    /// prepared again, once for so many that were asked once.
+    pub(super) fn forget_some(&mut self, most: usize) {
+        if let Line::Sqlite(sqlite) = &mut self.line
+            && self.prepared.load(Ordering::Relaxed) > most
+        {
+            sqlite.set_prepared_statement_cache_size(CacheSize::Disabled);
+            sqlite.set_prepared_statement_cache_size(CacheSize::Unbounded);
+            self.prepared.store(0, Ordering::Relaxed);
+        }
     }
 
     /// What is kept of this database under this type; all its connections share it.

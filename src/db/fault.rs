@@ -8,6 +8,12 @@ use crate::kernel::Problem;
 const FULL: &str = "There is no room left for the database. Nothing was changed, and what is there can be read. \
                     Try again when there is room.";
 
+/// What the caller hears while somebody else writes into SQLite's file.
+const LOCKED: &str = "Another program holds the lock of the database file. Nothing was changed. Try again in a moment.";
+
+/// SQLite's word for a statement that was ended before its end.
+const INTERRUPTED: &str = "interrupted";
+
 /// What the caller hears when the answer to a commit was lost.
 const UNCERTAIN: &str = "The database was lost while the change was committed, so it may have been made or not. Send the \
                          request again with the same Idempotency-Key, or read what is there.";
@@ -24,6 +30,7 @@ impl From<Error> for Problem {
             DatabaseErrorKind::ClosedConnection
             | DatabaseErrorKind::UnableToSendCommand
             | DatabaseErrorKind::ReadOnlyTransaction => Problem::unavailable(error),
+            _ if message == INTERRUPTED => Problem::late("a statement was ended whose time was over"),
             _ if message.contains("deadlock detected") => Problem::transient(error),
             _ if message.contains("canceling statement due to") => overrun(message),
             _ if is_outage(message) => outage(message.to_owned()),
@@ -35,7 +42,25 @@ impl From<Error> for Problem {
 /// The problem of a database that does not serve now, by its words.
 pub(super) fn outage(message: String) -> Problem {
     let problem = Problem::unavailable(message.clone());
-    if is_full(&message) { problem.saying(FULL) } else { problem }
+    if is_full(&message) {
+        problem.saying(FULL)
+    } else if is_locked(&message) {
+        problem.saying(LOCKED)
+    } else if message == INTERRUPTED {
+        Problem::late("a statement was ended whose time was over")
+    } else {
+        problem
+    }
+}
+
+/// What is wrong while another process has the lock.
+pub(super) fn locked() -> Problem {
+    outage("database is locked".into())
+}
+
+/// Whether SQLite says that another process has the lock.
+pub(super) fn is_locked(message: &str) -> bool {
+    message.contains("database is locked")
 }
 
 /// Why something was ended before it was done.
@@ -76,8 +101,8 @@ fn is_full(message: &str) -> bool {
 /// to do.
 fn is_outage(message: &str) -> bool {
     is_full(message)
+        || is_locked(message)
         || [
-            "database is locked",
             "disk I/O error",
             "unable to open database file",
             "attempt to write a readonly database",

@@ -3,6 +3,7 @@
 mod conn;
 mod deadline;
 pub mod fault;
+mod interrupt;
 pub mod lanes;
 pub mod lease;
 pub mod migrate;
@@ -277,6 +278,17 @@ impl Db {
                 (None, Some(replica)) => replica.refusal(self.wait).await,
                 (refusal, _) => refusal,
             },
+        }
+    }
+
+    /// Whether SQLite's files are still those that were opened: one that is deleted is written to all the same, and lost.
+    ///
+    /// # Errors
+    /// `unavailable`, with the file that is not.
+    pub fn are_files_there(&self) -> Result<(), Problem> {
+        match &self.engine {
+            Engine::Sqlite(sqlite) => sqlite.are_files_there(),
+            Engine::Postgres(_) => Ok(()),
         }
     }
 

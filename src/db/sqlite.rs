@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant as Stopwatch};
 
-use diesel::connection::SimpleConnection;
+use diesel::connection::{Instrumentation, InstrumentationEvent, SimpleConnection};
 use diesel::{Connection, RunQueryDsl, SqliteConnection};
 use futures_util::FutureExt;
 use tokio::runtime::{Handle, Runtime};
@@ -14,7 +14,8 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::conn::{Conn, Kept, Line};
 use super::deadline::{Deadline, MORE_FOR_COMMITS};
-use super::queue::Queue;
+use super::interrupt::{self, watched};
+use super::queue::{Place, Queue};
 use super::steady::run_words;
 use super::{Listener, Load, fault};
 use crate::kernel::Problem;
@@ -32,6 +33,17 @@ const LOG_PAUSE: Duration = Duration::from_millis(250);
 /// How long a statement waits for another process, in milliseconds.
 const BUSY_MS: i32 = 5_000;
 
+/// How long the writer waits for another process before it looks again who waits for the writer, in milliseconds.
+const LOCKED_MS: i32 = 100;
+
+/// How long a report may take before it counts as a long one, of which there are as many besides: so that two of them do not shut
+/// out all others.
+const LONG: Duration = Duration::from_secs(1);
+
+/// How many statements a reader keeps prepared, and the writer. Each takes some 15 KiB; what is asked often is far fewer.
+const MOST_PREPARED: usize = 192;
+const MOST_PREPARED_WRITES: usize = 512;
+
 /// How long writers may wait, in milliseconds, for readers to be done with a log that is to be emptied.
 const WIPE_WAIT_MS: i32 = 100;
 
@@ -41,18 +53,30 @@ const WIPE_PAUSE: Duration = Duration::from_secs(5);
 /// How many pages of 4 KiB the log has before it begins anew; at four times as many, SQLite sees to it within a commit.
 const LOG_PAGES: i32 = 8_000;
 
+/// Why a request is not carried out any more.
+const WAITED_LONG: &str = "waited too long for the writer";
+
 /// What is wrong with work that waits on the writer thread.
 const WAITED: &str = "work in a write must not wait for anything but its database";
 
-/// A request's work on the writer thread, or `None` if no transaction could be begun for it; gives back what to do
-/// when the fate of the commit is known.
-type Work = Box<dyn FnOnce(Option<&mut Conn>) -> Done + Send>;
-
-/// What waits for the writer thread.
-struct Job {
+/// A request's work on the writer thread.
+trait Job: Send {
     /// Whether it has a commit of its own.
-    apart: bool,
-    run: Work,
+    fn is_apart(&self) -> bool;
+    /// Does it, or does it again after it was undone together with others.
+    fn run(&mut self, conn: &mut Conn) -> Ran;
+    /// Tells the request that waits: committed, or why not.
+    fn answer(self: Box<Self>, fate: Result<(), &Undone>);
+}
+
+/// How it went.
+enum Ran {
+    /// The transaction goes on: the request has done what it wanted, or was undone by itself.
+    Well,
+    /// The transaction, which has nothing else in it, is to be undone.
+    Undo,
+    /// The engine has rolled back the whole group under us, for this reason.
+    RolledBack(String),
 }
 
 /// How a write goes about it.
@@ -67,38 +91,35 @@ pub struct Manner {
     pub alone: bool,
 }
 
-/// Tells a request that waits: committed, or why not.
-type Answer = Box<dyn FnOnce(Result<(), &Undone>)>;
-
 /// Why a transaction was not committed.
 struct Undone {
     why: String,
     /// Whether nothing of it can be on disk.
     is_certain: bool,
+    /// Whether it may be for the work of one request alone.
+    is_by_one: bool,
 }
 
 impl Undone {
-    fn before_commit(why: impl ToString) -> Self {
-        Self { why: why.to_string(), is_certain: true }
+    /// Nothing has begun.
+    fn at_begin(why: impl ToString) -> Self {
+        Self { why: why.to_string(), is_certain: true, is_by_one: false }
+    }
+
+    /// What one of them did could not be done.
+    fn by_work(why: impl ToString) -> Self {
+        Self { why: why.to_string(), is_certain: true, is_by_one: true }
     }
 
     /// A disk that fails while it is told to keep something may have kept it all the same, to be found after a power cut.
     fn at_commit(why: impl ToString) -> Self {
         let why = why.to_string();
-        Self { is_certain: !why.contains("disk I/O error"), why }
+        Self { is_certain: !why.contains("disk I/O error"), why, is_by_one: false }
     }
 
     fn problem(&self) -> Problem {
         if self.is_certain { fault::outage(self.why.clone()) } else { fault::uncertain(self.why.clone()) }
     }
-}
-
-struct Done {
-    answer: Answer,
-    /// Why the engine has rolled back the whole group under us, if it has.
-    rolled_back: Option<String>,
-    /// Whether the transaction, which has nothing else in it, is to be undone.
-    undo: bool,
 }
 
 /// What a connection is for.
@@ -144,13 +165,19 @@ pub struct Sqlite {
     readers: Mutex<Vec<Conn>>,
     /// How many snapshots may be read at once: more take more memory and are no sooner done.
     reports: Arc<Semaphore>,
-    /// The threads that read them, as many.
+    /// How many of those that take long may be read besides.
+    long_reports: Arc<Semaphore>,
+    /// The threads that read them, as many as both.
     reporters: Reporters,
     /// Those who wait for one.
     reports_waiting: Queue,
-    jobs: mpsc::Sender<Job>,
+    jobs: mpsc::Sender<Box<dyn Job>>,
     /// Those who wait for the writer.
     writes_waiting: Queue,
+    /// Whether another process has had the lock since the writer has asked for it.
+    is_locked: Arc<AtomicBool>,
+    /// The files as they were opened.
+    files: Files,
 }
 
 impl Sqlite {
@@ -159,15 +186,21 @@ impl Sqlite {
     /// # Errors
     /// When the file cannot be opened.
     pub fn open(path: &Path, listener: Option<Listener>) -> Result<Arc<Self>, Problem> {
+        interrupt::install();
         let kept = Arc::<Kept>::default();
         let mut writer = connect(path, Role::Write, &kept, listener.as_ref())?;
+        // It looks again itself.
+        now(writer.batch(&format!("PRAGMA busy_timeout = {LOCKED_MS}")))?;
         let mut holder = Holder(connect(path, Role::Attend, &kept, None)?);
         let mut wipe = Wipe::default();
         // What a process that has died has not emptied. Where another one is at work, that one sees to what it has erased.
         wipe.now(&mut writer, 0);
         writer.erased = false;
+        let files = Files::of(path);
         let log = Log::watch(path, &kept)?;
-        let (jobs, waiting) = mpsc::channel::<Job>();
+        let is_locked = Arc::new(AtomicBool::new(false));
+        let locked = is_locked.clone();
+        let (jobs, waiting) = mpsc::channel::<Box<dyn Job>>();
         let activity = Arc::new(Activity::default());
         let writers = activity.clone();
         thread::Builder::new()
@@ -188,14 +221,16 @@ impl Sqlite {
                     holder.let_go();
                     let mut next = Some(first);
                     while let Some(first) = next {
-                        next = commit_group(&mut writer, first, &waiting, &mut wipe);
+                        next = commit_group(&mut writer, first, &waiting, &mut wipe, &locked);
+                        writer.forget_some(MOST_PREPARED_WRITES);
                         log.grown(&mut writer);
                     }
                 }
             })
             .map_err(Problem::internal)?;
         let most = thread::available_parallelism().map_or(1, usize::from).max(2);
-        let (reports, reporters) = (Arc::new(Semaphore::new(most)), Reporters::new(most)?);
+        let (reports, long_reports) = (Arc::new(Semaphore::new(most)), Arc::new(Semaphore::new(most)));
+        let reporters = Reporters::new(2 * most)?;
         let (path, readers) = (path.to_owned(), Mutex::new(Vec::new()));
         let (reports_waiting, writes_waiting) = (Queue::default(), Queue::default());
         Ok(Arc::new(Self {
@@ -205,10 +240,13 @@ impl Sqlite {
             activity,
             readers,
             reports,
+            long_reports,
             reporters,
             reports_waiting,
             jobs,
             writes_waiting,
+            is_locked,
+            files,
         }))
     }
 
@@ -246,8 +284,8 @@ impl Sqlite {
         }
         let _working = Counted::on(&self.activity.reading);
         let mut conn = self.reader()?;
-        let result = work(&mut conn).await;
-        self.readers.lock().unwrap_or_else(PoisonError::into_inner).push(conn);
+        let result = watched(Arc::new(move || deadline.is_past()), work(&mut conn)).await;
+        self.give_back(conn);
         result
     }
 
@@ -260,21 +298,60 @@ impl Sqlite {
     {
         let turn = self.reports.clone().acquire_owned();
         let turn = self.reports_waiting.wait_for(turn, deadline).await?.map_err(Problem::internal)?;
+        let ends = deadline.for_report();
+        let waits = Arc::new(());
+        let (waiter, sqlite) = (Arc::downgrade(&waits), self.clone());
+        let (began, turn) = (Stopwatch::now(), Mutex::new((turn, false)));
+        let is_over = Arc::new(move || {
+            if waiter.strong_count() == 0 || ends.is_past() {
+                return true;
+            }
+            if began.elapsed() < LONG {
+                return false;
+            }
+            let mut turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+            let (_, is_long) = *turn;
+            if is_long {
+                return false;
+            }
+            match sqlite.long_reports.clone().try_acquire_owned() {
+                // Its turn is somebody else's from now on.
+                Ok(long) => *turn = (long, true),
+                // Enough are long already. It has had its time if others wait for theirs.
+                Err(_) => return sqlite.reports.available_permits() == 0 && sqlite.reports_waiting.len() > 0,
+            }
+            false
+        });
         let (sqlite, span) = (self.clone(), tracing::Span::current());
         let running = self.reporters.threads.spawn_blocking(move || {
             let _request = span.entered();
-            let _turn = turn;
             let _working = Counted::on(&sqlite.activity.reading);
             let mut conn = sqlite.reader()?;
             now(conn.batch("BEGIN DEFERRED"))?;
-            let outcome = work(&mut conn).now_or_never();
+            let outcome = watched(is_over, work(&mut conn)).now_or_never();
             // There is nothing to undo. A connection that cannot end its transaction is dropped, and others take its place.
             now(conn.batch("ROLLBACK"))?;
-            sqlite.readers.lock().unwrap_or_else(PoisonError::into_inner).push(conn);
+            sqlite.give_back(conn);
             outcome
                 .unwrap_or_else(|| Err(Problem::internal("work in a snapshot must wait for nothing but its database")))
         });
-        running.await.map_err(Problem::internal)?
+        // It ends by itself; only what does not ask is not waited for.
+        let outcome = ends.later(MORE_FOR_COMMITS).end(running).await?.map_err(Problem::internal)?;
+        drop(waits);
+        outcome
+    }
+
+    /// Whether the files are still those that were opened.
+    ///
+    /// # Errors
+    /// `unavailable`, with the file that is not.
+    pub fn are_files_there(&self) -> Result<(), Problem> {
+        self.files.are_there()
+    }
+
+    fn give_back(&self, mut conn: Conn) {
+        conn.forget_some(MOST_PREPARED);
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner).push(conn);
     }
 
     fn reader(&self) -> Result<Conn, Problem> {
@@ -289,53 +366,81 @@ impl Sqlite {
         T: Send + 'static,
         F: AsyncFn(&mut Conn) -> Result<T, Problem> + Send + 'static,
     {
-        let (answer, answered) = oneshot::channel();
+        let (answer, mut answered) = oneshot::channel();
         let place = if manner.patient { None } else { Some(self.writes_waiting.enter()?) };
-        let (span, turn) = (tracing::Span::current(), Arc::new(Turn::default()));
-        let taken = turn.clone();
-        let apart = manner.apart || manner.alone;
-        let run = Box::new(move |conn: Option<&mut Conn>| {
-            let _request = span.entered();
-            drop(place);
-            let (outcome, rolled_back) = match conn {
-                // Nobody would hear of it any more, or soon enough: others who wait come first.
-                Some(_) if deadline.is_past() || answer.is_closed() || !taken.take() => {
-                    (Err(Problem::late("waited too long for the writer")), None)
-                }
-                Some(conn) if manner.alone => {
-                    let shared = conn.keep_in(Arc::default());
-                    let outcome = attempt(conn, &work);
-                    conn.keep_in(shared);
-                    (outcome, None)
-                }
-                Some(conn) if apart => (attempt(conn, &work), None),
-                Some(conn) => in_savepoint(conn, &work),
-                None => (Err(Problem::unavailable("no transaction")), None),
-            };
-            let undo = apart && outcome.is_err();
-            let answer = move |fate: Result<(), &Undone>| {
-                let outcome = match fate {
-                    Ok(()) => outcome,
-                    Err(undone) => Err(undone.problem()),
-                };
-                // A caller that went away does not undo what was committed.
-                drop(answer.send(outcome));
-            };
-            Done { answer: Box::new(answer), rolled_back, undo }
-        });
-        self.jobs.send(Job { apart, run }).map_err(|_| Problem::unavailable("the writer thread has ended"))?;
+        let turn = Arc::new(Turn::default());
+        let (span, taken, outcome) = (tracing::Span::current(), Some(turn.clone()), Err(Problem::late(WAITED_LONG)));
+        let request = Request { work, manner, deadline, place, turn: taken, span, answer, outcome };
+        self.jobs.send(Box::new(request)).map_err(|_| Problem::unavailable("the writer thread has ended"))?;
         let ended =
             |answer: Result<_, _>| answer.unwrap_or_else(|_| Err(fault::uncertain("the writer thread has ended")));
-        let mut answered = answered;
         match deadline.end(&mut answered).await {
             Ok(answer) => ended(answer),
-            Err(late) if turn.take() => Err(late),
+            Err(late) if turn.take() => {
+                Err(if self.is_locked.load(Ordering::Acquire) { fault::locked() } else { late })
+            }
             // It has begun, and ends soon.
             Err(_) => match deadline.later(MORE_FOR_COMMITS).end(answered).await {
                 Ok(answer) => ended(answer),
                 Err(late) => Err(fault::uncertain(late)),
             },
         }
+    }
+}
+
+/// What a request wants written.
+struct Request<T, F> {
+    work: F,
+    manner: Manner,
+    deadline: Deadline,
+    /// Until it begins.
+    place: Option<Place>,
+    /// Likewise.
+    turn: Option<Arc<Turn>>,
+    span: tracing::Span,
+    answer: oneshot::Sender<Result<T, Problem>>,
+    outcome: Result<T, Problem>,
+}
+
+impl<T, F> Job for Request<T, F>
+where
+    T: Send,
+    F: AsyncFn(&mut Conn) -> Result<T, Problem> + Send,
+{
+    fn is_apart(&self) -> bool {
+        self.manner.apart || self.manner.alone
+    }
+
+    fn run(&mut self, conn: &mut Conn) -> Ran {
+        let _request = self.span.clone().entered();
+        drop(self.place.take());
+        // Nobody would hear of it any more, or soon enough: others who wait come first. What has begun once is done again
+        // whether or not somebody waits.
+        let is_given_up = self.turn.take().is_some_and(|turn| self.answer.is_closed() || !turn.take());
+        if is_given_up || self.deadline.is_past() {
+            self.outcome = Err(Problem::late(WAITED_LONG));
+            return if self.is_apart() { Ran::Undo } else { Ran::Well };
+        }
+        if !self.is_apart() {
+            let (outcome, rolled_back) = in_savepoint(conn, &self.work, self.deadline);
+            self.outcome = outcome;
+            return rolled_back.map_or(Ran::Well, Ran::RolledBack);
+        }
+        let shared = self.manner.alone.then(|| conn.keep_in(Arc::default()));
+        self.outcome = attempt(conn, &self.work, self.deadline);
+        if let Some(shared) = shared {
+            conn.keep_in(shared);
+        }
+        if self.outcome.is_err() { Ran::Undo } else { Ran::Well }
+    }
+
+    fn answer(self: Box<Self>, fate: Result<(), &Undone>) {
+        let outcome = match fate {
+            Ok(()) => self.outcome,
+            Err(undone) => Err(undone.problem()),
+        };
+        // A caller that went away does not undo what was committed.
+        drop(self.answer.send(outcome));
     }
 }
 
@@ -469,51 +574,38 @@ impl Wipe {
         let Line::Sqlite(conn) = &mut writer.line else { return };
         drop(SimpleConnection::batch_execute(conn, &format!("PRAGMA busy_timeout = {wait_ms}")));
         let done = diesel::sql_query("PRAGMA wal_checkpoint(TRUNCATE)").get_result::<Checkpoint>(conn);
-        drop(SimpleConnection::batch_execute(conn, &format!("PRAGMA busy_timeout = {BUSY_MS}")));
+        drop(SimpleConnection::batch_execute(conn, &format!("PRAGMA busy_timeout = {LOCKED_MS}")));
         writer.erased = !done.is_ok_and(|checkpoint| checkpoint.busy == 0);
         self.tried_at = writer.erased.then(std::time::Instant::now);
     }
 }
 
-/// Runs `first` and all that wait behind it in one transaction, up to the next that is to be by itself, then answers them all.
-/// Gives back who comes next, if it has got hold of it.
-fn commit_group(conn: &mut Conn, first: Job, waiting: &mpsc::Receiver<Job>, wipe: &mut Wipe) -> Option<Job> {
+/// Runs `first` and all that wait behind it in one transaction, up to the next that is to be by itself, then answers them all. If
+/// it fails for the work of one of them, each is done again by itself, and that one fails alone. Gives back who comes next, if it has
+/// got hold of it.
+fn commit_group(
+    conn: &mut Conn,
+    first: Box<dyn Job>,
+    waiting: &mpsc::Receiver<Box<dyn Job>>,
+    wipe: &mut Wipe,
+    is_locked: &AtomicBool,
+) -> Option<Box<dyn Job>> {
     let owed = std::mem::take(&mut conn.erased);
-    let mut fate = again(conn, "BEGIN IMMEDIATE").map_err(Undone::before_commit);
-    let mut done = Vec::new();
-    let (mut next, mut behind) = (Some(first), None);
-    while let Some(Job { apart, run }) = next.take() {
-        let finished = run(fate.is_ok().then_some(&mut *conn));
-        if let (Ok(()), Some(why)) = (&fate, &finished.rolled_back) {
-            fate = Err(Undone::before_commit(why));
+    let mut behind = None;
+    let next = || match waiting.try_recv() {
+        Ok(job) if job.is_apart() => {
+            behind = Some(job);
+            None
         }
-        done.push(finished);
-        if !apart && fate.is_ok() && done.len() < GROUP {
-            match waiting.try_recv() {
-                Ok(job) if job.apart => behind = Some(job),
-                job => next = job.ok(),
-            }
+        job => job.ok(),
+    };
+    let together = transact(conn, first, next, is_locked);
+    let groups = match together {
+        (group, Err(Undone { is_by_one: true, .. })) if group.len() > 1 => {
+            group.into_iter().map(|job| transact(conn, job, || None, is_locked)).collect()
         }
-    }
-    let undo = done.iter().any(|done| done.undo);
-    let mut last = std::mem::take(&mut conn.last);
-    last.sort_by_key(|(place, _)| *place);
-    for (_, work) in last {
-        if fate.is_ok() && !undo {
-            let worked = work(conn).now_or_never().unwrap_or_else(|| Err(Problem::internal(WAITED)));
-            fate = worked.map_err(Undone::before_commit);
-        }
-    }
-    if fate.is_ok() && !undo {
-        fate = again(conn, "COMMIT").map_err(Undone::at_commit);
-    }
-    if let Err(Undone { why, .. }) = &fate {
-        tracing::error!(cause = %why, requests = done.len(), "sqlite could not commit");
-    }
-    if fate.is_err() || undo {
-        // Nothing is open any more when the engine has rolled back by itself.
-        drop(now(conn.batch("ROLLBACK")));
-    }
+        together => vec![together],
+    };
     if conn.erased {
         // Whoever is told that it is gone finds it gone, unless somebody reads just then.
         wipe.now(conn, WIPE_WAIT_MS);
@@ -521,15 +613,78 @@ fn commit_group(conn: &mut Conn, first: Job, waiting: &mpsc::Receiver<Job>, wipe
         conn.erased = true;
         wipe.when_due(conn);
     }
-    for Done { answer, .. } in done {
-        answer(fate.as_ref().copied());
+    for (group, fate) in groups {
+        for job in group {
+            job.answer(fate.as_ref().copied());
+        }
     }
     behind
 }
 
-/// Runs `work` in the transaction that is open.
-fn attempt<T>(conn: &mut Conn, work: &impl AsyncFn(&mut Conn) -> Result<T, Problem>) -> Result<T, Problem> {
-    let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(conn).now_or_never()));
+/// Runs `first` and some of what comes `next` in one transaction, unless the first is to be by itself; gives them with what became of
+/// all of them.
+fn transact(
+    conn: &mut Conn,
+    first: Box<dyn Job>,
+    mut next: impl FnMut() -> Option<Box<dyn Job>>,
+    is_locked: &AtomicBool,
+) -> (Vec<Box<dyn Job>>, Result<(), Undone>) {
+    let mut fate = begin(conn, is_locked).map_err(Undone::at_begin);
+    let apart = first.is_apart();
+    let (mut group, mut done, mut undo) = (vec![first], 0, false);
+    while let (Ok(()), Some(job)) = (&fate, group.get_mut(done)) {
+        match job.run(conn) {
+            Ran::Well => {}
+            Ran::Undo => undo = true,
+            Ran::RolledBack(why) => fate = Err(Undone::by_work(why)),
+        }
+        done += 1;
+        if !apart && fate.is_ok() && done < GROUP {
+            group.extend(next());
+        }
+    }
+    let mut last = std::mem::take(&mut conn.last);
+    last.sort_by_key(|(place, _)| *place);
+    for (_, work) in last {
+        if fate.is_ok() && !undo {
+            let worked = work(conn).now_or_never().unwrap_or_else(|| Err(Problem::internal(WAITED)));
+            fate = worked.map_err(Undone::by_work);
+        }
+    }
+    if fate.is_ok() && !undo {
+        fate = again(conn, "COMMIT").map_err(Undone::at_commit);
+    }
+    if let Err(Undone { why, .. }) = &fate {
+        tracing::error!(cause = %why, requests = group.len(), "sqlite could not commit");
+    }
+    if fate.is_err() || undo {
+        // Nothing is open any more when the engine has rolled back by itself.
+        drop(now(conn.batch("ROLLBACK")));
+    }
+    (group, fate)
+}
+
+/// Begins a transaction that writes, as soon as no other process does.
+fn begin(conn: &mut Conn, is_locked: &AtomicBool) -> diesel::QueryResult<()> {
+    let asked = Stopwatch::now();
+    loop {
+        let begun = again(conn, "BEGIN IMMEDIATE");
+        let locked = begun.as_ref().is_err_and(|error| fault::is_locked(&error.to_string()));
+        is_locked.store(locked, Ordering::Release);
+        if !locked || asked.elapsed() >= Duration::from_millis(BUSY_MS.unsigned_abs().into()) {
+            return begun;
+        }
+    }
+}
+
+/// Runs `work` in the transaction that is open, until `deadline`.
+fn attempt<T>(
+    conn: &mut Conn,
+    work: &impl AsyncFn(&mut Conn) -> Result<T, Problem>,
+    deadline: Deadline,
+) -> Result<T, Problem> {
+    let is_over = Arc::new(move || deadline.is_past());
+    let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| watched(is_over, work(conn)).now_or_never()));
     match ran {
         Ok(Some(outcome)) => outcome,
         Ok(None) => Err(Problem::internal(WAITED)),
@@ -540,13 +695,14 @@ fn attempt<T>(conn: &mut Conn, work: &impl AsyncFn(&mut Conn) -> Result<T, Probl
 fn in_savepoint<T>(
     conn: &mut Conn,
     work: &impl AsyncFn(&mut Conn) -> Result<T, Problem>,
+    deadline: Deadline,
 ) -> (Result<T, Problem>, Option<String>) {
     if let Err(error) = again(conn, "SAVEPOINT request") {
         let why = error.to_string();
         return (Err(error.into()), Some(why));
     }
     let before = conn.last.len();
-    let outcome = attempt(conn, work);
+    let outcome = attempt(conn, work, deadline);
     if outcome.is_err() {
         conn.last.truncate(before);
     }
@@ -610,10 +766,69 @@ fn connect(path: &Path, role: Role, kept: &Arc<Kept>, listener: Option<&Listener
     if role != Role::Write {
         SimpleConnection::batch_execute(&mut conn, "PRAGMA query_only = ON")?;
     }
-    if let Some(listener) = listener {
-        conn.set_instrumentation(listener());
+    let prepared = Arc::<AtomicUsize>::default();
+    conn.set_instrumentation(Prepared { count: prepared.clone(), listener: listener.map(|listener| listener()) });
+    let mut conn = Conn::new(Line::Sqlite(conn), kept.clone());
+    conn.prepared = prepared;
+    Ok(conn)
+}
+
+/// Counts the statements that a connection keeps prepared.
+struct Prepared {
+    count: Arc<AtomicUsize>,
+    listener: Option<Box<dyn Instrumentation>>,
+}
+
+impl Instrumentation for Prepared {
+    fn on_connection_event(&mut self, event: InstrumentationEvent<'_>) {
+        if let InstrumentationEvent::CacheQuery { .. } = event {
+            self.count.fetch_add(1, Ordering::Relaxed);
+        }
+        if let Some(listener) = &mut self.listener {
+            listener.on_connection_event(event);
+        }
     }
-    Ok(Conn::new(Line::Sqlite(conn), kept.clone()))
+}
+
+/// The files of a database, as the system knows them: what is deleted or replaced while it is open is no longer theirs.
+struct Files(Vec<(PathBuf, Option<Identity>)>);
+
+/// The device and the number of a file on it.
+type Identity = (u64, u64);
+
+impl Files {
+    /// As they are now.
+    fn of(path: &Path) -> Self {
+        let beside = |end: &str| {
+            let mut name = path.as_os_str().to_owned();
+            name.push(end);
+            PathBuf::from(name)
+        };
+        let all = [path.to_owned(), beside("-wal"), beside("-shm")];
+        Self(all.into_iter().map(|path| (path.clone(), identity(&path))).collect())
+    }
+
+    fn are_there(&self) -> Result<(), Problem> {
+        let lost = self.0.iter().find(|(path, known)| known.is_some() && identity(path) != *known);
+        lost.map_or(Ok(()), |(path, _)| {
+            let path = path.display();
+            Err(Problem::unavailable(format!(
+                "{path} was deleted or replaced while the database is open: what is written now may be lost; copy the database with \
+                 `skranke backup` and start again"
+            )))
+        })
+    }
+}
+
+#[cfg(unix)]
+fn identity(path: &Path) -> Option<Identity> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
+}
+
+#[cfg(not(unix))]
+fn identity(_: &Path) -> Option<Identity> {
+    None
 }
 
 /// A connection to a file that is there, which cannot change it.
@@ -659,6 +874,141 @@ mod tests {
     /// Later than any of these tests ends.
     fn soon() -> Deadline {
         Deadline::within(Duration::from_secs(600))
+    }
+
+    #[tokio::test]
+    async fn who_cannot_be_committed_fails_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let sqlite = Sqlite::open(&folder.path().join("skranke.db"), None).expect("a file");
+        let made =
+            sqlite.write(async |tx| Ok(tx.batch("CREATE TABLE done (number)").await?), Manner::default(), soon()).await;
+        assert!(made.is_ok());
+        let (go, gone) = mpsc::channel::<()>();
+        let gone = Mutex::new(Some(gone));
+        let wait = async move |_: &mut Conn| {
+            // Only the first time: it is done again.
+            if let Some(gone) = gone.lock().expect("no panic").take() {
+                gone.recv().expect("a sign");
+            }
+            Ok(())
+        };
+        let first = sqlite.write(wait, Manner::default(), soon());
+        let add = |number: i64, fails: bool| {
+            let work = async move |tx: &mut Conn| {
+                tx.batch(&format!("INSERT INTO done VALUES ({number})")).await?;
+                let last: super::super::conn::LastWork = Box::new(move |tx| {
+                    Box::pin(async move {
+                        let sql = if fails { "INSERT INTO nowhere VALUES (1)" } else { "SELECT 1" };
+                        Ok(tx.batch(sql).await?)
+                    })
+                });
+                tx.at_last(number, last).await
+            };
+            sqlite.write(work, Manner::default(), soon())
+        };
+        let all = tokio::join!(first, add(1, false), add(2, true), add(3, false), async { go.send(()) });
+        assert!(matches!(all, (Ok(()), Ok(()), Err(_), Ok(()), Ok(()))), "{all:?}");
+        let read = async |conn: &mut Conn| {
+            let Line::Sqlite(conn) = &mut conn.line else { return Err(Problem::internal("not SQLite")) };
+            Ok(diesel::sql_query("SELECT CAST(group_concat(number) AS TEXT) AS done FROM done")
+                .get_result::<Numbers>(conn)?
+                .done)
+        };
+        assert_eq!(sqlite.read(&read, soon()).await.expect("they are there"), "1,3");
+    }
+
+    #[derive(diesel::QueryableByName)]
+    struct Numbers {
+        #[diesel(sql_type = diesel::sql_types::Text)]
+        done: String,
+    }
+
+    /// Counts to a number that takes as long as one likes.
+    const COUNT: &str =
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000000000) SELECT max(i) FROM n";
+
+    #[tokio::test]
+    async fn statements_end_when_their_time_is_over_or_nobody_waits() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let sqlite = Sqlite::open(&folder.path().join("skranke.db"), None).expect("a file");
+        let count = async |conn: &mut Conn| Ok(conn.batch(COUNT).await?);
+        let in_ms = |ms| Deadline::within(Duration::from_millis(ms));
+        let late = |outcome: Result<(), Problem>| outcome.expect_err("it has no end").detail().contains("in time");
+        assert!(late(sqlite.read(&count, in_ms(100)).await));
+        assert!(late(sqlite.write(count, Manner::default(), in_ms(100)).await));
+        // Whoever goes away leaves nothing behind, and neither do those whose time is over.
+        for _ in 0..8 {
+            let gone = tokio::time::timeout(Duration::from_millis(100), sqlite.snapshot(count, in_ms(600_000))).await;
+            assert!(gone.is_err());
+        }
+        let one = async |conn: &mut Conn| Ok(conn.batch("SELECT 1").await?);
+        assert!(sqlite.snapshot(one, in_ms(60_000)).await.is_ok());
+        assert!(sqlite.write(one, Manner::default(), soon()).await.is_ok());
+        while sqlite.activity.reading.load(Ordering::Relaxed) > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn what_takes_long_shuts_out_nobody() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let sqlite = Sqlite::open(&folder.path().join("skranke.db"), None).expect("a file");
+        let count = async |conn: &mut Conn| Ok(conn.batch(COUNT).await?);
+        let most = thread::available_parallelism().map_or(1, usize::from).max(2);
+        let long = (0..2 * most).map(|_| {
+            let sqlite = sqlite.clone();
+            tokio::spawn(async move { sqlite.snapshot(count, soon()).await })
+        });
+        let long: Vec<_> = long.collect();
+        // They have every turn, until they turn out to be long.
+        let one = async |conn: &mut Conn| Ok(conn.batch("SELECT 1").await?);
+        while sqlite.reports.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..4 * most {
+            assert!(sqlite.snapshot(one, soon()).await.is_ok());
+        }
+        // Only as many as may be long are left, or more where nobody has waited.
+        assert_eq!(sqlite.long_reports.available_permits(), 0);
+        assert!(long.iter().filter(|long| !long.is_finished()).count() >= most);
+        long.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+
+    #[tokio::test]
+    async fn so_many_statements_are_kept() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let hot = Arc::<AtomicUsize>::default();
+        let ear = hot.clone();
+        let listener: Listener = Arc::new(move || {
+            let hot = ear.clone();
+            Box::new(move |event: InstrumentationEvent<'_>| {
+                if let InstrumentationEvent::CacheQuery { sql, .. } = event {
+                    hot.fetch_add(usize::from(sql == "SELECT 'hot'"), Ordering::Relaxed);
+                }
+            })
+        });
+        let sqlite = Sqlite::open(&folder.path().join("skranke.db"), Some(listener)).expect("a file");
+        let ask = async |text: String| {
+            let work = async |conn: &mut Conn| {
+                let Line::Sqlite(conn) = &mut conn.line else { return Err(Problem::internal("not SQLite")) };
+                let text = text.clone();
+                Ok(crate::db::RunQueryDsl::get_result::<_, String>(
+                    diesel::select(super::super::raw::raw::<diesel::sql_types::Text>(text)),
+                    conn,
+                )
+                .await?)
+            };
+            sqlite.read(&work, soon()).await.expect("an answer")
+        };
+        for n in 0..5_000 {
+            ask(format!("'{n}'")).await;
+            ask("'hot'".into()).await;
+            let readers = sqlite.readers.lock().expect("no panic");
+            let kept = readers.iter().map(|conn| conn.prepared.load(Ordering::Relaxed)).max();
+            assert!(kept.is_some_and(|kept| kept <= MOST_PREPARED), "{kept:?}");
+        }
+        let hot = hot.load(Ordering::Relaxed);
+        assert!((1..=5_000 / MOST_PREPARED + 2).contains(&hot), "prepared {hot} times");
     }
 
     #[tokio::test]

@@ -78,6 +78,13 @@ fn rooms_import_only_leftwards() {
 }
 
 #[test]
+fn unsafe_code_stands_in_one_place() {
+    let allows = |path: &PathBuf| std::fs::read_to_string(path).unwrap().contains("allow(unsafe_code");
+    let found: Vec<_> = files(&root().join("src")).into_iter().filter(allows).collect();
+    assert_eq!(found, [root().join("src/db/interrupt.rs")]);
+}
+
+#[test]
 fn what_is_pure_stays_pure() {
     for room in ROOMS {
         let folder = root().join("src").join(room);

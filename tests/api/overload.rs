@@ -7,12 +7,12 @@ use futures::stream::FuturesUnordered;
 use reqwest::Method;
 use serde_json::{Value, json};
 use skranke::app::janitor;
-use skranke::db::Db;
+use skranke::db::{DatabaseUrl, Db};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::on_both;
-use crate::support::{Desk, Engine};
+use crate::support::{Chance, Desk, Engine, Store};
 
 /// How long anything may take on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -177,4 +177,99 @@ async fn an_address_has_so_many_connections_at_once() {
         assert!(begun.elapsed() < DEADLINE, "the seat is never free");
     }
     desk.close().await;
+}
+
+/// A desk on SQLite whose requests take two seconds at most.
+async fn hasty_desk() -> Desk {
+    let open = |url: &DatabaseUrl| Db::open(url, 8, Duration::from_secs(2)).unwrap();
+    Desk::open_at(Store::make(Engine::Sqlite).await, open, vec![], |settings| settings).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_program_that_locks_the_file_is_called_by_its_name() {
+    let desk = hasty_desk().await;
+    let agent = desk.agent().await;
+    desk.ticket(&agent, json!({})).await;
+    let hold = desk.store.hold().await;
+    let subject = json!({ "subject": "s" });
+    let create = async || {
+        let begun = Instant::now();
+        let refused = desk.post("/v1/tickets").by(&agent).json(&subject).refused(503, "unavailable").await;
+        let detail = refused.body["detail"].as_str().unwrap();
+        assert!(detail.contains("Another program") && detail.contains("Nothing was changed"), "{detail}");
+        assert_eq!(refused.header("retry-after"), Some("1"));
+        begun.elapsed()
+    };
+    // The first of them is the writer's own, the others wait behind it.
+    let (one, two, three) = tokio::join!(create(), create(), create());
+    assert!(one.max(two).max(three) < Duration::from_secs(5));
+    hold.release().await;
+    desk.post("/v1/tickets").by(&agent).json(&subject).expect(201).await;
+    assert_eq!(desk.all(&agent, "/v1/tickets").await.len(), 2, "what was refused has changed nothing");
+    desk.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_of_sqlite_that_is_gone_is_noticed() {
+    for lost in ["", "-wal", "-shm"] {
+        let desk = hasty_desk().await;
+        let DatabaseUrl::Sqlite(path) = &desk.store.url else { panic!("not SQLite") };
+        desk.ticket(&desk.agent().await, json!({})).await;
+        desk.get("/health/ready").expect(200).await;
+        std::fs::remove_file(format!("{}{lost}", path.display())).unwrap();
+        desk.get("/health/ready").refused(503, "unavailable").await;
+        // Another one of the same name is not the one that is written to.
+        std::fs::write(format!("{}{lost}", path.display()), []).unwrap();
+        desk.get("/health/ready").refused(503, "unavailable").await;
+        desk.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes minutes: cargo test --test api -- --ignored overload::different_queries"]
+#[expect(clippy::print_stdout, reason = "the figures")]
+async fn different_queries_take_no_more_memory() {
+    let desk = Desk::open(Engine::Sqlite).await;
+    let (agent, mut chance) = (desk.agent().await, Chance(1));
+    desk.ticket(&agent, json!({})).await;
+    let resident = || -> i64 {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    };
+    let mut ask = async |count: usize| {
+        for _ in 0..count / 50 {
+            let paths: Vec<_> = (0..50).map(|_| different(&mut chance)).collect();
+            futures::future::join_all(paths.iter().map(|path| desk.get(path).by(&agent).expect(200))).await;
+        }
+    };
+    ask(100).await;
+    let before = resident();
+    ask(100_000).await;
+    let more_kib = resident() - before;
+    println!("100,000 different lists: {more_kib} KiB more");
+    assert!(more_kib < 32 * 1024, "{more_kib} KiB");
+    desk.close().await;
+}
+
+/// A list that hardly anybody has asked for: some of all filters, with one to several values each.
+fn different(chance: &mut Chance) -> String {
+    let mut path = format!("/v1/tickets?limit={}", 1 + chance.below(200));
+    for (filter, values) in [
+        ("status", &["new", "open", "waiting_requester", "waiting_third_party", "resolved", "closed"][..]),
+        ("priority", &["low", "normal", "high", "urgent"]),
+        ("type", &["incident", "service_request", "question", "problem"]),
+        ("channel", &["api", "web", "email", "phone", "chat", "counter", "monitoring"]),
+        ("tag", &["a"]),
+        ("created_after", &["2026-01-01T00:00:00Z"]),
+        ("updated_before", &["2027-01-01T00:00:00Z"]),
+    ] {
+        let some: Vec<_> = values.iter().copied().filter(|_| chance.below(2) == 0).collect();
+        if !some.is_empty() {
+            path += &format!("&{filter}={}", some.join(","));
+        }
+    }
+    let sorts =
+        ["created_at", "-created_at", "updated_at", "-updated_at", "priority", "-priority", "due_at", "-due_at"];
+    path + "&sort=" + *chance.of::<&str>(&sorts)
 }
