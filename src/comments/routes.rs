@@ -6,7 +6,7 @@ use super::policy::{Sight, may_write};
 use super::wire::{CommentBody, CommentPatch, NewComment};
 use super::{service, store};
 use crate::auth::policy::{Administer, Allowed, ReadComments, WriteComments};
-use crate::db::Root;
+use crate::db::{Conn, Root};
 use crate::http::query::PageQuery;
 use crate::http::{Answer, Call, Endpoints, Page, Reply};
 use crate::kernel::{CommentId, Problem};
@@ -40,7 +40,7 @@ async fn list_comments(who: Allowed<ReadComments>, call: Call) -> Answer {
     let after: Option<CommentId> = query.cursor.as_ref().map(|cursor| cursor.open("comments")).transpose()?;
     let rows = call
         .db()
-        .list(async |conn| {
+        .list(async move |conn: &mut Conn| {
             let ticket = tickets::store::find(conn, &who.reach(), which).await?;
             store::list(conn, &ticket, Sight::of(who.who()), after, query.limit).await
         })

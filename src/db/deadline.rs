@@ -28,6 +28,11 @@ impl Deadline {
         Self(self.0 + by)
     }
 
+    /// This one, or the one in `wait` from now if that is earlier.
+    pub(super) fn or_within(self, wait: Duration) -> Self {
+        self.min(Self::within(wait))
+    }
+
     /// When a report has to be done whose turn has to come by this.
     pub(super) fn for_report(self) -> Self {
         self.later(Duration::from_secs(MORE_FOR_REPORTS_S))

@@ -333,13 +333,18 @@ impl Db {
         }
     }
 
-    /// Runs queries that change nothing, for a page of a list.
+    /// Runs queries that change nothing, for a page of a list, which may take longer than a single thing; more than once if it
+    /// does.
     ///
     /// # Errors
     /// As those of [`read`](Self::read).
-    pub async fn list<T>(&self, work: impl AsyncFn(&mut Conn) -> Result<T, Problem>) -> Result<T, Problem> {
+    pub async fn list<T, F>(&self, work: F) -> Result<T, Problem>
+    where
+        T: Send + 'static,
+        F: AsyncFn(&mut Conn) -> Result<T, Problem> + Send + 'static,
+    {
         match &self.engine {
-            Engine::Sqlite(sqlite) => sqlite.read(&work, self.deadline()).await,
+            Engine::Sqlite(sqlite) => sqlite.list(work, self.deadline()).await,
             Engine::Postgres(postgres) => postgres.list(&work, self.deadline()).await,
         }
     }

@@ -101,7 +101,11 @@ impl Lagging {
     ///
     /// # Errors
     /// As those of [`Db::list`].
-    pub async fn list<T>(&self, work: impl AsyncFn(&mut Conn) -> Result<T, Problem>) -> Result<T, Problem> {
+    pub async fn list<T, F>(&self, work: F) -> Result<T, Problem>
+    where
+        T: Send + 'static,
+        F: AsyncFn(&mut Conn) -> Result<T, Problem> + Send + 'static,
+    {
         if let Some(replica) = &self.replica {
             // One that does not answer must leave time for the primary.
             let outcome = replica.postgres.list(&work, self.db.deadline().half()).await;

@@ -40,6 +40,9 @@ const LOCKED_MS: i32 = 100;
 /// out all others.
 const LONG: Duration = Duration::from_secs(1);
 
+/// How long a list may keep the thread that serves its request, and others.
+const IN_PLACE: Duration = Duration::from_millis(10);
+
 /// How many statements a reader keeps prepared, and the writer. Each takes some 15 KiB; what is asked often is far fewer.
 const MOST_PREPARED: usize = 192;
 const MOST_PREPARED_WRITES: usize = 512;
@@ -287,6 +290,18 @@ impl Sqlite {
         let result = watched(Arc::new(move || deadline.is_past()), work(&mut conn)).await;
         self.give_back(conn);
         result
+    }
+
+    /// Runs `work` in place for as long as most lists take. One that takes longer begins anew as a report, so that no thread
+    /// stands still that has other requests to serve.
+    pub async fn list<T, F>(self: &Arc<Self>, work: F, deadline: Deadline) -> Result<T, Problem>
+    where
+        T: Send + 'static,
+        F: AsyncFn(&mut Conn) -> Result<T, Problem> + Send + 'static,
+    {
+        let began = Stopwatch::now();
+        let in_place = self.read(&work, deadline.or_within(IN_PLACE)).await;
+        if in_place.is_err() && began.elapsed() >= IN_PLACE { self.snapshot(work, deadline).await } else { in_place }
     }
 
     /// Runs `work` on a thread for what takes long, on a connection that cannot write, in one transaction: in WAL mode
@@ -874,6 +889,24 @@ mod tests {
     /// Later than any of these tests ends.
     fn soon() -> Deadline {
         Deadline::within(Duration::from_secs(600))
+    }
+
+    /// On one thread: what stood still on it would keep the other from saying that it is there.
+    #[tokio::test]
+    async fn a_list_that_takes_long_goes_elsewhere() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let sqlite = Sqlite::open(&folder.path().join("skranke.db"), None).expect("a file");
+        let others = Arc::new(AtomicBool::new(false));
+        let served = others.clone();
+        let until_others_are_served = async move |conn: &mut Conn| {
+            while !served.load(Ordering::Acquire) {
+                conn.batch("SELECT count(*) FROM sqlite_schema, sqlite_schema, sqlite_schema, sqlite_schema").await?;
+            }
+            Ok(())
+        };
+        let list = sqlite.list(until_others_are_served, Deadline::within(Duration::from_secs(30)));
+        let (list, ()) = tokio::join!(list, async { others.store(true, Ordering::Release) });
+        assert!(list.is_ok(), "{list:?}");
     }
 
     #[tokio::test]

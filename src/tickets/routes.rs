@@ -54,7 +54,7 @@ async fn list_tickets(who: Allowed<ReadTickets>, call: Call) -> Answer {
         // May take longer, and more than one statement.
         db.snapshot(async move |conn: &mut Conn| service::list(conn, &sieve, &options, after).await).await?
     } else {
-        db.list(async |conn| service::list(conn, &sieve, &options, after).await).await?
+        db.list(async move |conn: &mut Conn| service::list(conn, &sieve, &options, after).await).await?
     };
     let body = |row| TicketBody::of(row, &almanac, now);
     Page::reply(&call, limit, &list, rows, |row| store::key(sort, row), body)
@@ -173,7 +173,7 @@ async fn list_events(who: Allowed<ReadTickets>, call: Call) -> Answer {
     let internal = who.who().sees_internal();
     let rows = call
         .db()
-        .list(async |conn| {
+        .list(async move |conn: &mut Conn| {
             let ticket = store::find(conn, &who.reach(), which).await?;
             audit::store::list(conn, ticket.id, internal, after, query.limit).await
         })

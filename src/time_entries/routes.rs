@@ -5,6 +5,7 @@ use actix_web::{delete, get, post};
 use super::wire::{NewTimeEntry, TicketCostBody, TimeEntryBody};
 use super::{service, store};
 use crate::auth::policy::{Allowed, ReadWork, WriteWork};
+use crate::db::Conn;
 use crate::http::query::PageQuery;
 use crate::http::{Answer, Call, Endpoints, Page, Reply};
 use crate::kernel::{Problem, TimeEntryId};
@@ -41,7 +42,7 @@ async fn list_time_entries(who: Allowed<ReadWork>, call: Call) -> Answer {
     let after: Option<TimeEntryId> = query.cursor.as_ref().map(|cursor| cursor.open(LIST)).transpose()?;
     let rows = call
         .db()
-        .list(async |conn| {
+        .list(async move |conn: &mut Conn| {
             let ticket = tickets::store::find(conn, &who.reach(), which).await?;
             store::list(conn, &ticket, after, query.limit).await
         })
@@ -138,7 +139,7 @@ async fn get_ticket_cost(who: Allowed<ReadWork>, call: Call) -> Answer {
     let which: TicketRef = call.path("id")?;
     let total = call
         .db()
-        .list(async |conn| {
+        .list(async move |conn: &mut Conn| {
             let ticket = tickets::store::find(conn, &who.reach(), which).await?;
             store::total(conn, &ticket).await
         })

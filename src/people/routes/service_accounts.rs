@@ -3,7 +3,7 @@
 use actix_web::{delete, get, patch, post};
 
 use crate::auth::policy::{Administer, Allowed};
-use crate::db::{Root, Roots};
+use crate::db::{Conn, Root, Roots};
 use crate::http::{Answer, Call, Endpoints, Page, PageQuery, Reply};
 use crate::kernel::PrincipalId;
 use crate::people::domain::{AccountChange, Gift, NewAccount};
@@ -37,7 +37,8 @@ pub fn routes(config: &mut impl Endpoints) {
 async fn list_service_accounts(_who: Allowed<Administer>, call: Call) -> Answer {
     let query: PageQuery = call.query()?;
     let after = query.cursor.as_ref().map(|cursor| cursor.open(LIST)).transpose()?;
-    let accounts = call.db().list(async |conn| service::list_accounts(conn, after, query.limit).await).await?;
+    let accounts =
+        call.db().list(async move |conn: &mut Conn| service::list_accounts(conn, after, query.limit).await).await?;
     Page::reply(&call, query.limit, LIST, accounts, |account| account.id, ServiceAccountBody::from)
 }
 

@@ -3,7 +3,7 @@
 use actix_web::{delete, get, patch, post, put};
 
 use crate::auth::policy::{Administer, Allowed, ReadTeams};
-use crate::db::{Root, Roots};
+use crate::db::{Conn, Root, Roots};
 use crate::http::{Answer, Call, Endpoints, Page, PageQuery, Reply};
 use crate::kernel::{PrincipalId, TeamId};
 use crate::people::domain::{NewTeam, TeamChange};
@@ -38,7 +38,8 @@ pub fn routes(config: &mut impl Endpoints) {
 async fn list_teams(_who: Allowed<ReadTeams>, call: Call) -> Answer {
     let query: PageQuery = call.query()?;
     let after = query.cursor.as_ref().map(|cursor| cursor.open(LIST)).transpose()?;
-    let teams = call.db().list(async |conn| service::list_teams(conn, after, query.limit).await).await?;
+    let teams =
+        call.db().list(async move |conn: &mut Conn| service::list_teams(conn, after, query.limit).await).await?;
     Page::reply(&call, query.limit, LIST, teams, |team| team.id, TeamBody::from)
 }
 
@@ -137,7 +138,8 @@ async fn list_team_members(_who: Allowed<ReadTeams>, call: Call) -> Answer {
     let query: PageQuery = call.query()?;
     let list = format!("members of {id}");
     let after = query.cursor.as_ref().map(|cursor| cursor.open(&list)).transpose()?;
-    let members = call.db().list(async |conn| service::list_members(conn, id, after, query.limit).await).await?;
+    let members =
+        call.db().list(async move |conn: &mut Conn| service::list_members(conn, id, after, query.limit).await).await?;
     Page::reply(&call, query.limit, &list, members, |member| member.id, MemberBody::from)
 }
 

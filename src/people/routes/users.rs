@@ -5,7 +5,7 @@ use actix_web::{delete, get, patch, post, web};
 use crate::auth::password::Party;
 use crate::auth::policy::{Administer, Allowed, BeKnown, ChangePeople, ReadPeople};
 use crate::auth::service::Authority;
-use crate::db::{Root, Roots};
+use crate::db::{Conn, Root, Roots};
 use crate::http::{Answer, Call, Endpoints, Page, Reply};
 use crate::kernel::PrincipalId;
 use crate::people::policy::{MayChange, MaySee};
@@ -33,8 +33,9 @@ pub fn routes(config: &mut impl Endpoints) {
 async fn list_users(_who: Allowed<ReadPeople>, call: Call) -> Answer {
     let query: UserQuery = call.query()?;
     let after = query.cursor.as_ref().map(|cursor| cursor.open(LIST)).transpose()?;
-    let people = call.db().list(async |conn| service::list_people(conn, &query, after).await).await?;
-    Page::reply(&call, query.limit, LIST, people, |person| person.id, UserBody::from)
+    let limit = query.limit;
+    let people = call.db().list(async move |conn: &mut Conn| service::list_people(conn, &query, after).await).await?;
+    Page::reply(&call, limit, LIST, people, |person| person.id, UserBody::from)
 }
 
 /// Make a person.

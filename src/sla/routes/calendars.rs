@@ -3,6 +3,7 @@
 use actix_web::{delete, get, patch, post};
 
 use crate::auth::policy::{Administer, Allowed, ReadSla};
+use crate::db::Conn;
 use crate::http::{Answer, Call, Endpoints, Page, PageQuery, Reply};
 use crate::kernel::{CalendarId, Problem};
 use crate::sla::domain::calendars::{CalendarChange, NewCalendar};
@@ -37,7 +38,8 @@ pub fn routes(config: &mut impl Endpoints) {
 async fn list_calendars(_who: Allowed<ReadSla>, call: Call) -> Answer {
     let query: PageQuery = call.query()?;
     let after = query.cursor.as_ref().map(|cursor| cursor.open(LIST)).transpose()?;
-    let calendars = call.db().list(async |conn| service::list_calendars(conn, after, query.limit).await).await?;
+    let calendars =
+        call.db().list(async move |conn: &mut Conn| service::list_calendars(conn, after, query.limit).await).await?;
     Page::reply(&call, query.limit, LIST, calendars, |calendar| calendar.id, CalendarBody::from)
 }
 
@@ -144,8 +146,10 @@ async fn list_calendar_versions(_who: Allowed<ReadSla>, call: Call) -> Answer {
     let query: PageQuery = call.query()?;
     let list = format!("versions of {id}");
     let after = query.cursor.as_ref().map(|cursor| cursor.open(&list)).transpose()?;
-    let versions =
-        call.db().list(async |conn| service::list_calendar_versions(conn, id, after, query.limit).await).await?;
+    let versions = call
+        .db()
+        .list(async move |conn: &mut Conn| service::list_calendar_versions(conn, id, after, query.limit).await)
+        .await?;
     Page::reply(&call, query.limit, &list, versions, |version| version.version, CalendarVersionBody::from)
 }
 

@@ -41,7 +41,7 @@ async fn list_sla_policies(_who: Allowed<ReadSla>, call: Call) -> Answer {
     let after = query.cursor.as_ref().map(|cursor| cursor.open(LIST)).transpose()?;
     let (policies, pending) = call
         .db()
-        .list(async |conn| {
+        .list(async move |conn: &mut Conn| {
             let policies = service::list_policies(conn, after, query.limit).await?;
             Ok((policies, service::pending_tickets(conn).await?))
         })
@@ -174,7 +174,9 @@ async fn list_sla_policy_versions(_who: Allowed<ReadSla>, call: Call) -> Answer 
     let query: PageQuery = call.query()?;
     let list = format!("versions of {id}");
     let after = query.cursor.as_ref().map(|cursor| cursor.open(&list)).transpose()?;
-    let versions =
-        call.db().list(async |conn| service::list_policy_versions(conn, id, after, query.limit).await).await?;
+    let versions = call
+        .db()
+        .list(async move |conn: &mut Conn| service::list_policy_versions(conn, id, after, query.limit).await)
+        .await?;
     Page::reply(&call, query.limit, &list, versions, |version| version.version, PolicyVersionBody::from)
 }

@@ -120,10 +120,11 @@ pub async fn preview_policy(
     // Before all others, unless it wants another place.
     let draft = draft.clone().into_definition(0);
     let window = check_window(from, to);
+    let checked = draft.clone();
     let book = db
-        .list(async |conn| {
+        .list(async move |conn: &mut Conn| {
             let mut faults: Vec<_> = window.clone().into_iter().collect();
-            faults.extend(faults_of(conn, &draft, &[], "/policy").await?);
+            faults.extend(faults_of(conn, &checked, &[], "/policy").await?);
             if window.is_none() && clocks::more_created_than(conn, from, to, MOST_PREVIEWED).await? {
                 let detail = format!("the window has more than {MOST_PREVIEWED} tickets: make it shorter");
                 faults.push(FieldError::new("/to", "invalid", detail));
@@ -135,7 +136,8 @@ pub async fn preview_policy(
     let mut seen = Seen::default();
     let mut after = Some((Instant::from_micros(from.micros() - 1), i64::MAX));
     while let Some(key) = after {
-        let (batch, last) = db.list(async |conn| clocks::created_between(conn, key, to, AT_ONCE).await).await?;
+        let (batch, last) =
+            db.list(async move |conn: &mut Conn| clocks::created_between(conn, key, to, AT_ONCE).await).await?;
         for (ticket, times) in &batch {
             trial.see(&mut seen, ticket, times, now);
         }
