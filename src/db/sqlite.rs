@@ -900,7 +900,8 @@ mod tests {
         let served = others.clone();
         let until_others_are_served = async move |conn: &mut Conn| {
             while !served.load(Ordering::Acquire) {
-                conn.batch("SELECT count(*) FROM sqlite_schema, sqlite_schema, sqlite_schema, sqlite_schema").await?;
+                let count = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 10000) SELECT count(*) FROM n";
+                conn.batch(count).await?;
             }
             Ok(())
         };
