@@ -55,6 +55,15 @@ impl Change {
     }
 }
 
+/// How many bytes the edits of a ticket may have in its trail, as they are stored. What follows is refused.
+pub const MOST_EDITED_B: i64 = 16 << 20;
+
+/// As how many bytes an edit counts besides its changes.
+const EVENT_B: usize = 1 << 10;
+
+/// What becomes of a ticket as it goes through its life: of this there is a bound already, or there is it once.
+const OF_ITS_LIFE: [&str; 6] = ["status", "started_at", "first_replied_at", "resolved_at", "closed_at", "reopen_count"];
+
 /// Something that happened to a ticket.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
@@ -72,4 +81,20 @@ pub struct Event {
     pub comment_id: Option<CommentId>,
     /// Every field that changed.
     pub changes: Vec<Change>,
+}
+
+impl Event {
+    /// As how many bytes of edits it counts, if it is an edit; its changes have `changes_b` as JSON. Comments, changes of status
+    /// and redactions never are: they find room in every trail.
+    pub fn edit_b(&self, changes_b: usize) -> Option<i64> {
+        let is_edit = match self.kind {
+            EventKind::TicketUpdated => self.changes.iter().any(|change| !OF_ITS_LIFE.contains(&change.field)),
+            EventKind::CommentEdited | EventKind::TimeEntryAdded | EventKind::TimeEntryDeleted => true,
+            EventKind::TicketCreated
+            | EventKind::TicketRedacted
+            | EventKind::CommentAdded
+            | EventKind::CommentRedacted => false,
+        };
+        is_edit.then(|| i64::try_from(EVENT_B + changes_b).unwrap_or(i64::MAX))
+    }
 }

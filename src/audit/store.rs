@@ -6,13 +6,13 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool};
 use serde_json::json;
 
-use super::domain::{Change, Event, EventKind, Visibility};
-use crate::db::raw::{raw, small};
+use super::domain::{Change, Event, EventKind, MOST_EDITED_B, Visibility};
+use crate::db::raw::{Raw, raw, small};
 use crate::db::schema::{events, principals};
 use crate::db::{Conn, Line, RunQueryDsl, boxed, on_each, post};
 use crate::http::{Cursor, Limit, Rows, page};
 use crate::kernel::sql::{Document, Json};
-use crate::kernel::{Clock, CommentId, EventId, Instant, PrincipalId, Problem, TicketId};
+use crate::kernel::{Clock, Code, CommentId, EventId, Instant, PrincipalId, Problem, TicketId};
 
 #[derive(Insertable)]
 #[diesel(table_name = events, treat_none_as_default_value = false)]
@@ -51,8 +51,18 @@ pub struct EventRow {
 /// Adds `event` to the trail, behind all that is in it.
 ///
 /// # Errors
-/// When the database is away.
+/// `conflict` for an edit of a ticket whose trail has no room for it, or when the database is away.
 pub async fn add(tx: &mut Conn, event: Event, clock: &Clock) -> Result<(), Problem> {
+    let changes = changes_json(&event.changes);
+    let edited_b = match event.edit_b(changes.to_string().len()) {
+        Some(more_b) => {
+            let edited_b = edited_b(tx, event.ticket_id).await?.saturating_add(more_b);
+            require_room(edited_b)?;
+            raw("").bind(edited_b)
+        }
+        None => last_of("edited_b", event.ticket_id),
+    };
+    let number = last_of("number", event.ticket_id).sql(" + 1");
     let row = NewRow {
         id: clock.id(event.at),
         ticket_id: event.ticket_id,
@@ -61,13 +71,39 @@ pub async fn add(tx: &mut Conn, event: Event, clock: &Clock) -> Result<(), Probl
         kind: event.kind,
         visibility: event.visibility,
         comment_id: event.comment_id,
-        changes: Json(changes_json(&event.changes)),
+        changes: Json(changes),
     };
-    // Whoever is at work on the ticket is alone with it, or loses against whoever changes it at the same time.
-    let next = raw::<BigInt>("(SELECT coalesce(max(e.number), 0) + 1 FROM events e WHERE e.ticket_id = ")
-        .bind(event.ticket_id)
-        .sql(")");
-    post!(tx, diesel::insert_into(events::table).values((row, events::number.eq(next))))
+    post!(
+        tx,
+        diesel::insert_into(events::table).values((row, events::number.eq(number), events::edited_b.eq(edited_b)))
+    )
+}
+
+/// What the last event of `ticket` has as `column`, or 0. Whoever is at work on the ticket is alone with it, or loses against
+/// whoever changes it at the same time.
+fn last_of(column: &str, ticket: TicketId) -> Raw<BigInt> {
+    let last = format!("coalesce((SELECT e.{column} FROM events e WHERE e.ticket_id = ");
+    raw(last).bind(ticket).sql(" ORDER BY e.number DESC, e.id DESC LIMIT 1), 0)")
+}
+
+/// How many bytes of edits `ticket` has had.
+async fn edited_b(tx: &mut Conn, ticket: TicketId) -> Result<i64, Problem> {
+    let own = events::table.filter(events::ticket_id.eq(ticket));
+    let last = own.order((events::number.desc(), events::id.desc())).select(events::edited_b);
+    let edited_b = on_each!(tx, |c| last.first(c).await);
+    Ok(edited_b.optional()?.unwrap_or(0))
+}
+
+fn require_room(edited_b: i64) -> Result<(), Problem> {
+    if edited_b <= MOST_EDITED_B {
+        return Ok(());
+    }
+    let most = MOST_EDITED_B >> 20;
+    let detail = format!(
+        "This ticket has been edited so often that its trail has {most} MiB of changes. It takes comments and changes of its \
+         status, but no more edits: open another one that follows up on it."
+    );
+    Err(Problem::new(Code::Conflict, detail))
 }
 
 /// A page of the trail of `ticket`, oldest first, from behind the event `after` on. The caller has proved access to the
@@ -86,10 +122,7 @@ pub async fn list(
         Some(id) => Some(place(conn, ticket, id).await?.ok_or_else(Cursor::of_another_list)?),
         None => None,
     };
-    let length = match conn.line {
-        Line::Sqlite(_) => "octet_length(events.changes)",
-        Line::Postgres(_) => "octet_length(CAST(events.changes AS text))",
-    };
+    let length = length(conn);
     let rows: Vec<(EventRow, bool)> = on_each!(conn, |c| {
         let (changes, lacks) = small(length, "events.changes", "[]");
         let mut query = boxed(
@@ -167,32 +200,83 @@ pub async fn scrub(tx: &mut Conn, comment: CommentId) -> Result<(), Problem> {
 }
 
 /// The fields whose values are what somebody has written.
-const TEXTS: [&str; 6] = ["subject", "description", "custom_fields", "external_id", "body", "note"];
+const TEXTS: &str = "('subject', 'description', 'custom_fields', 'external_id', 'body', 'note')";
 
-/// Takes all that people have written out of the trail of `ticket`: that a text was changed stays, and when and by whom.
+/// How many events are emptied in one piece.
+const PIECE: i64 = 8;
+
+/// How many bytes of changes an event has at least that is emptied in a piece.
+const LARGE_B: usize = 4 << 10;
+
+/// The place of an event in a trail.
+pub type Place = (i64, EventId);
+
+/// Takes all that people have written out of the next few large events of the trail of `ticket`, from behind `after` on. Gives
+/// where to go on, or nothing when no large one is left.
+///
+/// # Errors
+/// When the database is away.
+pub async fn scrub_piece(tx: &mut Conn, ticket: TicketId, after: Option<Place>) -> Result<Option<Place>, Problem> {
+    let (number, id) = after.unwrap_or((-1, EventId(uuid::Uuid::nil())));
+    let behind = raw::<Bool>("(events.number, events.id) > (").bind(number).sql(", ").bind(id).sql(")");
+    let large = raw::<Bool>(format!("{} > {LARGE_B}", length(tx)));
+    let own = events::table.filter(events::ticket_id.eq(ticket)).filter(behind).filter(large);
+    let next = own.order((events::number, events::id)).select((events::number, events::id)).limit(PIECE);
+    let next: Vec<Place> = on_each!(tx, |c| next.load(c).await)?;
+    let Some(last) = next.last().copied() else { return Ok(None) };
+    let ids: Vec<_> = next.iter().map(|(_, id)| *id).collect();
+    let (emptied, _) = without_texts(tx);
+    let these = diesel::update(events::table.filter(events::id.eq_any(ids))).set(events::changes.eq(emptied));
+    on_each!(tx, |c| these.execute(c).await)?;
+    Ok(Some(last))
+}
+
+/// Takes all that people have written out of the trail of `ticket`: that a text was changed stays, and when and by whom. One
+/// statement, so that none of it comes into the memory of the service. What may be much goes before it, by [`scrub_piece`].
 ///
 /// # Errors
 /// When the database is away.
 pub async fn scrub_ticket(tx: &mut Conn, ticket: TicketId) -> Result<(), Problem> {
-    let all: Vec<(EventId, Json)> = on_each!(tx, |c| {
-        let own = events::table.filter(events::ticket_id.eq(ticket));
-        own.order((events::number, events::id)).select((events::id, events::changes)).load(c).await
-    })?;
-    for (id, Json(mut changes)) in all {
-        let mut has_texts = false;
-        for change in changes.as_array_mut().into_iter().flatten() {
-            if TEXTS.iter().any(|field| change["field"] == *field) {
-                has_texts = true;
-                (change["before"], change["after"]) = (json!(null), json!(null));
-            }
-        }
-        if has_texts {
-            let own = events::table.find(id);
-            let changes = Json(changes);
-            on_each!(tx, |c| diesel::update(own).set(events::changes.eq(&changes)).execute(c).await)?;
-        }
-    }
+    let (emptied, has_texts) = without_texts(tx);
+    let own = events::table.filter(events::ticket_id.eq(ticket)).filter(has_texts);
+    let all = diesel::update(own).set(events::changes.eq(emptied));
+    on_each!(tx, |c| all.execute(c).await)?;
     Ok(())
+}
+
+/// The changes of an event without what people have written, and whether there is any of it.
+fn without_texts(conn: &Conn) -> (Raw<Document>, Raw<Bool>) {
+    let (emptied, all) = match conn.line {
+        Line::Sqlite(_) => (
+            format!(
+                "(SELECT json_group_array(json(CASE WHEN value ->> 'field' IN {TEXTS} \
+                 THEN json_object('field', value ->> 'field', 'before', NULL, 'after', NULL) ELSE value END)) \
+                 FROM (SELECT value FROM json_each(events.changes) ORDER BY key))"
+            ),
+            "json_each(events.changes)",
+        ),
+        Line::Postgres(_) => (
+            format!(
+                "(SELECT coalesce(jsonb_agg(CASE WHEN value ->> 'field' IN {TEXTS} \
+                 THEN value || '{{\"before\": null, \"after\": null}}' ELSE value END ORDER BY place), '[]') \
+                 FROM jsonb_array_elements(events.changes) WITH ORDINALITY AS change (value, place))"
+            ),
+            "jsonb_array_elements(events.changes) AS change (value)",
+        ),
+    };
+    let has_texts = format!(
+        "EXISTS (SELECT 1 FROM {all} WHERE value ->> 'field' IN {TEXTS} \
+         AND coalesce(value ->> 'before', value ->> 'after') IS NOT NULL)"
+    );
+    (raw(emptied), raw(has_texts))
+}
+
+/// How many bytes the changes of an event have.
+fn length(conn: &Conn) -> &'static str {
+    match conn.line {
+        Line::Sqlite(_) => "octet_length(events.changes)",
+        Line::Postgres(_) => "octet_length(CAST(events.changes AS text))",
+    }
 }
 
 fn changes_json(changes: &[Change]) -> serde_json::Value {

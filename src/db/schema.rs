@@ -198,6 +198,7 @@ diesel::table! {
         comment_id -> Nullable<Guid>,
         changes -> Document,
         number -> BigInt,
+        edited_b -> BigInt,
     }
 }
 

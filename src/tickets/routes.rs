@@ -149,6 +149,7 @@ async fn redact_ticket(who: Allowed<Administer>, call: Call) -> Answer {
     let condition = call.precondition()?;
     let (reach, act, answers) = (who.reach(), who.act(&call), call.answers());
     let root = service::root(&call.db(), &reach, which).await?;
+    service::redact_ahead(&call.db(), &root, reach, which, &condition).await?;
     let redact = async move |tx: &mut Conn| service::redact(tx, &act, &reach, which, &condition, &answers).await;
     call.db().lengthy().write(root, redact).await?;
     Ok(Reply::no_content())

@@ -281,6 +281,33 @@ pub async fn change(
     read(tx, reach, TicketRef::Number(before.number), act.now).await
 }
 
+/// Takes much of what people have written out of the trail of a ticket that is to be [redacted](redact), a piece at a time, so
+/// that nobody waits behind all of it. Little is left then. What ends in the middle is gone on with when it is sent again.
+///
+/// # Errors
+/// `not_found` or `version_mismatch`.
+pub async fn redact_ahead(
+    db: &Db,
+    root: &Root,
+    reach: Reach,
+    which: TicketRef,
+    condition: &IfMatch,
+) -> Result<(), Problem> {
+    let mut after = None;
+    loop {
+        let condition = condition.clone();
+        let piece = async move |tx: &mut Conn| {
+            let ticket = store::find(tx, &reach, which).await?;
+            condition.check(ticket.version)?;
+            crate::audit::store::scrub_piece(tx, ticket.id, after).await
+        };
+        after = db.write(root.clone(), piece).await?;
+        if after.is_none() {
+            return Ok(());
+        }
+    }
+}
+
 /// Removes all that people have written in a ticket, its comments and the notes of work on it, for good and from the audit
 /// trail and the kept answers, too; also of a closed one. Its tags and times stay, and so does every number. A second time changes nothing.
 ///

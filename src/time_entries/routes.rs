@@ -58,7 +58,7 @@ async fn list_time_entries(who: Allowed<ReadWork>, call: Call) -> Answer {
 #[utoipa::path(
     operation_id = "create_time_entry", tag = "time entries", security(("bearer" = ["tickets:write"])),
     params(("id" = String, Path, description = "The ticket's id or number.", example = "4711")),
-    request_body = NewTimeEntry, extensions(("x-problems" = json!(["ticket_closed"]))),
+    request_body = NewTimeEntry, extensions(("x-problems" = json!(["ticket_closed", "conflict"]))),
     responses((status = 201, description = "The time entry. Without `tickets:read`: no body.", body = TimeEntryBody, headers(
         ("ETag" = String, description = "The time entry's version."),
         ("Location" = String, description = "Where the time entry is."))))
@@ -110,7 +110,7 @@ async fn get_time_entry(who: Allowed<ReadWork>, call: Call) -> Answer {
     operation_id = "delete_time_entry", tag = "time entries", security(("bearer" = ["tickets:write"])),
     params(("id" = String, Path, description = "The ticket's id or number.", example = "4711"),
         ("entry_id" = TimeEntryId, Path, description = "The time entry's id.")),
-    extensions(("x-problems" = json!(["ticket_closed"]))),
+    extensions(("x-problems" = json!(["ticket_closed", "conflict"]))),
     responses((status = 204, description = "The time entry is gone."))
 )]
 #[delete("/v1/tickets/{id}/time-entries/{entry_id}")]

@@ -76,7 +76,7 @@ pub async fn add(
 /// Takes work off a ticket again. The audit trail keeps what it was.
 ///
 /// # Errors
-/// `not_found`, `version_mismatch`, `forbidden` for somebody else's, or `ticket_closed`.
+/// `not_found`, `version_mismatch`, `forbidden` for somebody else's, `ticket_closed`, or `conflict` when the ticket's trail is full.
 pub async fn delete(
     tx: &mut Conn,
     act: &Act,

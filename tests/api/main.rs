@@ -44,5 +44,6 @@ mod start;
 mod tickets;
 mod time_entries;
 mod traces;
+mod trails;
 mod upgrade;
 mod wire;

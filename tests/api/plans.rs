@@ -3,12 +3,13 @@
 //! Every statement that the server gives to a database of 50,000 tickets is caught and explained. The tickets are made here
 //! from their numbers, so that what a list should hold is known without any query.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use skranke::app::janitor;
 use skranke::db::DatabaseUrl;
 use skranke::kernel::{Instant, Priority, Status};
 use std::collections::BTreeSet;
 
+use crate::on_both;
 use crate::support::{Caller, Desk, Engine, Heard};
 
 const TICKETS: i64 = 50_000;
@@ -242,8 +243,8 @@ impl Explainer {
         }
     }
 
-    /// Fails if a statement reads a table as a whole or sorts, whatever its values are.
-    pub async fn reads_by_index(&mut self, sql: &str) {
+    /// How the database goes about a statement, whatever its values are. Fails if it reads a table as a whole or sorts.
+    pub async fn reads_by_index(&mut self, sql: &str) -> String {
         let plan = match self {
             Self::Sqlite(conn) => steps(conn, sql).join("\n"),
             Self::Postgres(client) => {
@@ -271,6 +272,7 @@ impl Explainer {
                 plan.lines().any(|step| step.contains(whole) && !is_small(step) && !step.contains("VIRTUAL TABLE"));
             assert!(!read, "{whole}: {sql}\n{plan}");
         }
+        plan
     }
 
     /// Fails if a statement reads a large table as a whole, or looks at more than `most` rows.
@@ -584,6 +586,55 @@ async fn rounds(desk: &Desk, explainer: &mut Explainer) {
     assert!(statements.iter().any(|statement| statement.contains("resolved_at")), "{statements:?}");
     for statement in statements {
         explainer.examine("a round", &statement, "force_generic_plan", LOOKED_AT).await;
+    }
+}
+
+on_both! {
+    /// The next page of any list begins at its place in an index, not at the first row.
+    async fn the_next_page_is_found_by_its_place(desk) {
+        let (admin, agent, ada) = (desk.admin().await, desk.agent().await, desk.requester().await);
+        let post = async |path: &str, body: Value| desk.post(path).by(&admin).json(&body).expect(201).await.body["id"].as_str().unwrap().to_owned();
+        let ticket = format!("/v1/tickets/{}", desk.ticket(&ada, json!({})).await["number"]);
+        let mut paths = vec!["/v1/users".into(), "/v1/users?role=agent,requester".into()];
+        paths.extend(["/v1/teams", "/v1/service-accounts", "/v1/sla/calendars", "/v1/sla/policies"].map(String::from));
+        for nth in 0..3 {
+            let team = post("/v1/teams", json!({ "name": format!("Team {nth}") })).await;
+            post("/v1/service-accounts", json!({ "name": format!("Script {nth}"), "scopes": ["tickets:read"] })).await;
+            let calendar = post("/v1/sla/calendars", json!({ "name": format!("Office {nth}"), "time_zone": "Europe/Oslo", "working_hours": { "monday": [{ "from": "08:00", "to": "16:00" }] } })).await;
+            let targets = json!([{ "target": "response", "target_s": 60, "hours": "calendar" }]);
+            let policy = post("/v1/sla/policies", json!({ "name": format!("Policy {nth}"), "targets": targets })).await;
+            desk.post(&format!("{ticket}/comments")).by(&agent).json(&json!({ "body": "b", "visibility": "public" })).expect(201).await;
+            desk.post(&format!("{ticket}/time-entries")).by(&agent).json(&json!({ "work_s": 60 })).expect(201).await;
+            if nth == 0 {
+                for who in [&admin, &agent] {
+                    desk.put(&format!("/v1/teams/{team}/members/{}", who.id)).by(&admin).expect(204).await;
+                }
+                desk.patch(&format!("/v1/sla/calendars/{calendar}")).by(&admin).json(&json!({ "time_zone": "Europe/Paris" })).expect(200).await;
+                desk.patch(&format!("/v1/sla/policies/{policy}")).by(&admin).json(&json!({ "position": 7 })).expect(200).await;
+                paths.push(format!("/v1/teams/{team}/members"));
+                paths.push(format!("/v1/sla/calendars/{calendar}/versions"));
+                paths.push(format!("/v1/sla/policies/{policy}/versions"));
+            }
+        }
+        paths.extend(["comments", "time-entries", "events"].map(|list| format!("{ticket}/{list}")));
+        let (url, heard) = desk.listened();
+        let mut explainer = Explainer::open(desk).await;
+        for path in paths {
+            let and = if path.contains('?') { '&' } else { '?' };
+            let first = desk.get(&format!("{path}{and}limit=1")).by(&admin).expect(200).await.body;
+            let next = format!("{path}{and}limit=1&cursor={}", first["next_cursor"].as_str().unwrap_or_else(|| panic!("{path} has one page")));
+            heard.lock().unwrap().clear();
+            desk.ask_at(&url, reqwest::Method::GET, &next).by(&admin).expect(200).await;
+            let statements = std::mem::take(&mut *heard.lock().unwrap());
+            let pages = statements.iter().filter_map(|heard| heard.split(" -- binds: ").next()).filter(|sql| sql.contains("ORDER BY"));
+            let mut found = false;
+            for sql in pages {
+                let plan = explainer.reads_by_index(sql).await;
+                found |= plan.lines().any(|step| step.contains(">?)") || step.contains(">(?,?)") || step.contains("Index Cond") && step.contains(" > "));
+                assert!(found, "{path} goes through all that is before the page:\n{sql}\n{plan}");
+            }
+            assert!(found, "{path}: no page was heard of in {statements:?}");
+        }
     }
 }
 
