@@ -179,6 +179,8 @@ get_programs() {
         need cc prlimit
     fi
     find_postgres || install_packages postgresql
+    # Its messages in another language, for the tests.
+    [ -e /usr/share/i18n/locales/de_DE ] || install_packages locales
     if [ "$mode" = everything ]; then
         cargo fmt --version >/dev/null 2>&1 || die 'cargo fmt is missing. Run: rustup component add rustfmt'
         cargo clippy --version >/dev/null 2>&1 || die 'cargo clippy is missing. Run: rustup component add clippy'
@@ -221,8 +223,14 @@ as_pg() {
 }
 
 start_postgres() {
-    local home="$scratch/pg" port began_s=$SECONDS
-    mkdir "$home"
+    local home="$scratch/pg" port language began_s=$SECONDS
+    mkdir "$home" "$scratch/locales"
+    # PostgreSQL speaks only languages that the system knows, and where it is told to look it looks for none elsewhere.
+    for language in C de_DE; do
+        localedef --no-archive --inputfile="$language" --charmap=UTF-8 "$scratch/locales/$language.UTF-8" ||
+            die "localedef could not make the locale $language.UTF-8; its words are above."
+    done
+    chmod -R a+rX "$scratch/locales"
     if [ "$(id -u)" -eq 0 ]; then
         pg_user=postgres
         if ! id -u "$pg_user" >/dev/null 2>&1; then
@@ -259,7 +267,7 @@ CONF
     for _ in 1 2 3 4 5; do
         port=$(free_port)
         pg_up=yes
-        if as_pg "$pg_bin/pg_ctl" start --silent --wait --timeout=60 --pgdata="$home/data" --log="$home/log" \
+        if as_pg env LOCPATH="$scratch/locales" "$pg_bin/pg_ctl" start --silent --wait --timeout=60 --pgdata="$home/data" --log="$home/log" \
             --options="-p $port" >/dev/null 2>&1; then
             SKRANKE_TEST_POSTGRES="postgres://skranke@127.0.0.1:$port/postgres"
             export SKRANKE_TEST_POSTGRES

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use diesel::connection::{CacheSize, SimpleConnection};
 use diesel::{Connection, SqliteConnection};
-use diesel_async::SimpleAsyncConnection;
 use futures_util::future::BoxFuture;
 
 use super::postgres::Channel;
@@ -104,7 +103,7 @@ impl Conn {
     /// What the database says.
     pub async fn batch(&mut self, sql: &str) -> diesel::QueryResult<()> {
         match &mut self.line {
-            Line::Postgres(channel) => (&mut channel.backend().conn()).batch_execute(sql).await,
+            Line::Postgres(channel) => channel.backend().session().batch(sql).await,
             Line::Sqlite(sqlite) => SimpleConnection::batch_execute(sqlite, sql),
         }
     }
@@ -116,7 +115,7 @@ macro_rules! on_each {
     ($conn:expr, |$c:ident| $body:expr) => {
         match &mut $conn.line {
             $crate::db::Line::Postgres(channel) => {
-                let $c: &mut &diesel_async::AsyncPgConnection = &mut channel.backend().conn();
+                let $c: &mut &$crate::db::Session = &mut channel.backend().session();
                 $body
             }
             $crate::db::Line::Sqlite($c) => $body,
@@ -126,9 +125,7 @@ macro_rules! on_each {
 pub(crate) use on_each;
 
 /// Sends a statement that gives nothing back, within a write. PostgreSQL answers later: whatever comes after it finds it
-/// done, and the transaction does not end well unless it did. The statement must own its values, and is only
-/// sent ahead if it is kept when it is prepared; see [`steady`](super::steady()). A last argument says what
-/// its errors mean.
+/// done, and the transaction does not end well unless it did. A last argument says what its errors mean.
 macro_rules! post {
     ($conn:expr, $statement:expr) => {
         $crate::db::post!($conn, $statement, $crate::kernel::Problem::from)

@@ -3,7 +3,6 @@
 //! pools, whose connections are had by one at a time, to write, and for lists, searches and reports.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -11,10 +10,9 @@ use std::time::Duration;
 
 use deadpool::managed::{Metrics, Object, Pool, RecycleError, RecycleResult};
 use diesel::ConnectionError;
-use diesel::connection::{CacheSize, Instrumentation, InstrumentationEvent};
-use diesel::pg::{Pg, PgQueryBuilder};
-use diesel::query_builder::{QueryBuilder, QueryFragment, QueryId};
-use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
+use diesel::pg::Pg;
+use diesel::query_builder::{QueryFragment, QueryId};
+use diesel_async::AsyncPgConnection;
 use futures_util::FutureExt;
 use futures_util::future::{join, join_all};
 use tokio::runtime::Handle;
@@ -27,9 +25,11 @@ use tracing::Instrument;
 
 use super::conn::{Conn, Kept, Line};
 use super::deadline::{Deadline, MORE_FOR_COMMITS, MORE_FOR_REPORTS_S};
+use super::fault::in_words;
 use super::lanes::{self, Shares};
 use super::queue::{self, Place, Queue};
 use super::root::{Lines, Roots};
+use super::session::Session;
 use super::slow::timed;
 use super::{Listener, Load, fault};
 use crate::kernel::{Code, Problem};
@@ -85,7 +85,7 @@ fn pause(nth: u32) -> Duration {
 
 /// One connection. Its statements are carried out in the order in which they are sent.
 pub struct Backend {
-    conn: AsyncPgConnection,
+    session: Session,
     /// Set when the connection is gone.
     ended: Arc<AtomicBool>,
     /// Whether somebody is in the middle of something, a transaction for one, as far as is known here.
@@ -94,35 +94,16 @@ pub struct Backend {
     answered: AtomicU64,
     /// What carries its traffic, and how to end what it is asked.
     wire: Wire,
-    /// The texts of posted statements that have been prepared on this connection.
-    prepared: Mutex<HashSet<String>>,
-    /// How many statements are kept prepared on it.
-    kept: Arc<AtomicUsize>,
 }
 
 impl Backend {
     /// A connection with these `limits` whose traffic the current runtime carries, for as long as that lives. It counts by
     /// its `permit` until it has ended.
     async fn connect(target: &Target, limits: Limits, permit: OwnedSemaphorePermit) -> Result<Self, ConnectionError> {
-        let (mut conn, wire) = target.greet(limits, Some(permit)).await?;
-        let kept = Arc::<AtomicUsize>::default();
-        conn.set_instrumentation(Keeping { kept: kept.clone(), listener: target.listener.as_ref().map(|new| new()) });
+        let (client, wire) = target.greet(limits, Some(permit)).await?;
+        let session = Session::new(client, target.listener.as_ref().map(|new| new()));
         let (ended, open, answered) = (wire.ended.clone(), AtomicBool::new(false), AtomicU64::new(0));
-        Ok(Self { conn, ended, open, answered, wire, prepared: Mutex::default(), kept })
-    }
-
-    /// Whether it keeps more statements prepared than it should: here and at the server they take memory, and whoever makes up
-    /// new lists all the time makes up new statements.
-    fn is_crammed(&self) -> bool {
-        self.kept.load(Ordering::Relaxed) > MOST_KEPT
-    }
-
-    /// Keeps none of its statements. Those that are in use are prepared again by whoever needs them next.
-    fn forget_statements(&mut self) {
-        self.conn.set_prepared_statement_cache_size(CacheSize::Disabled);
-        self.conn.set_prepared_statement_cache_size(CacheSize::Unbounded);
-        self.prepared.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
-        self.kept.store(0, Ordering::Relaxed);
+        Ok(Self { session, ended, open, answered, wire })
     }
 
     /// Ends what the server does on it, which would go on for nobody, and the connection.
@@ -140,8 +121,8 @@ impl Backend {
     }
 
     /// What queries run on.
-    pub fn conn(&self) -> &AsyncPgConnection {
-        &self.conn
+    pub fn session(&self) -> &Session {
+        &self.session
     }
 
     fn is_gone(&self) -> bool {
@@ -151,27 +132,6 @@ impl Backend {
     /// Nobody uses it any more.
     fn retire(&self) {
         self.ended.store(true, Ordering::Release);
-    }
-}
-
-/// How many statements a connection keeps prepared at most: more than all that are sent without lists and reports. Each takes
-/// about 7 KiB here and 50 to 200 KiB at the server.
-const MOST_KEPT: usize = 192;
-
-/// Counts the statements that are kept prepared, and lets others listen.
-struct Keeping {
-    kept: Arc<AtomicUsize>,
-    listener: Option<Box<dyn Instrumentation>>,
-}
-
-impl Instrumentation for Keeping {
-    fn on_connection_event(&mut self, event: InstrumentationEvent<'_>) {
-        if let InstrumentationEvent::CacheQuery { .. } = event {
-            self.kept.fetch_add(1, Ordering::Relaxed);
-        }
-        if let Some(listener) = &mut self.listener {
-            listener.on_connection_event(event);
-        }
     }
 }
 
@@ -209,7 +169,7 @@ impl Limits {
     fn in_sql(self) -> String {
         let Self { statement_ms, lock_ms, idle_in_transaction_ms } = self;
         format!(
-            "SET statement_timeout = {statement_ms}; SET lock_timeout = {lock_ms}; \
+            "SET TIME ZONE 'UTC'; SET statement_timeout = {statement_ms}; SET lock_timeout = {lock_ms}; \
              SET idle_in_transaction_session_timeout = {idle_in_transaction_ms}"
         )
     }
@@ -258,30 +218,16 @@ impl Channel {
     /// transaction waits for it. `problem` says what its errors mean.
     ///
     /// # Errors
-    /// Its own, if it is not prepared yet, or never kept: preparing it takes an answer.
+    /// When it cannot be prepared, which takes an answer.
     pub async fn post<Q>(&mut self, statement: Q, problem: fn(diesel::result::Error) -> Problem) -> Result<(), Problem>
     where
-        Q: QueryFragment<Pg> + QueryId + Send + 'static,
+        Q: QueryFragment<Pg> + QueryId,
     {
-        let mut text = PgQueryBuilder::default();
-        statement.to_sql(&mut text, &Pg)?;
-        let text = text.finish();
-        let is_kept = statement.is_safe_to_cache_prepared(&Pg)?;
-        let is_prepared =
-            is_kept && self.backend.prepared.lock().unwrap_or_else(PoisonError::into_inner).contains(&text);
+        let asked = self.backend.session.ask(&statement);
+        drop(statement);
+        let ready = timed(async { self.backend.session.ready(asked?).await }).await.map_err(problem)?;
         let backend = self.backend.clone();
-        let run = async move {
-            let done = timed(diesel_async::RunQueryDsl::execute(statement, &mut &backend.conn)).await;
-            done.map(drop).map_err(problem)
-        };
-        if is_prepared {
-            return self.send(run);
-        }
-        run.await?;
-        if is_kept {
-            self.backend.prepared.lock().unwrap_or_else(PoisonError::into_inner).insert(text);
-        }
-        Ok(())
+        self.send(async move { timed(backend.session.execute(ready)).await.map(drop).map_err(problem) })
     }
 
     /// Sends what needs no preparing.
@@ -298,7 +244,7 @@ impl Channel {
 
     fn control(&self, sql: Cow<'static, str>) -> impl Future<Output = Result<(), Problem>> + Send + 'static {
         let backend = self.backend.clone();
-        async move { timed((&mut &backend.conn).batch_execute(&sql)).await.map_err(Problem::from) }
+        async move { timed(backend.session.batch(&sql)).await.map_err(Problem::from) }
     }
 
     fn begin(&mut self, sql: Cow<'static, str>) -> Result<(), Problem> {
@@ -335,7 +281,7 @@ impl Channel {
         let (posted, ended) = self.end("ROLLBACK").await;
         // What was posted before has failed first, and everything after it for that alone.
         let problem = posted.err().filter(|_| !self.backend.is_gone()).unwrap_or(problem);
-        if problem.cause().is_some_and(|cause| cause.to_string().contains("in a read-only transaction")) {
+        if fault::is_read_only(&problem) {
             // It has become a standby. Another host may take writes now.
             self.backend.retire();
         }
@@ -397,7 +343,7 @@ impl Target {
         &self,
         limits: Limits,
         permit: Option<OwnedSemaphorePermit>,
-    ) -> Result<(AsyncPgConnection, Wire), ConnectionError> {
+    ) -> Result<(tokio_postgres::Client, Wire), ConnectionError> {
         let greeted = async {
             self.has_sessions.get_or_try_init(|| self.require_sessions()).await?;
             let (client, wire) = self.reach(permit).await?;
@@ -409,7 +355,7 @@ impl Target {
                     tracing::debug!(cause = in_words(&error), "the server keeps its own limits");
                 }
             }
-            Ok((AsyncPgConnection::try_from(client).await?, wire))
+            Ok((client, wire))
         };
         // Whoever waited for it may be gone. What listens may take all that is said, and not answer.
         let greeted = tokio::time::timeout(self.patience(), greeted).await;
@@ -522,14 +468,7 @@ impl deadpool::managed::Manager for Maker {
     }
 
     async fn recycle(&self, backend: &mut Arc<Backend>, _: &Metrics) -> RecycleResult<ConnectionError> {
-        if backend.is_gone() {
-            return Err(RecycleError::message("it is gone"));
-        }
-        if backend.is_crammed() {
-            let backend = Arc::get_mut(backend).ok_or_else(|| RecycleError::message("it is still in use"))?;
-            backend.forget_statements();
-        }
-        Ok(())
+        if backend.is_gone() { Err(RecycleError::message("it is gone")) } else { Ok(()) }
     }
 }
 
@@ -597,7 +536,7 @@ impl Track {
     async fn open(&self) -> Result<Arc<Backend>, Problem> {
         let mut line = self.line.lock().await;
         match &*line {
-            Some(backend) if !backend.is_gone() && !backend.is_crammed() => Ok(backend.clone()),
+            Some(backend) if !backend.is_gone() => Ok(backend.clone()),
             _ => {
                 // What is left of the last one goes first.
                 *line = None;
@@ -999,19 +938,16 @@ impl Postgres {
     /// # Errors
     /// When the server is away.
     pub async fn detached(&self) -> Result<AsyncPgConnection, Problem> {
-        let greeted = self.shared.target.greet(Limits::OF_MIGRATIONS, None).await;
-        greeted.map(|(conn, _)| conn).map_err(|e| Problem::unavailable(e.to_string()))
+        let connected = async {
+            let (client, _) = self.shared.target.greet(Limits::OF_MIGRATIONS, None).await?;
+            AsyncPgConnection::try_from(client).await
+        };
+        connected.await.map_err(|e| Problem::unavailable(e.to_string()))
     }
 
     fn conn(&self, channel: Channel) -> Conn {
         Conn::new(Line::Postgres(channel), self.shared.kept.clone())
     }
-}
-
-/// An error with what lies behind it, which it does not tell by itself.
-fn in_words(error: &tokio_postgres::Error) -> String {
-    let source = std::error::Error::source(error).map(|source| format!(": {source}")).unwrap_or_default();
-    format!("{error}{source}")
 }
 
 /// How long a host is tried.

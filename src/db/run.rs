@@ -2,13 +2,17 @@
 
 use diesel::SqliteConnection;
 use diesel::backend::Backend;
+use diesel::deserialize::FromSqlRow;
 use diesel::dsl::Limit;
-use diesel::query_dsl::LoadQuery;
+use diesel::expression::QueryMetadata;
+use diesel::pg::Pg;
+use diesel::query_builder::{AsQuery, QueryFragment, QueryId};
 use diesel::query_dsl::methods::{ExecuteDsl, LimitDsl};
-use diesel::result::QueryResult;
-use diesel_async::{AsyncPgConnection, methods};
+use diesel::query_dsl::{CompatibleType, LoadQuery};
+use diesel::result::{Error, QueryResult};
 use futures_util::future::ready;
 
+use super::session::Session;
 use super::slow::timed;
 
 /// A connection that queries run on.
@@ -21,8 +25,8 @@ impl Runs for SqliteConnection {
     type Backend = diesel::sqlite::Sqlite;
 }
 
-impl Runs for &AsyncPgConnection {
-    type Backend = diesel::pg::Pg;
+impl Runs for &Session {
+    type Backend = Pg;
 }
 
 /// A query that gives rows on a connection.
@@ -48,17 +52,23 @@ where
     }
 }
 
-impl<'query, 'a, Q, U> Gives<'query, &'a AsyncPgConnection, U> for Q
+// What is asked is written down before the future is made, which then is the same for all queries that give the same rows.
+impl<'query, 'a, Q, U, ST> Gives<'query, &'a Session, U> for Q
 where
-    Q: methods::LoadQuery<'query, &'a AsyncPgConnection, U> + Send + 'query,
-    U: Send + 'a,
+    Q: AsQuery + 'query,
+    Q::Query: QueryFragment<Pg> + QueryId + 'query,
+    Q::SqlType: CompatibleType<U, Pg, SqlType = ST>,
+    U: FromSqlRow<ST, Pg> + Send,
+    Pg: QueryMetadata<Q::SqlType>,
 {
-    fn all(self, conn: &mut &'a AsyncPgConnection) -> impl Future<Output = QueryResult<Vec<U>>> + Send {
-        timed(diesel_async::RunQueryDsl::load(self, conn))
+    fn all(self, conn: &mut &'a Session) -> impl Future<Output = QueryResult<Vec<U>>> + Send {
+        let (session, asked) = (*conn, conn.ask(&self.as_query()));
+        timed(async move { session.rows(session.ready(asked?).await?, usize::MAX).await })
     }
 
-    fn one(self, conn: &mut &'a AsyncPgConnection) -> impl Future<Output = QueryResult<U>> + Send {
-        timed(diesel_async::RunQueryDsl::get_result(self, conn))
+    fn one(self, conn: &mut &'a Session) -> impl Future<Output = QueryResult<U>> + Send {
+        let (session, asked) = (*conn, conn.ask(&self.as_query()));
+        timed(async move { session.rows(session.ready(asked?).await?, 1).await?.pop().ok_or(Error::NotFound) })
     }
 }
 
@@ -74,9 +84,10 @@ impl<Q: ExecuteDsl<SqliteConnection>> Changes<SqliteConnection> for Q {
     }
 }
 
-impl<'a, Q: methods::ExecuteDsl<&'a AsyncPgConnection>> Changes<&'a AsyncPgConnection> for Q {
-    fn run(self, conn: &mut &'a AsyncPgConnection) -> impl Future<Output = QueryResult<usize>> + Send {
-        timed(methods::ExecuteDsl::execute(self, conn))
+impl<'a, Q: QueryFragment<Pg> + QueryId> Changes<&'a Session> for Q {
+    fn run(self, conn: &mut &'a Session) -> impl Future<Output = QueryResult<usize>> + Send {
+        let (session, asked) = (*conn, conn.ask(&self));
+        timed(async move { session.execute(session.ready(asked?).await?).await })
     }
 }
 

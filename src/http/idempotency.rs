@@ -213,7 +213,7 @@ async fn claim(tx: &mut Conn, who: PrincipalId, key: &str) -> Result<Option<Row>
     let row = match &mut tx.line {
         Line::Sqlite(conn) => answer!(conn).await,
         Line::Postgres(channel) => {
-            let conn = channel.backend().conn();
+            let conn = channel.backend().session();
             let lock = diesel::select(pg_try_advisory_xact_lock(lock_key(who, key)));
             let (mut first, mut second) = (conn, conn);
             let (locked, row): (QueryResult<bool>, _) = join(lock.get_result(&mut first), answer!(&mut second)).await;

@@ -155,10 +155,12 @@ pub async fn grow_all(tx: &mut Conn, sums: &Sums) -> Result<(), Problem> {
             .do_update()
             .set(tallies::n.eq(tallies::n + excluded(tallies::n)))
             .returning(tallies::all_columns)
-            .get_results(&mut channel.backend().conn())
+            .get_results(&mut channel.backend().session())
             .await?;
         for (series, labels, hour, _) in now.iter().filter(|(.., n)| *n == 0) {
-            diesel::delete(tallies::table.find((series, labels, *hour))).execute(&mut channel.backend().conn()).await?;
+            diesel::delete(tallies::table.find((series, labels, *hour)))
+                .execute(&mut channel.backend().session())
+                .await?;
         }
     }
     Ok(())

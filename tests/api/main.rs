@@ -24,6 +24,7 @@ mod issuers;
 mod janitor;
 mod jobs;
 mod lanes;
+mod languages;
 mod ledger;
 mod limits;
 mod matrix;

@@ -123,7 +123,7 @@ pub async fn is_other_admin(tx: &mut Conn, id: PrincipalId) -> Result<bool, Prob
         .order(principals::id)
         .select(principals::id);
     let all: Vec<PrincipalId> = match &mut tx.line {
-        Line::Postgres(channel) => admins.for_update().load(&mut channel.backend().conn()).await?,
+        Line::Postgres(channel) => admins.for_update().load(&mut channel.backend().session()).await?,
         Line::Sqlite(conn) => admins.load(conn).await?,
     };
     Ok(all.iter().any(|admin| *admin != id))

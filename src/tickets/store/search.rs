@@ -368,7 +368,7 @@ async fn choose_way(
             .filter(hits.tsquery.clone())
             .select(ticket_search::ticket_number)
             .limit(MOST_SORTED.1 + 1);
-        let some: Vec<i64> = some.load(&mut channel.backend().conn()).await?;
+        let some: Vec<i64> = some.load(&mut channel.backend().session()).await?;
         let few = i64::try_from(some.len()).is_ok_and(|few| few <= MOST_SORTED.1);
         hits.way = if few { Way::Among(some) } else { Way::Any };
         return Ok(());
@@ -453,7 +453,7 @@ async fn are_more_than(conn: &mut Conn, hits: &Hits, most: i64) -> Result<bool, 
     let one_more: Option<i64> = match &mut conn.line {
         Line::Postgres(channel) => {
             let numbers = ticket_search::table.filter(hits.tsquery.clone()).select(ticket_search::ticket_number);
-            numbers.limit(1).offset(most).first(&mut channel.backend().conn()).await.optional()?
+            numbers.limit(1).offset(most).first(&mut channel.backend().session()).await.optional()?
         }
         Line::Sqlite(c) => {
             let found = raw::<Bool>("ticket_words MATCH ").bind(hits.fts.clone());
@@ -520,7 +520,7 @@ pub async fn put(tx: &mut Conn, documents: Vec<(i64, Document)>) -> Result<(), P
             // Those of a request, one by one; many at once are many texts, each of them prepared for itself.
             match rows.len() {
                 1 => channel.post(steady(put!(rows.remove(0))), Problem::from).await?,
-                _ => drop(put!(rows).execute(&mut channel.backend().conn()).await?),
+                _ => drop(put!(rows).execute(&mut channel.backend().session()).await?),
             }
         }
         Line::Sqlite(c) => {
