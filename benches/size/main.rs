@@ -306,7 +306,7 @@ impl<'a> Session<'a> {
                 let mut seeding = seed::fill(&world, &mut filler, engine);
                 filler.analyze();
                 // One by one, words come into their index at a thousand tickets a second.
-                let words = filler.drop_indexes_of(|table| table == "ticket_search");
+                let words = filler.drop_indexes_of(|table| table == "ticket_lexemes");
                 seeding.derive_s = self.runtime.block_on(seed::derive(&db, engine, self.size, self.has_words()));
                 let began = Instant::now();
                 words.iter().for_each(|definition| filler.make_index(definition));

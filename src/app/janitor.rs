@@ -1,5 +1,5 @@
 //! What the service does by itself: closing resolved tickets, forgetting what has expired, keeping the tally, letting
-//! tickets follow edits of policies and calendars, indexing the tickets of an older version, and letting erased words go. Several instances may do so at once.
+//! tickets follow edits of policies and calendars, indexing the tickets of an older version, and merging the index of words. Several instances may do so at once.
 
 use std::time::Duration;
 
@@ -24,16 +24,16 @@ const FOLD_AT_ONCE: u16 = 500;
 /// The pause between two transactions that let tickets follow edits, in which others write.
 const FOLLOW_BREATH: Duration = Duration::from_millis(10);
 
-/// How many tickets of an older version one transaction indexes.
+/// How many tickets and comments one transaction indexes that wait for it.
 const INDEX_AT_ONCE: u16 = 100;
 
 /// The pause between two of these transactions, in which others write.
 const INDEX_BREATH: Duration = Duration::from_millis(10);
 
-/// The pause between two transactions that let erased words go from a large index: nobody waits for the end of it.
-const TIDY_BREATH: Duration = Duration::from_millis(50);
+/// The pause between two transactions that merge the index of words: nobody waits for the end of it.
+const MERGE_BREATH: Duration = Duration::from_millis(20);
 
-/// The pause when there is nothing to index, or no word to let go.
+/// The pause when there is nothing to index or to merge.
 const WORDS_PAUSE: Duration = Duration::from_secs(30);
 
 /// About how many facts one transaction builds into cells.
@@ -76,7 +76,7 @@ pub fn start(db: Db, close_after_s: i64, clock: Clock, jobs: Jobs, me: Holder) -
             Box::new(FoldTally { settled_in: None }),
             Box::new(FollowEdits { followed: 0 }),
             Box::new(IndexWords { indexed: 0 }),
-            Box::new(EraseWords),
+            Box::new(MergeWords),
         ];
         runtime.block_on(run_all(work, &jobs, &db, &clock, me));
     })?;
@@ -207,12 +207,12 @@ impl Job for IndexWords {
     }
 }
 
-/// Lets erased words go from a large index.
-struct EraseWords;
+/// Merges parts of the index of words on SQLite that those who wrote have left, and lets erased words go from it.
+struct MergeWords;
 
-impl Job for EraseWords {
+impl Job for MergeWords {
     fn name(&self) -> &'static str {
-        "erase_words"
+        "merge_words"
     }
 
     fn interval(&self) -> Duration {
@@ -222,7 +222,7 @@ impl Job for EraseWords {
     fn run<'a>(&'a mut self, db: &'a Db, _clock: &'a Clock) -> LocalBoxFuture<'a, Result<Rest, Problem>> {
         async {
             let has_more = tickets::service::tidy_words(db).await?;
-            Ok(if has_more { Rest::More(TIDY_BREATH) } else { Rest::Nothing })
+            Ok(if has_more { Rest::More(MERGE_BREATH) } else { Rest::Nothing })
         }
         .boxed_local()
     }

@@ -48,7 +48,7 @@ pub async fn add(
         heard.hear(speaker(&act.who, &ticket), act.now)?;
         tickets::service::save_commented(tx, &ticket, heard, act).await?;
     }
-    tickets::service::index(tx, &ticket).await?;
+    index(tx, &ticket, &comment).await?;
     Ok(CommentRow { comment, author: act.who.name.clone() })
 }
 
@@ -82,7 +82,7 @@ pub async fn edit(
     let edited = Comment { body, edited_at: Some(act.now), version: comment.version + 1, ..comment };
     store::update(tx, &edited).await?;
     record(tx, act, &edited, EventKind::CommentEdited, vec![change]).await?;
-    tickets::service::index(tx, &ticket).await?;
+    index(tx, &ticket, &edited).await?;
     Ok(CommentRow { comment: edited, author })
 }
 
@@ -110,7 +110,7 @@ pub async fn redact(
     store::update(tx, &redacted).await?;
     crate::audit::store::scrub(tx, redacted.id).await?;
     answers.amend(tx, redacted.id, without_text).await?;
-    tickets::service::index(tx, &ticket).await?;
+    index(tx, &ticket, &redacted).await?;
     tickets::service::erase_words(tx).await?;
     record(tx, act, &redacted, EventKind::CommentRedacted, vec![]).await
 }
@@ -120,6 +120,10 @@ fn without_text(said: &mut serde_json::Map<String, serde_json::Value>) {
     if let Some(body) = said.get_mut("body") {
         *body = "".into();
     }
+}
+
+async fn index(tx: &mut Conn, ticket: &Ticket, comment: &Comment) -> Result<(), Problem> {
+    tickets::service::index_comment(tx, ticket, comment.id, comment.visibility, &comment.body).await
 }
 
 fn speaker(who: &Principal, ticket: &Ticket) -> Speaker {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use diesel::prelude::*;
-use diesel::sql_types::{Bool, Text};
+use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 
 use super::policy::Sight;
 use crate::audit::domain::Visibility;
@@ -13,6 +13,11 @@ use crate::db::{Conn, RunQueryDsl, boxed, on_each, post, steady};
 use crate::http::{Limit, Rows, page};
 use crate::kernel::{CommentId, Instant, PrincipalId, Problem, TicketId};
 use crate::tickets::domain::Ticket;
+use crate::tickets::store::search::number_taken;
+
+/// The number of the next comment on the ticket that follows. Whoever is at work on a ticket is alone with it, or loses against
+/// whoever changes it at the same time.
+const NEXT: &str = "SELECT coalesce(max(c.number), 0) + 1 FROM comments c WHERE c.ticket_id = ";
 
 /// A comment as it is stored.
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable, Insertable, AsChangeset)]
@@ -119,7 +124,8 @@ pub async fn list(
 /// # Errors
 /// When the database is away.
 pub async fn insert(tx: &mut Conn, comment: &Comment) -> Result<(), Problem> {
-    post!(tx, diesel::insert_into(comments::table).values(comment.clone()))
+    let number = raw::<Nullable<BigInt>>(format!("({NEXT}")).bind(comment.ticket_id).sql(")");
+    post!(tx, diesel::insert_into(comments::table).values((comment.clone(), comments::number.eq(number))), number_taken)
 }
 
 /// Stores a changed comment.
@@ -127,5 +133,9 @@ pub async fn insert(tx: &mut Conn, comment: &Comment) -> Result<(), Problem> {
 /// # Errors
 /// When the database is away.
 pub async fn update(tx: &mut Conn, comment: &Comment) -> Result<(), Problem> {
-    post!(tx, steady(diesel::update(comments::table.find(comment.id)).set(comment.clone())))
+    // One of a version before may have none yet.
+    let number =
+        raw::<Nullable<BigInt>>(format!("coalesce(comments.number, ({NEXT}")).bind(comment.ticket_id).sql("))");
+    let changed = (comment.clone(), comments::number.eq(number));
+    post!(tx, steady(diesel::update(comments::table.find(comment.id)).set(changed)), number_taken)
 }

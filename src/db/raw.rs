@@ -16,7 +16,7 @@ use diesel::sql_types::{Array, BigInt, Bool, HasSqlType, Integer, Text};
 use diesel::sqlite::Sqlite;
 
 use crate::kernel::sql::{Guid, Moment, guid};
-use crate::kernel::{EventId, Instant, TicketId};
+use crate::kernel::{CommentId, EventId, Instant, TicketId};
 
 /// How many bytes a text has at most that comes with each row of a list.
 const SMALL_B: usize = 2 << 10;
@@ -55,6 +55,12 @@ values!(Instant => Moment, i64 => BigInt, i32 => Integer, String => Text);
 
 impl From<TicketId> for Value {
     fn from(id: TicketId) -> Self {
+        Self::Guid(AnyId(id.0))
+    }
+}
+
+impl From<CommentId> for Value {
+    fn from(id: CommentId) -> Self {
         Self::Guid(AnyId(id.0))
     }
 }

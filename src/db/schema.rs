@@ -121,12 +121,13 @@ diesel::table! {
     }
 }
 
-// The words of tickets, on PostgreSQL and on SQLite.
+// The words of tickets and comments, on PostgreSQL and on SQLite.
 diesel::table! {
     use diesel::sql_types::*;
     use crate::kernel::sql::Lexemes;
-    ticket_search (ticket_number) {
+    ticket_lexemes (ticket_number, ordinal) {
         ticket_number -> BigInt,
+        ordinal -> BigInt,
         words -> Lexemes,
     }
 }
@@ -143,8 +144,10 @@ diesel::table! {
 
 diesel::table! {
     use diesel::sql_types::*;
-    search_backlog (until_number) {
+    words_backlog (until_number) {
         until_number -> BigInt,
+        from_number -> BigInt,
+        next_comment -> BigInt,
     }
 }
 
@@ -161,6 +164,7 @@ diesel::table! {
         edited_at -> Nullable<Moment>,
         redacted_at -> Nullable<Moment>,
         version -> BigInt,
+        number -> Nullable<BigInt>,
     }
 }
 

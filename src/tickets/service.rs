@@ -9,6 +9,7 @@ pub use recount::recount;
 use super::domain::search::Document;
 use super::domain::{Channel, Priority, REDACTED, Status, Ticket, TicketType, Walker};
 use super::policy::Reach;
+use super::store::search::{Place, Waiting};
 use super::store::{self, Person, Sieve, TicketRow};
 use super::wire::{ListOptions, NewTicket, TicketBody, TicketPatch, TicketRef};
 use crate::audit::domain::{Event, EventKind, Visibility};
@@ -19,7 +20,7 @@ use crate::http::Rows;
 use crate::http::call::IfMatch;
 use crate::http::idempotency::Answers;
 use crate::kernel::fields::{Fields, LARGEST_B};
-use crate::kernel::{Clock, Code, FieldError, Instant, Patch, PrincipalId, Problem, TeamId};
+use crate::kernel::{Clock, Code, CommentId, FieldError, Instant, Patch, PrincipalId, Problem, TeamId};
 use crate::sla::domain::past::{self, Work};
 use crate::sla::domain::policy::Almanac;
 use crate::sla::service::Followed;
@@ -105,7 +106,7 @@ pub async fn list(
 pub fn words(new: &NewTicket) -> Document {
     let tags = new.tags.as_ref().map(|tags| tags.0.as_slice()).unwrap_or_default();
     let description = new.description.as_ref().map(|text| text.as_str()).unwrap_or_default();
-    Document::of(new.subject.as_str(), tags, description, [])
+    Document::of_ticket(new.subject.as_str(), tags, description)
 }
 
 /// Opens a ticket, which will be found by `words`.
@@ -191,7 +192,7 @@ pub async fn open(
     let followed = sla::service::open(tx, &book, &ticket.facts(), now).await?;
     let times = followed.times.clone();
     record(tx, None, &ticket, Some(followed), Some(who.id), &act.clock).await?;
-    keep(tx, vec![(ticket.number, words)]).await?;
+    keep(tx, vec![(Place { ticket: ticket.number, ordinal: 0 }, words)]).await?;
     let almanac = sla::store::book::almanac(tx, times.calendars()).await?;
     let created_by = who.name.clone();
     Ok(TicketBody::of(TicketRow { ticket, team, requester, assignee, created_by, times, relevance: 0 }, &almanac, now))
@@ -341,6 +342,7 @@ pub async fn redact(
         crate::audit::store::add(tx, event, &act.clock).await?;
     }
     index(tx, &after).await?;
+    forget_comments(tx, &after).await?;
     answers.amend(tx, after.id, without_texts).await?;
     erase_words(tx).await
 }
@@ -407,13 +409,45 @@ async fn write(
     if searched(before) == searched(after) { Ok(()) } else { index(tx, after).await }
 }
 
-/// Makes `ticket` found by what it and its comments say now, and by nothing else.
+/// Makes `ticket` found by what it says now, and by nothing else but its comments.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn index(tx: &mut Conn, ticket: &Ticket) -> Result<(), Problem> {
-    let comments = store::search::texts(tx, ticket.id).await?;
-    keep(tx, vec![(ticket.number, document(ticket, &comments))]).await
+async fn index(tx: &mut Conn, ticket: &Ticket) -> Result<(), Problem> {
+    keep(tx, vec![(Place { ticket: ticket.number, ordinal: 0 }, document(ticket))]).await
+}
+
+/// Makes `ticket` found by what this comment on it says now, and no longer by what it said before.
+///
+/// # Errors
+/// When the database is away.
+pub async fn index_comment(
+    tx: &mut Conn,
+    ticket: &Ticket,
+    comment: CommentId,
+    visibility: Visibility,
+    body: &str,
+) -> Result<(), Problem> {
+    let document = Document::of_comment(visibility == Visibility::Internal, body);
+    match store::search::ordinal(tx, comment).await? {
+        Some(ordinal) => keep(tx, vec![(Place { ticket: ticket.number, ordinal }, document)]).await,
+        None => store::search::put_comment(tx, ticket.number, comment, document).await,
+    }
+}
+
+/// Lets `ticket` be found by no comment that is on it now, when their texts are gone. Behind what others of the same commit index
+/// of these, and before they index newer ones.
+async fn forget_comments(tx: &mut Conn, ticket: &Ticket) -> Result<(), Problem> {
+    let id = ticket.id;
+    let last = Place { ticket: ticket.number, ordinal: store::search::last_ordinal(tx, id).await? };
+    if last.ordinal == 0 {
+        return Ok(());
+    }
+    tx.at_last(
+        last.rowid(),
+        Box::new(move |tx| Box::pin(async move { store::search::empty_comments(tx, id, last).await })),
+    )
+    .await
 }
 
 /// Lets words go from the files, too, that were indexed and are no longer: at once from a small index, and from a large one
@@ -450,50 +484,95 @@ pub async fn tidy_words(db: &Db) -> Result<bool, Problem> {
 #[derive(Default)]
 struct Tidying(AtomicBool);
 
-/// Together with what others index, by ascending number: whenever a number is not above the one before, SQLite's index writes
-/// what it has gathered, and all that is written must be merged with the rest some day.
-async fn keep(tx: &mut Conn, mut documents: Vec<(i64, Document)>) -> Result<(), Problem> {
-    documents.sort_by_key(|(number, _)| *number);
+/// Together with what others index, by ascending place: whenever one is not above the one before, SQLite's index writes what it
+/// has gathered, and all that is written must be merged with the rest some day.
+async fn keep(tx: &mut Conn, mut documents: Vec<(Place, Document)>) -> Result<(), Problem> {
+    documents.sort_by_key(|(place, _)| *place);
     let Some((place, _)) = documents.first() else { return Ok(()) };
-    tx.at_last(*place, Box::new(move |tx| Box::pin(async move { store::search::put(tx, documents).await }))).await?;
+    tx.at_last(place.rowid(), Box::new(move |tx| Box::pin(async move { store::search::put(tx, documents).await })))
+        .await?;
     tx.at_last(BEHIND_ALL, Box::new(|tx| Box::pin(async move { store::search::merge_some(tx).await }))).await
 }
 
-fn document(ticket: &Ticket, comments: &[(bool, String)]) -> Document {
-    let comments = comments.iter().map(|(internal, body)| (*internal, body.as_str()));
-    Document::of(&ticket.subject, &ticket.tags, &ticket.description, comments)
+fn document(ticket: &Ticket) -> Document {
+    Document::of_ticket(&ticket.subject, &ticket.tags, &ticket.description)
 }
 
-/// Lets the tickets up to the number `until` be indexed by [`index_waiting`]: for those that were stored by other means.
+/// Lets the tickets up to the number `until` be indexed by [`index_waiting`], with their comments: for those that were stored by
+/// other means.
 ///
 /// # Errors
 /// When the database is away.
 pub async fn index_later(tx: &mut Conn, until: i64) -> Result<(), Problem> {
-    let waiting = store::search::backlog(tx).await?;
-    store::search::set_backlog(tx, waiting.max(Some(until))).await
+    while let Some(waiting) = store::search::waiting(tx).await? {
+        if waiting.until > until && waiting.from <= 1 {
+            return Ok(());
+        }
+        if waiting.until > until {
+            break;
+        }
+        store::search::set_waiting(tx, waiting, None).await?;
+    }
+    let all = Waiting { until, from: 1, next_comment: 0 };
+    store::search::set_waiting(tx, all, Some(all)).await
 }
 
-/// Indexes at most `at_once` of the tickets that wait for it, the newest first, in one transaction; gives their number, and
-/// 0 when none waits any more. Several instances may do so at the same time.
+/// Indexes at most `at_once` of the tickets and comments that wait for it, the newest tickets first, in one transaction; gives their
+/// number, and 0 when none waits any more. Several instances may do so at the same time.
 ///
 /// # Errors
 /// When the database is away.
 pub async fn index_waiting(db: &Db, at_once: u16) -> Result<usize, Problem> {
     db.write(Roots::none(), async move |tx| {
-        let Some(until) = store::search::backlog(tx).await? else { return Ok(0) };
-        let tickets = store::search::up_to(tx, until, at_once.into()).await?;
-        store::search::set_backlog(tx, tickets.last().map(|ticket| ticket.number - 1)).await?;
-        let commented = store::search::commented(tx, tickets.iter().map(|ticket| ticket.id).collect()).await?;
-        let mut documents = Vec::with_capacity(tickets.len());
-        for ticket in &tickets {
-            let comments =
-                if commented.contains(&ticket.id) { store::search::texts(tx, ticket.id).await? } else { Vec::new() };
-            documents.push((ticket.number, document(ticket, &comments)));
+        let mut done = 0;
+        while let Some(waiting) = store::search::waiting(tx).await? {
+            let (more, left) = index_some(tx, waiting, at_once).await?;
+            store::search::set_waiting(tx, waiting, left).await?;
+            done += more;
+            if done > 0 {
+                break;
+            }
         }
-        keep(tx, documents).await?;
-        Ok(tickets.len())
+        Ok(done)
     })
     .await
+}
+
+/// Indexes at most `at_once` of the tickets and comments that wait; gives their number, and what is left.
+async fn index_some(tx: &mut Conn, waiting: Waiting, at_once: u16) -> Result<(usize, Option<Waiting>), Problem> {
+    let tickets = store::search::newest(tx, &waiting, at_once).await?;
+    let commented = store::search::commented(tx, tickets.iter().map(|ticket| ticket.id).collect()).await?;
+    let (mut documents, mut room) = (Vec::new(), usize::from(at_once));
+    let mut left = None;
+    for ticket in &tickets {
+        let mut next_comment = if ticket.number == waiting.until { waiting.next_comment } else { 0 };
+        if room > 0 && next_comment == 0 {
+            documents.push((Place { ticket: ticket.number, ordinal: 0 }, document(ticket)));
+            (room, next_comment) = (room - 1, 1);
+        }
+        if room > 0 && commented.contains(&ticket.id) {
+            room -= store::search::number_comments(tx, ticket.id, room).await?;
+            let comments = store::search::texts(tx, ticket.id, next_comment, room).await?;
+            room -= comments.len();
+            for (ordinal, internal, body) in comments {
+                documents.push((Place { ticket: ticket.number, ordinal }, Document::of_comment(internal, &body)));
+                next_comment = ordinal + 1;
+            }
+        }
+        if room == 0 {
+            // It may have more comments.
+            left = Some(Waiting { until: ticket.number, next_comment, ..waiting });
+            break;
+        }
+    }
+    keep(tx, documents).await?;
+    let done = usize::from(at_once) - room;
+    let all_met = tickets.len() < usize::from(at_once);
+    let below = tickets.last().filter(|_| left.is_none() && !all_met).map(|ticket| ticket.number - 1);
+    if let Some(until) = below.filter(|until| *until >= waiting.from) {
+        left = Some(Waiting { until, next_comment: 0, ..waiting });
+    }
+    Ok((done, left))
 }
 
 fn touch(ticket: &mut Ticket, now: Instant) {

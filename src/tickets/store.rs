@@ -260,7 +260,6 @@ mod leads;
 mod list;
 
 pub use list::list;
-use {listed, with_names};
 
 /// The ticket `which`, if it is within `reach`.
 ///

@@ -430,7 +430,7 @@ words! {
         /// The reverse.
         DueDesc = "-due_at",
         /// Of what `q` finds: where it is in the subject alone first, then where in tags and description too, then where in
-        /// comments too; of equals the newest first. Of more than 10,000 hits simply the newest first.
+        /// comments too; of equals the newest first. Where each word is in more than 10,000 of them, simply the newest first.
         Relevance = "relevance",
     }
 }
@@ -569,8 +569,7 @@ pub struct TicketFilter {
     /// `"phrase in quotes"` as it stands; `print*` finds all words that begin so (two characters at least); `-word` and
     /// `-"a phrase"` must not be there. Words that are written together (`foo-bar`) are a phrase. Case and diacritics make
     /// no difference. All else is ignored; a search without any word finds every ticket. Searched are the first 6,000 words
-    /// of tags and description, and the newest 500 comments, of each the first 2,000 words, up to 6,000 words in public ones
-    /// and 3,800 in internal ones; of each word the first 64 characters.
+    /// of tags and description, and the first 2,000 words of each comment; of each word the first 64 characters.
     #[deserr(default)]
     #[param(value_type = Option<String>, max_length = 500, example = "printer \"on fire\" -paper")]
     pub q: Option<Query>,

@@ -309,6 +309,8 @@ async fn goes_on(engine: Engine) {
     for version in versions.filter(|version| version.starts_with(|c: char| c.is_ascii_digit())) {
         let (store, kept) = left_by(&version, engine).await;
         let desk = Desk::open_on(store, Vec::new(), |settings| settings).await;
+        // Where the index of words is made anew, it is so in the background.
+        while skranke::tickets::service::index_waiting(&desk.db, 100).await.unwrap() > 0 {}
         desk.clock.go_to(kept["now"].as_str().unwrap());
         let people = kept["people"].as_object().unwrap();
         let mut found = Vec::new();

@@ -653,12 +653,12 @@ const SQLITE_SHAPE: &str = "
 
 const POSTGRES_SHAPE: &str = "
     SELECT 'column' AS kind, table_name || '.' || column_name || CASE WHEN is_nullable = 'NO' THEN ' required' ELSE '' END AS name
-    FROM information_schema.columns WHERE table_schema = 'public' AND table_name NOT LIKE '\\_\\_%' AND table_name <> 'ticket_search'
+    FROM information_schema.columns WHERE table_schema = 'public' AND table_name NOT LIKE '\\_\\_%' AND table_name NOT IN ('ticket_search', 'ticket_lexemes')
     UNION ALL
     SELECT 'index', t.relname || '(' || (SELECT string_agg(a.attname, ',' ORDER BY k.place)
         FROM unnest(x.indkey) WITH ORDINALITY k(attnum, place) JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = k.attnum)
     FROM pg_index x JOIN pg_class t ON t.oid = x.indrelid JOIN pg_namespace n ON n.oid = t.relnamespace
-    WHERE n.nspname = 'public' AND t.relname NOT LIKE '\\_\\_%' AND t.relname <> 'ticket_search'
+    WHERE n.nspname = 'public' AND t.relname NOT LIKE '\\_\\_%' AND t.relname NOT IN ('ticket_search', 'ticket_lexemes')
     UNION ALL
     SELECT 'key', t.relname || '(' || (SELECT string_agg(a.attname, ',' ORDER BY k.place)
         FROM unnest(c.conkey) WITH ORDINALITY k(attnum, place) JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = k.attnum)
@@ -711,6 +711,7 @@ impl Store {
             "configuration(id",
             "configuration_edits(number",
             "search_backlog(until_number",
+            "words_backlog(until_number",
             "cell_marks(id",
             "cell_parts(id",
             "fact_log(slice",

@@ -2,6 +2,8 @@
 //
 //   node tests/load/load.mjs mix URL TOKEN SECONDS     everything at once, by clients that stay, leave and break off
 //   node tests/load/load.mjs flood URL TOKEN SECONDS   tickets: what can be done, ten times as much of it, and afterwards
+//   node tests/load/load.mjs search URL TOKEN TICKETS  searches in a desk that is filled with so many tickets, and meanwhile
+//   node tests/load/load.mjs comments URL TOKEN COUNT  the first comments on a ticket and the last of so many
 //
 // Prints one line of JSON. Ends with 1 when a server answers what it must not.
 
@@ -208,5 +210,112 @@ async function flood() {
     return wrong || !fine ? 1 : 0;
 }
 
-const code = await { mix, flood }[mode]();
+const median = (times) => times.toSorted((a, b) => a - b)[Math.floor(times.length / 2)];
+
+// One that has to be answered well; with its body.
+async function must(connection, text) {
+    const answer = await connection.ask(text);
+    if (answer.status < 200 || answer.status > 299) throw new Error(`${answer.status || answer.why}: ${answer.body}`);
+    return { ...answer, json: answer.body ? JSON.parse(answer.body) : undefined };
+}
+
+// What is asked, each with the most milliseconds of its median. Of the word there is one in every ticket; each filter leaves one in
+// a hundred or fewer.
+const searches = (known) => [
+    ["a word of every ticket", "q=printer", 10],
+    ["the same by relevance", "q=printer&sort=relevance", 10],
+    ["and status", "q=printer&status=waiting_third_party", 20],
+    ["and team", `q=printer&team_id=${known.team}`, 20],
+    ["and assignee", `q=printer&assignee_id=${known.me}`, 20],
+    ["and requester", `q=printer&requester_id=${known.requester}`, 20],
+    ["and tag", "q=printer&tag=seldom", 20],
+    ["a word of few tickets", "q=needle", 20],
+    ["two frequent words", "q=coffee+network", 50],
+    ["a phrase", "q=%22coffee+and+the+network%22", 100],
+    ["a beginning", "q=net*", 50],
+    ["without a frequent word", "q=-coffee", 50],
+];
+
+async function search() {
+    const wanted = Number(seconds);
+    const connections = Array.from({ length: 64 }, () => new Connection());
+    const [asking] = connections;
+    const me = (await must(asking, request("GET", "/v1/me"))).json.id;
+    const team = (await must(asking, request("POST", "/v1/teams", { name: `Team ${process.pid}` }))).json.id;
+    const person = { name: "Grace", email: `grace.${process.pid}@example.org`, role: "requester" };
+    const requester = (await must(asking, request("POST", "/v1/users", person))).json.id;
+    const known = { me, team, requester };
+    let [begun, made] = [0, 0];
+    const body = (n) => ({
+        ...ticket(),
+        subject: `A printer, the ${words[chance(8)]} and the ${words[chance(8)]}`,
+        description: Array.from({ length: 25 }, () => `w${chance(1 + chance(5000))}`).join(" ") + (n % Math.ceil(wanted / 40) ? "" : " needle"),
+        tags: n % 1000 === 1 ? ["seldom"] : [words[chance(8)]],
+        ...(n % 200 === 2 && { team_id: team }),
+        ...(n % 300 === 3 && { assignee_id: me }),
+        ...(n % 400 === 4 && { requester_id: requester }),
+    });
+    const creates = [];
+    const fill = async (connection) => {
+        while (begun < wanted) {
+            const n = (begun += 1);
+            const { ms, json } = await must(connection, request("POST", "/v1/tickets", body(n)));
+            creates.push(ms);
+            if (n % 10 === 5) {
+                const comment = { visibility: n % 20 ? "public" : "internal", body: `The ${words[chance(8)]} is on its way.` };
+                await must(connection, request("POST", `/v1/tickets/${json.number}/comments`, comment));
+            }
+            if (n % 150 === 6) {
+                for (const status of ["open", "waiting_third_party"]) {
+                    await must(connection, request("PATCH", `/v1/tickets/${json.number}`, { status }));
+                }
+            }
+            made += 1;
+        }
+    };
+    const probe = new Connection();
+    const measure = async (times) => {
+        const rows = {};
+        for (const [name, query, most] of searches(known)) {
+            const taken = [];
+            let found = 0;
+            for (let i = 0; i < times; i++) {
+                const { ms, json } = await must(probe, request("GET", `/v1/tickets?${query}`));
+                taken.push(ms);
+                found = json.items.length;
+            }
+            rows[name] = { ...summary(taken), found, most_ms: most };
+        }
+        return rows;
+    };
+    const started = performance.now();
+    const filling = Promise.all(connections.map(fill));
+    while (made < wanted / 2) await sleep(100);
+    const during = await measure(20);
+    const tickets_during = made;
+    await filling;
+    const took = (performance.now() - started) / 1000;
+    const at_once = await measure(100);
+    await sleep(60_000);
+    const later = await measure(300);
+    console.log(JSON.stringify({ tickets: made, per_s: Math.round(made / took), creates: summary(creates), tickets_during, during, at_once, later }, null, 1));
+    const slow = Object.values(later).some((row) => row.p50_ms > row.most_ms || row.found === 0);
+    return slow || later["a word of every ticket"].p99_ms > 50 ? 1 : 0;
+}
+
+async function comments() {
+    const connection = new Connection();
+    const { json } = await must(connection, request("POST", "/v1/tickets", ticket()));
+    const taken = [];
+    for (let n = 0; n < Number(seconds); n++) {
+        const comment = { visibility: "public", body: `Comment ${n}. ${"It was looked at again. ".repeat(100)}` };
+        taken.push((await must(connection, request("POST", `/v1/tickets/${json.number}/comments`, comment))).ms);
+    }
+    // The very first also fill caches.
+    const [first, last] = [median(taken.slice(10, 60)), median(taken.slice(-50))];
+    console.log(JSON.stringify({ comments: taken.length, first_ms: first, last_ms: last, ratio: last / first }));
+    return last > 1.5 * first ? 1 : 0;
+}
+
+const code = await { mix, flood, search, comments }[mode]();
 process.exit(code);

@@ -9,9 +9,9 @@ use super::words::{each_word, words};
 pub const LONGEST_QUERY: usize = 500;
 
 /// How many of the first words of a comment are searched.
-const COMMENT_WORDS: usize = 2_000;
+const COMMENT_WORDS: u16 = 2_000;
 
-/// How often a word counts in one ticket; PostgreSQL keeps no more places of it. One less, to be on the safe side.
+/// How often a word counts in one document; PostgreSQL keeps no more places of it. One less, to be on the safe side.
 const MOST_PLACES: u16 = 255;
 
 /// What stands between two texts, so that no phrase reaches from one into the next. No search has it as a word.
@@ -24,9 +24,9 @@ pub enum Part {
     Subject,
     /// Tags and description.
     Body,
-    /// Public comments, the newest first.
+    /// Public comments.
     Comments,
-    /// Internal comments, the newest first.
+    /// Internal comments.
     Internal,
 }
 
@@ -34,48 +34,45 @@ impl Part {
     /// All of them, in their order.
     pub const ALL: [Part; 4] = [Part::Subject, Part::Body, Part::Comments, Part::Internal];
 
-    /// How many words it has at most, and bytes of them. Each part has its own share, so that nothing in one decides what is
-    /// found in another: PostgreSQL tells apart 16,383 places in a ticket, and takes 1 MiB.
+    /// How many words of a document it has at most, and bytes of them: PostgreSQL tells apart 16,383 places in a document, and
+    /// takes 1 MiB.
     const fn room(self) -> (u16, usize) {
         match self {
             Part::Subject => (500, 16 << 10),
             Part::Body => (6_000, 192 << 10),
-            Part::Comments => (6_000, 192 << 10),
-            Part::Internal => (3_800, 128 << 10),
+            // And the gap before them.
+            Part::Comments | Part::Internal => (COMMENT_WORDS + 1, 192 << 10),
         }
     }
 
     /// The place of its first word.
     const fn start(self) -> u16 {
         match self {
-            Part::Subject => 1,
+            Part::Subject | Part::Comments | Part::Internal => 1,
             Part::Body => 501,
-            Part::Comments => 6_501,
-            Part::Internal => 12_501,
         }
     }
 }
 
-/// What of a ticket is searched: the folded words of each part, separated by single spaces.
+/// What is searched of a ticket without its comments, or of one comment: the folded words of each part, separated by single spaces.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Document([String; 4]);
 
 impl Document {
-    /// The document of a ticket with `comments`, the newest first, of which each is internal or not.
-    pub fn of<'a>(
-        subject: &str,
-        tags: &[String],
-        description: &str,
-        comments: impl IntoIterator<Item = (bool, &'a str)>,
-    ) -> Self {
+    /// The document of a ticket without its comments.
+    pub fn of_ticket(subject: &str, tags: &[String], description: &str) -> Self {
         let mut writer = Writer::default();
-        writer.add(Part::Subject, subject, usize::MAX);
-        tags.iter().for_each(|tag| writer.add(Part::Body, tag, usize::MAX));
-        writer.add(Part::Body, description, usize::MAX);
-        for (internal, body) in comments {
-            writer.add(if internal { Part::Internal } else { Part::Comments }, body, COMMENT_WORDS);
-        }
-        if writer.count.iter().sum::<u16>() <= MOST_PLACES { Self(writer.text) } else { Self(thinned(&writer.text)) }
+        writer.add(Part::Subject, subject);
+        tags.iter().for_each(|tag| writer.add(Part::Body, tag));
+        writer.add(Part::Body, description);
+        writer.written()
+    }
+
+    /// The document of a comment, which is internal or not.
+    pub fn of_comment(internal: bool, body: &str) -> Self {
+        let mut writer = Writer::default();
+        writer.add(if internal { Part::Internal } else { Part::Comments }, body);
+        writer.written()
     }
 
     /// The words of a part.
@@ -104,7 +101,11 @@ struct Writer {
 }
 
 impl Writer {
-    fn add(&mut self, part: Part, text: &str, most: usize) {
+    fn written(self) -> Document {
+        if self.count.iter().sum::<u16>() <= MOST_PLACES { Document(self.text) } else { Document(thinned(&self.text)) }
+    }
+
+    fn add(&mut self, part: Part, text: &str) {
         let (words, bytes) = part.room();
         let (column, count) = (&mut self.text[part as usize], &mut self.count[part as usize]);
         let mut push = |word: &str| {
@@ -118,16 +119,12 @@ impl Writer {
             *count += 1;
             ControlFlow::Continue(())
         };
-        let (mut taken, mut begun) = (0, false);
+        let mut begun = false;
         let _: ControlFlow<()> = each_word(text, |word| {
-            if taken == most {
-                return ControlFlow::Break(());
-            }
             if !begun {
                 begun = true;
                 push(GAP)?;
             }
-            taken += 1;
             push(word)
         });
     }
@@ -256,30 +253,26 @@ mod tests {
 
     #[test]
     fn no_phrase_reaches_from_one_text_into_the_next() {
-        let document = Document::of(
-            "Printer fire",
-            &["A".into(), "b".into()],
-            "Smoke!",
-            [(false, "two"), (true, "three"), (false, "one")],
-        );
-        assert_eq!(document.0, ["_ printer fire", "_ a _ b _ smoke", "_ two _ one", "_ three"]);
+        let document = Document::of_ticket("Printer fire", &["A".into(), "b".into()], "Smoke!");
+        assert_eq!(document.0, ["_ printer fire", "_ a _ b _ smoke", "", ""]);
         assert_eq!(document.places()["fire"], [(Part::Subject, 3)]);
-        assert_eq!(document.places()["one"], [(Part::Comments, 6_504)]);
+        assert_eq!(document.places()["smoke"], [(Part::Body, 506)]);
         assert!(!document.places().contains_key(GAP));
+        assert_eq!(Document::of_comment(false, "One, two").0, ["", "", "_ one two", ""]);
+        assert_eq!(Document::of_comment(true, "Three").0, ["", "", "", "_ three"]);
+        assert_eq!(Document::of_comment(true, "").0, ["", "", "", ""]);
     }
 
     #[test]
     fn there_is_an_end_to_what_is_searched() {
         let long: String = (0..50_000).map(|i| format!("w{i} ")).collect();
-        let comment = || [(false, "tail tail"), (true, "note"), (false, long.as_str())];
-        let document = Document::of("s", &[], &long, comment());
+        let document = Document::of_ticket("s", &[], &long);
         let places = document.places();
         assert!(places.contains_key("w5998") && !places.contains_key("w5999"));
-        assert_eq!(document.part(Part::Comments).split(' ').count(), 2 + 2_001 + 1);
-        assert_eq!(places["note"], [(Part::Internal, 12_502)]);
-        let often = Document::of("s", &[], &"again ".repeat(1_000), [(true, "again")]);
+        let comment = Document::of_comment(false, &long);
+        assert_eq!(comment.part(Part::Comments).split(' ').count(), 2_001);
+        let often = Document::of_ticket("again", &[], &"again ".repeat(1_000));
         assert_eq!(often.places()["again"].len(), usize::from(MOST_PLACES));
-        assert!(!often.part(Part::Internal).contains("again"));
     }
 
     proptest! {
@@ -292,22 +285,12 @@ mod tests {
         }
 
         #[test]
-        fn a_document_fits_where_it_must(subject in any::<String>(), body in "(\\PC{0,300}|(ab ){0,900}){0,9}", many in 0usize..300) {
-            let comments = (0..many).map(|i| (i % 3 == 0, body.as_str()));
-            let document = Document::of(&subject, &[], &body, comments);
-            let places = document.places();
-            prop_assert!(places.values().all(|places| places.len() <= 255 && places.is_sorted()));
-            prop_assert!(places.values().flatten().all(|(_, place)| (1..16_383).contains(place)));
-            prop_assert!(places.keys().map(|word| word.len() + 3).sum::<usize>() + 2 * 16_383 < 1 << 20);
-        }
-
-        #[test]
-        fn internal_comments_change_nothing_else(public in "\\PC{0,60}", internal in prop::collection::vec("\\PC{0,60}", 0..5)) {
-            let without = Document::of("s", &[], &public, [(false, public.as_str())]);
-            let notes = internal.iter().map(|note| (true, note.as_str()));
-            let with = Document::of("s", &[], &public, notes.chain([(false, public.as_str())]));
-            for part in [Part::Subject, Part::Body, Part::Comments] {
-                prop_assert_eq!(with.part(part), without.part(part));
+        fn a_document_fits_where_it_must(subject in any::<String>(), body in "(\\PC{0,300}|(ab ){0,900}){0,9}") {
+            for document in [Document::of_ticket(&subject, &[], &body), Document::of_comment(false, &body)] {
+                let places = document.places();
+                prop_assert!(places.values().all(|places| places.len() <= 255 && places.is_sorted()));
+                prop_assert!(places.values().flatten().all(|(_, place)| (1..16_383).contains(place)));
+                prop_assert!(places.keys().map(|word| word.len() + 3).sum::<usize>() + 2 * 16_383 < 1 << 20);
             }
         }
     }

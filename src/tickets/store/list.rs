@@ -5,6 +5,8 @@
 //! page alone. Where that could mean to meet many tickets in vain, [`find`] first looks whether one of the filters leaves
 //! only a [`few`]: those are then sorted.
 
+use std::collections::{HashMap, HashSet};
+
 use diesel::backend::Backend;
 use diesel::expression::{AppearsOnTable, ValidGrouping, is_aggregate};
 use diesel::pg::Pg;
@@ -105,6 +107,29 @@ impl<DB: Backend> diesel::RunQueryDsl<diesel::SqliteConnection> for Merged<DB> {
 impl<DB: Backend> QueryId for Merged<DB> {
     type QueryId = ();
     const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+/// The same, in the order of the list.
+struct InOrder<DB>(Merged<DB>);
+
+impl<DB: Backend> Query for InOrder<DB> {
+    type SqlType = BigInt;
+}
+impl<DB: Backend> diesel::RunQueryDsl<diesel::SqliteConnection> for InOrder<DB> {}
+impl<DB: Backend> QueryId for InOrder<DB> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+impl<DB: Backend> QueryFragment<DB> for InOrder<DB>
+where
+    Merged<DB>: QueryFragment<DB>,
+{
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
+        self.0.walk_ast(out.reborrow())?;
+        let to = if self.0.descending { "DESC" } else { "ASC" };
+        out.push_sql(&format!(" ORDER BY page.value {to}, page.number {to}"));
+        Ok(())
+    }
 }
 
 impl<DB> Merged<DB> {
@@ -367,17 +392,13 @@ pub async fn list(
     after: Option<(i64, i64)>,
 ) -> Result<Rows<TicketRow>, Problem> {
     let sort = options.sort.unwrap_or(Sort::CreatedDesc);
-    if sieve.q.is_some() || sort == Sort::Relevance {
-        let rows = search::list(conn, sieve, options, after).await?;
+    if let Some(hits) = &sieve.q {
+        let rows = search::list(conn, hits, &Sieve { q: None, ..sieve.clone() }, options, after).await?;
         return with_texts(conn, rows).await;
     }
     let (order, descending) = Order::of(sort);
     let wanted = usize::try_from(options.limit.and_one()).unwrap_or(usize::MAX);
-    let sieve = &match order {
-        Order::Created => sieve.with_bounds_of_creation(),
-        Order::Updated => sieve.with_bounds_of_change(),
-        Order::Priority | Order::Due => sieve.clone(),
-    };
+    let sieve = &bounded(sieve, order);
     let Way { lead, rest, .. } = find(conn, sieve, order).await?;
     let (stored, lacks) = listed!(conn);
     let rows: Vec<Listed> = on_each!(conn, |c| {
@@ -392,6 +413,101 @@ pub async fn list(
     }
     rows.truncate(wanted);
     with_texts(conn, rows).await
+}
+
+/// The sieve with what its bounds mean for the order.
+fn bounded(sieve: &Sieve, order: Order) -> Sieve {
+    match order {
+        Order::Created => sieve.with_bounds_of_creation(),
+        Order::Updated => sieve.with_bounds_of_change(),
+        Order::Priority | Order::Due => sieve.clone(),
+    }
+}
+
+/// A walk through the tickets that a sieve lets through, in the order of a list.
+pub(super) struct Walk {
+    sieve: Sieve,
+    way: Way,
+    course: Course,
+    has_ended: bool,
+}
+
+impl Walk {
+    /// From behind the key `after` on. The sieve asks for no words.
+    pub async fn open(conn: &mut Conn, sieve: &Sieve, sort: Sort, after: Option<(i64, i64)>) -> Result<Self, Problem> {
+        let (order, descending) = Order::of(sort);
+        let sieve = bounded(sieve, order);
+        let way = find(conn, &sieve, order).await?;
+        Ok(Self { sieve, way, course: Course { order, descending, after }, has_ended: false })
+    }
+
+    /// The same among these tickets alone.
+    pub fn among(numbers: Vec<i64>, sieve: &Sieve, sort: Sort, after: Option<(i64, i64)>) -> Self {
+        let (order, descending) = Order::of(sort);
+        let way = Way::among(numbers, sieve);
+        Self { sieve: sieve.clone(), way, course: Course { order, descending, after }, has_ended: false }
+    }
+
+    /// The numbers of the next `wanted` tickets or some more, in their order; fewer at the end.
+    pub async fn next(&mut self, conn: &mut Conn, wanted: usize) -> Result<Vec<i64>, Problem> {
+        let Self { sieve, way: Way { lead, rest, .. }, course, .. } = self;
+        let (course, limit) = (*course, round(wanted));
+        let descending = course.descending;
+        let numbers: Vec<i64> = on_each!(conn, |c| {
+            let ranges = ranges!(c, lead, course, sieve, rest);
+            InOrder(Merged { ranges, descending, limit, times: lead.times() }).load(c).await
+        })?;
+        match numbers.last().filter(|_| numbers.len() >= limit) {
+            Some(last) => self.course.after = place_of(conn, course.order, *last).await?,
+            None => self.has_ended = true,
+        }
+        Ok(numbers)
+    }
+
+    /// Whether there are no more.
+    pub fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+}
+
+/// The key of a ticket in an order; nothing if there is no such ticket.
+pub(super) async fn place_of(conn: &mut Conn, order: Order, number: i64) -> Result<Option<(i64, i64)>, Problem> {
+    let at = tickets::table.inner_join(ticket_clocks::table).filter(tickets::number.eq(number)).select((
+        tickets::created_at,
+        tickets::updated_at,
+        tickets::priority_rank,
+        ticket_clocks::due_at,
+    ));
+    let at: Option<(Instant, Instant, i32, Instant)> = on_each!(conn, |c| at.first(c).await.optional())?;
+    Ok(at.map(|(created_at, updated_at, rank, due_at)| match order {
+        Order::Created => (created_at.micros(), number),
+        Order::Updated => (updated_at.micros(), number),
+        Order::Priority => (rank.into(), number),
+        Order::Due => (due_at.micros(), number),
+    }))
+}
+
+/// Which of these tickets a sieve lets through.
+pub(super) async fn which(conn: &mut Conn, sieve: &Sieve, numbers: &[i64]) -> Result<HashSet<i64>, Problem> {
+    let these: Vec<i64> = on_each!(conn, |c| {
+        let these = tickets::table.inner_join(ticket_clocks::table).select(tickets::number);
+        let these = these.filter(one_of("tickets.number", numbers));
+        narrow!(boxed(c, these), sieve).load(c).await
+    })?;
+    Ok(these.into_iter().collect())
+}
+
+/// The rows of these tickets, in this order, each with whether its texts are still to be read.
+pub(super) async fn rows(conn: &mut Conn, numbers: &[i64]) -> Result<Vec<(TicketRow, bool)>, Problem> {
+    let (stored, lacks) = listed!(conn);
+    let rows: Vec<Listed> = on_each!(conn, |c| {
+        let these = boxed(c, with_names!(stored, lacks));
+        these.filter(one_of("tickets.number", numbers)).load(c).await
+    })?;
+    let mut rows = rows.into_iter().map(from_list).collect::<Result<Vec<_>, _>>()?;
+    let places: HashMap<i64, usize> = numbers.iter().enumerate().map(|(place, number)| (*number, place)).collect();
+    rows.sort_by_key(|(row, _)| places.get(&row.ticket.number).copied());
+    Ok(rows)
 }
 
 /// A way to the tickets in this order.

@@ -1,6 +1,8 @@
-//! The index of words: FTS5 on SQLite, a `tsvector` with a GIN index on PostgreSQL. Both are given the same words and are
-//! asked the same; what differs between them stands here.
+//! The index of words: FTS5 on SQLite, a `tsvector` with a GIN index on PostgreSQL. A ticket is a document in it, and each comment
+//! another one. Which tickets have a term is asked term by term, and put together here, the same way on both; what differs
+//! between the engines is how the first tickets with a term are found, and which of some tickets have it.
 
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::Write;
 use std::sync::atomic::{AtomicI32, Ordering};
 
@@ -9,153 +11,105 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::serialize::{self, IsNull, Output, ToSql};
-use diesel::sql_types::{Array, BigInt, Bool, Integer, Text};
+use diesel::sql_types::{Array, BigInt, Bool, Text};
 use diesel::sqlite::Sqlite;
 
-use super::{
-    ASSIGNEES, CREATORS, Listed, REQUESTERS, Sieve, Stored, TicketRow, clocks, from_list, listed, narrow, with_names,
-};
+use super::leads::Order;
+use super::list::{Walk, place_of, rows, which};
+use super::{Sieve, Stored, TicketRow};
 use crate::audit::domain::Visibility;
-use crate::db::raw::{raw, small};
-use crate::db::schema::{
-    comments, principals, search_backlog, teams, ticket_clocks, ticket_search, ticket_words, tickets,
-};
-use crate::db::{Conn, Line, RunQueryDsl, boxed, on_each, steady};
-use crate::kernel::sql::{self, Lexemes};
-use crate::kernel::{Instant, Problem, TicketId};
+use crate::db::raw::raw;
+use crate::db::schema::{comments, ticket_lexemes, ticket_words, tickets, words_backlog};
+use crate::db::{Conn, Line, RunQueryDsl, fault, on_each, post, steady};
+use crate::kernel::sql::Lexemes;
+use crate::kernel::{CommentId, Problem, TicketId};
 use crate::tickets::domain::Ticket;
 use crate::tickets::domain::search::{Document, Part, Query, Term};
 use crate::tickets::wire::{ListOptions, Sort};
 
-/// How many of the newest public and internal comments of a ticket are searched each, so that one more costs no more in a long thread.
-const MOST_COMMENTS: i64 = 500;
+/// How many bits of the number of a document on SQLite are the number of a comment.
+const ORDINAL_BITS: u32 = 24;
 
-/// How many characters of a comment are read to be indexed.
-const COMMENT_CHARS: i32 = 16_384;
+/// The largest number of a comment that has a document of its own.
+const MOST_ORDINALS: i64 = (1 << ORDINAL_BITS) - 1;
 
-/// How many pages of SQLite's index, of 4 KiB, a transaction that puts something into it merges at most, and one more for each
-/// document: that takes a tenth to a third of a page, which is written once more for each of up to nine sizes of parts.
-/// Where this is too little for a while, parts of one size become more than four, and the sizes fewer.
+/// So many bits of a ticket's number tell its place on a shelf. A step of a merge may write all documents of one shelf that have a
+/// word, for which whoever writes waits.
+const SHELF_BITS: u32 = 15;
+
+/// What stands for the shelf in a search on SQLite. No word has it.
+const SHELF: &str = "~";
+
+/// How many pages of SQLite's index, of 4 KiB, a transaction that puts something into it merges at most: some, and more for each
+/// document, which is written once more for each size of parts, at a tenth to a third of a page. There is no more to merge than
+/// that on average, so that parts of one size are seldom more than four.
 const MERGED_PAGES: i32 = 8;
+const MERGED_PAGES_EACH: i32 = 3;
+const MOST_MERGED_PAGES: i32 = 256;
 
-/// Up to how many hits are ranked: it needs all of them. Of more, the newest come first.
+/// Up to how many tickets with one of the words are ranked: it needs all of them. Of more, the newest come first.
 const MOST_RANKED: i64 = 10_000;
 
-/// Up to how many hits are fetched and sorted, on SQLite and on PostgreSQL. Of more, a page is found sooner by going through
-/// the tickets in their order.
-const MOST_SORTED: (i64, i64) = (10_000, 2_000);
+/// How many documents with a word are looked at first, to see whether they are all, and how many tickets are then gone through in
+/// their order. Each time that was not enough, it is this many times as many.
+const FIRST_HITS: i64 = 250;
+const FIRST_TICKETS: usize = 64;
+const GROWTH: usize = 4;
 
-/// Among how many tickets for each hit the next hits may be for these to be looked up one by one in SQLite's index. That takes
-/// some 100 µs each; to list all hits takes 0.3 µs each.
-const NEAR: i64 = 3;
+/// How many documents are read at once behind a ticket that is looked for in SQLite's index. To find the place takes as long as to
+/// read two hundred.
+const READ_AHEAD: i64 = 64;
 
-/// How the engines go about it: SQLite cannot know how many tickets have a word, and PostgreSQL knows that of common words
-/// alone.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Way {
-    /// As the engine sees fit.
-    Any,
-    /// All hits first.
-    FromHits,
-    /// All hits first, on PostgreSQL: these are their numbers.
-    Among(Vec<i64>),
-    /// From ticket to ticket, each looked up in the index.
-    EachTicket,
-    /// From ticket to ticket, by a list of all hits.
-    ByList,
-}
+/// How many tickets with a rank are looked at once for what else is asked.
+const RANKED_AT_ONCE: usize = 500;
 
 /// The relevance of hits that are too many to be ranked.
 const UNRANKED: i64 = 0;
 
-/// The tickets that a search finds: a condition on `tickets`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Hits {
-    query: Query,
-    /// What is looked into.
-    upto: Part,
+/// Where a document stands: at the number of a ticket, and that of a comment on it, or 0 for the ticket itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The ticket's number.
+    pub ticket: i64,
+    /// The comment's.
+    pub ordinal: i64,
+}
+
+impl Place {
+    /// The document's number on SQLite.
+    pub fn rowid(self) -> i64 {
+        (self.ticket << ORDINAL_BITS) | self.ordinal.clamp(0, MOST_ORDINALS)
+    }
+}
+
+/// The shelf of a ticket on SQLite, as it stands before each of its words.
+fn shelf(ticket: i64) -> String {
+    format!("{:05x}", shelf_of(ticket) & 0xf_ffff)
+}
+
+const fn shelf_of(ticket: i64) -> i64 {
+    ticket >> SHELF_BITS
+}
+
+/// A term that is looked for in the parts up to some part, in the language of each engine. Words have letters and digits alone, so
+/// that nothing in quotes needs to be escaped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Sought {
+    /// With [`SHELF`] before each word.
     fts: String,
     tsquery: Matching,
-    way: Way,
 }
 
-impl Hits {
-    /// What `query` finds in the parts up to `upto`; nothing if it asks for nothing.
-    pub(super) fn of(query: Query, upto: Part) -> Option<Self> {
-        (!query.is_empty()).then(|| Self::within(query, upto, None, upto))
-    }
-
-    /// What `query` finds in the parts up to `deep`, and did not yet find in those up to `above`. What it excludes, it
-    /// excludes by all parts up to `upto`.
-    fn within(query: Query, deep: Part, above: Option<Part>, upto: Part) -> Self {
-        let fts = render(&query, deep, above, upto, &Fts);
-        let tsquery = Matching(render(&query, deep, above, upto, &Tsquery));
-        Self { query, upto, fts, tsquery, way: Way::Any }
-    }
-
-    /// Whether there is nothing that a ticket must have.
-    fn is_all_but(&self) -> bool {
-        self.query.with.is_empty()
-    }
-
-    /// The hits by relevance, the best first: with how good they are.
-    fn tiers(&self) -> Vec<(i64, Self)> {
-        let tier = |deep, above| Self::within(self.query.clone(), deep, above, self.upto);
-        let mut tiers = vec![(3, tier(Part::Subject, None)), (2, tier(Part::Body, Some(Part::Subject)))];
-        if self.upto > Part::Body {
-            tiers.push((1, tier(self.upto, Some(Part::Body))));
-        }
-        tiers
-    }
-}
-
-/// A language of queries.
-trait Language {
-    fn term(&self, term: &Term, deep: Part) -> String;
-    fn all(&self, of: &[String]) -> String;
-    fn any(&self, of: &[String]) -> String;
-    fn but(&self, this: String, not: String) -> String;
-}
-
-fn render(query: &Query, deep: Part, above: Option<Part>, upto: Part, by: &impl Language) -> String {
-    let terms = |terms: &[Term], deep| terms.iter().map(|term| by.term(term, deep)).collect::<Vec<_>>();
-    let mut not = terms(&query.without, upto);
-    if query.with.is_empty() {
-        return by.any(&not);
-    }
-    not.extend(above.map(|above| by.all(&terms(&query.with, above))));
-    let with = by.all(&terms(&query.with, deep));
-    if not.is_empty() { with } else { by.but(with, by.any(&not)) }
-}
-
-/// Words have letters and digits alone, so that nothing in quotes needs to be escaped.
-struct Fts;
-
-impl Language for Fts {
-    fn term(&self, term: &Term, deep: Part) -> String {
+impl Sought {
+    fn of(term: &Term, deep: Part) -> Self {
         let columns = match deep {
-            Part::Subject => "subject",
-            Part::Body => "subject body",
-            Part::Comments => "subject body comments",
-            Part::Internal => "subject body comments internal",
+            Part::Subject => "{subject} : ",
+            Part::Body => "{subject body} : ",
+            Part::Comments => "{subject body comments} : ",
+            Part::Internal => "",
         };
-        format!("{{{columns}}} : \"{}\"{}", term.words.join(" "), if term.prefix { " *" } else { "" })
-    }
-    fn all(&self, of: &[String]) -> String {
-        format!("({})", of.join(" AND "))
-    }
-    fn any(&self, of: &[String]) -> String {
-        format!("({})", of.join(" OR "))
-    }
-    fn but(&self, this: String, not: String) -> String {
-        format!("{this} NOT {not}")
-    }
-}
-
-struct Tsquery;
-
-impl Language for Tsquery {
-    fn term(&self, term: &Term, deep: Part) -> String {
+        let words: Vec<_> = term.words.iter().map(|word| format!("{SHELF}{word}")).collect();
+        let fts = format!("{columns}\"{}\"{}", words.join(" "), if term.prefix { " *" } else { "" });
         let weights = match deep {
             Part::Subject => "A",
             Part::Body => "AB",
@@ -169,16 +123,181 @@ impl Language for Tsquery {
             let colon = if star.is_empty() && weights.is_empty() { "" } else { ":" };
             format!("'{word}'{colon}{star}{weights}")
         };
-        format!("({})", term.words.iter().enumerate().map(word).collect::<Vec<_>>().join(" <-> "))
+        let tsquery = term.words.iter().enumerate().map(word).collect::<Vec<_>>().join(" <-> ");
+        Self { fts, tsquery: Matching(tsquery) }
     }
-    fn all(&self, of: &[String]) -> String {
-        format!("({})", of.join(" & "))
+
+    /// What SQLite is asked on these shelves.
+    fn on(&self, shelves: impl Iterator<Item = i64>) -> String {
+        shelves.map(|n| self.fts.replace(SHELF, &shelf(n << SHELF_BITS))).collect::<Vec<_>>().join(" OR ")
     }
-    fn any(&self, of: &[String]) -> String {
-        format!("({})", of.join(" | "))
+}
+
+/// The tickets that a search finds: those that have all of some terms and none of others, each in whatever part. For reports it
+/// is a condition on `tickets`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hits {
+    query: Query,
+    /// What is looked into.
+    upto: Part,
+    with: Vec<Sought>,
+    without: Vec<Sought>,
+}
+
+impl Hits {
+    /// What `query` finds in the parts up to `upto`; nothing if it asks for nothing.
+    pub(super) fn of(query: Query, upto: Part) -> Option<Self> {
+        let sought = |terms: &[Term]| terms.iter().map(|term| Sought::of(term, upto)).collect();
+        let (with, without) = (sought(&query.with), sought(&query.without));
+        (!query.is_empty()).then_some(Self { query, upto, with, without })
     }
-    fn but(&self, this: String, not: String) -> String {
-        format!("{this} & !{not}")
+
+    /// All of them in ascending order, if one of the terms is in no more than `most` documents.
+    async fn all(&self, conn: &mut Conn, most: i64) -> Result<Option<Vec<i64>>, Problem> {
+        for (nth, sought) in self.with.iter().enumerate() {
+            if let Some(numbers) = at_most(conn, sought, most).await? {
+                return self.among(conn, numbers, Some(nth)).await.map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Which of these tickets it finds, in the same order; all of them are `known` to have one of the terms.
+    async fn among(&self, conn: &mut Conn, mut numbers: Vec<i64>, known: Option<usize>) -> Result<Vec<i64>, Problem> {
+        for (nth, sought) in self.with.iter().enumerate() {
+            if known != Some(nth) {
+                let have = those_with(conn, sought, &numbers).await?;
+                numbers.retain(|number| have.contains(number));
+            }
+        }
+        for sought in &self.without {
+            let have = those_with(conn, sought, &numbers).await?;
+            numbers.retain(|number| !have.contains(number));
+        }
+        Ok(numbers)
+    }
+
+    /// How good each of these hits is: 3 if all terms are in its subject, 2 in what it said from the beginning, and 1 otherwise.
+    async fn tiers(&self, conn: &mut Conn, hits: &[i64]) -> Result<Vec<(i64, i64)>, Problem> {
+        let mut tiers: HashMap<i64, i64> = hits.iter().map(|number| (*number, 1)).collect();
+        for (tier, deep) in [(2, Part::Body), (3, Part::Subject)] {
+            let mut numbers: Vec<i64> = hits.iter().copied().filter(|number| tiers[number] == tier - 1).collect();
+            if deep < self.upto {
+                for term in &self.query.with {
+                    let have = those_with(conn, &Sought::of(term, deep), &numbers).await?;
+                    numbers.retain(|number| have.contains(number));
+                }
+            }
+            tiers.extend(numbers.into_iter().map(|number| (number, tier)));
+        }
+        Ok(hits.iter().map(|number| (tiers[number], *number)).collect())
+    }
+}
+
+/// The tickets that have a term, in ascending order, if it is in no more than `most` documents.
+async fn at_most(conn: &mut Conn, sought: &Sought, most: i64) -> Result<Option<Vec<i64>>, Problem> {
+    let limit = most.saturating_add(1);
+    let mut numbers = BTreeSet::new();
+    let mut read = 0;
+    match &mut conn.line {
+        Line::Postgres(channel) => {
+            let some = ticket_lexemes::table.filter(sought.tsquery.clone()).select(ticket_lexemes::ticket_number);
+            let some: Vec<i64> = some.limit(limit).load(&mut channel.backend().session()).await?;
+            read += count(&some);
+            numbers.extend(some);
+        }
+        Line::Sqlite(c) => {
+            let newest: Option<i64> =
+                tickets::table.select(tickets::number).order(tickets::number.desc()).first(c).await.optional()?;
+            // From the newest shelf on, on more of them each time: a word of every ticket is met on the first.
+            let (mut below, mut at_once) = (shelf_of(newest.unwrap_or(0)) + 1, 1);
+            while below > 0 && read < limit {
+                let from = (below - at_once).max(0);
+                let some = documents(c, sought.on(from..below), (0, i64::MAX), limit - read).await?;
+                read += count(&some);
+                numbers.extend(some);
+                (below, at_once) = (from, at_once * 4);
+            }
+        }
+    }
+    Ok((read < limit).then(|| numbers.into_iter().collect()))
+}
+
+/// Which of these tickets have a term.
+async fn those_with(conn: &mut Conn, sought: &Sought, among: &[i64]) -> Result<HashSet<i64>, Problem> {
+    let mut have = HashSet::new();
+    if among.is_empty() {
+        return Ok(have);
+    }
+    match &mut conn.line {
+        Line::Postgres(channel) => {
+            let these = Having { numbers: among.to_vec(), tsquery: sought.tsquery.0.clone() };
+            let these: Vec<i64> = these.load(&mut channel.backend().session()).await?;
+            have.extend(these);
+        }
+        Line::Sqlite(c) => {
+            let mut among = among.to_vec();
+            among.sort_unstable();
+            for shelved in among.chunk_by(|a, b| shelf_of(*a) == shelf_of(*b)) {
+                let fts = sought.on(shelf_of(shelved[0])..=shelf_of(shelved[0]));
+                let last = Place { ticket: shelved[shelved.len() - 1], ordinal: MOST_ORDINALS }.rowid();
+                let mut left = shelved;
+                while let Some(next) = left.first() {
+                    let from = Place { ticket: *next, ordinal: 0 }.rowid();
+                    let some = documents(c, fts.clone(), (from, last), READ_AHEAD).await?;
+                    let reached = if count(&some) < READ_AHEAD { None } else { some.last().copied() };
+                    have.extend(some);
+                    left = reached.map_or(&[], |reached| &left[left.partition_point(|number| *number <= reached)..]);
+                }
+            }
+        }
+    }
+    Ok(have)
+}
+
+/// The tickets of the first documents with numbers between two, by ascending number: one ticket may come several times.
+async fn documents(
+    c: &mut diesel::SqliteConnection,
+    fts: String,
+    (from, to): (i64, i64),
+    most: i64,
+) -> QueryResult<Vec<i64>> {
+    let found = raw::<Bool>("ticket_words MATCH ").bind(fts);
+    let found = ticket_words::table.filter(found).filter(ticket_words::rowid.ge(from).and(ticket_words::rowid.le(to)));
+    let found: Vec<i64> = found.order(ticket_words::rowid).limit(most).select(ticket_words::rowid).load(c).await?;
+    Ok(found.into_iter().map(|rowid| rowid >> ORDINAL_BITS).collect())
+}
+
+fn count<T>(of: &[T]) -> i64 {
+    i64::try_from(of.len()).unwrap_or(i64::MAX)
+}
+
+/// Which of some tickets have a term, on PostgreSQL: each is looked up by its number. The function behind the operator `@@` is no
+/// way into the index of words, which would be read for all tickets.
+struct Having {
+    numbers: Vec<i64>,
+    tsquery: String,
+}
+
+impl diesel::query_builder::Query for Having {
+    type SqlType = BigInt;
+}
+impl QueryId for Having {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl QueryFragment<Pg> for Having {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("SELECT these.number FROM unnest(");
+        out.push_bind_param::<Array<BigInt>, _>(&self.numbers)?;
+        out.push_sql(
+            ") AS these (number), LATERAL (SELECT 1 FROM ticket_lexemes WHERE ticket_lexemes.ticket_number = these.number \
+             AND ts_match_vq(ticket_lexemes.words, CAST(",
+        );
+        out.push_bind_param::<Text, _>(&self.tsquery)?;
+        out.push_sql(" AS tsquery)) LIMIT 1) AS one");
+        Ok(())
     }
 }
 
@@ -197,50 +316,53 @@ impl QueryId for Hits {
 
 impl QueryFragment<Sqlite> for Hits {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
-        const THIS_ONE: &str = " AND ticket_words.rowid = tickets.number)";
-        let (before, after) = match self.way {
-            // What is excluded is found once: words with a beginning would be gathered anew for each ticket.
-            _ if self.is_all_but() => ("+tickets.number NOT IN (SELECT ticket_words.rowid", ")"),
-            Way::Any | Way::FromHits | Way::Among(_) => ("tickets.number IN (SELECT ticket_words.rowid", ")"),
-            // A value of its own, which is not made a join of that begins with the hits.
-            Way::EachTicket => ("0 < (SELECT count(*)", THIS_ONE),
-            Way::ByList => ("+tickets.number IN (SELECT ticket_words.rowid", ")"),
-        };
-        out.push_sql(before);
-        out.push_sql(" FROM ticket_words WHERE ticket_words MATCH ");
-        out.push_bind_param::<Text, _>(&self.fts)?;
-        out.push_sql(after);
+        // Each is found once, on all shelves.
+        let with = self.with.iter().map(|sought| ("tickets.number IN", sought));
+        let without = self.without.iter().map(|sought| ("+tickets.number NOT IN", sought));
+        for (nth, (relation, sought)) in with.chain(without).enumerate() {
+            out.push_sql(if nth == 0 { "" } else { " AND " });
+            out.push_sql(relation);
+            out.push_sql(&format!(
+                " (SELECT ticket_words.rowid >> {ORDINAL_BITS} FROM ticket_words WHERE ticket_words MATCH (\
+                 WITH RECURSIVE shelves (n) AS (SELECT coalesce(max(number), 0) >> {SHELF_BITS} FROM tickets \
+                 UNION ALL SELECT n - 1 FROM shelves WHERE n > 0) \
+                 SELECT group_concat(replace("
+            ));
+            out.push_bind_param::<Text, _>(&sought.fts)?;
+            out.push_sql(&format!(", '{SHELF}', printf('%05x', n & 0xfffff)), ' OR ') FROM shelves))"));
+        }
         Ok(())
     }
 }
 
 impl QueryFragment<Pg> for Hits {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        if let Way::Among(numbers) = &self.way {
-            out.push_sql("tickets.number = ANY(");
-            out.push_bind_param::<Array<BigInt>, _>(numbers)?;
+        for (nth, sought) in self.with.iter().enumerate() {
+            out.push_sql(if nth == 0 { "" } else { " AND " });
+            out.push_sql("tickets.number IN (SELECT ticket_lexemes.ticket_number FROM ticket_lexemes WHERE ");
+            sought.tsquery.walk_ast(out.reborrow())?;
             out.push_sql(")");
-            return Ok(());
         }
-        out.push_sql(if self.is_all_but() {
-            "NOT EXISTS (SELECT 1 FROM ticket_search WHERE ticket_search.ticket_number = tickets.number AND "
-        } else {
-            "tickets.number IN (SELECT ticket_search.ticket_number FROM ticket_search WHERE "
-        });
-        self.tsquery.walk_ast(out.reborrow())?;
-        out.push_sql(")");
+        for (nth, sought) in self.without.iter().enumerate() {
+            out.push_sql(if nth == 0 && self.with.is_empty() { "" } else { " AND " });
+            out.push_sql(
+                "NOT EXISTS (SELECT 1 FROM ticket_lexemes WHERE ticket_lexemes.ticket_number = tickets.number AND ",
+            );
+            sought.tsquery.walk_ast(out.reborrow())?;
+            out.push_sql(")");
+        }
         Ok(())
     }
 }
 
-/// What a `tsquery` finds on PostgreSQL: a condition on `ticket_search`.
+/// What a `tsquery` finds on PostgreSQL: a condition on `ticket_lexemes`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Matching(String);
 
 impl Expression for Matching {
     type SqlType = Bool;
 }
-impl AppearsOnTable<ticket_search::table> for Matching {}
+impl AppearsOnTable<ticket_lexemes::table> for Matching {}
 impl ValidGrouping<()> for Matching {
     type IsAggregate = diesel::expression::is_aggregate::No;
 }
@@ -253,215 +375,100 @@ impl QueryFragment<Pg> for Matching {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         // Never a plan that was made for other words: how rare they are decides.
         out.unsafe_to_cache_prepared();
-        out.push_sql("ticket_search.words @@ CAST(");
+        out.push_sql("ticket_lexemes.words @@ CAST(");
         out.push_bind_param::<Text, _>(&self.0)?;
         out.push_sql(" AS tsquery)");
         Ok(())
     }
 }
 
-/// A page of the tickets that `sieve` lets through, from behind the key `after`. Each comes with whether its texts are still to
-/// be read.
+/// A page of the tickets that `hits` finds and `sieve` lets through, from behind the key `after`. Each comes with whether its
+/// texts are still to be read.
 ///
 /// # Errors
 /// When the database is away.
 pub(super) async fn list(
     conn: &mut Conn,
+    hits: &Hits,
     sieve: &Sieve,
     options: &ListOptions,
     after: Option<(i64, i64)>,
 ) -> Result<Vec<(TicketRow, bool)>, Problem> {
-    let ListOptions { sort, limit, cursor: _ } = options;
-    let sort = sort.unwrap_or(Sort::CreatedDesc);
+    let sort = options.sort.unwrap_or(Sort::CreatedDesc);
+    let wanted = usize::try_from(options.limit.and_one()).unwrap_or(usize::MAX);
     if sort != Sort::Relevance {
-        return page(conn, sieve.clone(), sort, after, limit.and_one()).await;
+        let numbers = page(conn, hits, sieve, sort, after, wanted).await?;
+        return rows(conn, &numbers).await;
     }
-    let ranked = match (&sieve.q, after) {
-        (None, _) => None,
-        (Some(hits), Some((last, _))) => (last > UNRANKED).then_some(hits),
-        (Some(hits), None) => (!are_more_than(conn, hits, MOST_RANKED).await?).then_some(hits),
+    // What the first page has decided, holds for all.
+    let most = match after {
+        None => Some(MOST_RANKED),
+        Some((tier, _)) => (tier > UNRANKED).then_some(i64::MAX),
     };
-    let Some(hits) = ranked else {
-        let rows = page(conn, sieve.clone(), sort, after, limit.and_one()).await?;
-        return Ok(rows.into_iter().map(|(row, lacks)| (TicketRow { relevance: UNRANKED, ..row }, lacks)).collect());
+    let all = match most {
+        Some(most) => hits.all(conn, most).await?,
+        None => None,
+    };
+    let Some(all) = all else {
+        let after = match after {
+            Some((_, number)) => place_of(conn, Order::of(sort).0, number).await?,
+            None => None,
+        };
+        let numbers = page(conn, hits, sieve, sort, after, wanted).await?;
+        return rows(conn, &numbers).await;
     };
     // The best first, and of equals the newest.
-    let mut rows = Vec::new();
-    for (tier, hits) in hits.tiers() {
-        let after = match after {
-            Some((last, _)) if last < tier => continue,
-            Some((last, number)) if last == tier => Some((tier, number)),
-            _ => None,
-        };
-        let missing = limit.and_one() - i64::try_from(rows.len()).unwrap_or(i64::MAX);
-        if missing <= 0 {
+    let mut ranked = hits.tiers(conn, &all).await?;
+    ranked.retain(|place| after.is_none_or(|after| *place < after));
+    ranked.sort_unstable_by(|a, b| b.cmp(a));
+    let mut found = Vec::new();
+    for some in ranked.chunks(RANKED_AT_ONCE) {
+        let numbers: Vec<i64> = some.iter().map(|(_, number)| *number).collect();
+        let pass = which(conn, sieve, &numbers).await?;
+        found.extend(some.iter().filter(|(_, number)| pass.contains(number)));
+        if found.len() >= wanted {
             break;
         }
-        let more = page(conn, Sieve { q: Some(hits), ..sieve.clone() }, sort, after, missing).await?;
-        rows.extend(more.into_iter().map(|(row, lacks)| (TicketRow { relevance: tier, ..row }, lacks)));
     }
-    Ok(rows)
+    found.truncate(wanted);
+    let numbers: Vec<i64> = found.iter().map(|(_, number)| *number).collect();
+    let tiers: HashMap<i64, i64> = found.into_iter().map(|(tier, number)| (number, tier)).collect();
+    let rows = rows(conn, &numbers).await?.into_iter();
+    Ok(rows.map(|(row, lacks)| (TicketRow { relevance: tiers[&row.ticket.number], ..row }, lacks)).collect())
 }
 
-/// At most `most` tickets that `sieve` lets through, in their order; those of one relevance by their number. Finds their
-/// numbers first, so that only rows of the page are fetched whole.
+/// The numbers of the first tickets behind `after`, in their order. Two ways lead to them: by all hits, if these are few, and from
+/// ticket to ticket, if many are hits. Nobody knows beforehand which is the shorter, so both are gone in turn, each time further.
 async fn page(
     conn: &mut Conn,
-    mut sieve: Sieve,
-    sort: Sort,
-    after: Option<(i64, i64)>,
-    most: i64,
-) -> Result<Vec<(TicketRow, bool)>, Problem> {
-    choose_way(conn, &mut sieve, sort, after, most).await?;
-    let (column, number) = match sort {
-        Sort::Created | Sort::CreatedDesc => ("tickets.created_at", "tickets.number"),
-        Sort::Updated | Sort::UpdatedDesc => ("tickets.updated_at", "tickets.number"),
-        Sort::Priority | Sort::PriorityDesc => ("tickets.priority_rank", "tickets.number"),
-        Sort::Due | Sort::DueDesc => ("ticket_clocks.due_at", "ticket_clocks.ticket_number"),
-        Sort::Relevance => ("tickets.number", "tickets.number"),
-    };
-    let (relation, direction) = match sort {
-        Sort::Created | Sort::Updated | Sort::Priority | Sort::Due => (">", "ASC"),
-        Sort::CreatedDesc | Sort::UpdatedDesc | Sort::PriorityDesc | Sort::DueDesc | Sort::Relevance => ("<", "DESC"),
-    };
-    let order = match sort {
-        Sort::Relevance => format!("{number} {direction}"),
-        _ => format!("{column} {direction}, {number} {direction}"),
-    };
-    let (stored, lacks) = listed!(conn);
-    let rows: Vec<Listed> = on_each!(conn, |c| {
-        let found = tickets::table.inner_join(ticket_clocks::table).select(tickets::number);
-        let mut found = narrow!(boxed(c, found), sieve);
-        if let Some((value, last)) = after {
-            let place = raw::<Bool>(format!("({column}, {number}) {relation} ("));
-            macro_rules! behind {
-                ($type:ty, $value:expr) => {
-                    found.filter(place.bind($value).sql(", ").bind(last).sql(")"))
-                };
-            }
-            found = match sort {
-                Sort::Relevance => found.filter(tickets::number.lt(last)),
-                Sort::Priority | Sort::PriorityDesc => behind!(Integer, i32::try_from(value).unwrap_or(0)),
-                _ => behind!(Moment, Instant::from_micros(value)),
-            };
-        }
-        let found = found.order(raw::<Integer>(order.as_str())).limit(most);
-        let whole = with_names!(stored, lacks).filter(tickets::number.eq_any(found));
-        whole.order(raw::<Integer>(order.as_str())).load(c).await
-    })?;
-    rows.into_iter().map(from_list).collect()
-}
-
-/// Decides by the number of hits, and by how near the next of them are.
-async fn choose_way(
-    conn: &mut Conn,
-    sieve: &mut Sieve,
-    sort: Sort,
-    after: Option<(i64, i64)>,
-    most: i64,
-) -> Result<(), Problem> {
-    let is_bare = is_bare(sieve);
-    let Some(hits) = sieve.q.as_mut().filter(|hits| !hits.is_all_but()) else { return Ok(()) };
-    if let Line::Postgres(channel) = &mut conn.line {
-        // Read once, with the new words that wait beside the index. Of common words PostgreSQL knows how common they are.
-        let some = ticket_search::table
-            .filter(hits.tsquery.clone())
-            .select(ticket_search::ticket_number)
-            .limit(MOST_SORTED.1 + 1);
-        let some: Vec<i64> = some.load(&mut channel.backend().session()).await?;
-        let few = i64::try_from(some.len()).is_ok_and(|few| few <= MOST_SORTED.1);
-        hits.way = if few { Way::Among(some) } else { Way::Any };
-        return Ok(());
-    }
-    let begins = hits.query.with.iter().chain(&hits.query.without).any(|term| term.prefix);
-    hits.way = if !are_more_than(conn, hits, MOST_SORTED.0).await? {
-        Way::FromHits
-    } else if begins {
-        // All words with a beginning are gathered each time they are asked for.
-        Way::ByList
-    } else if sieve.only_of.is_some() || (is_bare && are_near(conn, hits, sort, after, most).await?) {
-        // A requester's own tickets are few.
-        Way::EachTicket
-    } else {
-        Way::ByList
-    };
-    Ok(())
-}
-
-/// Whether nothing but a search decides.
-fn is_bare(sieve: &Sieve) -> bool {
-    // Taken apart whole, so that a new filter does not compile until it is thought of.
-    matches!(
-        sieve,
-        Sieve {
-            only_of: None,
-            status: None,
-            priority: None,
-            kind: None,
-            channel: None,
-            team: None,
-            assignee: None,
-            requester: None,
-            tag: None,
-            external_id: None,
-            created_after: None,
-            created_before: None,
-            updated_after: None,
-            updated_before: None,
-            sla: None,
-            q: _,
-            now: _,
-        }
-    )
-}
-
-/// Whether the next `most` hits are among few tickets, going by their numbers, on SQLite. Tickets are numbered about as they
-/// are created.
-async fn are_near(
-    conn: &mut Conn,
     hits: &Hits,
+    sieve: &Sieve,
     sort: Sort,
     after: Option<(i64, i64)>,
-    most: i64,
-) -> Result<bool, Problem> {
-    let Line::Sqlite(c) = &mut conn.line else { return Ok(false) };
-    let found = raw::<Bool>("ticket_words MATCH ").bind(hits.fts.clone());
-    let found = ticket_words::table.filter(found).select(ticket_words::rowid).limit(1).offset(most - 1);
-    let last = after.map(|(_, number)| number);
-    let (first, far): (_, Option<i64>) = match sort {
-        Sort::CreatedDesc | Sort::Relevance => {
-            let newest = tickets::table.select(tickets::number).order(tickets::number.desc());
-            let first = if last.is_some() { last } else { newest.first(c).await.optional()? };
-            let before = found.filter(ticket_words::rowid.lt(first.unwrap_or(0))).order(ticket_words::rowid.desc());
-            (first, before.first(c).await.optional()?)
+    wanted: usize,
+) -> Result<Vec<i64>, Problem> {
+    let (mut most, mut at_once) = (FIRST_HITS, FIRST_TICKETS.max(wanted));
+    let mut walk: Option<Walk> = None;
+    let mut page = Vec::new();
+    loop {
+        if let Some(all) = hits.all(conn, most).await? {
+            let mut page = Walk::among(all, sieve, sort, after).next(conn, wanted).await?;
+            page.truncate(wanted);
+            return Ok(page);
         }
-        Sort::Created => {
-            let first = last.unwrap_or(0);
-            let behind = found.filter(ticket_words::rowid.gt(first)).order(ticket_words::rowid.asc());
-            (Some(first), behind.first(c).await.optional()?)
+        let walk = match &mut walk {
+            Some(walk) => walk,
+            None => walk.insert(Walk::open(conn, sieve, sort, after).await?),
+        };
+        let met = walk.next(conn, at_once).await?;
+        page.extend(hits.among(conn, met, None).await?);
+        if page.len() >= wanted || walk.has_ended() {
+            page.truncate(wanted);
+            return Ok(page);
         }
-        _ => return Ok(false),
-    };
-    Ok(first.zip(far).is_some_and(|(first, far)| (first - far).abs() <= NEAR * most))
-}
-
-/// Whether there are more hits than `most`, whatever else is asked for.
-async fn are_more_than(conn: &mut Conn, hits: &Hits, most: i64) -> Result<bool, Problem> {
-    if hits.is_all_but() {
-        return Ok(true);
+        most = most.saturating_mul(4);
+        at_once = at_once.saturating_mul(GROWTH);
     }
-    let one_more: Option<i64> = match &mut conn.line {
-        Line::Postgres(channel) => {
-            let numbers = ticket_search::table.filter(hits.tsquery.clone()).select(ticket_search::ticket_number);
-            numbers.limit(1).offset(most).first(&mut channel.backend().session()).await.optional()?
-        }
-        Line::Sqlite(c) => {
-            let found = raw::<Bool>("ticket_words MATCH ").bind(hits.fts.clone());
-            let numbers = ticket_words::table.filter(found).select(ticket_words::rowid);
-            numbers.limit(1).offset(most).first(c).await.optional()?
-        }
-    };
-    Ok(one_more.is_some())
 }
 
 /// A document as PostgreSQL's binary `tsvector`.
@@ -491,32 +498,38 @@ impl ToSql<Lexemes, Pg> for Words {
     }
 }
 
+/// Puts a row, or rows, into PostgreSQL's index.
+macro_rules! put {
+    ($rows:expr) => {
+        diesel::insert_into(ticket_lexemes::table)
+            .values($rows)
+            .on_conflict((ticket_lexemes::ticket_number, ticket_lexemes::ordinal))
+            .do_update()
+            .set(ticket_lexemes::words.eq(diesel::upsert::excluded(ticket_lexemes::words)))
+    };
+}
+
 /// How many documents were put into SQLite's index since parts of it were last merged.
 #[derive(Default)]
 struct Unmerged(AtomicI32);
 
-/// Puts documents into the index by the numbers of their tickets, in place of those that were there.
+/// Puts documents into the index, in place of those that were there.
 ///
 /// # Errors
 /// A transient problem when another request does so right now.
-pub async fn put(tx: &mut Conn, documents: Vec<(i64, Document)>) -> Result<(), Problem> {
+pub async fn put(tx: &mut Conn, documents: Vec<(Place, Document)>) -> Result<(), Problem> {
     match &mut tx.line {
         Line::Postgres(channel) => {
             let mut rows: Vec<_> = documents
                 .into_iter()
-                .map(|(number, document)| {
-                    (ticket_search::ticket_number.eq(number), ticket_search::words.eq(Words(document)))
+                .map(|(place, document)| {
+                    (
+                        ticket_lexemes::ticket_number.eq(place.ticket),
+                        ticket_lexemes::ordinal.eq(place.ordinal),
+                        ticket_lexemes::words.eq(Words(document)),
+                    )
                 })
                 .collect();
-            macro_rules! put {
-                ($rows:expr) => {
-                    diesel::insert_into(ticket_search::table)
-                        .values($rows)
-                        .on_conflict(ticket_search::ticket_number)
-                        .do_update()
-                        .set(ticket_search::words.eq(diesel::upsert::excluded(ticket_search::words)))
-                };
-            }
             // Those of a request, one by one; many at once are many texts, each of them prepared for itself.
             match rows.len() {
                 1 => channel.post(steady(put!(rows.remove(0))), Problem::from).await?,
@@ -524,18 +537,94 @@ pub async fn put(tx: &mut Conn, documents: Vec<(i64, Document)>) -> Result<(), P
             }
         }
         Line::Sqlite(c) => {
-            for (number, document) in &documents {
+            for (place, document) in &documents {
+                let shelf = shelf(place.ticket);
+                let words = |part| {
+                    let words = document.part(part).split_ascii_whitespace().map(|word| format!("{shelf}{word}"));
+                    words.collect::<Vec<_>>().join(" ")
+                };
                 let row = (
-                    ticket_words::rowid.eq(number),
-                    ticket_words::subject.eq(document.part(Part::Subject)),
-                    ticket_words::body.eq(document.part(Part::Body)),
-                    ticket_words::comments.eq(document.part(Part::Comments)),
-                    ticket_words::internal.eq(document.part(Part::Internal)),
+                    ticket_words::rowid.eq(place.rowid()),
+                    ticket_words::subject.eq(words(Part::Subject)),
+                    ticket_words::body.eq(words(Part::Body)),
+                    ticket_words::comments.eq(words(Part::Comments)),
+                    ticket_words::internal.eq(words(Part::Internal)),
                 );
                 diesel::replace_into(ticket_words::table).values(row).execute(c).await?;
             }
             let count = i32::try_from(documents.len()).unwrap_or(i32::MAX);
             tx.kept::<Unmerged>().0.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+    Ok(())
+}
+
+/// Puts the document of a comment on the ticket `number` into PostgreSQL's index: where it stands is known there.
+///
+/// # Errors
+/// A transient problem when another request does so right now.
+pub async fn put_comment(tx: &mut Conn, number: i64, comment: CommentId, document: Document) -> Result<(), Problem> {
+    let Line::Postgres(channel) = &mut tx.line else { return Ok(()) };
+    let ordinal = raw::<BigInt>("(SELECT comments.number FROM comments WHERE comments.id = ").bind(comment).sql(")");
+    let row = (
+        ticket_lexemes::ticket_number.eq(number),
+        ticket_lexemes::ordinal.eq(ordinal),
+        ticket_lexemes::words.eq(Words(document)),
+    );
+    channel.post(steady(put!(row)), Problem::from).await
+}
+
+/// The number of a comment on its ticket, on SQLite; see [`put_comment`] for PostgreSQL, which is not asked.
+///
+/// # Errors
+/// When the database is away.
+pub async fn ordinal(tx: &mut Conn, comment: CommentId) -> Result<Option<i64>, Problem> {
+    let Line::Sqlite(c) = &mut tx.line else { return Ok(None) };
+    let query = comments::table.filter(comments::id.eq(comment)).select(comments::number);
+    Ok(query.first(c).await?)
+}
+
+/// The largest number of a comment on `ticket`; 0 when none has one.
+///
+/// # Errors
+/// When the database is away.
+pub async fn last_ordinal(tx: &mut Conn, ticket: TicketId) -> Result<i64, Problem> {
+    let query = comments::table.filter(comments::ticket_id.eq(ticket)).order(comments::number.desc());
+    let query = query.filter(comments::number.is_not_null()).select(comments::number);
+    let last: Option<Option<i64>> = on_each!(tx, |c| query.first(c).await.optional())?;
+    Ok(last.flatten().unwrap_or(0))
+}
+
+/// Lets the comments with numbers up to `last`'s be found by nothing more. On PostgreSQL they stay, without words, so that who
+/// puts one into the index at the same time is told so.
+///
+/// # Errors
+/// A transient problem when another request does so right now.
+pub async fn empty_comments(tx: &mut Conn, ticket: TicketId, last: Place) -> Result<(), Problem> {
+    match &mut tx.line {
+        Line::Postgres(channel) => {
+            let numbered = comments::table
+                .filter(comments::ticket_id.eq(ticket).and(comments::number.between(1, last.ordinal)))
+                .select((
+                    raw::<BigInt>("CAST(").bind(last.ticket).sql(" AS bigint)"),
+                    comments::number.assume_not_null(),
+                    raw::<Lexemes>("CAST('' AS tsvector)"),
+                ));
+            let emptied = diesel::insert_into(ticket_lexemes::table).values(numbered).into_columns((
+                ticket_lexemes::ticket_number,
+                ticket_lexemes::ordinal,
+                ticket_lexemes::words,
+            ));
+            let emptied = emptied
+                .on_conflict((ticket_lexemes::ticket_number, ticket_lexemes::ordinal))
+                .do_update()
+                .set(ticket_lexemes::words.eq(diesel::upsert::excluded(ticket_lexemes::words)));
+            emptied.execute(&mut channel.backend().session()).await?;
+        }
+        Line::Sqlite(c) => {
+            let first = Place { ordinal: 1, ..last };
+            let these = ticket_words::rowid.between(first.rowid(), last.rowid());
+            diesel::delete(ticket_words::table.filter(these)).execute(c).await?;
         }
     }
     Ok(())
@@ -550,7 +639,10 @@ pub async fn put(tx: &mut Conn, documents: Vec<(i64, Document)>) -> Result<(), P
 pub async fn merge_some(tx: &mut Conn) -> Result<(), Problem> {
     match tx.kept::<Unmerged>().0.swap(0, Ordering::Relaxed) {
         0 => Ok(()),
-        documents => Ok(tx.batch(&merge(MERGED_PAGES.saturating_add(documents))).await?),
+        documents => {
+            let pages = MERGED_PAGES.saturating_add(documents.saturating_mul(MERGED_PAGES_EACH));
+            Ok(tx.batch(&merge(pages.min(MOST_MERGED_PAGES))).await?)
+        }
     }
 }
 
@@ -588,49 +680,48 @@ async fn changes_so_far(tx: &mut Conn) -> Result<i64, Problem> {
     Ok(diesel::select(raw::<BigInt>("total_changes()")).get_result(c).await?)
 }
 
-diesel::define_sql_function! {
-    /// The first characters of a text.
-    fn substr(text: Text, from: Integer, count: Integer) -> Text;
+/// Two who numbered comments on one ticket raced: the next attempt takes the next number.
+pub fn number_taken(error: diesel::result::Error) -> Problem {
+    if fault::is_duplicate(&error, "comments_number_key", "comments.ticket_id, comments.number") {
+        return Problem::transient(error);
+    }
+    error.into()
 }
 
-/// The newest comments on `ticket`, the newest first: whether they are internal, and their texts, as far as they are
-/// searched. Of public and of internal ones as many as there is room for, so that none takes the place of one of the
-/// others, which would tell of it.
+/// Numbers at most `most` comments on `ticket` that have none, since they are of a version before; gives how many.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn texts(conn: &mut Conn, ticket: TicketId) -> Result<Vec<(bool, String)>, Problem> {
-    let newest = newest_texts(conn, ticket, None).await?;
-    if i64::try_from(newest.len()).unwrap_or(i64::MAX) < MOST_COMMENTS {
-        return Ok(newest);
+pub async fn number_comments(tx: &mut Conn, ticket: TicketId, most: usize) -> Result<usize, Problem> {
+    let without = comments::table.filter(comments::ticket_id.eq(ticket).and(comments::number.is_null()));
+    let without = without.order(comments::id).limit(i64::try_from(most).unwrap_or(i64::MAX)).select(comments::id);
+    let without: Vec<CommentId> = on_each!(tx, |c| without.load(c).await)?;
+    if without.is_empty() {
+        return Ok(0);
     }
-    let mut each = Vec::new();
-    for visibility in Visibility::ALL {
-        each.extend(newest_texts(conn, ticket, Some(*visibility)).await?);
+    let last = last_ordinal(tx, ticket).await?;
+    for (id, number) in without.iter().zip(last + 1..) {
+        let numbered = diesel::update(comments::table.find(*id)).set(comments::number.eq(Some(number)));
+        post!(tx, steady(numbered), number_taken)?;
     }
-    Ok(each)
+    Ok(without.len())
 }
 
-async fn newest_texts(
+/// At most `most` comments on `ticket` with numbers from `from` on, by their numbers: whether they are internal, and their texts.
+///
+/// # Errors
+/// When the database is away.
+pub async fn texts(
     conn: &mut Conn,
     ticket: TicketId,
-    visibility: Option<Visibility>,
-) -> Result<Vec<(bool, String)>, Problem> {
-    let rows: Vec<(Visibility, String)> = on_each!(conn, |c| {
-        let mut newest = boxed(
-            c,
-            comments::table
-                .filter(comments::ticket_id.eq(ticket))
-                .order(comments::id.desc())
-                .limit(MOST_COMMENTS)
-                .select((comments::visibility, substr(comments::body, 1, COMMENT_CHARS))),
-        );
-        if let Some(visibility) = visibility {
-            newest = newest.filter(comments::visibility.eq(visibility));
-        }
-        newest.load(c).await
-    })?;
-    Ok(rows.into_iter().map(|(visibility, body)| (visibility == Visibility::Internal, body)).collect())
+    from: i64,
+    most: usize,
+) -> Result<Vec<(i64, bool, String)>, Problem> {
+    let these = comments::table.filter(comments::ticket_id.eq(ticket).and(comments::number.ge(from.max(1))));
+    let these = these.order(comments::number).limit(i64::try_from(most).unwrap_or(i64::MAX));
+    let these = these.select((comments::number.assume_not_null(), comments::visibility, comments::body));
+    let rows: Vec<(i64, Visibility, String)> = on_each!(conn, |c| these.load(c).await)?;
+    Ok(rows.into_iter().map(|(number, sight, body)| (number, sight == Visibility::Internal, body)).collect())
 }
 
 /// Which of these tickets have comments.
@@ -642,35 +733,63 @@ pub async fn commented(conn: &mut Conn, among: Vec<TicketId>) -> Result<Vec<Tick
     Ok(on_each!(conn, |c| query.load(c).await)?)
 }
 
-/// Until which number tickets wait to be indexed; nothing when none does.
+/// Tickets that wait to be indexed, from the one with the largest number on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Queryable)]
+pub struct Waiting {
+    /// The largest number.
+    pub until: i64,
+    /// The smallest.
+    pub from: i64,
+    /// From which number on the comments of the first of them wait; with 0, the ticket itself, too.
+    pub next_comment: i64,
+}
+
+/// The newest tickets that wait to be indexed.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn backlog(conn: &mut Conn) -> Result<Option<i64>, Problem> {
-    let query = search_backlog::table.select(search_backlog::until_number);
-    Ok(on_each!(conn, |c| query.first(c).await.optional())?)
+pub async fn waiting(conn: &mut Conn) -> Result<Option<Waiting>, Problem> {
+    let newest = words_backlog::table.order(words_backlog::until_number.desc());
+    Ok(on_each!(conn, |c| newest.first(c).await.optional())?)
 }
 
-/// Changes until which number tickets wait to be indexed.
+/// Lets `left` wait in place of all that begins where `done` or `left` does.
 ///
 /// # Errors
 /// A transient problem when another instance does so right now.
-pub async fn set_backlog(tx: &mut Conn, until: Option<i64>) -> Result<(), Problem> {
-    on_each!(tx, |c| diesel::delete(search_backlog::table).execute(c).await)?;
-    if let Some(until) = until {
-        let row = search_backlog::until_number.eq(until);
-        on_each!(tx, |c| diesel::insert_into(search_backlog::table).values(row).execute(c).await)?;
+pub async fn set_waiting(tx: &mut Conn, done: Waiting, left: Option<Waiting>) -> Result<(), Problem> {
+    remove_waiting(tx, done.until).await?;
+    let Some(mut left) = left else { return Ok(()) };
+    let there = words_backlog::table.filter(words_backlog::until_number.eq(left.until));
+    let there: Option<Waiting> = on_each!(tx, |c| there.first(c).await.optional())?;
+    if let Some(there) = there {
+        left.from = left.from.min(there.from);
+        left.next_comment = left.next_comment.min(there.next_comment);
+        remove_waiting(tx, left.until).await?;
     }
+    let row = (
+        words_backlog::until_number.eq(left.until),
+        words_backlog::from_number.eq(left.from),
+        words_backlog::next_comment.eq(left.next_comment),
+    );
+    on_each!(tx, |c| diesel::insert_into(words_backlog::table).values(row).execute(c).await)?;
     Ok(())
 }
 
-/// At most `most` tickets with numbers of at most `until`, the newest first.
+async fn remove_waiting(tx: &mut Conn, until: i64) -> Result<(), Problem> {
+    let row = words_backlog::table.filter(words_backlog::until_number.eq(until));
+    on_each!(tx, |c| diesel::delete(row).execute(c).await)?;
+    Ok(())
+}
+
+/// At most `most` of the tickets that wait, the newest first.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn up_to(conn: &mut Conn, until: i64, most: i64) -> Result<Vec<Ticket>, Problem> {
-    let query = tickets::table.filter(tickets::number.le(until)).order(tickets::number.desc()).limit(most);
-    let rows: Vec<Stored> = on_each!(conn, |c| query.select(Stored::as_select()).load(c).await)?;
+pub async fn newest(conn: &mut Conn, waiting: &Waiting, most: u16) -> Result<Vec<Ticket>, Problem> {
+    let these = tickets::table.filter(tickets::number.between(waiting.from, waiting.until));
+    let these = these.order(tickets::number.desc()).limit(most.into());
+    let rows: Vec<Stored> = on_each!(conn, |c| these.select(Stored::as_select()).load(c).await)?;
     Ok(rows.into_iter().map(Ticket::from).collect())
 }
 
@@ -682,7 +801,16 @@ mod tests {
     fn postgres_plans_a_search_for_its_own_words() {
         let hits = Hits::of("word".parse().expect("a query"), Part::Internal).expect("asks for something");
         let is_kept = |condition: &dyn QueryFragment<Pg>| condition.is_safe_to_cache_prepared(&Pg).expect("renders");
-        assert!(!is_kept(&hits) && !is_kept(&hits.tsquery));
-        assert!(is_kept(&Hits { way: Way::Among(vec![1]), ..hits }));
+        assert!(!is_kept(&hits) && !is_kept(&hits.with[0].tsquery));
+        // Where each ticket is looked up by its number, one plan is good for all words.
+        assert!(is_kept(&Having { numbers: vec![1], tsquery: "word".into() }));
+    }
+
+    #[test]
+    fn documents_of_a_ticket_are_a_range() {
+        let place = |ticket, ordinal| Place { ticket, ordinal }.rowid();
+        assert!(place(1, i64::MAX) < place(2, 0) && place(2, 0) < place(2, 1));
+        assert_eq!(place(7, 9) >> ORDINAL_BITS, 7);
+        assert_eq!([shelf(0), shelf((1 << SHELF_BITS) - 1), shelf(1 << SHELF_BITS)], ["00000", "00000", "00001"]);
     }
 }
