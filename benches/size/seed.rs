@@ -148,7 +148,7 @@ pub fn fill<S: Sink>(world: &Arc<World>, sink: &mut S, engine: &str) -> Seeding 
 pub async fn derive(db: &Db, engine: &str, size: u64, with_words: bool) -> f64 {
     let began = Instant::now();
     let parts = bar(3, &format!("{engine}: tallies, reports"));
-    tickets::service::recount(db).await.expect("the tallies");
+    tickets::service::recount(db, Clock::system().now(), &|_| {}).await.expect("the tallies");
     parts.inc(1);
     let now = Clock::system().now();
     while tally::service::settle(db, now, SETTLED_AT_ONCE).await.expect("hours") > 0 {}

@@ -2,18 +2,15 @@
 
 use std::path::Path;
 
-use diesel::dsl::count_star;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
 
 use super::config::Config;
-use crate::db::schema::tickets;
 use crate::db::{self, Conn, DatabaseUrl, RunQueryDsl, migrate, on_each};
-use crate::kernel::{Priority, Problem, Status, TeamId};
-use crate::tally::domain::backlog::{Axis, Part};
-use crate::tally::domain::{Cell, NO_TEAM, Series, Sums};
-use crate::tally::store::backlog::Ledger;
-use crate::tally::store::totals;
+use crate::kernel::{Clock, Problem};
+use crate::tally::domain::Series;
+use crate::tally::store::cells;
+use crate::tickets;
 
 /// What was looked at, and what was found: how it is, or what is wrong and what to do about it.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,6 +30,8 @@ impl std::fmt::Display for Finding {
 }
 
 const RESTORE: &str = "stop the service and restore a backup";
+
+const REBUILD: &str = "run `skranke rebuild`, also while the service is at work, and please report it";
 
 const REPORT: &str = "this is a fault of the service: please report it";
 
@@ -269,33 +268,22 @@ async fn tickets_are_whole(conn: &mut Conn) -> Result<Result<String, String>, Pr
 
 /// The numbers that are kept of tickets as they change, held against a count of the tickets.
 async fn numbers_are_right(conn: &mut Conn) -> Result<Result<String, String>, Problem> {
-    let query = tickets::table.group_by((tickets::status, tickets::priority, tickets::team_id)).select((
-        tickets::status,
-        tickets::priority,
-        tickets::team_id,
-        count_star(),
-    ));
-    let rows: Vec<(Status, Priority, Option<TeamId>, i64)> = on_each!(conn, |c| query.load(c).await)?;
-    let (mut counted, mut unsolved) = (Sums::default(), 0);
-    for (status, priority, team, n) in rows {
-        let team = team.map_or_else(|| NO_TEAM.to_owned(), |id| id.to_string());
-        counted.add(Cell::of(Series::Tickets, &[status.as_str(), priority.as_str(), &team]), n);
-        unsolved += if matches!(status, Status::Resolved | Status::Closed) { 0 } else { n };
-    }
-    let kept = totals(conn, &[Series::Tickets], 0).await?.sums;
-    let ledger = Ledger::open(conn, &[Axis::All]).await?;
-    let stands = ledger.cells(conn, (Axis::All, Part::Stand), (i64::MIN, i64::MAX)).await?;
-    let waiting: i64 = stands.iter().map(|(_, n)| n).sum();
-    let mut faults = Vec::new();
-    if kept != counted {
-        faults.push("tickets by status, priority and team".to_owned());
-    }
-    if waiting != unsolved {
-        faults.push(format!("the backlog, which tells of {waiting} tickets where there are {unsolved}"));
-    }
+    cells::marks(conn).await?;
+    let found = tickets::service::compare(conn, Clock::system().now(), &|_| {}).await?;
+    let mut faults: Vec<_> = found.wrong.iter().map(|series| name_of(series)).collect();
+    faults.dedup();
     Ok(if faults.is_empty() {
-        Ok(format!("what is kept of {unsolved} unsolved tickets and of all is what counting them comes to"))
+        Ok(format!("what is kept of all {} tickets is what counting them comes to", found.tickets))
     } else {
-        Err(format!("wrong are {}: {REPORT}", faults.join(" and ")))
+        Err(format!("wrong are {}: {REBUILD}", faults.join(" and ")))
     })
+}
+
+/// What a series is about.
+fn name_of(series: &str) -> String {
+    match series.parse() {
+        Ok(Series::Tickets) => "tickets by status, priority and team".to_owned(),
+        Ok(series) => format!("the count of {series}"),
+        Err(_) => "the backlog".to_owned(),
+    }
 }

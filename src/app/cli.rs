@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::config::{self, Config, LogFormat, Unknown};
 use super::log::Log;
-use super::{backup, check, document, janitor, server};
+use super::{backup, check, document, janitor, rebuild, server};
 use crate::auth::domain::{Role, Scopes};
 use crate::auth::password::{Party, Password, Passwords};
 use crate::auth::service::Authority;
@@ -67,6 +67,8 @@ enum Command {
         #[arg(long)]
         deep: bool,
     },
+    /// Make the kept numbers and the search index anew from tickets, also while the service is at work; goes on where it was cut short
+    Rebuild,
     /// Ask the server at SKRANKE_LISTEN whether it can serve; for health checks of containers
     Health,
 }
@@ -209,6 +211,11 @@ fn carry_out(command: Command, config: Config) -> Result<(), Failure> {
             }
             Command::Backup { file, with_key } => backup(&config, &file, with_key),
             Command::Check { deep } => tell(check::check(&config, deep).await),
+            Command::Rebuild => {
+                rebuild::run(&database(&config).await?.patient(), &Clock::system()).await?;
+                println!("What is kept of tickets is made anew.");
+                Ok(())
+            }
             Command::Health => health(&config).await,
             Command::Openapi => unreachable!("answered above"),
         }

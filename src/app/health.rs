@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use crate::db::Deadline;
 use crate::http::{Answer, Call, Endpoints, Reply};
 use crate::kernel::Problem;
+use crate::tally::store::cells;
 
 /// How long the database has to show that it is there: shorter than what asks usually waits.
 const READY_WITHIN: Duration = Duration::from_secs(2);
@@ -49,15 +50,20 @@ async fn live() -> Answer {
 
 /// Can it serve?
 ///
-/// 503 while the database is away, does not answer within two seconds, lacks a migration, or has lost a file: send it no
-/// requests then. A job that has not succeeded for long is named, but keeps nobody from being served.
+/// 503 while the database is away, does not answer within two seconds, lacks a migration, has lost a file, or holds
+/// numbers that only a newer version can read: send it no requests then. A job that has not succeeded for long is named, but keeps nobody from being served.
 #[utoipa::path(operation_id = "health_ready", tag = "operation", extensions(("x-problems" = json!(["unavailable"]))),
     responses((status = 200, description = "It can serve.", body = Readiness)))]
 #[get("/health/ready")]
 async fn ready(call: Call) -> Answer {
     call.db().are_files_there()?;
-    match call.db().until(Deadline::within(READY_WITHIN)).is_behind().await {
-        Ok(false) => Reply::ok(&Readiness { status: "ok", late_jobs: call.jobs().late(call.now()) }),
+    let db = call.db().until(Deadline::within(READY_WITHIN));
+    match db.is_behind().await {
+        Ok(false) => {
+            let marks = db.read(async |conn| cells::marks(conn).await).await;
+            marks.map_err(|problem| Problem::unavailable(problem.to_string()))?;
+            Reply::ok(&Readiness { status: "ok", late_jobs: call.jobs().late(call.now()) })
+        }
         Ok(true) => Err(Problem::unavailable("the database lacks a migration: run `skranke migrate`")),
         Err(problem) => Err(Problem::unavailable(problem.to_string())),
     }

@@ -9,4 +9,5 @@ pub mod health;
 pub mod janitor;
 pub mod jobs;
 pub mod log;
+pub mod rebuild;
 pub mod server;

@@ -421,6 +421,14 @@ impl Db {
         }
     }
 
+    /// As [`look`], at the database as it is: for what reads so much that no request may wait for it.
+    ///
+    /// # Errors
+    /// As those of [`look`].
+    pub async fn look<T>(&self, work: impl AsyncFn(&mut Conn) -> Result<T, Problem>) -> Result<T, Problem> {
+        look(&self.url, work).await
+    }
+
     /// Brings the schema up to date; gives the number of migrations that were run.
     ///
     /// # Errors

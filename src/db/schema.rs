@@ -360,6 +360,16 @@ diesel::table! {
         month -> Moment,
         year -> Moment,
         parts -> BigInt,
+        stale -> Bool,
+        format -> Integer,
+    }
+}
+
+diesel::table! {
+    rebuilds (id) {
+        id -> Integer,
+        stage -> Nullable<Text>,
+        recounts -> BigInt,
     }
 }
 

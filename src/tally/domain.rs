@@ -197,6 +197,14 @@ impl Sums {
         }
     }
 
+    /// Takes out the cells of which this holds.
+    #[must_use]
+    pub fn extract(&mut self, holds: impl Fn(&Cell) -> bool) -> Self {
+        let (out, rest) = std::mem::take(&mut self.0).into_iter().partition(|(cell, _)| holds(cell));
+        self.0 = rest;
+        Self(out)
+    }
+
     /// Every cell that is not 0, in a total order.
     pub fn iter(&self) -> impl Iterator<Item = (&Cell, i64)> {
         self.0.iter().map(|(cell, n)| (cell, *n))

@@ -2,7 +2,9 @@
 
 pub mod cells;
 
-use super::domain::backlog::{Axis, Part, quarter_of, series};
+use std::collections::HashMap;
+
+use super::domain::backlog::{Axis, Part, is_of_backlog, next_from, quarter_of, series};
 use super::domain::facts::Facts;
 use super::domain::{Series, Sums, hour_of};
 use super::store;
@@ -28,17 +30,8 @@ pub async fn fold(db: &Db, at_once: u16) -> Result<usize, Problem> {
     }
 }
 
-/// Folds all changes there are, in this transaction.
-///
-/// # Errors
-/// As those of [`fold`].
-pub async fn fold_all(tx: &mut Conn) -> Result<(), Problem> {
-    const AT_ONCE: u16 = 500;
-    while fold_some(tx, AT_ONCE).await? == usize::from(AT_ONCE) {}
-    Ok(())
-}
-
 async fn fold_some(tx: &mut Conn, count: u16) -> Result<usize, Problem> {
+    store::cells::marks(tx).await?;
     let (mut ids, mut sums, mut facts) = (Vec::new(), Sums::default(), Facts::default());
     for (id, one, changed) in store::unfolded(tx, count.into()).await? {
         ids.push(id);
@@ -57,6 +50,48 @@ async fn fold_some(tx: &mut Conn, count: u16) -> Result<usize, Problem> {
     Ok(ids.len())
 }
 
+/// How the tallies are once they are settled.
+#[derive(Debug)]
+pub struct Settling {
+    /// Series whose hours are added up, each with the first that is not.
+    added_up: HashMap<String, i64>,
+    /// Series whose labels are forgotten that are less than these.
+    forgotten: HashMap<String, String>,
+}
+
+impl Settling {
+    /// As [`settle`] leaves them at `now`.
+    pub fn at(now: Instant) -> Self {
+        let before = settled_before(now);
+        let all =
+            Axis::ALL.iter().flat_map(|axis| [Part::Late, Part::Breach].map(|part| (series(*axis, part), before)));
+        let added_up = all.chain([(Series::ClocksBreached.to_string(), hour_of(now) - KEPT_H)]).collect();
+        let forgotten = Axis::ALL.iter().map(|axis| (series(*axis, Part::Next), next_from(before))).collect();
+        Self { added_up, forgotten }
+    }
+
+    /// The cells that there are of these. Those of series that only a newer version knows are left out.
+    pub fn of(&self, sums: Sums) -> Sums {
+        let mut settled = Sums::default();
+        for (cell, n) in sums.iter() {
+            let is_forgotten = self.forgotten.get(&cell.series).is_some_and(|from| cell.labels < *from);
+            let is_past = self.added_up.get(&cell.series).is_some_and(|before| (1..*before).contains(&cell.hour));
+            let is_known = is_of_backlog(&cell.series)
+                || Series::ALL.iter().any(|series| *series != Series::Waiting && series.as_str() == cell.series);
+            if is_known && !is_forgotten {
+                let hour = if is_past { 0 } else { cell.hour };
+                settled.add(cell.clone().in_hour(hour), n);
+            }
+        }
+        settled
+    }
+}
+
+/// The first quarter of the backlog that is told apart.
+fn settled_before(now: Instant) -> i64 {
+    quarter_of(now) - 4 * KEPT_H
+}
+
 /// Adds up the hours that are so long past at `now` that nobody tells them apart any more, `at_once` cells in a
 /// transaction, so that there are not more and more of them; gives the number of cells. Several instances may do so at the
 /// same time.
@@ -65,7 +100,7 @@ async fn fold_some(tx: &mut Conn, count: u16) -> Result<usize, Problem> {
 /// As those of [`fold`].
 pub async fn settle(db: &Db, now: Instant, at_once: u16) -> Result<usize, Problem> {
     let mut settled = settle_all(db, Series::ClocksBreached.as_str(), hour_of(now) - KEPT_H, at_once).await?;
-    let before = quarter_of(now) - 4 * KEPT_H;
+    let before = settled_before(now);
     for axis in Axis::ALL.iter().copied() {
         for part in [Part::Late, Part::Breach] {
             settled += settle_all(db, &series(axis, part), before, at_once).await?;

@@ -10,10 +10,13 @@ use diesel::upsert::excluded;
 use super::domain::facts::Facts;
 use super::domain::{Cell, Series, Sums};
 use crate::db::raw::{one_of, raw};
-use crate::db::schema::{tallies, tally_deltas};
+use crate::db::schema::{rebuilds, tallies, tally_deltas};
 use crate::db::{Conn, Line, RunQueryDsl, on_each, post, steady};
 use crate::kernel::sql::{Document, Json};
-use crate::kernel::{DeltaId, Problem};
+use crate::kernel::{Code, DeltaId, Problem};
+
+/// The one row of rebuilds.
+const ONE: i32 = 1;
 
 /// The numbers at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,6 +101,110 @@ pub async fn remove(tx: &mut Conn, ids: &[DeltaId]) -> Result<(), Problem> {
     let these = tally_deltas::table.filter(tally_deltas::id.eq_any(ids.to_vec()));
     let gone = on_each!(tx, |c| diesel::delete(these).execute(c).await)?;
     if gone == ids.len() { Ok(()) } else { Err(Problem::transient("others have folded the same changes")) }
+}
+
+/// All that is kept, folded or not, a little at a time. All of it belongs into one snapshot.
+#[derive(Debug, Default)]
+pub struct Kept {
+    /// The last folded cell that was read.
+    folded: Option<Cell>,
+    /// The last change that was read, behind all that is folded.
+    change: Option<DeltaId>,
+}
+
+impl Kept {
+    /// About `count` more of it, or nothing when that was all.
+    ///
+    /// # Errors
+    /// When the database is away.
+    pub async fn next(&mut self, conn: &mut Conn, count: i64) -> Result<Option<Sums>, Problem> {
+        let mut sums = Sums::default();
+        if self.change.is_none() {
+            let Cell { series, labels, hour } = self.folded.clone().unwrap_or_else(|| Cell {
+                series: String::new(),
+                labels: String::new(),
+                hour: i64::MIN,
+            });
+            let behind = raw::<Bool>("(series, labels, hour) > (")
+                .bind(series)
+                .sql(", ")
+                .bind(labels)
+                .sql(", ")
+                .bind(hour)
+                .sql(")");
+            let query = tallies::table
+                .filter(behind)
+                .order((tallies::series, tallies::labels, tallies::hour))
+                .limit(count)
+                .select((tallies::series, tallies::labels, tallies::hour, tallies::n));
+            let rows: Vec<(String, String, i64, i64)> = on_each!(conn, |c| query.load(c).await)?;
+            for (series, labels, hour, n) in rows {
+                let cell = Cell { series, labels, hour };
+                self.folded = Some(cell.clone());
+                sums.add(cell, n);
+            }
+            if !sums.is_empty() {
+                return Ok(Some(sums));
+            }
+        }
+        let after = self.change.unwrap_or(DeltaId::from(uuid::Uuid::nil()));
+        let query = tally_deltas::table
+            .filter(tally_deltas::id.gt(after))
+            .order(tally_deltas::id)
+            .limit(count)
+            .select((tally_deltas::id, tally_deltas::deltas));
+        let rows: Vec<(DeltaId, Json)> = on_each!(conn, |c| query.load(c).await)?;
+        let Some((last, _)) = rows.last() else { return Ok(None) };
+        self.change = Some(*last);
+        for (_, deltas) in rows {
+            sums.merge(Sums::from_json(deltas.0).map_err(Problem::internal)?);
+        }
+        Ok(Some(sums))
+    }
+}
+
+/// How often numbers were put right.
+///
+/// # Errors
+/// When the database is away.
+pub async fn recounts(conn: &mut Conn) -> Result<i64, Problem> {
+    let row = rebuilds::table.find(ONE).select(rebuilds::recounts);
+    Ok(on_each!(conn, |c| row.first(c).await)?)
+}
+
+/// Says that numbers are put right once more, where that was done `before` times when they were counted; gives how often now.
+///
+/// # Errors
+/// `conflict` when somebody else has done so since, or when the database is away.
+pub async fn next_recount(tx: &mut Conn, before: i64) -> Result<i64, Problem> {
+    let row = rebuilds::table.filter(rebuilds::id.eq(ONE).and(rebuilds::recounts.eq(before)));
+    let next = diesel::update(row).set(rebuilds::recounts.eq(before + 1));
+    match on_each!(tx, |c| next.execute(c).await)? {
+        1 => Ok(before + 1),
+        _ => Err(Problem::new(
+            Code::Conflict,
+            "somebody else puts the numbers right at the same time: run it once they have ended",
+        )),
+    }
+}
+
+/// At which stage making all anew is, or was cut short.
+///
+/// # Errors
+/// When the database is away.
+pub async fn stage(conn: &mut Conn) -> Result<Option<String>, Problem> {
+    let row = rebuilds::table.find(ONE).select(rebuilds::stage);
+    Ok(on_each!(conn, |c| row.first(c).await)?)
+}
+
+/// Writes down at which stage that is.
+///
+/// # Errors
+/// When the database is away.
+pub async fn set_stage(tx: &mut Conn, stage: Option<&str>) -> Result<(), Problem> {
+    let row = diesel::update(rebuilds::table.find(ONE)).set(rebuilds::stage.eq(stage.map(str::to_owned)));
+    on_each!(tx, |c| row.execute(c).await)?;
+    Ok(())
 }
 
 /// Adds `n` to the folded `cell`. One that comes to 0 is removed.

@@ -4,7 +4,7 @@ mod recount;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-pub use recount::recount;
+pub use recount::{Comparison, compare, recount};
 
 use super::domain::search::Document;
 use super::domain::{Channel, Priority, REDACTED, Status, Ticket, TicketType, Walker};
@@ -515,6 +515,23 @@ pub async fn index_later(tx: &mut Conn, until: i64) -> Result<(), Problem> {
     }
     let all = Waiting { until, from: 1, next_comment: 0 };
     store::search::set_waiting(tx, all, Some(all)).await
+}
+
+/// Lets all tickets be indexed by [`index_waiting`].
+///
+/// # Errors
+/// When the database is away.
+pub async fn index_all_later(tx: &mut Conn) -> Result<(), Problem> {
+    let last = store::last_number(tx).await?;
+    index_later(tx, last).await
+}
+
+/// Up to which number tickets wait to be indexed, if any does.
+///
+/// # Errors
+/// When the database is away.
+pub async fn waiting_for_index(conn: &mut Conn) -> Result<Option<i64>, Problem> {
+    Ok(store::search::waiting(conn).await?.map(|waiting| waiting.until))
 }
 
 /// Indexes at most `at_once` of the tickets and comments that wait for it, the newest tickets first, in one transaction; gives their

@@ -549,6 +549,16 @@ fn split<Id: Copy>(choices: &[WhoRef<Id>], me: Option<Id>) -> Result<(Vec<Id>, b
     Ok((ids, nobody))
 }
 
+/// The number of the newest ticket, or 0.
+///
+/// # Errors
+/// When the database is away.
+pub async fn last_number(conn: &mut Conn) -> Result<i64, Problem> {
+    let newest = tickets::table.order(tickets::number.desc()).select(tickets::number);
+    let last = on_each!(conn, |c| newest.first(c).await.optional())?;
+    Ok(last.unwrap_or(0))
+}
+
 /// At most `most` tickets with numbers after `number`, in their order.
 ///
 /// # Errors

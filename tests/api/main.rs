@@ -36,6 +36,7 @@ mod people;
 mod plans;
 mod policies;
 mod prometheus;
+mod rebuild;
 mod release;
 mod replay;
 mod replica;

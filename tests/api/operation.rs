@@ -259,7 +259,7 @@ async fn is_checked(engine: Engine) {
                VALUES ('waiting_all_stand', '[null,"open","low",false,null,null,null]', 0, 3)"#,
             "DELETE FROM tallies WHERE series = 'waiting_all_stand' AND labels LIKE '%low%'",
             "numbers",
-            "the backlog, which tells of 7 tickets where there are 4",
+            "the backlog: run `skranke rebuild`",
         ),
         (
             "UPDATE tickets SET closed_at = created_at WHERE number = 1",

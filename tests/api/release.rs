@@ -326,11 +326,20 @@ async fn goes_on(engine: Engine) {
             found.len(),
             found[..found.len().min(10)].join("\n")
         );
+        is_counted(&desk).await;
         carry_on(&desk, people).await;
+        is_counted(&desk).await;
         desk.close().await;
         count += 1;
     }
     assert!(count > 0, "no version has left anything");
+}
+
+/// What is kept of tickets is what they tell.
+async fn is_counted(desk: &Desk) {
+    let now = desk.clock.now();
+    let found = desk.db.look(async |conn| skranke::tickets::service::compare(conn, now, &|_| {}).await).await.unwrap();
+    assert!(found.wrong.is_empty(), "{found:?}");
 }
 
 /// What was left is written to: everything is told, found and counted with what was there.

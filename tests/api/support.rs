@@ -713,6 +713,7 @@ impl Store {
             "search_backlog(until_number",
             "words_backlog(until_number",
             "cell_marks(id",
+            "rebuilds(id",
             "cell_parts(id",
             "fact_log(slice",
         ];

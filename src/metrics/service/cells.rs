@@ -22,19 +22,47 @@ const STRIDES_S: (i64, i64) = (60, 86_400);
 /// # Errors
 /// When the database is away, or others build all the time; what was left is built the next time.
 pub async fn build(db: &Db, now: Instant, at_once: usize) -> Result<usize, Problem> {
-    let until = now.plus_s(-LAG_S);
-    let mut built = 0;
-    let mut stride_s = 600;
-    while let Some(first) = due(db, until).await? {
-        let count = db.write(Roots::none(), async move |tx| build_some(tx, first, until, stride_s, now).await).await?;
-        built += count;
-        let longer = if count > at_once { stride_s / 2 } else { 2 * stride_s };
-        stride_s = longer.clamp(STRIDES_S.0, STRIDES_S.1);
-    }
-    if built > 0 {
+    let mut builder = Builder::until(now, at_once);
+    while builder.step(db).await?.is_some() {}
+    if builder.built > 0 {
         service::cells::lengthen(db).await?;
     }
-    Ok(built)
+    Ok(builder.built)
+}
+
+/// Builds cells, one transaction after the other; [`build`] is all of them.
+#[derive(Debug)]
+pub struct Builder {
+    now: Instant,
+    at_once: usize,
+    stride_s: i64,
+    /// How many facts there were.
+    pub built: usize,
+}
+
+impl Builder {
+    /// Builds what happened until shortly before `now`, about `at_once` facts in a transaction.
+    pub fn until(now: Instant, at_once: usize) -> Self {
+        Self { now, at_once, stride_s: 600, built: 0 }
+    }
+
+    /// One transaction. Gives from when on there is more to do, or nothing when all is done but for [making long cells of short
+    /// ones](service::cells::lengthen).
+    ///
+    /// # Errors
+    /// As those of [`build`].
+    pub async fn step(&mut self, db: &Db) -> Result<Option<Instant>, Problem> {
+        if service::cells::clear(db).await? {
+            return Ok(Some(Instant::EPOCH));
+        }
+        let (now, until, stride_s) = (self.now, self.now.plus_s(-LAG_S), self.stride_s);
+        let Some(first) = due(db, until).await? else { return Ok(None) };
+        let count = db.write(Roots::none(), async move |tx| build_some(tx, first, until, stride_s, now).await).await?;
+        self.built += count;
+        let longer = if count > self.at_once { stride_s / 2 } else { 2 * stride_s };
+        self.stride_s = longer.clamp(STRIDES_S.0, STRIDES_S.1);
+        Ok(Some(first))
+    }
 }
 
 /// When the first thing happened that is not built, if anything has before `until`.
@@ -56,7 +84,7 @@ async fn build_some(
 ) -> Result<usize, Problem> {
     let marks = store::cells::hold(tx).await?;
     let to = first.plus_s(stride_s).min(until);
-    if to <= marks.day {
+    if to <= marks.day || marks.is_stale {
         return Ok(0);
     }
     let window = Window { from: marks.day, to };

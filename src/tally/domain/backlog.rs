@@ -3,6 +3,9 @@
 //! A change notes the ticket as it was and as it is: one cell of [`Series::Waiting`] each. Folding spreads such a cell along
 //! every [`Axis`] and into each [`Part`]. All of it is linear: what is spread before or after it is added up comes to the same.
 
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
 use super::{Cell, Series, Sums};
 use crate::kernel::words::words;
 use crate::kernel::{AnyId, Channel, Instant, Priority, Status, TicketType};
@@ -115,8 +118,14 @@ pub fn series(axis: Axis, part: Part) -> String {
     format!("waiting_{axis}_{part}")
 }
 
+/// Whether tickets are spread into this series.
+pub fn is_of_backlog(name: &str) -> bool {
+    static ALL: LazyLock<HashSet<String>> = LazyLock::new(|| all_series().collect());
+    ALL.contains(name)
+}
+
 /// Every series that a ticket is spread into.
-pub fn all_series() -> impl Iterator<Item = String> {
+fn all_series() -> impl Iterator<Item = String> {
     Axis::ALL.iter().flat_map(|axis| Part::ALL.iter().map(|part| series(*axis, *part)))
 }
 

@@ -174,6 +174,8 @@ pub struct Marks {
     pub year: Instant,
     /// The last row of a part.
     pub last_row: i64,
+    /// Whether what is there is to go before any is built.
+    pub is_stale: bool,
 }
 
 impl Marks {

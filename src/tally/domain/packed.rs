@@ -1,5 +1,9 @@
 //! Numbers in few bytes: seven bits in each, as small ones are the usual. Pure.
 
+/// The format in which facts, cells and their parts are packed. Whoever changes one of them counts on, and writes it into
+/// `cell_marks` by a migration: every other version then says that it cannot read them.
+pub const FORMAT: i32 = 1;
+
 /// Bytes that were not written by this room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Broken;

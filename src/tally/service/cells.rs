@@ -8,6 +8,9 @@ use crate::tally::domain::facts::Facts;
 use crate::tally::domain::samples::Rows;
 use crate::tally::store::cells as store;
 
+/// How many cells one transaction removes.
+const CLEAR_AT_ONCE: u16 = 200;
+
 /// Adds what changes have added and taken away, as far as cells are built: where they are not, building will see it.
 ///
 /// # Errors
@@ -52,6 +55,33 @@ pub async fn build(
     add(tx, &built, &mut marks).await?;
     store::keep(tx, &marks).await?;
     Ok(count)
+}
+
+/// Lets all cells be built anew, from the first fact on: until then reports read the rows of tickets.
+///
+/// # Errors
+/// When the database is away, or others build or fold all the time.
+pub async fn begin_anew(tx: &mut Conn) -> Result<(), Problem> {
+    let marks = store::hold(tx).await?;
+    let (day, month, year) = (Instant::EPOCH, Instant::EPOCH, Instant::EPOCH);
+    store::keep(tx, &Marks { day, month, year, is_stale: true, ..marks }).await
+}
+
+/// Removes some of what [`begin_anew`] has left, if there is any; gives whether there is more.
+///
+/// # Errors
+/// As those of [`begin_anew`].
+pub async fn clear(db: &Db) -> Result<bool, Problem> {
+    if !db.read(async |conn| store::marks(conn).await).await?.is_stale {
+        return Ok(false);
+    }
+    db.write(Roots::none(), async |tx| {
+        let marks = store::hold(tx).await?;
+        let is_stale = marks.is_stale && store::clear(tx, CLEAR_AT_ONCE).await? > 0;
+        store::keep(tx, &Marks { is_stale, ..marks }).await?;
+        Ok(is_stale)
+    })
+    .await
 }
 
 /// Adds facts to the log and to all cells that are built where they belong.

@@ -7,10 +7,10 @@ use diesel::sql_types::BigInt;
 
 use crate::db::raw::{one_of, raw};
 use crate::db::schema::{tallies, tally_deltas};
-use crate::db::{Conn, Line, RunQueryDsl, on_each};
+use crate::db::{Conn, RunQueryDsl, on_each};
 use crate::kernel::sql::Json;
 use crate::kernel::{DeltaId, Problem};
-use crate::tally::domain::backlog::{Axis, Part, Waiting, all_series, next_from, place, series};
+use crate::tally::domain::backlog::{Axis, Part, Waiting, next_from, place, series};
 use crate::tally::domain::{Cell, Sums};
 
 /// How many changes that are not folded are read at once.
@@ -177,29 +177,4 @@ pub async fn over(conn: &mut Conn, axis: Axis, before: i64, count: i64) -> Resul
         .select((tallies::labels, tallies::hour, tallies::n));
     let rows: Vec<(String, i64, i64)> = on_each!(conn, |c| query.load(c).await)?;
     Ok(rows.into_iter().map(|(labels, hour, n)| (Cell { series: series.clone(), labels, hour }, n)).collect())
-}
-
-/// Forgets all that is folded of these series, and of those of the backlog.
-///
-/// # Errors
-/// When the database is away.
-pub async fn clear(tx: &mut Conn, others: impl Iterator<Item = String>) -> Result<(), Problem> {
-    for series in all_series().chain(others) {
-        on_each!(tx, |c| diesel::delete(tallies::table.filter(tallies::series.eq(&series))).execute(c).await)?;
-    }
-    Ok(())
-}
-
-/// Fills the empty series of the backlog from the tickets as they stand, as the migration that made them did. Nothing may be
-/// left to fold.
-///
-/// # Errors
-/// When the database is away.
-pub async fn refill(tx: &mut Conn) -> Result<(), Problem> {
-    let migration = match &tx.line {
-        Line::Sqlite(_) => include_str!("../../../migrations/sqlite/0007_backlog/up.sql"),
-        Line::Postgres(_) => include_str!("../../../migrations/postgres/0007_backlog/up.sql"),
-    };
-    let filling = migration.split_once("CREATE TEMPORARY").map_or("", |(index, _)| &migration[index.len()..]);
-    Ok(tx.batch(filling).await?)
 }

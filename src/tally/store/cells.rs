@@ -8,10 +8,20 @@ use crate::db::{Conn, RunQueryDsl, boxed, on_each, post, steady};
 use crate::kernel::{Instant, Problem};
 use crate::tally::domain::cells::{Axis, Key, Level, Marks, Packed};
 use crate::tally::domain::facts::Facts;
+use crate::tally::domain::packed::FORMAT;
 use crate::tally::domain::samples::{Moves, Rows};
 
 /// The one row of marks.
 const ONE: i32 = 1;
+/// What it has.
+const COLUMNS: (
+    cell_marks::day,
+    cell_marks::month,
+    cell_marks::year,
+    cell_marks::parts,
+    cell_marks::stale,
+    cell_marks::format,
+) = (cell_marks::day, cell_marks::month, cell_marks::year, cell_marks::parts, cell_marks::stale, cell_marks::format);
 /// How many rows of parts one statement reads or removes.
 const AT_ONCE: usize = 2_000;
 /// How long a slice of the log is.
@@ -22,20 +32,22 @@ pub fn slice_of(at: Instant) -> i64 {
     at.micros().div_euclid(SLICE_US)
 }
 
-type MarksRow = (Instant, Instant, Instant, i64);
+type MarksRow = (Instant, Instant, Instant, i64, bool, i32);
 
-fn read((day, month, year, last_row): MarksRow) -> Marks {
-    Marks { day, month, year, last_row }
+fn read((day, month, year, last_row, is_stale, format): MarksRow) -> Result<Marks, Problem> {
+    if format > FORMAT {
+        return Err(Problem::unavailable("the numbers in the database are of a newer version: run that one"));
+    }
+    Ok(Marks { day, month, year, last_row, is_stale })
 }
 
-/// How far cells are built.
+/// How far cells are built. Whoever reads anything packed asks this first, in the same transaction.
 ///
 /// # Errors
-/// When the database is away.
+/// `unavailable` when it is packed in a format that only a newer version can read, or when the database is away.
 pub async fn marks(conn: &mut Conn) -> Result<Marks, Problem> {
-    let row =
-        cell_marks::table.find(ONE).select((cell_marks::day, cell_marks::month, cell_marks::year, cell_marks::parts));
-    Ok(read(on_each!(conn, |c| row.first(c).await)?))
+    let row = cell_marks::table.find(ONE).select(COLUMNS);
+    read(on_each!(conn, |c| row.first(c).await)?)
 }
 
 /// How far cells are built, while nobody else builds or folds.
@@ -45,8 +57,7 @@ pub async fn marks(conn: &mut Conn) -> Result<Marks, Problem> {
 /// database is away.
 pub async fn hold(tx: &mut Conn) -> Result<Marks, Problem> {
     let row = diesel::update(cell_marks::table.find(ONE)).set(cell_marks::parts.eq(cell_marks::parts));
-    let columns = (cell_marks::day, cell_marks::month, cell_marks::year, cell_marks::parts);
-    Ok(read(on_each!(tx, |c| row.returning(columns).get_result(c).await)?))
+    read(on_each!(tx, |c| row.returning(COLUMNS).get_result(c).await)?)
 }
 
 /// Writes down how far cells are built.
@@ -54,14 +65,28 @@ pub async fn hold(tx: &mut Conn) -> Result<Marks, Problem> {
 /// # Errors
 /// When the database is away.
 pub async fn keep(tx: &mut Conn, marks: &Marks) -> Result<(), Problem> {
-    let Marks { day, month, year, last_row } = *marks;
+    let Marks { day, month, year, last_row, is_stale } = *marks;
     let row = (
         cell_marks::day.eq(day),
         cell_marks::month.eq(month),
         cell_marks::year.eq(year),
         cell_marks::parts.eq(last_row),
+        cell_marks::stale.eq(is_stale),
     );
     post!(tx, steady(diesel::update(cell_marks::table.find(ONE)).set(row)))
+}
+
+/// Removes at most `count` cells, as many rows of parts and slices of the log; gives how many there were.
+///
+/// # Errors
+/// When the database is away.
+pub async fn clear(tx: &mut Conn, count: u16) -> Result<usize, Problem> {
+    let mut gone = 0;
+    for (table, key) in [("cells", "axis, level, day, key"), ("cell_parts", "id"), ("fact_log", "slice")] {
+        let some = format!("DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} LIMIT {count})");
+        gone += on_each!(tx, |c| diesel::sql_query(&some).execute(c).await)?;
+    }
+    Ok(gone)
 }
 
 /// What changes have added that is not folded yet.

@@ -28,7 +28,7 @@ fn any_marks() -> impl Strategy<Value = Marks> {
         instants.sort_unstable();
         let [year, month, day] = instants;
         let month = if in_step > 0 { day } else { month };
-        Marks { day, month, year: if in_step > 1 { day } else { year }, last_row: 0 }
+        Marks { day, month, year: if in_step > 1 { day } else { year }, last_row: 0, is_stale: false }
     })
 }
 
@@ -55,7 +55,7 @@ proptest! {
 
     #[test]
     fn windows_are_made_of_few_pieces(from in any_instant(), to in any_instant(), built in any_instant()) {
-        let marks = Marks { day: built, month: built, year: built, last_row: 0 };
+        let marks = Marks { day: built, month: built, year: built, last_row: 0, is_stale: false };
         let pieces = cover(from, to, &marks);
         prop_assert!(pieces.len() <= 60, "{:?}", pieces);
         let looked_at: i64 = pieces.iter().map(|(_, piece)| if let Piece::Stretch(from, to) = piece { to.micros() - from.micros() } else { 0 }).sum();
@@ -67,7 +67,7 @@ proptest! {
 #[test]
 fn the_cheaper_pieces_are_chosen() {
     let us = Instant::from_micros;
-    let built_to = |at: Instant| Marks { day: at, month: at, year: at, last_row: 0 };
+    let built_to = |at: Instant| Marks { day: at, month: at, year: at, last_row: 0, is_stale: false };
     // A cell weighs more than the two microseconds that it would spare.
     let (from, to) = (us(30_108_735_333_493), us(30_195_135_333_495));
     assert_eq!(cover(from, to, &built_to(us(2 * YEAR_US))), [(1, Piece::Stretch(from, to))]);
@@ -80,7 +80,7 @@ fn the_cheaper_pieces_are_chosen() {
 #[test]
 fn a_window_until_now_has_no_end_to_look_at() {
     let now = at("2026-11-24T12:34:56Z");
-    let marks = Marks { day: now, month: now, year: now, last_row: 0 };
+    let marks = Marks { day: now, month: now, year: now, last_row: 0, is_stale: false };
     let pieces = cover(at("2025-11-24T12:34:56Z"), now, &marks);
     assert_eq!(pieces[0], (1, Piece::Cell(Level::Year, day_of(at("2026-01-01T00:00:00Z")))));
     assert_eq!(pieces.len(), 1 + 1 + 6 + 1, "{pieces:?}");
@@ -142,7 +142,7 @@ proptest! {
         windows in prop::collection::vec((any_instant(), any_instant()), 1..6),
     ) {
         let (mut kept, mut truth) = (Kept::default(), Facts::default());
-        let mut marks = Marks { day: Instant::EPOCH, month: Instant::EPOCH, year: Instant::EPOCH, last_row: 0 };
+        let mut marks = Marks { day: Instant::EPOCH, month: Instant::EPOCH, year: Instant::EPOCH, last_row: 0, is_stale: false };
         for (facts, gone, fold_first) in batches {
             // A change takes one fact away and adds others.
             let old: Vec<Fact> = truth.iter().map(|(fact, _)| *fact).collect();
