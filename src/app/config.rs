@@ -148,7 +148,11 @@ pub struct Unknown {
 
 impl Unknown {
     fn new(key: &str) -> Self {
-        let likeness = |setting: &&Setting| strsim::damerau_levenshtein(setting.key, key);
+        // `DATABASE_URL` and others have no prefix.
+        let bare = key.strip_prefix("SKRANKE_").unwrap_or(key);
+        let likeness = |setting: &&Setting| {
+            strsim::damerau_levenshtein(setting.key, key).min(strsim::damerau_levenshtein(setting.key, bare))
+        };
         Self { key: key.to_owned(), nearest: SETTINGS.iter().min_by_key(likeness).map_or("", |setting| setting.key) }
     }
 }
@@ -195,7 +199,8 @@ impl Config {
     pub fn load(environment: impl IntoIterator<Item = (String, String)>) -> Result<Self, Vec<String>> {
         let mut reader = Reader::default();
         let environment: BTreeMap<String, String> = environment.into_iter().collect();
-        if let Some(path) = environment.get("SKRANKE_CONFIG") {
+        // Empty is as good as not set: what composes containers sets all that it knows of.
+        if let Some(path) = environment.get("SKRANKE_CONFIG").filter(|path| !path.is_empty()) {
             reader.read_file(Path::new(path));
         }
         reader.read_environment(&environment);
@@ -653,6 +658,7 @@ mod tests {
             ("SKRANKE_service_host", "10.96.0.17", ""),
             ("SKRANKE_LISTEM", "hunter2", "SKRANKE_LISTEN"),
             ("SKRANKE_DATABASE_WIAT_S", "hunter2", "SKRANKE_DATABASE_WAIT_S"),
+            ("SKRANKE_DATABASE_URL", "hunter2", "DATABASE_URL"),
             ("SKRANKE_ISSUER_FILE", "hunter2", "SKRANKE_ISSUERS_FILE"),
             ("SKRANKE_SIGNING_KEYFILE", "hunter2", "SKRANKE_SIGNING_KEY_FILE"),
             ("SKRANKE_", "hunter2", ""),

@@ -102,7 +102,8 @@ impl Mapping {
     }
 
     fn email(&self, claims: &Claims) -> Option<String> {
-        let verified = match claims.get("email_verified") {
+        // It is said of the claim `email`, and of no other.
+        let verified = match claims.get("email_verified").filter(|_| self.email_claim == "email") {
             Some(Value::Bool(verified)) => *verified,
             // Some issuers that are meant by this write the word.
             Some(Value::String(verified)) => self.trusts_email && verified == "true",
@@ -307,6 +308,11 @@ mod tests {
             assert_eq!(email(&mapping, claims.clone()), verified, "{claims}");
             assert_eq!(email(&trusting, claims.clone()), trusted, "{claims}");
         }
+        // It says nothing of an address in another claim.
+        let claims =
+            json!({ "email": "mine@example.org", "email_verified": true, "preferred_username": "ada@example.org" });
+        let other = |mapping: &Mapping| Mapping { email_claim: "preferred_username".into(), ..mapping.clone() };
+        assert!(!email(&other(&mapping), claims.clone()) && email(&other(&trusting), claims));
         assert_eq!(read(&mapping, &json!({ "sub": "s", "name": "two\nlines" })).name, None);
         for bad in [json!(null), json!(""), json!(7), json!("x".repeat(256)), json!("a\u{0}b")] {
             assert_eq!(mapping.read(json!({ "sub": bad }).as_object().expect("an object")), None);

@@ -18,6 +18,7 @@ mod session;
 mod slow;
 mod sqlite;
 mod steady;
+mod turns;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -98,6 +99,9 @@ pub struct Db {
     wait: Duration,
     patience: Patience,
     lengthy: bool,
+    /// The turns among callers, and whose this is.
+    turns: Arc<turns::Turns>,
+    caller: Option<u64>,
 }
 
 /// How long what is asked of the database may take.
@@ -155,7 +159,16 @@ impl Db {
                 Engine::Postgres(opened.map_err(Problem::internal)?)
             }
         };
-        Ok(Self { engine, url: Arc::new(url.clone()), replica: None, wait, patience: Patience::Pieces, lengthy: false })
+        Ok(Self {
+            engine,
+            url: Arc::new(url.clone()),
+            replica: None,
+            wait,
+            patience: Patience::Pieces,
+            lengthy: false,
+            turns: Arc::default(),
+            caller: None,
+        })
     }
 
     /// How long a request takes at most.
@@ -168,6 +181,20 @@ impl Db {
     #[must_use]
     pub fn until(&self, deadline: Deadline) -> Self {
         Self { patience: Patience::Until(deadline), ..self.clone() }
+    }
+
+    /// The same database for what `caller` asks: of what takes long they have their turns.
+    #[must_use]
+    pub fn asked_by(self, caller: u64) -> Self {
+        Self { caller: Some(caller), ..self }
+    }
+
+    /// The caller's turn, to be held while something that may take long is at work or waits for the database.
+    async fn turn(&self) -> Result<Option<turns::Turn>, Problem> {
+        match self.caller {
+            Some(caller) => self.turns.take(caller, self.deadline()).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// When what begins now has to be done.
@@ -346,7 +373,10 @@ impl Db {
         F: AsyncFn(&mut Conn) -> Result<T, Problem> + Send + 'static,
     {
         match &self.engine {
-            Engine::Sqlite(sqlite) => sqlite.list(work, self.deadline()).await,
+            Engine::Sqlite(sqlite) => match sqlite.list_in_place(&work, self.deadline()).await {
+                Some(outcome) => outcome,
+                None => self.snapshot(work).await,
+            },
             Engine::Postgres(postgres) => postgres.list(&work, self.deadline()).await,
         }
     }
@@ -361,6 +391,7 @@ impl Db {
         T: Send + 'static,
         F: AsyncFn(&mut Conn) -> Result<T, Problem> + Send + 'static,
     {
+        let _turn = self.turn().await?;
         match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.snapshot(work, self.deadline()).await,
             Engine::Postgres(postgres) => postgres.snapshot(&work, self.deadline()).await,

@@ -126,6 +126,7 @@ impl Lagging {
         F: AsyncFn(&mut Conn) -> Result<T, Problem> + Send + 'static,
     {
         if let Some(replica) = &self.replica {
+            let _turn = self.db.turn().await?;
             let outcome = replica.postgres.snapshot(&work, self.db.deadline().half()).await;
             if replica.has_answered(&outcome) {
                 return outcome;

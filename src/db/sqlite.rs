@@ -292,16 +292,16 @@ impl Sqlite {
         result
     }
 
-    /// Runs `work` in place for as long as most lists take. One that takes longer begins anew as a report, so that no thread
-    /// stands still that has other requests to serve.
-    pub async fn list<T, F>(self: &Arc<Self>, work: F, deadline: Deadline) -> Result<T, Problem>
-    where
-        T: Send + 'static,
-        F: AsyncFn(&mut Conn) -> Result<T, Problem> + Send + 'static,
-    {
+    /// Runs `work` in place for as long as most lists take; gives nothing for one that takes longer, which must begin anew as a
+    /// report, so that no thread stands still that has other requests to serve.
+    pub async fn list_in_place<T>(
+        &self,
+        work: &impl AsyncFn(&mut Conn) -> Result<T, Problem>,
+        deadline: Deadline,
+    ) -> Option<Result<T, Problem>> {
         let began = Stopwatch::now();
-        let in_place = self.read(&work, deadline.or_within(IN_PLACE)).await;
-        if in_place.is_err() && began.elapsed() >= IN_PLACE { self.snapshot(work, deadline).await } else { in_place }
+        let outcome = self.read(work, deadline.or_within(IN_PLACE)).await;
+        (outcome.is_ok() || began.elapsed() < IN_PLACE).then_some(outcome)
     }
 
     /// Runs `work` on a thread for what takes long, on a connection that cannot write, in one transaction: in WAL mode
@@ -827,10 +827,10 @@ impl Files {
         let lost = self.0.iter().find(|(path, known)| known.is_some() && identity(path) != *known);
         lost.map_or(Ok(()), |(path, _)| {
             let path = path.display();
-            Err(Problem::unavailable(format!(
-                "{path} was deleted or replaced while the database is open: what is written now may be lost; copy the database with \
-                 `skranke backup` and start again"
-            )))
+            let cause = format!("{path} was deleted or replaced while the database is open");
+            let detail = "A file of the database was deleted or replaced while it is open. Stop the service with SIGTERM, which keeps what \
+                          it has written, and start it again.";
+            Err(Problem::unavailable(cause).saying(detail))
         })
     }
 }
@@ -857,7 +857,8 @@ fn observe(path: &Path) -> Result<SqliteConnection, Problem> {
 fn uri(path: &Path) -> Result<String, Problem> {
     let path = std::path::absolute(path).map_err(Problem::unavailable)?;
     let path = path.to_str().ok_or_else(|| Problem::unavailable("the path of the database is not UTF-8"))?;
-    Ok(format!("file:{}?mode=ro", path.replace('%', "%25").replace('?', "%3f").replace('#', "%23")))
+    // Behind an authority that is empty, or a path that begins with two slashes would name one.
+    Ok(format!("file://{}?mode=ro", path.replace('%', "%25").replace('?', "%3f").replace('#', "%23")))
 }
 
 /// Runs `work` on a file that is there, in one transaction that cannot write.
@@ -905,8 +906,10 @@ mod tests {
             }
             Ok(())
         };
-        let list = sqlite.list(until_others_are_served, Deadline::within(Duration::from_secs(30)));
-        let (list, ()) = tokio::join!(list, async { others.store(true, Ordering::Release) });
+        let deadline = Deadline::within(Duration::from_secs(30));
+        assert!(sqlite.list_in_place(&until_others_are_served, deadline).await.is_none(), "it has had its 10 ms");
+        let elsewhere = sqlite.snapshot(until_others_are_served, deadline);
+        let (list, ()) = tokio::join!(elsewhere, async { others.store(true, Ordering::Release) });
         assert!(list.is_ok(), "{list:?}");
     }
 

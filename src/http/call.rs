@@ -20,6 +20,7 @@ use super::limits::{Attempt, Gate};
 use super::origin::Origin;
 use super::query::Parts;
 use super::seal::Sealer;
+use super::unsent;
 use crate::db::{Db, Deadline, Lagging};
 use crate::kernel::fault::{Faults, pointer};
 use crate::kernel::{Clock, Code, FieldError, Instant, Money, PrincipalId, Problem};
@@ -94,7 +95,7 @@ impl Call {
 
     /// The database, for as long as this call may take.
     pub fn db(&self) -> Db {
-        self.state.db.until(self.deadline.get())
+        self.state.db.until(self.deadline.get()).asked_by(unsent::caller(&self.request))
     }
 
     /// The database for lists and numbers, which may come from a replica, unless the caller has written through this

@@ -40,6 +40,9 @@ const PIECE_B: usize = 16 << 10;
 /// How much of an answer must be taken in a second, on average and after the grace that each answer has.
 const RATE_B: usize = 16 << 10;
 
+/// All who are not known together, as one caller.
+const UNKNOWN: u64 = 0;
+
 /// Whose answer it is, where somebody is known.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Caller(pub u64);
@@ -67,7 +70,7 @@ struct Held {
 #[derive(Debug)]
 struct Part {
     of: Unsent,
-    caller: Option<u64>,
+    caller: u64,
     bytes: usize,
 }
 
@@ -95,17 +98,15 @@ impl Unsent {
     }
 
     /// Takes room for `bytes`; nothing if there is too little and it is not `needed`.
-    fn part(&self, caller: Option<u64>, bytes: usize, needed: bool) -> Option<Part> {
+    fn part(&self, caller: u64, bytes: usize, needed: bool) -> Option<Part> {
         let mut held = self.0.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = caller.and_then(|caller| held.by_caller.get(&caller)).copied().unwrap_or_default();
+        let own = held.by_caller.get(&caller).copied().unwrap_or_default();
         let fits = held.all_b + bytes <= self.0.most_b && (own == 0 || own + bytes <= self.0.most_b / SHARES);
         if !fits && !needed {
             return None;
         }
         held.all_b += bytes;
-        if let Some(caller) = caller {
-            *held.by_caller.entry(caller).or_default() += bytes;
-        }
+        *held.by_caller.entry(caller).or_default() += bytes;
         Some(Part { of: self.clone(), caller, bytes })
     }
 }
@@ -114,12 +115,10 @@ impl Drop for Part {
     fn drop(&mut self) {
         let mut held = self.of.0.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.all_b -= self.bytes;
-        if let Some(caller) = self.caller
-            && let Some(own) = held.by_caller.get_mut(&caller)
-        {
+        if let Some(own) = held.by_caller.get_mut(&self.caller) {
             *own -= self.bytes;
             if *own == 0 {
-                held.by_caller.remove(&caller);
+                held.by_caller.remove(&self.caller);
             }
         }
     }
@@ -197,8 +196,9 @@ pub(super) async fn send(response: ServiceResponse<BoxBody>) -> Result<ServiceRe
     Ok(ServiceResponse::new(request, response.set_body(body)))
 }
 
-fn caller(request: &HttpRequest) -> Option<u64> {
-    request.extensions().get().map(|Caller(caller)| *caller)
+/// Who asks, as a number.
+pub(super) fn caller(request: &HttpRequest) -> u64 {
+    request.extensions().get().map_or(UNKNOWN, |Caller(caller)| *caller)
 }
 
 /// A body that is counted for as long as it lives: it is one piece of memory, whatever part of it has been taken.
@@ -316,7 +316,6 @@ mod tests {
             let unsent = Unsent::new(1_000, Duration::ZERO);
             let mut parts: Vec<Part> = Vec::new();
             for (caller, bytes, gives_back) in asks {
-                let caller = (caller > 0).then_some(caller);
                 parts.extend(unsent.part(caller, bytes, false));
                 if gives_back && !parts.is_empty() {
                     parts.remove(0);
@@ -325,7 +324,7 @@ mod tests {
                 prop_assert_eq!(held.all_b, parts.iter().map(|part| part.bytes).sum::<usize>());
                 prop_assert!(held.all_b <= 1_000);
                 for (caller, own) in &held.by_caller {
-                    let of: Vec<_> = parts.iter().filter(|part| part.caller == Some(*caller)).collect();
+                    let of: Vec<_> = parts.iter().filter(|part| part.caller == *caller).collect();
                     prop_assert_eq!(*own, of.iter().map(|part| part.bytes).sum::<usize>());
                     // A single answer may be larger than a share.
                     prop_assert!(*own <= 250 || of.len() == 1);
@@ -340,11 +339,11 @@ mod tests {
     #[test]
     fn what_is_needed_is_held_all_the_same_and_then_others_wait() {
         let unsent = Unsent::new(100, Duration::ZERO);
-        let needed = unsent.part(Some(1), 120, true);
-        assert!(needed.is_some() && unsent.is_full() && unsent.part(Some(2), 1, false).is_none());
+        let needed = unsent.part(1, 120, true);
+        assert!(needed.is_some() && unsent.is_full() && unsent.part(2, 1, false).is_none());
         assert!(unsent.admit(Caller(1)).is_err() && unsent.admit(Caller(2)).is_ok());
         drop(needed);
-        assert!(!unsent.is_full() && unsent.admit(Caller(1)).is_ok() && unsent.part(Some(2), 1, false).is_some());
+        assert!(!unsent.is_full() && unsent.admit(Caller(1)).is_ok() && unsent.part(2, 1, false).is_some());
     }
 
     #[test]

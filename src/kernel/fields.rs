@@ -8,6 +8,10 @@ use super::fault::Faults;
 /// How large the fields of one thing may be, in bytes of JSON.
 pub const LARGEST_B: usize = 16 * 1024;
 
+/// How deep objects and arrays may lie in one another in them. A trail, which tells of them, lies some levels deeper, and JSON is not
+/// read beyond 128.
+pub const DEEPEST: usize = 64;
+
 /// A JSON object in the one form that both databases give back: whole numbers are written as such.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Fields(Map<String, Value>);
@@ -42,6 +46,19 @@ impl Fields {
     /// Whether they are within [`LARGEST_B`].
     pub fn fit(&self) -> bool {
         serde_json::to_string(&self.0).is_ok_and(|text| text.len() <= LARGEST_B)
+    }
+
+    /// Whether they are within [`DEEPEST`].
+    fn are_flat(&self) -> bool {
+        self.0.values().all(|value| is_within(value, DEEPEST - 1))
+    }
+}
+
+fn is_within(value: &Value, levels: usize) -> bool {
+    match value {
+        Value::Array(items) => levels > 0 && items.iter().all(|item| is_within(item, levels - 1)),
+        Value::Object(fields) => levels > 0 && fields.values().all(|field| is_within(field, levels - 1)),
+        _ => true,
     }
 }
 
@@ -92,7 +109,14 @@ impl Deserr<Faults> for Fields {
                 let mut fields = Value::Object(fields);
                 canonical(&mut fields);
                 let fields = Self::from_stored(fields);
-                if fields.fit() { Ok(fields) } else { Err(too_large(location)) }
+                match (fields.fit(), fields.are_flat()) {
+                    (false, _) => Err(too_large(location)),
+                    (_, false) => {
+                        let detail = format!("objects and arrays must lie at most {DEEPEST} deep in one another");
+                        Err(Faults::at(location, "invalid", detail))
+                    }
+                    _ => Ok(fields),
+                }
             }
             _ => Err(Faults::at(location, "wrong_type", format!("must be an object, not {kind}"))),
         }

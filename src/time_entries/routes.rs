@@ -71,8 +71,9 @@ async fn create_time_entry(who: Allowed<WriteWork>, call: Call) -> Answer {
     let (reach, act, default_rate) = (who.reach(), who.act(&call), call.default_rate());
     let root = tickets::service::root(&call.db(), &reach, which).await?;
     call.create(who.who(), root, async move |tx| {
-        let row = service::add(tx, &act, &reach, which, default_rate, new.clone()).await?;
-        let place = format!("/v1/tickets/{}/time-entries/{}", row.entry.ticket_number, row.entry.id);
+        let (ticket, row) = service::add(tx, &act, &reach, which, default_rate, new.clone()).await?;
+        // By the ticket's id: with the ticket, what a kept answer says of the work is redacted, too.
+        let place = format!("/v1/tickets/{ticket}/time-entries/{}", row.entry.id);
         let entry = TimeEntryBody::from(row);
         Ok((entry, place))
     })

@@ -11,7 +11,7 @@ use crate::audit::domain::{Change, Event, EventKind, Visibility};
 use crate::auth::policy::Act;
 use crate::db::Conn;
 use crate::http::call::IfMatch;
-use crate::kernel::{Code, FieldError, Money, PrincipalId, Problem, TimeEntryId};
+use crate::kernel::{Code, FieldError, Money, PrincipalId, Problem, TicketId, TimeEntryId};
 use crate::people::domain::Person;
 use crate::sla::domain::past::Work;
 use crate::tally::domain::Sums;
@@ -33,7 +33,7 @@ pub async fn add(
     which: TicketRef,
     default_rate: Option<Money>,
     new: NewTimeEntry,
-) -> Result<TimeEntryRow, Problem> {
+) -> Result<(TicketId, TimeEntryRow), Problem> {
     let ticket = tickets::store::find(tx, reach, which).await?;
     ticket.require_not_closed()?;
     let NewTimeEntry { work_s, agent_id, worked_at, note } = new;
@@ -70,7 +70,7 @@ pub async fn add(
     let added = |(field, value)| Change::of(field, Value::Null, value);
     record(tx, act, &ticket, EventKind::TimeEntryAdded, entry.audited().into_iter().filter_map(added).collect())
         .await?;
-    Ok(TimeEntryRow { entry, agent: agent.name, created_by: act.who.name.clone() })
+    Ok((ticket.id, TimeEntryRow { entry, agent: agent.name, created_by: act.who.name.clone() }))
 }
 
 /// Takes work off a ticket again. The audit trail keeps what it was.

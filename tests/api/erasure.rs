@@ -167,6 +167,24 @@ on_both! {
         }
     }
 
+    /// Work on a ticket goes with it, whichever way the ticket was named.
+    async fn what_is_kept_of_work_is_redacted_with_the_ticket(desk) {
+        let (admin, agent) = (desk.admin().await, desk.agent().await);
+        let ticket = desk.ticket(&agent, json!({})).await;
+        let work = json!({ "work_s": 5, "note": "Kwyjibotron" });
+        for (key, which) in [("number", ticket["number"].to_string()), ("id", ticket["id"].as_str().unwrap().to_owned())] {
+            let path = format!("/v1/tickets/{which}/time-entries");
+            let add = || desk.post(&path).by(&agent).header("idempotency-key", key).json(&work);
+            assert_eq!(add().expect(201).await.body["note"], "Kwyjibotron");
+        }
+        desk.delete(&path_of(&ticket)).by(&admin).expect(204).await;
+        for (key, which) in [("number", ticket["number"].to_string()), ("id", ticket["id"].as_str().unwrap().to_owned())] {
+            let path = format!("/v1/tickets/{which}/time-entries");
+            let again = desk.post(&path).by(&agent).header("idempotency-key", key).json(&work).expect(201).await;
+            assert!(again.body["note"].is_null() && again.header("idempotent-replayed").is_some(), "{}", again.text());
+        }
+    }
+
     /// Who hangs up while it is erased leaves all of it, or nothing.
     async fn who_hangs_up_leaves_no_answer_behind(desk) {
         let (admin, agent) = (desk.admin().await, desk.agent().await);

@@ -217,7 +217,8 @@ async fn a_file_of_sqlite_that_is_gone_is_noticed() {
         desk.ticket(&desk.agent().await, json!({})).await;
         desk.get("/health/ready").expect(200).await;
         std::fs::remove_file(format!("{}{lost}", path.display())).unwrap();
-        desk.get("/health/ready").refused(503, "unavailable").await;
+        let said = desk.get("/health/ready").refused(503, "unavailable").await;
+        assert!(said.body["detail"].as_str().unwrap().contains("deleted or replaced"), "{}", said.text());
         // Another one of the same name is not the one that is written to.
         std::fs::write(format!("{}{lost}", path.display()), []).unwrap();
         desk.get("/health/ready").refused(503, "unavailable").await;

@@ -180,6 +180,18 @@ on_both! {
         for (field, status) in [("a", 200), ("b", 422)] {
             desk.patch(&path).by(&agent).json(&json!({ "custom_fields": { field: "x".repeat(9000) } })).expect(status).await;
         }
+        // What lies deeper than its trail could tell is not taken.
+        for (levels, status) in [(63, 200), (64, 422)] {
+            let deep = (0..levels).fold(json!(1), |inner, level| if level % 2 == 0 { json!([inner]) } else { json!({ "a": inner }) });
+            let other = desk.ticket(&agent, json!({})).await;
+            let path = format!("/v1/tickets/{}", other["number"]);
+            let said = desk.patch(&path).by(&agent).json(&json!({ "custom_fields": { "a": deep } })).expect(status).await;
+            if status == 422 {
+                assert_eq!(said.body["errors"][0]["pointer"], "/custom_fields", "{}", said.text());
+            }
+            desk.get(&format!("{path}/events")).by(&agent).expect(200).await;
+            desk.delete(&path).by(&desk.admin().await).expect(204).await;
+        }
     }
 
     async fn a_merge_patch_has_a_media_type_of_its_own(desk) {
