@@ -12,8 +12,9 @@ the files of this repository that git knows, and runs in it, as README says:
 
     tests/run.sh
     tests/load/soak.sh sqlite 60
+    cargo run --release
 
-Must be run as root: it mounts and calls chroot. Installs debootstrap if it is missing. Compiles everything, and so takes 8 GB of disk
+The last one is asked whether it is ready, and stopped. It comes last since it wants a C compiler, which the tests install. Must be run as root: it mounts and calls chroot. Installs debootstrap if it is missing. Compiles everything, and so takes 8 GB of disk
 and half an hour. The root is removed at the end; with --keep it stays when something has failed, and its place is told.
 HELP
 }
@@ -38,6 +39,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 need debootstrap git rustc cargo
 
 root=$(mktemp -d /tmp/skranke-bare.XXXXXX)
+# Others than root are at work in it, too.
+chmod 755 "$root"
 leave() {
     local status=$? place
     trap - EXIT
@@ -67,8 +70,10 @@ debootstrap --variant=minbase bookworm "$root" "${SKRANKE_TEST_MIRROR:-http://de
     programs_die 'debootstrap failed; its words are above.'
 }
 rm -f "$root.log"
-# The names of other machines are found as here, and packages by the same way.
+# The names of other machines are found as here, packages by the same way, and the same authorities are trusted.
 cp /etc/resolv.conf "$root/etc/resolv.conf"
+trusted=/etc/ssl/certs/ca-certificates.crt
+if [ -e "$trusted" ]; then cp "$trusted" "$root/opt/trusted.crt"; fi
 for file in /etc/apt/apt.conf.d/*proxy*; do
     if [ -e "$file" ]; then cp "$file" "$root/etc/apt/apt.conf.d/"; fi
 done
@@ -88,9 +93,26 @@ bare() {
     for name in http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY; do
         if [ -n "${!name-}" ]; then settings+=("$name=${!name}"); fi
     done
+    if [ -e "$root/opt/trusted.crt" ]; then
+        for name in CARGO_HTTP_CAINFO SSL_CERT_FILE CURL_CA_BUNDLE NODE_EXTRA_CA_CERTS npm_config_cafile PIP_CERT; do
+            settings+=("$name=/opt/trusted.crt")
+        done
+    fi
     chroot "$root" /usr/bin/env -i "${settings[@]}" /bin/sh -c 'cd /opt/skranke && exec "$@"' sh "$@"
 }
 
 bare tests/run.sh
 bare tests/load/soak.sh sqlite 60
-printf '\nBoth commands work on a bare machine.\n'
+# It says where it listens, is ready there, and ends when it is told to.
+# shellcheck disable=SC2016
+bare bash -euc '
+    SKRANKE_LISTEN=127.0.0.1:0 cargo run --release >/tmp/said & server=$!
+    until [ "$(head -n 1 /tmp/said | wc -l)" -eq 1 ]; do kill -0 "$server"; sleep 0.2; done
+    at=$(sed -n "1s,.*http://,,p" /tmp/said)
+    exec 3<>"/dev/tcp/${at%:*}/${at##*:}"
+    printf "GET /health/ready HTTP/1.1\r\nhost: %s\r\nconnection: close\r\n\r\n" "$at" >&3
+    head -n 1 <&3 | tee /dev/stderr | grep -q " 200 "
+    kill "$server"
+    wait "$server"
+'
+printf '\nAll of them work on a bare machine.\n'

@@ -26,7 +26,7 @@ use super::limits::Gate;
 use crate::kernel::Problem;
 
 /// How many bytes of unsent answers one server holds unless told.
-pub const MOST_B: usize = 64 << 20;
+pub const MOST_B: usize = 48 << 20;
 
 /// No caller's unsent answers may be more than this part of all that there may be.
 const SHARES: usize = 4;
