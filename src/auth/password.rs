@@ -17,8 +17,9 @@ use crate::kernel::{PrincipalId, Problem};
 /// How many are hashed at once: each takes 19 MiB and some 20 ms of a core.
 const AT_ONCE: usize = 2;
 
-/// How many may wait for their turn; more are sent away, so that a flood of logins cannot take the memory.
-const WAITING: usize = 64;
+/// How many may wait for their turn, some three seconds; more are sent away, so that a flood of logins cannot take the memory. Whoever
+/// wants to fill all places comes from as many addresses: a longer line makes room for a shorter one.
+const WAITING: usize = 256;
 
 /// How many of one person or service account may wait: more than anybody needs. An address may be that of many people.
 const WAITING_OF_ONE: usize = 8;
@@ -254,8 +255,9 @@ mod tests {
     }
 
     /// Somebody who logs in from the `n`th address.
-    fn address(n: u8) -> Party {
-        Party::Origin(Origin::Address(std::net::IpAddr::from([192, 0, 2, n])))
+    fn address(n: u16) -> Party {
+        let [high, low] = n.to_be_bytes();
+        Party::Origin(Origin::Address(std::net::IpAddr::from([198, 18, high, low])))
     }
 
     fn person() -> Party {
@@ -316,10 +318,10 @@ mod tests {
     async fn a_flood_is_sent_away_and_whoever_leaves_makes_room() {
         let turns = Turns::default();
         let at_work = both_at_work(&turns).await;
-        let mut flood = ask(&turns, address(1), 100);
+        let mut flood = ask(&turns, address(1), WAITING + 36);
         assert_eq!(flood.len(), WAITING);
         flood.truncate(10);
-        assert_eq!(ask(&turns, address(1), 100).len(), WAITING - 10);
+        assert_eq!(ask(&turns, address(1), WAITING).len(), WAITING - 10);
         drop(at_work);
         for one in flood {
             drop(one.await.expect("a turn"));
@@ -350,16 +352,17 @@ mod tests {
     async fn the_longest_line_makes_room_for_a_shorter_one_until_they_are_alike() {
         let turns = Turns::default();
         let _at_work = both_at_work(&turns).await;
-        let mut flood = ask(&turns, address(1), 100);
-        assert_eq!(ask(&turns, address(2), 100).len(), WAITING / 2);
-        let second = ask(&turns, address(2), 100);
+        let mut flood = ask(&turns, address(1), WAITING + 36);
+        assert_eq!(ask(&turns, address(2), WAITING).len(), WAITING / 2);
+        let second = ask(&turns, address(2), WAITING);
         flood.retain_mut(|one| one.now_or_never().is_none());
         assert_eq!(flood.len(), WAITING / 2, "the newest were sent away");
-        let many: Vec<_> = (3..=u8::try_from(WAITING).expect("few")).flat_map(|n| ask(&turns, address(n), 5)).collect();
+        let many: Vec<_> =
+            (3..=u16::try_from(WAITING).expect("few")).flat_map(|n| ask(&turns, address(n), 5)).collect();
         let waiting = turns.queue().lines.iter().map(|line| line.waiting.len()).collect::<Vec<_>>();
         assert!(waiting.len() == WAITING && waiting.iter().all(|n| *n == 1), "{waiting:?}");
         // Where each has one, whoever comes last is sent away.
-        assert!(ask(&turns, address(255), 1).is_empty());
+        assert!(ask(&turns, address(u16::MAX), 1).is_empty());
         drop((flood, second, many));
     }
 

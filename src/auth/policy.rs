@@ -123,6 +123,10 @@ impl Reader for Principal {
     fn id(&self) -> PrincipalId {
         self.id
     }
+
+    fn role(&self) -> Option<&'static str> {
+        Principal::role(self).map(Role::as_str)
+    }
 }
 
 impl Principal {

@@ -27,6 +27,9 @@ pub const KEPT_S: i64 = 24 * 3600;
 /// How many answers are opened and changed when what they are about is erased.
 const AMENDED_AT_MOST: i64 = 50;
 
+/// What stands among the headers of a kept answer, and is none: the role of whom it was given to.
+const ROLE: &str = "role";
+
 /// The keys that this instance is working on.
 #[derive(Debug, Clone, Default)]
 pub struct InFlight(Arc<Mutex<HashSet<(PrincipalId, String)>>>);
@@ -108,18 +111,19 @@ impl Call {
             let (made, place) = work(tx).await?;
             Reply::created(&made, place)
         };
-        let reply = self.carry_out(writer.id(), roots, create).await.map_err(|problem| met_by::<T>(writer, problem))?;
+        let reply = self.carry_out(writer, roots, create).await.map_err(|problem| met_by::<T>(writer, problem))?;
         // A new one that its maker may not see, though others of its kind, is refused before it is made.
         Ok(if T::is_open_to(writer) { reply } else { reply.bare() })
     }
 
-    async fn carry_out<F>(&self, who: PrincipalId, roots: Option<Roots>, work: F) -> Answer
+    async fn carry_out<F>(&self, writer: &impl Reader, roots: Option<Roots>, work: F) -> Answer
     where
         F: AsyncFn(&mut Conn) -> Answer + Send + 'static,
     {
         let Some(key) = self.idempotency_key()? else {
             return self.write(roots, work).await;
         };
+        let (who, role) = (writer.id(), writer.role());
         let sealer = self.state().sealer.clone();
         let fingerprints = sealer.fingerprints(&[self.target().as_bytes(), b"\n", &self.bytes()].concat());
         let now = self.now();
@@ -127,13 +131,13 @@ impl Call {
         let once = async move |tx: &mut Conn| {
             if let Some(row) = claim(tx, who, &key).await? {
                 if row.created_at.plus_s(KEPT_S) > now {
-                    return replay(row, &fingerprints, &sealer);
+                    return replay(row, role, &fingerprints, &sealer);
                 }
                 forget(tx, who, &key).await?;
             }
             let reply = work(tx).await?;
             let fingerprint = <[String]>::first(&fingerprints).cloned().unwrap_or_default();
-            let row = seal(&reply, who, &key, fingerprint, now, &sealer)?;
+            let row = seal(&reply, (who, role), &key, fingerprint, now, &sealer)?;
             remember(tx, row, subjects(&reply, who)).await?;
             Ok(reply)
         };
@@ -177,7 +181,8 @@ fn owner(who: PrincipalId, key: &str) -> String {
     format!("{who} {key}")
 }
 
-fn replay(row: Row, fingerprints: &[String], sealer: &Sealer) -> Answer {
+/// The kept answer; to whoever had another role when it was kept without what only that one may still see.
+fn replay(row: Row, role: Option<&'static str>, fingerprints: &[String], sealer: &Sealer) -> Answer {
     let Some(body) = sealer.open(&owner(row.principal_id, &row.key), &row.body) else {
         let detail = "The request was carried out, but its answer can no longer be told. Read what it made.";
         return Err(Problem::new(Code::Conflict, detail));
@@ -194,6 +199,8 @@ fn replay(row: Row, fingerprints: &[String], sealer: &Sealer) -> Answer {
             reply = reply.header(name, value.to_owned());
         }
     }
+    let is_in_role = row.headers.0.get(ROLE).is_none_or(|kept| kept.as_str() == role);
+    let reply = if is_in_role { reply } else { reply.bare() };
     Ok(reply.header("idempotent-replayed", "true".into()))
 }
 
@@ -239,13 +246,14 @@ async fn forget(tx: &mut Conn, who: PrincipalId, key: &str) -> Result<(), Proble
 
 fn seal(
     reply: &Reply,
-    who: PrincipalId,
+    (who, role): (PrincipalId, Option<&'static str>),
     key: &str,
     fingerprint: String,
     now: Instant,
     sealer: &Sealer,
 ) -> Result<Row, Problem> {
-    let headers = reply.headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone().into())).collect();
+    let headers = reply.headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone().into()));
+    let headers = headers.chain([(ROLE.to_owned(), role.into())]).collect();
     Ok(Row {
         principal_id: who,
         key: key.to_owned(),

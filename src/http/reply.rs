@@ -20,6 +20,9 @@ pub fn etag(version: i64) -> String {
 pub trait Reader {
     /// Their id.
     fn id(&self) -> PrincipalId;
+
+    /// What a person is at the counter, on which it depends what they may read; nothing of a service account.
+    fn role(&self) -> Option<&'static str>;
 }
 
 /// Something with a version and a place of its own, which not everybody may read who may write it. There is no way to answer with

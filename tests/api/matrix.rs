@@ -411,6 +411,23 @@ on_both! {
         assert_eq!(replayed, 16, "eight operations, two ways each");
     }
 
+    async fn a_replay_shows_nothing_to_whoever_has_another_role_now(desk) {
+        let (admin, agent, other) = (desk.admin().await, desk.agent().await, desk.requester().await);
+        let send = || desk.post("/v1/tickets").by(&agent).header("idempotency-key", "k").json(&json!({ "subject": "theirs" })).expect(201);
+        let first = send().await;
+        let place = first.header("location").unwrap().to_owned();
+        assert_eq!(send().await.body["id"], first.body["id"]);
+        desk.patch(&place).by(&admin).json(&json!({ "requester_id": other.id, "subject": "about others" })).expect(200).await;
+        desk.patch(&format!("/v1/users/{}", agent.id)).by(&admin).json(&json!({ "role": "requester" })).expect(200).await;
+        desk.get(&place).by(&agent).refused(404, "not_found").await;
+        let again = send().await;
+        assert_eq!((again.header("location"), again.header("idempotent-replayed")), (Some(&*place), Some("true")));
+        assert!(again.bytes.is_empty(), "{}", again.text());
+        // Back in the role in which it was given, it is shown.
+        desk.patch(&format!("/v1/users/{}", agent.id)).by(&admin).json(&json!({ "role": "agent" })).expect(200).await;
+        assert_eq!(send().await.body["id"], first.body["id"]);
+    }
+
     async fn a_conflict_tells_nothing_of_a_ticket_that_may_not_be_read(desk) {
         let (agent, alarm) = (desk.agent().await, desk.account("tickets:write").await);
         let blind = desk.narrowed(&agent, "tickets:write");
