@@ -86,6 +86,14 @@ impl<P: Permission> Allowed<P> {
         &self.who
     }
 
+    /// Proof that the caller may do `Q` as well.
+    ///
+    /// # Errors
+    /// `insufficient_scope` or `forbidden`.
+    pub fn and<Q: Permission>(&self) -> Result<Allowed<Q>, Problem> {
+        self.who.clone().try_into()
+    }
+
     /// What this caller does in this call.
     pub fn act(&self, call: &Call) -> Act {
         Act { who: self.who.clone(), now: call.now(), clock: call.clock().clone() }

@@ -10,6 +10,7 @@ use diesel::{Connection, SqliteConnection};
 use futures_util::future::BoxFuture;
 
 use super::postgres::Channel;
+use super::root::{Lines, Root};
 use super::run::Runs;
 use crate::kernel::Problem;
 
@@ -17,6 +18,8 @@ use crate::kernel::Problem;
 pub struct Conn {
     pub(crate) line: Line,
     kept: Arc<Kept>,
+    /// Those who wait for their turn to write, where it is a connection to write on.
+    lines: Option<Lines>,
     pub(super) last: Vec<(i64, LastWork)>,
     /// Whether something was erased that is still in the log beside SQLite's file.
     pub(super) erased: bool,
@@ -50,7 +53,17 @@ impl Kept {
 
 impl Conn {
     pub(super) fn new(line: Line, kept: Arc<Kept>) -> Self {
-        Self { line, kept, last: Vec::new(), erased: false, prepared: Arc::default() }
+        Self { line, kept, lines: None, last: Vec::new(), erased: false, prepared: Arc::default() }
+    }
+
+    /// The same, which knows who waits for their turn to write.
+    pub(super) fn before(self, lines: Lines) -> Self {
+        Self { lines: Some(lines), ..self }
+    }
+
+    /// Whether others of this process wait until this write on `root` has ended.
+    pub fn is_awaited(&self, root: &Root) -> bool {
+        self.lines.as_ref().is_some_and(|lines| lines.is_awaited(root))
     }
 
     /// Lets go of all prepared statements when there are more than `most`: diesel knows no other bound. What is asked often is soon

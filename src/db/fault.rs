@@ -25,7 +25,7 @@ impl From<Error> for Problem {
             Error::DatabaseError(kind, info) => (kind, info),
             Error::QueryBuilderError(cause) => {
                 return match cause.downcast::<Said>() {
-                    Ok(said) => said.problem(),
+                    Ok(said) => (*said).problem(),
                     Err(cause) => Problem::internal(cause),
                 };
             }
@@ -108,7 +108,7 @@ impl std::error::Error for Said {}
 
 impl Said {
     /// What it means, by its SQLSTATE alone.
-    fn problem(self: Box<Self>) -> Problem {
+    fn problem(self) -> Problem {
         let Some(said) = self.0.as_db_error() else { return Problem::unavailable(self) };
         match Verdict::of(said.code(), said.routine()) {
             Verdict::Again => Problem::transient(self),
@@ -173,6 +173,11 @@ pub(super) fn is_overrun(problem: &Problem) -> bool {
     said(problem)
         .and_then(Said::code)
         .is_some_and(|code| matches!(*code, SqlState::QUERY_CANCELED | SqlState::LOCK_NOT_AVAILABLE))
+}
+
+/// Whether somebody else has had a lock for longer than was to be waited for it.
+pub(super) fn is_locked_out(problem: &Problem) -> bool {
+    said(problem).and_then(Said::code) == Some(&SqlState::LOCK_NOT_AVAILABLE)
 }
 
 /// Whether the server takes no writes, as a standby.

@@ -439,6 +439,7 @@ impl Db {
         match &self.engine {
             // There is one writer.
             Engine::Sqlite(sqlite) => {
+                let _turn = sqlite.turn(Root::Configuration, self.deadline()).await?;
                 let manner = sqlite::Manner { patient: self.is_patient(), apart: true, alone: true };
                 sqlite.write(work, manner, self.deadline()).await
             }

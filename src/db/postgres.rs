@@ -41,11 +41,12 @@ const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const DOUBLINGS: u32 = 7;
 
 /// Whether other writes may be at work meanwhile.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Company {
     /// They may.
     Welcome,
-    /// They wait.
+    /// They wait, but not while this waits itself: whoever has what it needs for longer than a tenth of a second lets all others
+    /// go first, and it starts again.
     None,
 }
 
@@ -55,7 +56,9 @@ impl Company {
     fn begin(self) -> &'static str {
         match self {
             Company::Welcome => "BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE configuration IN ROW SHARE MODE",
-            Company::None => "BEGIN ISOLATION LEVEL REPEATABLE READ; LOCK TABLE configuration IN EXCLUSIVE MODE",
+            Company::None => {
+                "BEGIN ISOLATION LEVEL REPEATABLE READ; SET LOCAL lock_timeout = 100; LOCK TABLE configuration IN EXCLUSIVE MODE"
+            }
         }
     }
 }
@@ -881,7 +884,9 @@ impl Postgres {
         let mut attempt = 0;
         let outcome = loop {
             match self.transaction(&self.writes, work, begin(roots, company), deadline).await {
-                Err(problem) if problem.is_transient() => {
+                Err(problem)
+                    if problem.is_transient() || (company == Company::None && fault::is_locked_out(&problem)) =>
+                {
                     let pause = pause(attempt);
                     if pause >= deadline.left() {
                         break Err(problem);
@@ -946,7 +951,7 @@ impl Postgres {
     }
 
     fn conn(&self, channel: Channel) -> Conn {
-        Conn::new(Line::Postgres(channel), self.shared.kept.clone())
+        Conn::new(Line::Postgres(channel), self.shared.kept.clone()).before(self.shared.roots.clone())
     }
 }
 

@@ -145,6 +145,12 @@ impl Lines {
         Ok(turn)
     }
 
+    /// Whether somebody stands in line behind whoever has the turn on `root`.
+    pub fn is_awaited(&self, root: &Root) -> bool {
+        let lines = self.0.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.get(&root.key()).is_some_and(|line| line.present > 1)
+    }
+
     fn enter(&self, key: i64) -> Result<(InLine, Arc<tokio::sync::Mutex<()>>), Problem> {
         let mut lines = self.0.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let line = lines.entry(key).or_default();
@@ -191,8 +197,10 @@ mod tests {
         let lines = lines(4);
         let (busy, other) = (Roots::from(Root::Ticket(1)), Roots::from(Root::Ticket(2)));
         let first = lines.stand(&busy).await.expect("nobody is there");
+        assert!(!lines.is_awaited(&Root::Ticket(1)));
         let (mut second, mut third) = (Box::pin(lines.stand(&busy)), Box::pin(lines.stand(&busy)));
         assert!((&mut second).now_or_never().is_none() && (&mut third).now_or_never().is_none());
+        assert!(lines.is_awaited(&Root::Ticket(1)) && !lines.is_awaited(&Root::Ticket(2)));
         assert!(lines.stand(&busy).await.is_err(), "two wait already");
         assert!(lines.stand(&other).await.is_ok(), "another line is empty");
         drop(first);

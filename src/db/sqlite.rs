@@ -16,6 +16,7 @@ use super::conn::{Conn, Kept, Line};
 use super::deadline::{Deadline, MORE_FOR_COMMITS};
 use super::interrupt::{self, watched};
 use super::queue::{Place, Queue};
+use super::root::{self, Lines, Root};
 use super::steady::run_words;
 use super::{Listener, Load, fault};
 use crate::kernel::Problem;
@@ -177,6 +178,8 @@ pub struct Sqlite {
     jobs: mpsc::Sender<Box<dyn Job>>,
     /// Those who wait for the writer.
     writes_waiting: Queue,
+    /// Those who wait for their turn before that, see [`turn`](Self::turn).
+    roots: Lines,
     /// Whether another process has had the lock since the writer has asked for it.
     is_locked: Arc<AtomicBool>,
     /// The files as they were opened.
@@ -191,7 +194,8 @@ impl Sqlite {
     pub fn open(path: &Path, listener: Option<Listener>) -> Result<Arc<Self>, Problem> {
         interrupt::install();
         let kept = Arc::<Kept>::default();
-        let mut writer = connect(path, Role::Write, &kept, listener.as_ref())?;
+        let roots = Lines::default();
+        let mut writer = connect(path, Role::Write, &kept, listener.as_ref())?.before(roots.clone());
         // It looks again itself.
         now(writer.batch(&format!("PRAGMA busy_timeout = {LOCKED_MS}")))?;
         let mut holder = Holder(connect(path, Role::Attend, &kept, None)?);
@@ -248,6 +252,7 @@ impl Sqlite {
             reports_waiting,
             jobs,
             writes_waiting,
+            roots,
             is_locked,
             files,
         }))
@@ -262,6 +267,16 @@ impl Sqlite {
     pub fn resize_queues(&self, most: usize) {
         self.reports_waiting.resize(most);
         self.writes_waiting.resize(most);
+        self.roots.resize(most);
+    }
+
+    /// The turn on `root` among those who would change it, to be held while one writes. The writer takes one after the other anyway;
+    /// but whoever else writes stands behind one of them in this way, and not behind all.
+    ///
+    /// # Errors
+    /// `unavailable` when too many wait, or for too long.
+    pub async fn turn(&self, root: Root, deadline: Deadline) -> Result<root::Turn, Problem> {
+        deadline.end(self.roots.stand(&root.into())).await?
     }
 
     /// How busy the connections are, the writer's among them.

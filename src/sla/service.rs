@@ -23,14 +23,14 @@ use super::domain::policy::{Almanac, Book, Target};
 use super::domain::tally::counts;
 use super::store::book::{self, Edit, Generation};
 use super::store::{clocks, past};
-use crate::db::{Conn, Db, Roots};
+use crate::db::{Conn, Db, Root, Roots};
 use crate::kernel::{Clock, Code, Instant, Priority, Problem};
 use crate::tally;
 use crate::tally::domain::facts::Facts as TicketFacts;
 use crate::tally::domain::{Sums, hour_of};
 
-/// How many judgements the transaction of an edit may make; where there are more, it leaves them all to others.
-const AT_ONCE: i64 = 500;
+/// How many judgements the transaction of an edit may make; where there are more, it leaves them to others.
+const AT_ONCE: usize = 500;
 
 /// How many judgements one transaction makes that lets tickets follow edits by itself, while others wait.
 const STEP: usize = 100;
@@ -91,18 +91,27 @@ pub async fn follow(tx: &mut Conn, before: &Facts, after: &Facts, now: Instant) 
 
 /// The one place that every change of policies and calendars goes through, in its transaction and while no other write is
 /// at work: clocks that have not ended take what holds from `now` on. Those of few tickets do so at once. Where there are
-/// many, each ticket follows when it is written next or when [`follow_edits`] comes to it, with the same result.
+/// many, or others wait to edit, each ticket follows when it is written next or when [`follow_edits`] comes to it, with the same
+/// result.
 ///
 /// # Errors
 /// `unavailable` while too many edits wait to be followed, or when the database is away.
 pub async fn configuration_changed(tx: &mut Conn, now: Instant, clock: &Clock) -> Result<(), Problem> {
     book::renew(tx, Generation::from(clock.id::<Uuid>(now)), now).await?;
     let newest = book::current(tx).await?.edit;
-    let most = AT_ONCE / book::count_edits(tx).await?.max(1);
-    if clocks::more_behind_than(tx, newest, most).await? {
+    let edits = usize::try_from(book::count_edits(tx).await?).unwrap_or(usize::MAX).max(1);
+    if tx.is_awaited(&Root::Configuration) {
+        // Otherwise they would wait while all tickets are judged for each of them. Some tickets follow several edits at once, by as
+        // many judgements as one edit of few tickets takes, so that not more and more edits wait.
+        if edits >= book::EDITS_AT_ONCE {
+            follow_some(tx, AT_ONCE, now, clock).await?;
+        }
         return Ok(());
     }
-    while follow_some(tx, now, clock).await? > 0 {}
+    if clocks::more_behind_than(tx, newest, AT_ONCE / edits).await? {
+        return Ok(());
+    }
+    while follow_some(tx, STEP, now, clock).await? > 0 {}
     Ok(())
 }
 
@@ -117,7 +126,7 @@ pub async fn follow_edits(db: &Db, clock: &Clock) -> Result<usize, Problem> {
     }
     let clock = clock.clone();
     db.write(Roots::none(), async move |tx| {
-        if clocks::takes_turn(tx).await? { follow_some(tx, clock.now(), &clock).await } else { Ok(0) }
+        if clocks::takes_turn(tx).await? { follow_some(tx, STEP, clock.now(), &clock).await } else { Ok(0) }
     })
     .await
 }
@@ -131,9 +140,9 @@ pub async fn pending_tickets(conn: &mut Conn) -> Result<i64, Problem> {
     clocks::pending(conn).await
 }
 
-/// Lets the tickets that are furthest behind follow some edits, and forgets those that all have followed. Gives how many tickets
-/// there were.
-async fn follow_some(tx: &mut Conn, now: Instant, clock: &Clock) -> Result<usize, Problem> {
+/// Lets the tickets that are furthest behind follow some edits, by about `most` judgements, and forgets the edits that all have
+/// followed. Gives how many tickets there were.
+async fn follow_some(tx: &mut Conn, most: usize, now: Instant, clock: &Clock) -> Result<usize, Problem> {
     let newest = book::current(tx).await?.edit;
     let least = clocks::followed_by_all(tx).await?.unwrap_or(newest);
     book::forget_edits(tx, least).await?;
@@ -143,8 +152,7 @@ async fn follow_some(tx: &mut Conn, now: Instant, clock: &Clock) -> Result<usize
     let edits = book::edits_after(tx, least).await?;
     // Where there are none, an instance that knew of no edits has judged by what held.
     let last = edits.last().map_or(newest, |edit| edit.number);
-    let most = (STEP / edits.len().max(1)).max(1);
-    let behind = clocks::behind(tx, last, i64::try_from(most).unwrap_or(i64::MAX)).await?;
+    let behind = clocks::behind(tx, last, (most / edits.len().max(1)).max(1)).await?;
     let (mut counted, mut changed, mut same) = (Sums::default(), Vec::new(), Vec::new());
     for (ticket, was, followed) in &behind {
         let mut times = was.clone();

@@ -22,7 +22,7 @@ const POLICIES: &str = "/v1/sla/policies";
 const MANY: usize = 510;
 
 /// Copies the ticket of this number, with its clocks.
-async fn copy(store: &Store, engine: &str, number: &Value, times: usize) {
+pub async fn copy(store: &Store, engine: &str, number: &Value, times: usize) {
     let columns = "subject, description, status, priority, type, channel, created_by_id, tags, custom_fields, updated_at, reported_at, \
                    reopen_count, version, followed_edit";
     let clocks = "policy_id, timeline, clocks, due_at, breach_at, last_resolved_at, response_business_s, first_reply_business_s, service_s, \

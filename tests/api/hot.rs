@@ -3,6 +3,7 @@
 //! A round is 200 requests at once. A run has two of them, or as many as `SKRANKE_TEST_ROUNDS` says.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
@@ -11,7 +12,9 @@ use futures::stream::FuturesUnordered;
 use reqwest::Method;
 use serde_json::{Value, json};
 use skranke::db::{DatabaseUrl, Db};
+use skranke::sla::service::follow_edits;
 
+use crate::edits::copy;
 use crate::on_both;
 use crate::support::{Answer, Ask, Caller, Desk, Engine};
 
@@ -53,6 +56,58 @@ fn statuses(answers: &[Answer]) -> BTreeMap<u16, usize> {
         *counts.entry(answer.status.as_u16()).or_insert(0) += 1;
     }
     counts
+}
+
+/// How many tickets are open where policies and calendars are edited.
+const OPEN: usize = 450;
+
+/// Sends all `edits` at once, and beside them creates tickets one after the other. All edits are made, and whoever creates a ticket
+/// waits for few of them and not for long.
+#[expect(clippy::print_stdout, reason = "the figures")]
+async fn edits_beside_others(desk: &Desk, url: &str, agent: &Caller, edits: impl IntoIterator<Item = Ask>) {
+    let (done, is_over, begun) = (AtomicUsize::new(0), AtomicBool::new(false), Instant::now());
+    let edit = async {
+        let answers = edits.into_iter().map(async |edit| {
+            let answer = edit.send().await;
+            done.fetch_add(1, Ordering::SeqCst);
+            answer
+        });
+        let answers = join_all(answers).await;
+        is_over.store(true, Ordering::SeqCst);
+        answers
+    };
+    let create = async {
+        let (mut longest, mut most, mut count) = (Duration::ZERO, 0, 0);
+        while !is_over.load(Ordering::SeqCst) {
+            let (before, begun) = (done.load(Ordering::SeqCst), Instant::now());
+            desk.ask_at(url, Method::POST, "/v1/tickets").by(agent).json(&json!({ "subject": "s" })).expect(201).await;
+            longest = longest.max(begun.elapsed());
+            most = most.max(done.load(Ordering::SeqCst) - before);
+            count += 1;
+        }
+        (longest, most, count)
+    };
+    let (answers, (longest, most, count)) = tokio::join!(edit, create);
+    println!(
+        "{}: {:?} in {:?}; of {count} creates meanwhile the longest took {longest:?}, {most} edits",
+        desk.db.engine(),
+        statuses(&answers),
+        begun.elapsed()
+    );
+    for answer in &answers {
+        assert!(answer.status.is_success(), "{}", answer.text());
+    }
+    // Without a line for those who edit, it was all of them on SQLite. As a debug build on a busy machine goes, ten times what has to
+    // hold.
+    assert!(
+        count > 10 && most < answers.len() / 2 && longest < Duration::from_millis(2_500),
+        "{most} edits, {longest:?}"
+    );
+}
+
+/// Lets all tickets follow the edits.
+async fn follow_all(desk: &Desk) {
+    while follow_edits(&desk.db, &desk.ids).await.unwrap() > 0 {}
 }
 
 /// Changes what is at `path` in rounds, `field` to another text each time: all changes are made, and counted.
@@ -121,6 +176,69 @@ on_both! {
         let policy = json!({ "name": "All", "targets": targets });
         let policy = desk.post("/v1/sla/policies").by(&admin).json(&policy).expect(201).await.body;
         all_changes_are_made(desk, &admin, &format!("/v1/sla/policies/{}", policy["id"].as_str().unwrap()), "name").await;
+    }
+
+    /// Tickets are open, as many as one edit judges by itself. All edits are made, and whoever writes a ticket stands behind few of
+    /// them.
+    async fn one_policy_while_tickets_are_open(desk) {
+        let (admin, agent) = (desk.admin().await, desk.agent().await);
+        let targets = |target_s: usize| json!([{ "target": "response", "target_s": target_s, "hours": "calendar" }]);
+        let policy = desk.post("/v1/sla/policies").by(&admin).json(&json!({ "name": "All", "targets": targets(90_000) })).expect(201).await.body;
+        let policy = format!("/v1/sla/policies/{}", policy["id"].as_str().unwrap());
+        let ticket = desk.ticket(&agent, json!({})).await;
+        copy(&desk.store, desk.db.engine(), &ticket["number"], OPEN - 1).await;
+        let url = apart(desk, 8);
+        let edit = |n: usize| desk.ask_at(&url, Method::PATCH, &policy).by(&admin).json(&json!({ "targets": targets(100_000 + n) }));
+        edits_beside_others(desk, &url, &agent, (0..WRITERS).map(edit)).await;
+        assert_eq!(desk.get(&policy).by(&admin).expect(200).await.body["version"], 1 + WRITERS);
+        follow_all(desk).await;
+        for ticket in desk.all(&agent, "/v1/tickets?limit=200").await {
+            let clock = &ticket["clocks"][0];
+            assert_eq!((&clock["policy_version"], clock["target_s"].as_u64() > Some(99_999)), (&json!(1 + WRITERS), true), "{ticket}");
+        }
+    }
+
+    /// The same with all kinds of edits: policies are made, changed and removed, and so are calendars.
+    async fn policies_and_calendars_while_tickets_are_open(desk) {
+        const EACH: usize = 40;
+        let (admin, agent) = (desk.admin().await, desk.agent().await);
+        let make = async |list: &str, body: Value| {
+            let made = desk.post(list).by(&admin).json(&body).expect(201).await.body;
+            format!("{list}/{}", made["id"].as_str().unwrap())
+        };
+        let hours = |n: usize| json!({ "monday": [{ "from": "08:00", "to": format!("{}:{:02}", 12 + n / 60, n % 60) }] });
+        let calendar = |name: String, n| json!({ "name": name, "time_zone": "UTC", "working_hours": hours(n) });
+        let first = make("/v1/sla/calendars", json!({ "name": "Days", "time_zone": "UTC", "working_hours": hours(0), "is_default": true })).await;
+        let first_id = first.rsplit('/').next().unwrap();
+        let targets = json!([{ "target": "response", "target_s": 90_000, "hours": "business" }]);
+        let policy = |name: String| json!({ "name": name, "calendar_id": first_id, "targets": targets });
+        make("/v1/sla/policies", policy("All".into())).await;
+        let (mut policies, mut calendars) = (Vec::new(), Vec::new());
+        for n in 0..EACH {
+            policies.push(make("/v1/sla/policies", policy(format!("policy {n}"))).await);
+            calendars.push(make("/v1/sla/calendars", calendar(format!("calendar {n}"), n)).await);
+        }
+        let ticket = desk.ticket(&agent, json!({})).await;
+        copy(&desk.store, desk.db.engine(), &ticket["number"], OPEN - 1).await;
+        let url = apart(desk, 8);
+        let edit = |n: usize| {
+            let ask = |method, path: &str| desk.ask_at(&url, method, path).by(&admin);
+            match (n % 5, n / 5) {
+                (0, n) => ask(Method::POST, "/v1/sla/policies").json(&policy(format!("further {n}"))),
+                (1, n) => ask(Method::POST, "/v1/sla/calendars").json(&calendar(format!("further {n}"), n)),
+                (2, n) => ask(Method::PATCH, &first).json(&json!({ "working_hours": hours(1 + n) })),
+                (3, n) => ask(Method::DELETE, &policies[n]),
+                (_, n) => ask(Method::DELETE, &calendars[n]),
+            }
+        };
+        edits_beside_others(desk, &url, &agent, (0..5 * EACH).map(edit)).await;
+        assert_eq!(desk.get(&first).by(&admin).expect(200).await.body["version"], 1 + EACH);
+        assert_eq!(desk.all(&admin, "/v1/sla/policies?limit=200").await.len(), 1 + EACH);
+        assert_eq!(desk.all(&admin, "/v1/sla/calendars?limit=200").await.len(), 1 + EACH);
+        follow_all(desk).await;
+        for ticket in desk.all(&agent, "/v1/tickets?limit=200").await {
+            assert_eq!(ticket["clocks"][0]["calendar_version"], 1 + EACH, "{ticket}");
+        }
     }
 
     /// One is first, and all others are told which ticket it is.

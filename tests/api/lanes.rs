@@ -158,6 +158,107 @@ async fn single_things_and_writes_never_stand_behind_lists_and_nothing_outlives_
     }
 }
 
+/// An edit of a policy waits for a table that somebody has locked. What needs no ticket is served meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_stands_behind_an_edit_that_waits_for_a_lock() {
+    const WAIT: Duration = Duration::from_secs(60);
+    // What asks for nothing that is locked waits for an edit now and then, but not for what that waits for.
+    const SOON: Duration = Duration::from_secs(5);
+    let store = Store::make(Engine::Postgres).await;
+    let url: DatabaseUrl = named(&store, "behind_an_edit").parse().unwrap();
+    let open = |_: &DatabaseUrl| Db::open(&url, 16, WAIT).unwrap();
+    let desk = Desk::open_at(store, open, vec![], |settings| settings).await;
+    let (admin, agent) = (desk.admin().await, desk.agent().await);
+    desk.patch(&format!("/v1/users/{}", agent.id))
+        .by(&admin)
+        .json(&json!({ "password": "a long enough one" }))
+        .expect(200)
+        .await;
+    let me = desk.get("/v1/me").by(&agent).expect(200).await.body;
+    let login = format!("grant_type=password&username={}&password=a+long+enough+one", me["email"].as_str().unwrap());
+    let team = desk.post("/v1/teams").by(&admin).json(&json!({ "name": "First level" })).expect(201).await.body;
+    let team = format!("/v1/teams/{}", team["id"].as_str().unwrap());
+    let ticket = desk.ticket(&agent, json!({})).await;
+    let policy = json!({ "name": "All", "targets": [{ "target": "response", "target_s": 3600, "hours": "calendar" }] });
+    let policy = desk.post("/v1/sla/policies").by(&admin).json(&policy).expect(201).await.body;
+    let policy = format!("/v1/sla/policies/{}", policy["id"].as_str().unwrap());
+    let (holder, watcher) = (connect(&desk.store).await, connect(&desk.store).await);
+    let number = ticket["number"].as_i64().unwrap();
+    // The whole table, for which the edit itself waits, and a row, for which another write waits that the edit waits for.
+    for (lock, is_row) in [
+        ("LOCK TABLE tickets IN ACCESS EXCLUSIVE MODE".to_owned(), false),
+        (format!("SELECT 1 FROM tickets WHERE number = {number} FOR UPDATE"), true),
+    ] {
+        holder.batch_execute(&format!("BEGIN; {lock}")).await.unwrap();
+        let mut waiting = Vec::new();
+        if is_row {
+            let ask = desk.patch(&format!("/v1/tickets/{number}")).by(&agent).json(&json!({ "subject": "s" }));
+            waiting.push(tokio::spawn(ask.expect(200)));
+            until("the other write to wait", async || {
+                (connections(&watcher, "behind_an_edit", "wait_event_type = 'Lock'").await > 0).then_some(())
+            })
+            .await;
+        }
+        let edit = |nth: usize| {
+            let name = format!("{lock} {nth}");
+            desk.patch(&policy).by(&admin).json(&json!({ "name": name })).expect(200)
+        };
+        waiting.extend((0..3).map(|nth| tokio::spawn(edit(nth))));
+        until("an edit to wait", async || {
+            let what = "wait_event_type = 'Lock' AND query NOT LIKE '%subject%'";
+            (connections(&watcher, "behind_an_edit", what).await > 0).then_some(())
+        })
+        .await;
+        for nth in 0..3 {
+            let begun = Instant::now();
+            desk.post("/v1/auth/token").raw("application/x-www-form-urlencoded", login.clone()).expect(200).await;
+            desk.get("/health/ready").expect(200).await;
+            desk.get("/v1/me").by(&agent).expect(200).await;
+            desk.get(&team).by(&agent).expect(200).await;
+            desk.patch(&team).by(&admin).json(&json!({ "description": nth.to_string() })).expect(200).await;
+            assert!(begun.elapsed() < SOON, "{lock}: {:?}", begun.elapsed());
+        }
+        assert!(waiting.iter().all(|one| !one.is_finished()), "{lock}: they wait all the while");
+        holder.batch_execute("ROLLBACK").await.unwrap();
+        for one in waiting {
+            one.await.unwrap();
+        }
+    }
+    desk.close().await;
+}
+
+/// Trials of a policy are reports: of one caller two are at work, and lists and reports of others have their connections.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn previews_of_one_caller_leave_connections_to_others() {
+    let store = Store::make(Engine::Postgres).await;
+    let url: DatabaseUrl = named(&store, "previews").parse().unwrap();
+    let open = |_: &DatabaseUrl| Db::open(&url, 16, Duration::from_secs(60)).unwrap();
+    let desk = Desk::open_at(store, open, vec![], |settings| settings).await;
+    let (admin, agent) = (desk.admin().await, desk.agent().await);
+    desk.ticket(&agent, json!({})).await;
+    let (holder, watcher) = (connect(&desk.store).await, connect(&desk.store).await);
+    holder.batch_execute("BEGIN; LOCK TABLE ticket_clocks IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let targets = json!([{ "target": "response", "target_s": 3600, "hours": "calendar" }]);
+    let trial = json!({ "policy": { "name": "Draft", "targets": targets }, "from": "2026-03-01T00:00:00Z", "to": "2026-03-03T00:00:00Z" });
+    let preview = || desk.post("/v1/sla/policies/preview").by(&admin).json(&trial).expect(200);
+    let waiting: Vec<_> = (0..16).map(|_| tokio::spawn(preview())).collect();
+    until("a preview to wait for the lock", async || {
+        (connections(&watcher, "previews", "wait_event_type = 'Lock'").await > 0).then_some(())
+    })
+    .await;
+    for _ in 0..8 {
+        desk.get("/v1/users?limit=1").by(&agent).expect(200).await;
+        desk.get("/v1/teams").by(&agent).expect(200).await;
+    }
+    assert!(connections(&watcher, "previews", "wait_event_type = 'Lock'").await <= 2);
+    assert!(waiting.iter().all(|one| !one.is_finished()));
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    for one in waiting {
+        assert_eq!(one.await.unwrap().body["tickets"], 1);
+    }
+    desk.close().await;
+}
+
 /// A legal list of tickets for each `nth`, each another one.
 fn list(nth: usize) -> String {
     const LIMITS: [usize; 5] = [10, 25, 50, 100, 200];

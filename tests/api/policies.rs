@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use skranke::db::Db;
 
 use crate::clocks::make_calendar;
+use crate::edits::copy;
 use crate::on_both;
 use crate::support::{Answer, Caller, Desk};
 
@@ -315,25 +316,78 @@ on_both! {
         assert!(running > 20, "there was something to see: {running} of {}", tickets.len());
     }
 
+    async fn many_previews_of_one_caller_keep_nobody_waiting(desk) {
+        sixteen_previews(desk).await;
+    }
+
     async fn a_window_of_too_many_tickets_is_refused(desk) {
         let (admin, agent) = (desk.admin().await, desk.agent().await);
         desk.ticket(&agent, json!({})).await;
-        // Copies of the one there is, a second apart from each other, so that the last is the 100,001st.
+        // Copies of the one there is, a second apart from each other, so that the last is the 20,001st.
         let columns = "subject, description, status, priority, type, channel, created_by_id, tags, custom_fields, updated_at, reported_at, reopen_count, version";
         let (series, id, created) = match desk.db.engine() {
-            "sqlite" => ("WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 100000)", "randomblob(16)", "created_at + n * 1000000"),
-            _ => ("WITH s AS (SELECT generate_series(1, 100000) AS n)", "gen_random_uuid()", "created_at + n * interval '1 second'"),
+            "sqlite" => ("WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 20000)", "randomblob(16)", "created_at + n * 1000000"),
+            _ => ("WITH s AS (SELECT generate_series(1, 20000) AS n)", "gen_random_uuid()", "created_at + n * interval '1 second'"),
         };
         desk.store.run(&format!("{series} INSERT INTO tickets ({columns}, id, created_at) SELECT {columns}, {id}, {created} FROM tickets, s")).await;
         let preview = |to: &str| {
             let body = json!({ "policy": policy("Draft", json!({})), "from": "2026-03-02T09:00:00Z", "to": to });
             desk.post("/v1/sla/policies/preview").by(&admin).json(&body)
         };
-        // 100,000 seconds after 9:00 it is 12:46:40 on the next day.
-        let refused = preview("2026-03-03T12:46:40.000001Z").refused(422, "validation_failed").await;
+        // 20,000 seconds after 9:00 it is 14:33:20.
+        let refused = preview("2026-03-02T14:33:20.000001Z").refused(422, "validation_failed").await;
         assert_eq!(refused.pointers(), ["/to"]);
-        assert!(refused.body["errors"][0]["detail"].as_str().unwrap().contains("100000 tickets"), "{}", refused.text());
+        assert!(refused.body["errors"][0]["detail"].as_str().unwrap().contains("20000 tickets"), "{}", refused.text());
         // The copies have no clocks, so that only the first is counted.
-        assert_eq!(preview("2026-03-03T12:46:40Z").expect(200).await.body["tickets"], 1);
+        assert_eq!(preview("2026-03-02T14:33:20Z").expect(200).await.body["tickets"], 1);
     }
+}
+
+/// Sixteen trials of one caller at once: each is answered, or refused as reports are, and others are served meanwhile.
+#[expect(clippy::print_stdout, reason = "the figures")]
+async fn sixteen_previews(desk: &Desk) {
+    let tickets = std::env::var("SKRANKE_TEST_TICKETS").map_or(1_000, |tickets| tickets.parse().unwrap());
+    let (admin, agent) = (desk.admin().await, desk.agent().await);
+    let ticket = desk.ticket(&agent, json!({ "tags": ["crowd"] })).await;
+    copy(&desk.store, desk.db.engine(), &ticket["number"], tickets - 1).await;
+    let (from, to) = ("2026-03-02T09:00:00Z", "2026-03-02T09:00:01Z");
+    desk.clock.pass_s(60);
+    let trial = json!({ "policy": policy("Draft", json!({})), "from": from, "to": to });
+    let begun = std::time::Instant::now();
+    let is_over = AtomicBool::new(false);
+    let previews = async {
+        let previews = (0..16).map(|_| desk.post("/v1/sla/policies/preview").by(&admin).json(&trial).send());
+        let answers = futures::future::join_all(previews).await;
+        is_over.store(true, Ordering::SeqCst);
+        answers
+    };
+    let others = async {
+        let (mut longest, mut count) = (Duration::ZERO, 0);
+        while count == 0 || !is_over.load(Ordering::SeqCst) {
+            let begun = std::time::Instant::now();
+            desk.read_ticket(&agent, &ticket).await;
+            desk.ticket(&agent, json!({})).await;
+            desk.get("/v1/tickets?limit=1").by(&agent).expect(200).await;
+            desk.get("/v1/metrics/summary").by(&agent).expect(200).await;
+            longest = longest.max(begun.elapsed());
+            count += 1;
+        }
+        (longest, count)
+    };
+    let (answers, (longest, count)) = tokio::join!(previews, others);
+    println!(
+        "{}: {tickets} tickets, previews {:?} in {:?}; of {count} rounds of others the longest took {longest:?}",
+        desk.db.engine(),
+        answers.iter().map(|answer| answer.status.as_u16()).collect::<Vec<_>>(),
+        begun.elapsed()
+    );
+    for answer in &answers {
+        match answer.status.as_u16() {
+            200 => assert_eq!(answer.body["tickets"], tickets),
+            _ => assert_eq!((answer.status.as_u16(), &answer.body["code"]), (503, &json!("unavailable"))),
+        }
+    }
+    assert!(answers.iter().filter(|answer| answer.status == 200).count() >= 2);
+    // Four requests, of a debug build on a busy machine.
+    assert!(longest < Duration::from_secs(4), "{longest:?}");
 }

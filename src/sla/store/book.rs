@@ -130,24 +130,20 @@ pub async fn edits_after(tx: &mut Conn, number: i64) -> Result<Vec<Edit>, Proble
         .select((configuration_edits::number, configuration_edits::generation, configuration_edits::edited_at));
     let rows: Vec<(i64, Generation, Instant)> = on_each!(tx, |c| query.load(c).await)?;
     let shelf = tx.kept::<Shelf>();
-    let mut edits = Vec::with_capacity(rows.len());
-    for (number, generation, at) in rows {
-        let kept = shelf.past.lock().unwrap_or_else(PoisonError::into_inner).get(&generation.0).cloned();
-        let book = match kept {
-            Some(book) => book,
-            None => {
-                let book = Arc::new(past(tx, number).await?);
-                let mut kept = shelf.past.lock().unwrap_or_else(PoisonError::into_inner);
-                if kept.len() >= EDITS_AT_ONCE {
-                    kept.clear();
-                }
-                kept.insert(generation.0, book.clone());
-                book
-            }
-        };
-        edits.push(Edit { number, at, book });
+    let mut books = shelf.past.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let unknown = rows.iter().filter(|(_, generation, _)| !books.contains_key(&generation.0));
+    let unknown: Vec<i64> = unknown.map(|(number, ..)| *number).collect();
+    if !unknown.is_empty() {
+        // Never more than are read at once.
+        books.retain(|kept, _| rows.iter().any(|(_, generation, _)| generation.0 == *kept));
+        books.extend(past(tx, unknown).await?);
+        *shelf.past.lock().unwrap_or_else(PoisonError::into_inner) = books.clone();
     }
-    Ok(edits)
+    let edit = |(number, generation, at): (i64, Generation, Instant)| {
+        let book = books.get(&generation.0).cloned().ok_or_else(|| Problem::internal("an edit has no contents"))?;
+        Ok(Edit { number, at, book })
+    };
+    rows.into_iter().map(edit).collect()
 }
 
 /// Forgets the edits up to the one of this `number`: all tickets have followed them.
@@ -160,14 +156,22 @@ pub async fn forget_edits(tx: &mut Conn, number: i64) -> Result<(), Problem> {
     Ok(())
 }
 
-/// What held from an edit on.
-async fn past(tx: &mut Conn, edit: i64) -> Result<Book, Problem> {
-    let query = configuration_edits::table.find(edit).select(configuration_edits::contents);
-    let contents: Json<Contents> = on_each!(tx, |c| query.first(c).await)?;
-    let Contents { policies, calendars, default_calendar } = contents.0;
-    let almanac = almanac(tx, calendars.iter().copied()).await?;
-    let calendars = calendars.into_iter().map(|of| (of.id, of.version)).collect();
-    Ok(Book { edit, policies, calendars, default_calendar, almanac })
+/// What held from these edits on.
+async fn past(tx: &mut Conn, edits: Vec<i64>) -> Result<Vec<(Uuid, Arc<Book>)>, Problem> {
+    let query = configuration_edits::table.filter(configuration_edits::number.eq_any(edits)).select((
+        configuration_edits::number,
+        configuration_edits::generation,
+        configuration_edits::contents,
+    ));
+    let rows: Vec<(i64, Generation, Json<Contents>)> = on_each!(tx, |c| query.load(c).await)?;
+    let mut books = Vec::with_capacity(rows.len());
+    for (edit, generation, contents) in rows {
+        let Contents { policies, calendars, default_calendar } = contents.0;
+        let almanac = almanac(tx, calendars.iter().copied()).await?;
+        let calendars = calendars.into_iter().map(|of| (of.id, of.version)).collect();
+        books.push((generation.0, Arc::new(Book { edit, policies, calendars, default_calendar, almanac })));
+    }
+    Ok(books)
 }
 
 async fn load(tx: &mut Conn, edit: i64) -> Result<Book, Problem> {
@@ -192,8 +196,11 @@ async fn load(tx: &mut Conn, edit: i64) -> Result<Book, Problem> {
         book.policies.push(Policy { of: VersionOf { id, version }, definition });
     }
     for (id, version, is_default, definition) in rows {
+        let (of, calendar) = (VersionOf { id, version }, read(definition)?);
+        // Most calendars are the same before and after an edit.
+        keep(tx, of, &calendar);
         book.calendars.insert(id, version);
-        book.almanac.0.insert(VersionOf { id, version }, read(definition)?);
+        book.almanac.0.insert(of, calendar);
         if is_default {
             book.default_calendar = Some(id);
         }
@@ -222,17 +229,22 @@ pub async fn almanac(
             None => {
                 let row = calendar_versions::table.find((of.id, of.version)).select(calendar_versions::definition);
                 let calendar = read(on_each!(conn, |c| row.first(c).await)?)?;
-                let mut kept = shelf.calendars.lock().unwrap_or_else(PoisonError::into_inner);
-                if kept.len() >= MOST_KEPT {
-                    kept.clear();
-                }
-                kept.insert(of, calendar.clone());
+                keep(conn, of, &calendar);
                 calendar
             }
         };
         found.insert(of, calendar);
     }
     Ok(Almanac(found))
+}
+
+fn keep(conn: &Conn, of: VersionOf<CalendarId>, calendar: &Arc<Calendar>) {
+    let shelf = conn.kept::<Shelf>();
+    let mut kept = shelf.calendars.lock().unwrap_or_else(PoisonError::into_inner);
+    if kept.len() >= MOST_KEPT {
+        kept.clear();
+    }
+    kept.insert(of, calendar.clone());
 }
 
 fn read(definition: Json) -> Result<Arc<Calendar>, Problem> {

@@ -160,12 +160,12 @@ pub const MOST_COUNTED: usize = 100_000;
 ///
 /// # Errors
 /// When the database is away.
-pub async fn behind(tx: &mut Conn, newest: i64, most: i64) -> Result<Vec<(Facts, Times, i64)>, Problem> {
+pub async fn behind(tx: &mut Conn, newest: i64, most: usize) -> Result<Vec<(Facts, Times, i64)>, Problem> {
     let rows: Vec<FactsRow> = on_each!(tx, |c| {
         facts!()
             .filter(raw::<Bool>(UNCLOSED).and(tickets::followed_edit.lt(newest)))
             .order((tickets::followed_edit, tickets::number))
-            .limit(most)
+            .limit(i64::try_from(most).unwrap_or(i64::MAX))
             .load(c)
             .await
     })?;
@@ -185,8 +185,9 @@ pub async fn followed_by_all(tx: &mut Conn) -> Result<Option<i64>, Problem> {
 ///
 /// # Errors
 /// When the database is away.
-pub async fn more_behind_than(tx: &mut Conn, newest: i64, most: i64) -> Result<bool, Problem> {
+pub async fn more_behind_than(tx: &mut Conn, newest: i64, most: usize) -> Result<bool, Problem> {
     let behind = tickets::table.filter(raw::<Bool>(UNCLOSED).and(tickets::followed_edit.lt(newest)));
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
     let next = behind.order((tickets::followed_edit, tickets::number)).offset(most).limit(1);
     let found: Option<i64> = on_each!(tx, |c| next.select(tickets::number).first(c).await).optional()?;
     Ok(found.is_some())
@@ -284,7 +285,8 @@ pub async fn have_followed(
 ///
 /// # Errors
 /// When the database is away.
-pub async fn more_created_than(conn: &mut Conn, from: Instant, to: Instant, most: i64) -> Result<bool, Problem> {
+pub async fn more_created_than(conn: &mut Conn, from: Instant, to: Instant, most: usize) -> Result<bool, Problem> {
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
     let within = tickets::created_at.ge(from).and(tickets::created_at.lt(to));
     let next = tickets::table.filter(within).order((tickets::created_at, tickets::number)).offset(most).limit(1);
     let found: Option<i64> = on_each!(conn, |c| next.select(tickets::number).first(c).await).optional()?;

@@ -398,7 +398,7 @@ pub struct PreviewRequest {
     pub policy: NewPolicyBody,
     /// Tickets that were created at this instant or later.
     pub from: Instant,
-    /// Tickets that were created before this instant: at most 366 days later, and at most 100,000 tickets.
+    /// Tickets that were created before this instant: at most 366 days later, and at most 20,000 tickets.
     pub to: Instant,
 }
 
