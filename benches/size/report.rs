@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use plotters::prelude::*;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::procs::output;
@@ -107,6 +108,50 @@ pub struct Results {
     pub process: Option<Process>,
 }
 
+/// Searches in a desk that was filled over HTTP, as `tests/load/search.sh` leaves them.
+#[derive(Debug, Clone, Deserialize)]
+struct Filled {
+    engine: String,
+    date: String,
+    tickets: u64,
+    /// Creates a second.
+    per_s: f64,
+    /// How many there were in the middle of the measurement while they came in.
+    tickets_during: u64,
+    during: Vec<Searched>,
+    at_once: Vec<Searched>,
+    later: Vec<Searched>,
+    comments: Comments,
+    merges: Option<Merges>,
+}
+
+/// A search by one connection.
+#[derive(Debug, Clone, Deserialize)]
+struct Searched {
+    title: String,
+    p50_ms: f64,
+    p99_ms: f64,
+    /// What the median must not be above.
+    most_ms: f64,
+}
+
+/// The last comments on a ticket against the first.
+#[derive(Debug, Clone, Deserialize)]
+struct Comments {
+    comments: u64,
+    ratio: f64,
+}
+
+/// Statements that merged parts of SQLite's index of words, for which writers wait.
+#[derive(Debug, Clone, Deserialize)]
+struct Merges {
+    above_20_ms: u64,
+    longest_ms: f64,
+}
+
+/// The folder of these, in that of all results.
+pub const FILLED: &str = "filled";
+
 fn file(folder: &Path, engine: &str, size: u64) -> PathBuf {
     folder.join(format!("{engine}-{}.json", short(size)))
 }
@@ -172,15 +217,16 @@ fn time(us: f64) -> String {
     }
 }
 
+/// What the JSON files of a folder hold.
+fn read<T: DeserializeOwned>(folder: &Path) -> Vec<T> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let files = entries.filter(|file| file.extension().is_some_and(|e| e == "json"));
+    files.map(|file| serde_json::from_str(&std::fs::read_to_string(file).expect("results")).expect("results")).collect()
+}
+
 /// Writes the report of all results in `folder` into it.
 pub fn write(folder: &Path) {
-    let mut all: Vec<Results> = std::fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter(|entry| entry.path().extension().is_some_and(|e| e == "json"))
-        .map(|entry| serde_json::from_str(&std::fs::read_to_string(entry.path()).expect("results")).expect("results"))
-        .collect();
+    let mut all: Vec<Results> = read(folder);
     all.sort_by_key(|r| (r.engine != "sqlite", r.size));
     let mut text = String::from("# Benchmarks\n\n");
     text += "Written by `cargo bench --bench size`; the raw figures are in the JSON files beside this one.\n";
@@ -195,6 +241,7 @@ pub fn write(folder: &Path) {
             chart(&folder.join(format!("{engine}.svg")), engine, &of);
         }
     }
+    text += &filled(read(&folder.join(FILLED)));
     text += &seeding(&all);
     text += &processes(&all);
     text += &rates(&all);
@@ -307,6 +354,49 @@ fn growth(engine: &str, of: &[&Results]) -> String {
             .expect("memory");
         }
         text.push('\n');
+    }
+    text
+}
+
+/// The searches in desks that were filled over HTTP, the smallest desk first.
+fn filled(mut all: Vec<Filled>) -> String {
+    all.sort_by_key(|f| (f.engine != "sqlite", f.tickets));
+    let mut text = String::from("\n## Searches in a desk that was filled over HTTP\n\n");
+    text += "By `tests/load/search.sh`: 64 connections create tickets, comment on them and change their status, and one connection searches\n";
+    text += "meanwhile, right after it and a minute later: median / p99 in ms. All other tables are of tickets that were made up in the database.\n";
+    for f in &all {
+        let Filled { date, tickets, per_s, tickets_during, comments, .. } = f;
+        let size = short(*tickets);
+        writeln!(text, "\n### {}, {size} tickets over HTTP\n", name(&f.engine)).expect("memory");
+        let Comments { comments, ratio } = comments;
+        writeln!(
+            text,
+            "{date}, {per_s:.0} creates a second. The last 50 of {comments} comments on one ticket took {ratio:.2} times as long as the first."
+        )
+        .expect("memory");
+        if let Some(Merges { above_20_ms, longest_ms }) = &f.merges {
+            writeln!(
+                text,
+                "The longest statement that merged parts of the index took {longest_ms:.1} ms; {above_20_ms} took more than 20 ms."
+            )
+            .expect("memory");
+        }
+        let during = short(tickets_during / 1_000 * 1_000);
+        writeln!(text, "\n| request | meanwhile, at {during} | right after | a minute later | must, median | |")
+            .expect("memory");
+        text += "|---|---:|---:|---:|---:|---|\n";
+        for later in &f.later {
+            write!(text, "| {} |", later.title).expect("memory");
+            for rows in [&f.during, &f.at_once, &f.later] {
+                match rows.iter().find(|row| row.title == later.title) {
+                    Some(Searched { p50_ms, p99_ms, .. }) => write!(text, " {p50_ms:.1} / {p99_ms:.1} |"),
+                    None => write!(text, " – |"),
+                }
+                .expect("memory");
+            }
+            let verdict = if later.p50_ms <= later.most_ms { "met" } else { "**not met**" };
+            writeln!(text, " ≤ {} | {verdict} |", later.most_ms).expect("memory");
+        }
     }
     text
 }

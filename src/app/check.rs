@@ -269,6 +269,7 @@ async fn tickets_are_whole(conn: &mut Conn) -> Result<Result<String, String>, Pr
 /// The numbers that are kept of tickets as they change, held against a count of the tickets.
 async fn numbers_are_right(conn: &mut Conn) -> Result<Result<String, String>, Problem> {
     cells::marks(conn).await?;
+    tickets::store::search::readable(conn).await?;
     let found = tickets::service::compare(conn, Clock::system().now(), &|_| {}).await?;
     let mut faults: Vec<_> = found.wrong.iter().map(|series| name_of(series)).collect();
     faults.dedup();

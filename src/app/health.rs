@@ -10,6 +10,7 @@ use crate::db::Deadline;
 use crate::http::{Answer, Call, Endpoints, Reply};
 use crate::kernel::Problem;
 use crate::tally::store::cells;
+use crate::tickets::store::search;
 
 /// How long the database has to show that it is there: shorter than what asks usually waits.
 const READY_WITHIN: Duration = Duration::from_secs(2);
@@ -51,7 +52,7 @@ async fn live() -> Answer {
 /// Can it serve?
 ///
 /// 503 while the database is away, does not answer within two seconds, lacks a migration, has lost a file, or holds
-/// numbers that only a newer version can read: send it no requests then. A job that has not succeeded for long is named, but keeps nobody from being served.
+/// numbers or a search index that only a newer version can read: send it no requests then. A job that has not succeeded for long is named, but keeps nobody from being served.
 #[utoipa::path(operation_id = "health_ready", tag = "operation", extensions(("x-problems" = json!(["unavailable"]))),
     responses((status = 200, description = "It can serve.", body = Readiness)))]
 #[get("/health/ready")]
@@ -62,6 +63,8 @@ async fn ready(call: Call) -> Answer {
         Ok(false) => {
             let marks = db.read(async |conn| cells::marks(conn).await).await;
             marks.map_err(|problem| Problem::unavailable(problem.to_string()))?;
+            let words = db.read(async |conn| search::readable(conn).await).await;
+            words.map_err(|problem| Problem::unavailable(problem.to_string()))?;
             Reply::ok(&Readiness { status: "ok", late_jobs: call.jobs().late(call.now()) })
         }
         Ok(true) => Err(Problem::unavailable("the database lacks a migration: run `skranke migrate`")),

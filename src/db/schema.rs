@@ -143,6 +143,13 @@ diesel::table! {
 }
 
 diesel::table! {
+    words_marks (id) {
+        id -> Integer,
+        format -> Integer,
+    }
+}
+
+diesel::table! {
     use diesel::sql_types::*;
     words_backlog (until_number) {
         until_number -> BigInt,

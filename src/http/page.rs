@@ -114,12 +114,14 @@ pub struct Rows<R> {
     rows: Vec<R>,
     /// Whether more follow, though these are not more than the page holds.
     more: bool,
+    /// What was looked at last, and is not on the page: the next page goes on behind it.
+    reached: Option<R>,
 }
 
 impl<R> From<Vec<R>> for Rows<R> {
     /// Of these there is one more than the page holds if there is a next page.
     fn from(rows: Vec<R>) -> Self {
-        Self { rows, more: false }
+        Self { rows, more: false, reached: None }
     }
 }
 
@@ -127,6 +129,11 @@ impl<R> Rows<R> {
     /// The rows themselves.
     pub fn iter(&self) -> std::slice::Iter<'_, R> {
         self.rows.iter()
+    }
+
+    /// The same, with more behind `reached`, up to which all were looked for and these were found. It is itself not one of them.
+    pub fn up_to(self, reached: Option<R>) -> Self {
+        Self { reached, ..self }
     }
 
     /// `rows` with their large texts, which `fetch` fills in: a few rows at a time, in their order, until the page is full.
@@ -154,7 +161,7 @@ impl<R> Rows<R> {
         }
         let more = filled < rows.len();
         rows.truncate(filled);
-        Ok(Self { rows: rows.into_iter().map(|(row, _)| row).collect(), more })
+        Ok(Self { rows: rows.into_iter().map(|(row, _)| row).collect(), more, reached: None })
     }
 }
 
@@ -177,14 +184,14 @@ impl<R> Rows<R> {
             let count = i64::try_from(some.len()).unwrap_or(i64::MAX);
             if count < left.min(FEW) {
                 rows.extend(some);
-                return Ok(Self { rows, more: false });
+                return Ok(Self { rows, more: false, reached: None });
             }
             bytes += some.iter().map(&size_b).sum::<usize>();
             after = some.last().map(&key);
             left -= count;
             rows.extend(some);
         }
-        Ok(Self { rows, more: left > 0 })
+        Ok(Self { rows, more: left > 0, reached: None })
     }
 }
 
@@ -222,7 +229,7 @@ impl<T: Serialize> Page<T> {
         key: impl Fn(&R) -> K,
         mut item: impl FnMut(R) -> T,
     ) -> Answer {
-        let Rows { rows, mut more } = rows.into();
+        let Rows { rows, mut more, reached } = rows.into();
         let size = usize::try_from(limit.0).unwrap_or(usize::MAX);
         more |= rows.len() > size;
         // The very JSON of a page, written item by item.
@@ -241,7 +248,8 @@ impl<T: Serialize> Page<T> {
             }
             last = Some(place);
         }
-        let next_cursor = last.filter(|_| more).map(|place| Cursor::seal(list, place)).transpose()?;
+        let next = if more { last } else { reached.as_ref().map(&key) };
+        let next_cursor = next.map(|place| Cursor::seal(list, place)).transpose()?;
         body.extend_from_slice(br#"],"next_cursor":"#);
         serde_json::to_writer(&mut body, &next_cursor).map_err(Problem::internal)?;
         body.push(b'}');

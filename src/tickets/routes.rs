@@ -31,7 +31,8 @@ pub fn routes(config: &mut impl Endpoints) {
 /// List tickets.
 ///
 /// Requesters get their own tickets, all others get all. Filters narrow: several of them must all hold. A cursor goes on
-/// behind the last item of the page before, however many tickets have come in since.
+/// behind the last item of the page before, however many tickets have come in since. With `q`, a page may have fewer items than
+/// `limit`, or none, and yet a `next_cursor`: what is rare among many tickets is looked for in some of them at a time.
 #[utoipa::path(
     operation_id = "list_tickets", tag = "tickets", security(("bearer" = ["tickets:read"])), params(TicketFilter, ListOptions),
     responses((status = 200, description = "A page of tickets.", body = Page<TicketBody>,

@@ -415,6 +415,14 @@ impl Sieve {
         Self { updated_after: self.updated_after.max(self.created_after), ..self.clone() }
     }
 
+    /// Whether what it asks for can be looked for; a list of tickets asks this by itself.
+    ///
+    /// # Errors
+    /// `unavailable` when the search index is in a format that only a newer version can read, or when the database is away.
+    pub async fn readable(&self, conn: &mut Conn) -> Result<(), Problem> {
+        if self.q.is_some() { search::readable(conn).await } else { Ok(()) }
+    }
+
     /// Whether it lets every ticket through.
     pub fn is_open(&self) -> bool {
         *self == Self::open(self.now)

@@ -129,6 +129,23 @@ async fn is_rebuilt(engine: Engine) {
         assert_eq!(refused.code, Some(1), "{refused:?}");
         assert!(refused.err.contains(newer) || refused.out.contains(newer), "{refused:?}");
     }
+    store.run("UPDATE cell_marks SET format = 1; UPDATE words_marks SET format = 2").await;
+    let server = place.start().await;
+    let newer = "the search index in the database is of a newer version: run that one";
+    server.get("/health/ready").refused(503, "unavailable").await;
+    for path in ["/v1/tickets?q=printer", "/v1/metrics/backlog?q=printer"] {
+        server.get(path).by(&admin).refused(503, "unavailable").await;
+    }
+    for path in ["/v1/tickets", "/v1/metrics/backlog"] {
+        server.get(path).by(&admin).expect(200).await;
+    }
+    let said = server.stop().await;
+    assert!(said.out.contains(newer) || said.err.contains(newer), "{said:?}");
+    for command in [&["rebuild"][..], &["check", "--deep"]] {
+        let refused = place.run(command).await;
+        assert_eq!(refused.code, Some(1), "{refused:?}");
+        assert!(refused.err.contains(newer) || refused.out.contains(newer), "{refused:?}");
+    }
     tell(&format!(
         "{engine:?}: {} tickets written beside four rebuilds, the longest write took {longest:?}",
         one.0 + other.0

@@ -712,6 +712,7 @@ impl Store {
             "configuration_edits(number",
             "search_backlog(until_number",
             "words_backlog(until_number",
+            "words_marks(id",
             "cell_marks(id",
             "rebuilds(id",
             "cell_parts(id",

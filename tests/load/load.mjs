@@ -219,21 +219,35 @@ async function must(connection, text) {
     return { ...answer, json: answer.body ? JSON.parse(answer.body) : undefined };
 }
 
-// What is asked, each with the most milliseconds of its median. Of the word there is one in every ticket; each filter leaves one in
-// a hundred or fewer.
+// What is asked, each with the most milliseconds of its median. Of the word there is one in every ticket, and so it is with the phrase; each
+// filter leaves one in a hundred or fewer. What is nowhere has words that are everywhere: its page ends with a cursor.
+const NOWHERE = "a phrase that is nowhere";
 const searches = (known) => [
     ["a word of every ticket", "q=printer", 10],
     ["the same by relevance", "q=printer&sort=relevance", 10],
+    ["the same by last change", "q=printer&sort=-updated_at", 20],
     ["and status", "q=printer&status=waiting_third_party", 20],
     ["and team", `q=printer&team_id=${known.team}`, 20],
     ["and assignee", `q=printer&assignee_id=${known.me}`, 20],
     ["and requester", `q=printer&requester_id=${known.requester}`, 20],
     ["and tag", "q=printer&tag=seldom", 20],
     ["a word of few tickets", "q=needle", 20],
-    ["two frequent words", "q=coffee+network", 50],
-    ["a phrase", "q=%22coffee+and+the+network%22", 100],
-    ["a beginning", "q=net*", 50],
-    ["without a frequent word", "q=-coffee", 50],
+    ["a frequent word and one of few", "q=printer+needle", 20],
+    ["the same by relevance, the second page", `q=printer+needle&sort=relevance&limit=5&cursor=${known.cursor}`, 20],
+    ["two frequent words", "q=coffee+network", 20],
+    ["a phrase of every ticket", "q=%22a+printer%22", 10],
+    ["a phrase of every ticket by relevance", "q=%22a+printer%22&sort=relevance", 20],
+    ["a phrase of every ticket by last change", "q=%22a+printer%22&sort=-updated_at", 20],
+    ["a phrase of every ticket and status", "q=%22a+printer%22&status=waiting_third_party", 20],
+    ["a phrase of every ticket and tag", "q=%22a+printer%22&tag=seldom", 20],
+    ["a phrase of one ticket in 64", "q=%22coffee+and+the+network%22", 10],
+    ["a phrase of few tickets", "q=%22needle+thread%22", 20],
+    ["a phrase with a beginning", "q=%22the+net%22*", 20],
+    ["without a phrase", "q=printer+-%22and+the+network%22", 10],
+    [NOWHERE, "q=%22and+a%22", 250],
+    ["a beginning", "q=net*", 20],
+    ["without a frequent word", "q=-coffee", 10],
+    ["without a word of every ticket", "q=coffee+-printer", 250],
 ];
 
 async function search() {
@@ -249,7 +263,7 @@ async function search() {
     const body = (n) => ({
         ...ticket(),
         subject: `A printer, the ${words[chance(8)]} and the ${words[chance(8)]}`,
-        description: Array.from({ length: 25 }, () => `w${chance(1 + chance(5000))}`).join(" ") + (n % Math.ceil(wanted / 40) ? "" : " needle"),
+        description: Array.from({ length: 25 }, () => `w${chance(1 + chance(5000))}`).join(" ") + (n % Math.ceil(wanted / 40) ? "" : " needle thread"),
         tags: n % 1000 === 1 ? ["seldom"] : [words[chance(8)]],
         ...(n % 200 === 2 && { team_id: team }),
         ...(n % 300 === 3 && { assignee_id: me }),
@@ -275,8 +289,9 @@ async function search() {
     };
     const probe = new Connection();
     const measure = async (times) => {
-        const rows = {};
-        for (const [name, query, most] of searches(known)) {
+        const rows = [];
+        known.cursor = (await must(probe, request("GET", "/v1/tickets?q=printer+needle&sort=relevance&limit=5"))).json.next_cursor;
+        for (const [title, query, most_ms] of searches(known)) {
             const taken = [];
             let found = 0;
             for (let i = 0; i < times; i++) {
@@ -284,7 +299,7 @@ async function search() {
                 taken.push(ms);
                 found = json.items.length;
             }
-            rows[name] = { ...summary(taken), found, most_ms: most };
+            rows.push({ title, ...summary(taken), found, most_ms });
         }
         return rows;
     };
@@ -299,8 +314,10 @@ async function search() {
     await sleep(60_000);
     const later = await measure(300);
     console.log(JSON.stringify({ tickets: made, per_s: Math.round(made / took), creates: summary(creates), tickets_during, during, at_once, later }, null, 1));
-    const slow = Object.values(later).some((row) => row.p50_ms > row.most_ms || row.found === 0);
-    return slow || later["a word of every ticket"].p99_ms > 50 ? 1 : 0;
+    const none = [NOWHERE, "without a word of every ticket"];
+    const slow = later.filter((row) => row.p50_ms > row.most_ms || row.p99_ms > Math.max(50, 2 * row.most_ms) || (row.found === 0) !== none.includes(row.title));
+    slow.forEach((row) => console.error(`not as said: ${row.title}`));
+    return slow.length ? 1 : 0;
 }
 
 async function comments() {

@@ -56,6 +56,7 @@ struct Found {
 
 /// Reads all tickets that the sieve lets through.
 async fn read(conn: &mut Conn, sieve: &Sieve, group: Option<GroupBy>, due_within_s: i64) -> Result<Found, Problem> {
+    sieve.readable(conn).await?;
     let mut total = Backlog::default();
     let mut by_team: BTreeMap<Key, i64> = BTreeMap::new();
     let mut groups: BTreeMap<Key, Backlog> = BTreeMap::new();

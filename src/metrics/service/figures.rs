@@ -101,6 +101,7 @@ fn axis(sieve: &Sieve) -> Option<Option<(Axis, Vec<String>)>> {
 /// # Errors
 /// When the database is away.
 pub async fn report(conn: &mut Conn, ask: &Ask, edges: &[Instant]) -> Result<Report, Problem> {
+    ask.sieve.readable(conn).await?;
     let mut sheet = Sheet::new(edges.to_vec());
     let Some(plan) = Plan::of(ask) else {
         facts::gather(conn, ask, &mut |fact, keys| sheet.add(fact.at, keys, &fact.what, 1)).await?;

@@ -393,8 +393,8 @@ pub async fn list(
 ) -> Result<Rows<TicketRow>, Problem> {
     let sort = options.sort.unwrap_or(Sort::CreatedDesc);
     if let Some(hits) = &sieve.q {
-        let rows = search::list(conn, hits, &Sieve { q: None, ..sieve.clone() }, options, after).await?;
-        return with_texts(conn, rows).await;
+        let (rows, reached) = search::list(conn, hits, &Sieve { q: None, ..sieve.clone() }, options, after).await?;
+        return Ok(with_texts(conn, rows).await?.up_to(reached));
     }
     let (order, descending) = Order::of(sort);
     let wanted = usize::try_from(options.limit.and_one()).unwrap_or(usize::MAX);
@@ -568,6 +568,6 @@ async fn in_time(conn: &mut Conn, sla: SlaFilter, now: Instant, most: usize) -> 
 }
 
 /// How many rows to ask for to have `wanted`: one of a few sizes, so that there are few statements.
-fn round(wanted: usize) -> usize {
+pub(super) fn round(wanted: usize) -> usize {
     [11, 26, 51, 101].into_iter().find(|size| wanted <= *size).unwrap_or(wanted.max(201))
 }

@@ -15,17 +15,21 @@ use diesel::sql_types::{Array, BigInt, Bool, Text};
 use diesel::sqlite::Sqlite;
 
 use super::leads::Order;
-use super::list::{Walk, place_of, rows, which};
+use super::list::{Walk, place_of, round, rows, which};
 use super::{Sieve, Stored, TicketRow};
 use crate::audit::domain::Visibility;
 use crate::db::raw::raw;
-use crate::db::schema::{comments, ticket_lexemes, ticket_words, tickets, words_backlog};
+use crate::db::schema::{comments, ticket_lexemes, ticket_words, tickets, words_backlog, words_marks};
 use crate::db::{Conn, Line, RunQueryDsl, fault, on_each, post, steady};
 use crate::kernel::sql::Lexemes;
 use crate::kernel::{CommentId, Problem, TicketId};
 use crate::tickets::domain::Ticket;
 use crate::tickets::domain::search::{Document, Part, Query, Term};
 use crate::tickets::wire::{ListOptions, Sort};
+
+/// The format of the index: how documents are numbered and their words are written and placed. Whoever changes it counts on, writes it into
+/// `words_marks` by a migration, and sees there to what instances of the version before write meanwhile: those are not ready any more.
+const FORMAT: i32 = 1;
 
 /// How many bits of the number of a document on SQLite are the number of a comment.
 const ORDINAL_BITS: u32 = 24;
@@ -56,9 +60,25 @@ const FIRST_HITS: i64 = 250;
 const FIRST_TICKETS: usize = 64;
 const GROWTH: usize = 4;
 
-/// How many documents are read at once behind a ticket that is looked for in SQLite's index. To find the place takes as long as to
-/// read two hundred.
+/// How many documents are read at once behind a ticket that is looked for in SQLite's index. A beginning is put together for a whole
+/// shelf before the first of them is read; with a phrase, many others may be passed from one to the next.
 const READ_AHEAD: i64 = 64;
+const READ_AHEAD_OF_BEGINNINGS: i64 = 2_048;
+const READ_AHEAD_OF_PHRASES: i64 = 4;
+
+/// What a page may cost, in documents that are read from the index: some 0.1 to 0.2 µs each. What has cost more ends where it is, with
+/// a cursor.
+const EFFORT: i64 = 1_000_000;
+
+/// What else costs as much as to read so many documents: to find a place in SQLite's index; to put a beginning together, for a shelf on
+/// which it is frequent; to meet a ticket on a walk; to look at its words on PostgreSQL.
+const FIND_PLACE: i64 = 200;
+const BEGINNING: i64 = 8_000;
+const MEET: i64 = 10;
+const LOOK_AT: i64 = 50;
+
+/// By how many words of a phrase, the longest, it is tried whether they are rare.
+const WORDS_TRIED: usize = 8;
 
 /// How many tickets with a rank are looked at once for what else is asked.
 const RANKED_AT_ONCE: usize = 500;
@@ -91,6 +111,16 @@ const fn shelf_of(ticket: i64) -> i64 {
     ticket >> SHELF_BITS
 }
 
+/// What is left of what a page may cost; less than nothing when it has cost more.
+#[derive(Debug)]
+struct Effort(i64);
+
+impl Effort {
+    fn spend(&mut self, documents: i64) {
+        self.0 = self.0.saturating_sub(documents);
+    }
+}
+
 /// A term that is looked for in the parts up to some part, in the language of each engine. Words have letters and digits alone, so
 /// that nothing in quotes needs to be escaped.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,10 +128,29 @@ struct Sought {
     /// With [`SHELF`] before each word.
     fts: String,
     tsquery: Matching,
+    /// Of a phrase, the words that may be rare, each by itself. Nobody knows how far away the next place is where all of them follow each
+    /// other; how frequent a word is, is soon known.
+    words: Vec<Sought>,
+    prefix: bool,
 }
 
 impl Sought {
     fn of(term: &Term, deep: Part) -> Self {
+        let mut words: Vec<Term> = Vec::new();
+        for (nth, word) in term.words.iter().enumerate().filter(|_| term.words.len() > 1) {
+            let word = Term { words: vec![word.clone()], prefix: term.prefix && nth + 1 == term.words.len() };
+            if !words.contains(&word) {
+                words.push(word);
+            }
+        }
+        words.sort_by_key(|word| std::cmp::Reverse(word.words[0].len()));
+        Self {
+            words: words.iter().take(WORDS_TRIED).map(|word| Self::of(word, deep)).collect(),
+            ..Self::whole(term, deep)
+        }
+    }
+
+    fn whole(term: &Term, deep: Part) -> Self {
         let columns = match deep {
             Part::Subject => "{subject} : ",
             Part::Body => "{subject body} : ",
@@ -124,7 +173,12 @@ impl Sought {
             format!("'{word}'{colon}{star}{weights}")
         };
         let tsquery = term.words.iter().enumerate().map(word).collect::<Vec<_>>().join(" <-> ");
-        Self { fts, tsquery: Matching(tsquery) }
+        Self { fts, tsquery: Matching(tsquery), words: Vec::new(), prefix: term.prefix }
+    }
+
+    /// What to try whether it is rare.
+    fn parts(&self) -> &[Self] {
+        if self.words.is_empty() { std::slice::from_ref(self) } else { &self.words }
     }
 
     /// What SQLite is asked on these shelves.
@@ -152,39 +206,57 @@ impl Hits {
         (!query.is_empty()).then_some(Self { query, upto, with, without })
     }
 
-    /// All of them in ascending order, if one of the terms is in no more than `most` documents.
-    async fn all(&self, conn: &mut Conn, most: i64) -> Result<Option<Vec<i64>>, Problem> {
+    /// All of them in ascending order, if a word of one of the terms is in no more than `most` documents.
+    async fn all(&self, conn: &mut Conn, most: i64, effort: &mut Effort) -> Result<Option<Vec<i64>>, Problem> {
         for (nth, sought) in self.with.iter().enumerate() {
-            if let Some(numbers) = at_most(conn, sought, most).await? {
-                return self.among(conn, numbers, Some(nth)).await.map(Some);
+            for part in sought.parts() {
+                if let Some(numbers) = at_most(conn, part, most, effort).await? {
+                    // Who has a word of a phrase, may not have the phrase.
+                    let known = sought.words.is_empty().then_some(nth);
+                    return self.among(conn, numbers, known, effort).await.map(Some);
+                }
             }
         }
         Ok(None)
     }
 
+    /// What it costs to find all of them, if a word of one of the terms is in `most` documents, each on a ticket far from the others.
+    fn cost_of_all(&self, most: i64) -> i64 {
+        let parts: i64 = self.with.iter().map(|sought| count(sought.parts())).sum();
+        let known = i64::from(self.with.iter().all(|sought| sought.words.is_empty()));
+        let looked_for = count(&self.with) + count(&self.without) - known;
+        most.saturating_mul(parts + looked_for * FIND_PLACE + MEET)
+    }
+
     /// Which of these tickets it finds, in the same order; all of them are `known` to have one of the terms.
-    async fn among(&self, conn: &mut Conn, mut numbers: Vec<i64>, known: Option<usize>) -> Result<Vec<i64>, Problem> {
+    async fn among(
+        &self,
+        conn: &mut Conn,
+        mut numbers: Vec<i64>,
+        known: Option<usize>,
+        effort: &mut Effort,
+    ) -> Result<Vec<i64>, Problem> {
         for (nth, sought) in self.with.iter().enumerate() {
             if known != Some(nth) {
-                let have = those_with(conn, sought, &numbers).await?;
+                let have = those_with(conn, sought, &numbers, effort).await?;
                 numbers.retain(|number| have.contains(number));
             }
         }
         for sought in &self.without {
-            let have = those_with(conn, sought, &numbers).await?;
+            let have = those_with(conn, sought, &numbers, effort).await?;
             numbers.retain(|number| !have.contains(number));
         }
         Ok(numbers)
     }
 
     /// How good each of these hits is: 3 if all terms are in its subject, 2 in what it said from the beginning, and 1 otherwise.
-    async fn tiers(&self, conn: &mut Conn, hits: &[i64]) -> Result<Vec<(i64, i64)>, Problem> {
+    async fn tiers(&self, conn: &mut Conn, hits: &[i64], effort: &mut Effort) -> Result<Vec<(i64, i64)>, Problem> {
         let mut tiers: HashMap<i64, i64> = hits.iter().map(|number| (*number, 1)).collect();
         for (tier, deep) in [(2, Part::Body), (3, Part::Subject)] {
             let mut numbers: Vec<i64> = hits.iter().copied().filter(|number| tiers[number] == tier - 1).collect();
             if deep < self.upto {
                 for term in &self.query.with {
-                    let have = those_with(conn, &Sought::of(term, deep), &numbers).await?;
+                    let have = those_with(conn, &Sought::whole(term, deep), &numbers, effort).await?;
                     numbers.retain(|number| have.contains(number));
                 }
             }
@@ -194,8 +266,13 @@ impl Hits {
     }
 }
 
-/// The tickets that have a term, in ascending order, if it is in no more than `most` documents.
-async fn at_most(conn: &mut Conn, sought: &Sought, most: i64) -> Result<Option<Vec<i64>>, Problem> {
+/// The tickets that have a word, in ascending order, if it is in no more than `most` documents.
+async fn at_most(
+    conn: &mut Conn,
+    sought: &Sought,
+    most: i64,
+    effort: &mut Effort,
+) -> Result<Option<Vec<i64>>, Problem> {
     let limit = most.saturating_add(1);
     let mut numbers = BTreeSet::new();
     let mut read = 0;
@@ -220,11 +297,17 @@ async fn at_most(conn: &mut Conn, sought: &Sought, most: i64) -> Result<Option<V
             }
         }
     }
+    effort.spend(FIND_PLACE + read);
     Ok((read < limit).then(|| numbers.into_iter().collect()))
 }
 
 /// Which of these tickets have a term.
-async fn those_with(conn: &mut Conn, sought: &Sought, among: &[i64]) -> Result<HashSet<i64>, Problem> {
+async fn those_with(
+    conn: &mut Conn,
+    sought: &Sought,
+    among: &[i64],
+    effort: &mut Effort,
+) -> Result<HashSet<i64>, Problem> {
     let mut have = HashSet::new();
     if among.is_empty() {
         return Ok(have);
@@ -233,19 +316,33 @@ async fn those_with(conn: &mut Conn, sought: &Sought, among: &[i64]) -> Result<H
         Line::Postgres(channel) => {
             let these = Having { numbers: among.to_vec(), tsquery: sought.tsquery.0.clone() };
             let these: Vec<i64> = these.load(&mut channel.backend().session()).await?;
+            effort.spend(count(among).saturating_mul(LOOK_AT));
             have.extend(these);
         }
         Line::Sqlite(c) => {
             let mut among = among.to_vec();
             among.sort_unstable();
+            let mut ahead = match (sought.prefix, sought.words.is_empty()) {
+                (true, _) => READ_AHEAD_OF_BEGINNINGS,
+                (false, true) => READ_AHEAD,
+                (false, false) => READ_AHEAD_OF_PHRASES,
+            };
             for shelved in among.chunk_by(|a, b| shelf_of(*a) == shelf_of(*b)) {
-                let fts = sought.on(shelf_of(shelved[0])..=shelf_of(shelved[0]));
-                let last = Place { ticket: shelved[shelved.len() - 1], ordinal: MOST_ORDINALS }.rowid();
+                let shelf = shelf_of(shelved[0]);
+                let (fts, last) = (sought.on(shelf..=shelf), shelved[shelved.len() - 1]);
                 let mut left = shelved;
                 while let Some(next) = left.first() {
-                    let from = Place { ticket: *next, ordinal: 0 }.rowid();
-                    let some = documents(c, fts.clone(), (from, last), READ_AHEAD).await?;
-                    let reached = if count(&some) < READ_AHEAD { None } else { some.last().copied() };
+                    let places = (Place { ticket: *next, ordinal: 0 }, Place { ticket: last, ordinal: MOST_ORDINALS });
+                    let some = documents(c, fts.clone(), (places.0.rowid(), places.1.rowid()), ahead).await?;
+                    let reached = if count(&some) < ahead { None } else { some.last().copied() };
+                    // FTS5 goes on to the next place with the phrase, behind the last ticket, too.
+                    let passed = reached.unwrap_or(((shelf + 1) << SHELF_BITS) - 1) - next + 1;
+                    let together = if sought.prefix { BEGINNING } else { 0 };
+                    effort.spend(FIND_PLACE + together + if sought.words.is_empty() { count(&some) } else { passed });
+                    if ahead < READ_AHEAD {
+                        // As many as are met while as much is passed as it costs to find the place of the next.
+                        ahead = (2 * FIND_PLACE * count(&some) / passed).clamp(READ_AHEAD_OF_PHRASES, READ_AHEAD - 1);
+                    }
                     have.extend(some);
                     left = reached.map_or(&[], |reached| &left[left.partition_point(|number| *number <= reached)..]);
                 }
@@ -382,8 +479,24 @@ impl QueryFragment<Pg> for Matching {
     }
 }
 
-/// A page of the tickets that `hits` finds and `sieve` lets through, from behind the key `after`. Each comes with whether its
-/// texts are still to be read.
+/// Whether the index can be read. Whoever reads it asks this first, in the same transaction.
+///
+/// # Errors
+/// `unavailable` when it is in a format that only a newer version can read, or when the database is away.
+pub async fn readable(conn: &mut Conn) -> Result<(), Problem> {
+    let format = words_marks::table.find(1).select(words_marks::format);
+    let format: i32 = on_each!(conn, |c| format.first(c).await)?;
+    if format > FORMAT {
+        return Err(Problem::unavailable("the search index in the database is of a newer version: run that one"));
+    }
+    Ok(())
+}
+
+/// Rows of a page, each with whether its texts are still to be read.
+type Found = Vec<(TicketRow, bool)>;
+
+/// A page of the tickets that `hits` finds and `sieve` lets through, from behind the key `after`; and the ticket at which it was given up to
+/// look for more, if the next page goes on there.
 ///
 /// # Errors
 /// When the database is away.
@@ -393,32 +506,35 @@ pub(super) async fn list(
     sieve: &Sieve,
     options: &ListOptions,
     after: Option<(i64, i64)>,
-) -> Result<Vec<(TicketRow, bool)>, Problem> {
+) -> Result<(Found, Option<TicketRow>), Problem> {
+    readable(conn).await?;
     let sort = options.sort.unwrap_or(Sort::CreatedDesc);
     let wanted = usize::try_from(options.limit.and_one()).unwrap_or(usize::MAX);
+    let effort = &mut Effort(EFFORT);
     if sort != Sort::Relevance {
-        let numbers = page(conn, hits, sieve, sort, after, wanted).await?;
-        return rows(conn, &numbers).await;
+        let page = page(conn, hits, sieve, sort, after, wanted, effort).await?;
+        return page.rows(conn).await;
     }
-    // What the first page has decided, holds for all.
-    let most = match after {
-        None => Some(MOST_RANKED),
-        Some((tier, _)) => (tier > UNRANKED).then_some(i64::MAX),
-    };
-    let all = match most {
-        Some(most) => hits.all(conn, most).await?,
-        None => None,
-    };
+    // What the first page has decided, holds for all: of what has become more since, all is found.
+    let is_ranked = after.map(|(tier, _)| tier > UNRANKED);
+    let (mut all, mut most) = (None, MOST_RANKED);
+    while is_ranked != Some(false) && all.is_none() {
+        all = hits.all(conn, most, effort).await?;
+        if is_ranked.is_none() {
+            break;
+        }
+        most = most.saturating_mul(4);
+    }
     let Some(all) = all else {
         let after = match after {
             Some((_, number)) => place_of(conn, Order::of(sort).0, number).await?,
             None => None,
         };
-        let numbers = page(conn, hits, sieve, sort, after, wanted).await?;
-        return rows(conn, &numbers).await;
+        let page = page(conn, hits, sieve, sort, after, wanted, effort).await?;
+        return page.rows(conn).await;
     };
     // The best first, and of equals the newest.
-    let mut ranked = hits.tiers(conn, &all).await?;
+    let mut ranked = hits.tiers(conn, &all, effort).await?;
     ranked.retain(|place| after.is_none_or(|after| *place < after));
     ranked.sort_unstable_by(|a, b| b.cmp(a));
     let mut found = Vec::new();
@@ -434,11 +550,31 @@ pub(super) async fn list(
     let numbers: Vec<i64> = found.iter().map(|(_, number)| *number).collect();
     let tiers: HashMap<i64, i64> = found.into_iter().map(|(tier, number)| (number, tier)).collect();
     let rows = rows(conn, &numbers).await?.into_iter();
-    Ok(rows.map(|(row, lacks)| (TicketRow { relevance: tiers[&row.ticket.number], ..row }, lacks)).collect())
+    let ranked = rows.map(|(row, lacks)| (TicketRow { relevance: tiers[&row.ticket.number], ..row }, lacks));
+    Ok((ranked.collect(), None))
+}
+
+/// The numbers of what is on a page, in their order.
+struct Numbers {
+    found: Vec<i64>,
+    /// The ticket at which it was given up to look for more.
+    reached: Option<i64>,
+}
+
+impl Numbers {
+    async fn rows(self, conn: &mut Conn) -> Result<(Found, Option<TicketRow>), Problem> {
+        let found = rows(conn, &self.found).await?;
+        let reached = match self.reached {
+            Some(number) => rows(conn, &[number]).await?.pop().map(|(row, _)| row),
+            None => None,
+        };
+        Ok((found, reached))
+    }
 }
 
 /// The numbers of the first tickets behind `after`, in their order. Two ways lead to them: by all hits, if these are few, and from
-/// ticket to ticket, if many are hits. Nobody knows beforehand which is the shorter, so both are gone in turn, each time further.
+/// ticket to ticket, if many are hits. Nobody knows beforehand which is the shorter, so both are gone in turn, each time further, until
+/// the page is full or has cost enough: what is rare among many is found by going on with the cursor.
 async fn page(
     conn: &mut Conn,
     hits: &Hits,
@@ -446,28 +582,43 @@ async fn page(
     sort: Sort,
     after: Option<(i64, i64)>,
     wanted: usize,
-) -> Result<Vec<i64>, Problem> {
-    let (mut most, mut at_once) = (FIRST_HITS, FIRST_TICKETS.max(wanted));
+    effort: &mut Effort,
+) -> Result<Numbers, Problem> {
+    let first = round(FIRST_TICKETS.max(wanted));
+    let (mut most, mut at_once) = (FIRST_HITS, first);
     let mut walk: Option<Walk> = None;
-    let mut page = Vec::new();
+    let mut found = Vec::new();
+    let (mut met, mut spent) = (0, 0);
     loop {
-        if let Some(all) = hits.all(conn, most).await? {
-            let mut page = Walk::among(all, sieve, sort, after).next(conn, wanted).await?;
-            page.truncate(wanted);
-            return Ok(page);
+        if (most == FIRST_HITS || hits.cost_of_all(most) <= effort.0)
+            && let Some(all) = hits.all(conn, most, effort).await?
+        {
+            let mut found = Walk::among(all, sieve, sort, after).next(conn, wanted).await?;
+            found.truncate(wanted);
+            return Ok(Numbers { found, reached: None });
         }
         let walk = match &mut walk {
             Some(walk) => walk,
             None => walk.insert(Walk::open(conn, sieve, sort, after).await?),
         };
-        let met = walk.next(conn, at_once).await?;
-        page.extend(hits.among(conn, met, None).await?);
-        if page.len() >= wanted || walk.has_ended() {
-            page.truncate(wanted);
-            return Ok(page);
+        let before = effort.0;
+        let some = walk.next(conn, at_once).await?;
+        let last = some.last().copied();
+        met += count(&some);
+        effort.spend(count(&some).saturating_mul(MEET));
+        found.extend(hits.among(conn, some, None, effort).await?);
+        spent += before - effort.0;
+        if found.len() >= wanted || walk.has_ended() || effort.0 <= 0 {
+            let reached = last.filter(|_| found.len() < wanted && !walk.has_ended());
+            found.truncate(wanted);
+            return Ok(Numbers { found, reached });
         }
         most = most.saturating_mul(4);
-        at_once = at_once.saturating_mul(GROWTH);
+        // More, if there is enough left for them: they will cost as much as those did.
+        let left = effort.0.saturating_mul(met) / spent.max(1);
+        let sizes = [at_once.saturating_mul(GROWTH), at_once];
+        let affordable = sizes.into_iter().find(|size| i64::try_from(*size).is_ok_and(|size| size <= left));
+        at_once = affordable.unwrap_or(first);
     }
 }
 
@@ -747,8 +898,9 @@ pub struct Waiting {
 /// The newest tickets that wait to be indexed.
 ///
 /// # Errors
-/// When the database is away.
+/// As [`readable`].
 pub async fn waiting(conn: &mut Conn) -> Result<Option<Waiting>, Problem> {
+    readable(conn).await?;
     let newest = words_backlog::table.order(words_backlog::until_number.desc());
     Ok(on_each!(conn, |c| newest.first(c).await.optional())?)
 }
