@@ -163,6 +163,11 @@ impl Limits {
         Self { statement_ms: ms, lock_ms: ms, idle_in_transaction_ms: ms }
     }
 
+    /// For lines of requests: whoever waits for a lock there keeps all later ones waiting.
+    fn of_lines(wait: Duration) -> Self {
+        Self { lock_ms: 100, ..Self::of_requests(wait) }
+    }
+
     /// For what runs by itself, and for commands.
     const OF_JOBS: Self = Self { statement_ms: 600_000, lock_ms: 10_000, idle_in_transaction_ms: 60_000 };
 
@@ -725,7 +730,7 @@ impl Postgres {
     }
 
     fn tracks(&self, count: usize, wait: Duration, driver: &Handle) -> Arc<[Track]> {
-        let limits = Limits::of_requests(wait);
+        let limits = Limits::of_lines(wait);
         Track::some(|| Maker::new(&self.shared.target, limits, 1, driver), count, &self.shared)
     }
 
@@ -747,7 +752,8 @@ impl Postgres {
         Load { idle, in_use, max: Some(self.shared.size), writes_waiting: None }
     }
 
-    /// Runs `work` on a line, each statement for itself, together with the reads of other requests.
+    /// Runs `work` on a line, each statement for itself, together with the reads of other requests; where it would have to wait for
+    /// a lock, on a connection of its own.
     pub async fn read<T>(
         &self,
         work: &impl AsyncFn(&mut Conn) -> Result<T, Problem>,
@@ -763,6 +769,10 @@ impl Postgres {
                 // The next one is opened when nobody has this one any more.
                 drop(line);
                 self.read_once(work, deadline).await.0
+            }
+            (Err(problem), Some(line)) if fault::is_locked_out(&problem) => {
+                drop(line);
+                self.list(work, deadline).await
             }
             (outcome, _) => outcome,
         }

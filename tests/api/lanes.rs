@@ -227,6 +227,36 @@ async fn nobody_stands_behind_an_edit_that_waits_for_a_lock() {
     desk.close().await;
 }
 
+/// A table is locked that single things are read from. Who asks for something else is served, though it is read on the same lines.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn single_things_do_not_stand_behind_those_that_are_locked() {
+    let store = Store::make(Engine::Postgres).await;
+    let url: DatabaseUrl = named(&store, "behind_a_lock").parse().unwrap();
+    let open = |_: &DatabaseUrl| Db::open(&url, 16, Duration::from_secs(60)).unwrap();
+    let desk = Desk::open_at(store, open, vec![], |settings| settings).await;
+    let agent = desk.agent().await;
+    let ticket = desk.ticket(&agent, json!({})).await;
+    let path = format!("/v1/tickets/{}", ticket["id"].as_str().unwrap());
+    let (holder, watcher) = (connect(&desk.store).await, connect(&desk.store).await);
+    holder.batch_execute("BEGIN; LOCK TABLE tickets IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let waiting: Vec<_> = (0..12).map(|_| tokio::spawn(desk.get(&path).by(&agent).expect(200))).collect();
+    until("a read to wait for the lock", async || {
+        (connections(&watcher, "behind_a_lock", "wait_event_type = 'Lock'").await > 0).then_some(())
+    })
+    .await;
+    for _ in 0..3 {
+        // Readiness waits for two seconds.
+        desk.get("/health/ready").expect(200).await;
+        desk.get("/v1/me").by(&agent).expect(200).await;
+    }
+    assert!(waiting.iter().all(|one| !one.is_finished()));
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    for one in waiting {
+        assert_eq!(one.await.unwrap().body["id"], ticket["id"]);
+    }
+    desk.close().await;
+}
+
 /// Trials of a policy are reports: of one caller two are at work, and lists and reports of others have their connections.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn previews_of_one_caller_leave_connections_to_others() {
