@@ -55,9 +55,9 @@ const MOST_MERGED_PAGES: i32 = 256;
 const MOST_RANKED: i64 = 10_000;
 
 /// How many documents with a word are looked at first, to see whether they are all, and how many tickets are then gone through in
-/// their order. Each time that was not enough, it is this many times as many.
+/// their order, unless a page has more. Each time that was not enough, it is this many times as many, or as many as seem to be missing.
 const FIRST_HITS: i64 = 250;
-const FIRST_TICKETS: usize = 64;
+const FIRST_TICKETS: usize = 26;
 const GROWTH: usize = 4;
 
 /// How many documents are read at once behind a ticket that is looked for in SQLite's index. A beginning is put together for a whole
@@ -515,15 +515,12 @@ pub(super) async fn list(
         let page = page(conn, hits, sieve, sort, after, wanted, effort).await?;
         return page.rows(conn).await;
     }
-    // What the first page has decided, holds for all: of what has become more since, all is found.
+    // What the first page has decided, holds for all: of what has become more since, all is found. It is looked for by the rarest word.
     let is_ranked = after.map(|(tier, _)| tier > UNRANKED);
-    let (mut all, mut most) = (None, MOST_RANKED);
-    while is_ranked != Some(false) && all.is_none() {
+    let (mut all, mut most) = (None, FIRST_HITS);
+    while is_ranked != Some(false) && all.is_none() && (is_ranked.is_some() || most <= MOST_RANKED) {
         all = hits.all(conn, most, effort).await?;
-        if is_ranked.is_none() {
-            break;
-        }
-        most = most.saturating_mul(4);
+        most = if most < MOST_RANKED { MOST_RANKED } else { most.saturating_mul(4) };
     }
     let Some(all) = all else {
         let after = match after {
@@ -614,11 +611,16 @@ async fn page(
             return Ok(Numbers { found, reached });
         }
         most = most.saturating_mul(4);
-        // More, if there is enough left for them: they will cost as much as those did.
-        let left = effort.0.saturating_mul(met) / spent.max(1);
-        let sizes = [at_once.saturating_mul(GROWTH), at_once];
-        let affordable = sizes.into_iter().find(|size| i64::try_from(*size).is_ok_and(|size| size <= left));
-        at_once = affordable.unwrap_or(first);
+        // As many as seem to be missing, if there is enough left for them: the next ones will be as those were. They come in few sizes,
+        // so that there are few statements.
+        let affordable = effort.0.saturating_mul(met) / spent.max(1);
+        let missing = count(&found).max(1);
+        let missing = met.saturating_mul(i64::try_from(wanted).unwrap_or(i64::MAX) - count(&found)) / missing;
+        let most = at_once.saturating_mul(GROWTH);
+        at_once = first;
+        while at_once < most && i64::try_from(at_once).is_ok_and(|size| size < missing && size * 2 <= affordable) {
+            at_once *= 2;
+        }
     }
 }
 
