@@ -18,6 +18,8 @@ use crate::kernel::Problem;
 pub struct Conn {
     pub(crate) line: Line,
     kept: Arc<Kept>,
+    /// What it keeps by itself, in a transaction that may never be committed.
+    own: Option<Arc<Kept>>,
     /// Those who wait for their turn to write, where it is a connection to write on.
     lines: Option<Lines>,
     pub(super) last: Vec<(i64, LastWork)>,
@@ -53,7 +55,7 @@ impl Kept {
 
 impl Conn {
     pub(super) fn new(line: Line, kept: Arc<Kept>) -> Self {
-        Self { line, kept, lines: None, last: Vec::new(), erased: false, prepared: Arc::default() }
+        Self { line, kept, own: None, lines: None, last: Vec::new(), erased: false, prepared: Arc::default() }
     }
 
     /// The same, which knows who waits for their turn to write.
@@ -78,14 +80,20 @@ impl Conn {
         }
     }
 
-    /// What is kept of this database under this type; all its connections share it.
+    /// What is kept of this database under this type; all its connections share it, but for a transaction of
+    /// [`write_alone`](super::Db::write_alone).
     pub fn kept<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
+        self.own.as_ref().unwrap_or(&self.kept).get()
+    }
+
+    /// Likewise, of what has a name that never means anything else: all connections share it, also those that may not commit.
+    pub fn kept_by_name<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
         self.kept.get()
     }
 
-    /// Shares no longer what is kept, but `kept`; gives back what was shared.
-    pub(super) fn keep_in(&mut self, kept: Arc<Kept>) -> Arc<Kept> {
-        std::mem::replace(&mut self.kept, kept)
+    /// From now on keeps by itself what it reads, or shares it again.
+    pub(super) fn keep_apart(&mut self, apart: bool) {
+        self.own = apart.then(Arc::default);
     }
 
     /// Does `work` within this transaction of a write, but after all else: on SQLite together with that of all who are

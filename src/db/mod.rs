@@ -445,7 +445,7 @@ impl Db {
             }
             Engine::Postgres(postgres) => {
                 let work = async |tx: &mut Conn| {
-                    tx.keep_in(Arc::default());
+                    tx.keep_apart(true);
                     work(tx).await
                 };
                 postgres.write(&Root::Configuration.into(), &work, postgres::Company::None, self.deadline()).await

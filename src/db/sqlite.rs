@@ -456,11 +456,9 @@ where
             self.outcome = outcome;
             return rolled_back.map_or(Ran::Well, Ran::RolledBack);
         }
-        let shared = self.manner.alone.then(|| conn.keep_in(Arc::default()));
+        conn.keep_apart(self.manner.alone);
         self.outcome = attempt(conn, &self.work, self.deadline);
-        if let Some(shared) = shared {
-            conn.keep_in(shared);
-        }
+        conn.keep_apart(false);
         if self.outcome.is_err() { Ran::Undo } else { Ran::Well }
     }
 

@@ -76,11 +76,18 @@ async fn edits_beside_others(desk: &Desk, url: &str, agent: &Caller, edits: impl
         is_over.store(true, Ordering::SeqCst);
         answers
     };
+    // On a connection of its own, which is there before: of 200 that are opened at once some are opened again after a second.
+    let client = reqwest::Client::new();
+    let create = async || {
+        let ask = Ask(client.post(format!("{url}/v1/tickets"))).by(agent);
+        ask.json(&json!({ "subject": "s" })).expect(201).await
+    };
+    create().await;
     let create = async {
         let (mut longest, mut most, mut count) = (Duration::ZERO, 0, 0);
         while !is_over.load(Ordering::SeqCst) {
             let (before, begun) = (done.load(Ordering::SeqCst), Instant::now());
-            desk.ask_at(url, Method::POST, "/v1/tickets").by(agent).json(&json!({ "subject": "s" })).expect(201).await;
+            create().await;
             longest = longest.max(begun.elapsed());
             most = most.max(done.load(Ordering::SeqCst) - before);
             count += 1;
@@ -97,12 +104,8 @@ async fn edits_beside_others(desk: &Desk, url: &str, agent: &Caller, edits: impl
     for answer in &answers {
         assert!(answer.status.is_success(), "{}", answer.text());
     }
-    // Without a line for those who edit, it was all of them on SQLite. As a debug build on a busy machine goes, ten times what has to
-    // hold.
-    assert!(
-        count > 10 && most < answers.len() / 2 && longest < Duration::from_millis(2_500),
-        "{most} edits, {longest:?}"
-    );
+    // Without a line for those who edit, it was all of them on SQLite. Ten times what has to hold, for a debug build on a busy machine.
+    assert!(count > 10 && most <= 20 && longest < Duration::from_millis(2_500), "{most} edits, {longest:?}");
 }
 
 /// Lets all tickets follow the edits.
@@ -200,7 +203,7 @@ on_both! {
 
     /// The same with all kinds of edits: policies are made, changed and removed, and so are calendars.
     async fn policies_and_calendars_while_tickets_are_open(desk) {
-        const EACH: usize = 40;
+        const EACH: usize = 20;
         let (admin, agent) = (desk.admin().await, desk.agent().await);
         let make = async |list: &str, body: Value| {
             let made = desk.post(list).by(&admin).json(&body).expect(201).await.body;

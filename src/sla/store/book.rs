@@ -41,9 +41,12 @@ pub const EDITS_AT_ONCE: usize = 10;
 #[derive(Default)]
 struct Shelf {
     book: Mutex<Option<(Generation, Arc<Book>)>>,
-    past: Mutex<BTreeMap<Uuid, Arc<Book>>>,
     calendars: Mutex<BTreeMap<VersionOf<CalendarId>, Arc<Calendar>>>,
 }
+
+/// What held from edits on, by the generation that each has made.
+#[derive(Default)]
+struct Past(Mutex<BTreeMap<Uuid, Arc<Book>>>);
 
 /// An edit of policies or calendars.
 #[derive(Debug, Clone)]
@@ -129,15 +132,15 @@ pub async fn edits_after(tx: &mut Conn, number: i64) -> Result<Vec<Edit>, Proble
         .limit(i64::try_from(EDITS_AT_ONCE).unwrap_or(i64::MAX))
         .select((configuration_edits::number, configuration_edits::generation, configuration_edits::edited_at));
     let rows: Vec<(i64, Generation, Instant)> = on_each!(tx, |c| query.load(c).await)?;
-    let shelf = tx.kept::<Shelf>();
-    let mut books = shelf.past.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let shelf = tx.kept_by_name::<Past>();
+    let mut books = shelf.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let unknown = rows.iter().filter(|(_, generation, _)| !books.contains_key(&generation.0));
     let unknown: Vec<i64> = unknown.map(|(number, ..)| *number).collect();
     if !unknown.is_empty() {
         // Never more than are read at once.
         books.retain(|kept, _| rows.iter().any(|(_, generation, _)| generation.0 == *kept));
         books.extend(past(tx, unknown).await?);
-        *shelf.past.lock().unwrap_or_else(PoisonError::into_inner) = books.clone();
+        *shelf.0.lock().unwrap_or_else(PoisonError::into_inner) = books.clone();
     }
     let edit = |(number, generation, at): (i64, Generation, Instant)| {
         let book = books.get(&generation.0).cloned().ok_or_else(|| Problem::internal("an edit has no contents"))?;
