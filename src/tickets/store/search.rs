@@ -5,6 +5,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::Write;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::{Duration, Instant as Stopwatch};
 
 use diesel::expression::{AsExpression, ValidGrouping};
 use diesel::pg::Pg;
@@ -50,6 +51,11 @@ const SHELF: &str = "~";
 const MERGED_PAGES: i32 = 8;
 const MERGED_PAGES_EACH: i32 = 3;
 const MOST_MERGED_PAGES: i32 = 256;
+
+/// So many pages are merged at once, and for so long a transaction goes on with it: who writes waits for it. On a busy machine what is left then
+/// goes with the next one.
+const MERGED_AT_ONCE: i32 = 64;
+const MERGING_FOR: Duration = Duration::from_millis(8);
 
 /// Up to how many tickets with one of the words are ranked: it needs all of them. Of more, the newest come first.
 const MOST_RANKED: i64 = 10_000;
@@ -793,8 +799,16 @@ pub async fn merge_some(tx: &mut Conn) -> Result<(), Problem> {
     match tx.kept::<Unmerged>().0.swap(0, Ordering::Relaxed) {
         0 => Ok(()),
         documents => {
+            let begun = Stopwatch::now();
             let pages = MERGED_PAGES.saturating_add(documents.saturating_mul(MERGED_PAGES_EACH));
-            Ok(tx.batch(&merge(pages.min(MOST_MERGED_PAGES))).await?)
+            let mut left = pages.min(MOST_MERGED_PAGES);
+            while left > 0 && begun.elapsed() < MERGING_FOR {
+                let some = left.min(MERGED_AT_ONCE);
+                tx.batch(&merge(some)).await?;
+                left -= some;
+            }
+            tx.kept::<Unmerged>().0.fetch_add(left / MERGED_PAGES_EACH, Ordering::Relaxed);
+            Ok(())
         }
     }
 }
