@@ -382,8 +382,11 @@ fn filled(mut all: Vec<Filled>) -> String {
             .expect("memory");
         }
         let during = short(tickets_during / 1_000 * 1_000);
-        writeln!(text, "\n| request | meanwhile, at {during} | right after | a minute later | must, median | |")
-            .expect("memory");
+        writeln!(
+            text,
+            "\n| request | meanwhile, at {during} | right after | a minute later | must, median a minute later | |"
+        )
+        .expect("memory");
         text += "|---|---:|---:|---:|---:|---|\n";
         for later in &f.later {
             write!(text, "| {} |", later.title).expect("memory");

@@ -66,6 +66,10 @@ const FIRST_HITS: i64 = 250;
 const FIRST_TICKETS: usize = 26;
 const GROWTH: usize = 4;
 
+/// PostgreSQL may go through all that it has of a frequent word, however few are asked for: all hits are looked for when a page seems to
+/// need more tickets than these.
+const SOON: i64 = 4_000;
+
 /// How many documents are read at once behind a ticket that is looked for in SQLite's index. A beginning is put together for a whole
 /// shelf before the first of them is read; with a phrase, many others may be passed from one to the next.
 const READ_AHEAD: i64 = 64;
@@ -592,13 +596,21 @@ async fn page(
     let mut walk: Option<Walk> = None;
     let mut found = Vec::new();
     let (mut met, mut spent) = (0, 0);
+    let mut missing = 0;
     loop {
-        if (most == FIRST_HITS || hits.cost_of_all(most) <= effort.0)
-            && let Some(all) = hits.all(conn, most, effort).await?
-        {
-            let mut found = Walk::among(all, sieve, sort, after).next(conn, wanted).await?;
-            found.truncate(wanted);
-            return Ok(Numbers { found, reached: None });
+        let may_be_short = match conn.line {
+            Line::Sqlite(_) => true,
+            Line::Postgres(_) => missing > SOON,
+        };
+        if may_be_short {
+            if (most == FIRST_HITS || hits.cost_of_all(most) <= effort.0)
+                && let Some(all) = hits.all(conn, most, effort).await?
+            {
+                let mut found = Walk::among(all, sieve, sort, after).next(conn, wanted).await?;
+                found.truncate(wanted);
+                return Ok(Numbers { found, reached: None });
+            }
+            most = most.saturating_mul(4);
         }
         let walk = match &mut walk {
             Some(walk) => walk,
@@ -616,15 +628,14 @@ async fn page(
             found.truncate(wanted);
             return Ok(Numbers { found, reached });
         }
-        most = most.saturating_mul(4);
         // As many as seem to be missing, if there is enough left for them: the next ones will be as those were. They come in few sizes,
         // so that there are few statements.
         let affordable = effort.0.saturating_mul(met) / spent.max(1);
-        let missing = count(&found).max(1);
-        let missing = met.saturating_mul(i64::try_from(wanted).unwrap_or(i64::MAX) - count(&found)) / missing;
-        let most = at_once.saturating_mul(GROWTH);
+        let lacks = i64::try_from(wanted).unwrap_or(i64::MAX) - count(&found);
+        missing = met.saturating_mul(lacks) / count(&found).max(1);
+        let largest = at_once.saturating_mul(GROWTH);
         at_once = first;
-        while at_once < most && i64::try_from(at_once).is_ok_and(|size| size < missing && size * 2 <= affordable) {
+        while at_once < largest && i64::try_from(at_once).is_ok_and(|size| size < missing && size * 2 <= affordable) {
             at_once *= 2;
         }
     }
