@@ -6,7 +6,7 @@
 #     docker run --rm --publish 8080:8080 --volume skranke-data:/data --name skranke skranke
 #     docker exec skranke /usr/local/bin/skranke token --role admin --email you@example.org --name You
 
-FROM rust:1-slim-bookworm AS builder
+FROM rust:1.95.0-slim-bookworm AS builder
 WORKDIR /build
 # What the program is made of and nothing else; see .dockerignore.
 COPY . .

@@ -29,6 +29,7 @@ packages_of() {
     psql) printf 'postgresql-client' ;;
     python3) printf 'python3 python3-venv' ;;
     curl) printf 'curl ca-certificates' ;;
+    java) printf 'default-jre-headless' ;;
     *) printf '%s' "$1" ;;
     esac
 }

@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::config::{self, Config, LogFormat, Unknown};
 use super::log::Log;
-use super::{backup, check, document, janitor, rebuild, server};
+use super::{backup, check, generate, janitor, rebuild, server};
 use crate::auth::domain::{Role, Scopes};
 use crate::auth::password::{Party, Password, Passwords};
 use crate::auth::service::Authority;
@@ -176,7 +176,7 @@ pub fn run() -> std::process::ExitCode {
 
 fn dispatch(command: Command) -> Result<(), Failure> {
     if let Command::Openapi = command {
-        print!("{}", document::generate()?);
+        print!("{}", generate::document()?);
         return Ok(());
     }
     let config = Config::load(

@@ -5,6 +5,8 @@ pub mod check;
 pub mod cli;
 pub mod config;
 pub mod document;
+pub mod endpoints;
+pub mod generate;
 pub mod health;
 pub mod janitor;
 pub mod jobs;

@@ -13,13 +13,13 @@ use actix_web::{App, HttpRequest, HttpServer, web};
 use tokio::net::TcpStream;
 use utoipa_swagger_ui::SwaggerUi;
 
-use super::{document, health};
+use super::{document, endpoints};
 use crate::auth::service::Authority;
 use crate::http::edge::{REQUEST_ID, edge};
 use crate::http::limits::{Connections, RATE_LIMIT, RATE_LIMIT_POLICY, gate};
 use crate::http::meter::Meter;
 use crate::http::unsent::{Line, hold};
-use crate::http::{Answer, Endpoints, Gate, Limits, State};
+use crate::http::{Answer, Gate, Limits, State};
 use crate::kernel::{Code, Problem};
 
 /// What the server needs to know, all of it values.
@@ -41,20 +41,6 @@ pub struct Settings {
     pub signals: bool,
 }
 
-/// Every endpoint that is in the document. Whoever looks for one goes through them in this order: what is asked most comes
-/// first.
-pub fn routes<E: Endpoints>(config: &mut E) {
-    crate::tickets::routes::routes(config);
-    crate::comments::routes::routes(config);
-    crate::auth::routes::routes(config);
-    crate::metrics::routes::routes(config);
-    crate::time_entries::routes::routes(config);
-    crate::people::routes::routes(config);
-    crate::sla::routes::routes(config);
-    health::routes(config);
-    document::routes(config);
-}
-
 /// A server on `listener`, ready to be awaited.
 ///
 /// # Errors
@@ -64,6 +50,7 @@ pub fn build(settings: Settings, listener: TcpListener) -> std::io::Result<Serve
     let authority = web::Data::from(authority);
     let meter = web::Data::new(Meter::new(&document::methods()));
     let guard = web::Data::new(Gate::new(&limits, &state.clock));
+    let unsent = web::Data::new(guard.unsent().clone());
     let connections = Connections::new(&limits);
     let threads = match workers {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -82,10 +69,11 @@ pub fn build(settings: Settings, listener: TcpListener) -> std::io::Result<Serve
             .app_data(authority.clone())
             .app_data(meter.clone())
             .app_data(guard.clone())
+            .app_data(unsent.clone())
             // A path of its own comes before one with a parameter that would take it (OpenAPI 3.1, "Path Templating Matching"):
             // no policy is called "preview".
             .service(web::resource("/v1/sla/policies/preview").guard(Not(Post())).to(elsewhere))
-            .configure(routes::<web::ServiceConfig>)
+            .configure(endpoints::routes::<web::ServiceConfig>)
             .service(web::redirect("/docs", "/docs/"))
             .service(SwaggerUi::new("/docs/{_:.*}").config(document::swagger_config()))
             .default_service(web::to(elsewhere))

@@ -44,7 +44,7 @@ words! {
 pub struct TokenForm {
     /// How to get the token.
     #[deserr(default)]
-    #[schema(value_type = GrantType, required = true, nullable = false)]
+    #[schema(required = true, nullable = false)]
     grant_type: Option<String>,
     /// What the token is to be used for at most: scopes separated by spaces. Without it, all that can be granted.
     #[deserr(default)]

@@ -9,7 +9,7 @@ use diesel::connection::{CacheSize, SimpleConnection};
 use diesel::{Connection, SqliteConnection};
 use futures_util::future::BoxFuture;
 
-use super::postgres::Channel;
+use super::postgres::channel::Channel;
 use super::root::{Lines, Root};
 use super::run::Runs;
 use crate::kernel::Problem;

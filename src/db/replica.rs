@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::lanes::Shares;
-use super::{Conn, Db, Listener, postgres};
+use super::postgres::Postgres;
+use super::slow::Listener;
 use crate::kernel::Problem;
 
 /// How long a replica that did not answer is left alone before one request tries it again.
@@ -14,7 +15,7 @@ const REST: Duration = Duration::from_secs(2);
 /// A standby of the primary, or anything else that shows the same data a little later.
 #[derive(Clone)]
 pub(super) struct Replica {
-    postgres: Arc<postgres::Postgres>,
+    pub(super) postgres: Arc<Postgres>,
     absence: Arc<Absence>,
     /// Whether it has connections for those who serve requests; nobody else asks it.
     serves: bool,
@@ -47,7 +48,7 @@ impl Absence {
 impl Replica {
     pub(super) fn open(url: &str, size: usize, listener: Option<Listener>) -> Result<Self, String> {
         let absence = Absence { begun: Instant::now(), until_ms: AtomicU64::new(0) };
-        let postgres = postgres::Postgres::open(url, size, listener)?;
+        let postgres = Postgres::open(url, size, listener)?;
         Ok(Self { postgres, absence: Arc::new(absence), serves: false })
     }
 
@@ -61,12 +62,17 @@ impl Replica {
         Ok(Self { postgres: self.postgres.local()?, serves: true, ..self.clone() })
     }
 
+    /// Whether it may be asked.
+    pub(super) fn lets_ask(&self) -> bool {
+        self.serves && self.absence.lets_ask()
+    }
+
     pub(super) async fn refusal(&self, wait: Duration) -> Option<String> {
         self.postgres.refusal(wait).await
     }
 
     /// Whether this is an answer. If not, the primary is to be asked, and for a while at once.
-    fn has_answered<T>(&self, outcome: &Result<T, Problem>) -> bool {
+    pub(super) fn has_answered<T>(&self, outcome: &Result<T, Problem>) -> bool {
         let problem = outcome.as_ref().err().filter(|problem| problem.code().status() >= 500);
         match problem {
             // It takes in a change that this read stood in the way of; nothing is wrong with it.
@@ -83,55 +89,5 @@ impl Replica {
             }
         }
         problem.is_none()
-    }
-}
-
-/// Reads at the replica, or at the primary where there is none, it is away, or it cannot say.
-pub struct Lagging {
-    db: Db,
-    replica: Option<Replica>,
-}
-
-impl Lagging {
-    pub(super) fn new(db: Db, replica: Option<Replica>) -> Self {
-        Self { db, replica: replica.filter(|replica| replica.serves && replica.absence.lets_ask()) }
-    }
-
-    /// As [`Db::list`].
-    ///
-    /// # Errors
-    /// As those of [`Db::list`].
-    pub async fn list<T, F>(&self, work: F) -> Result<T, Problem>
-    where
-        T: Send + 'static,
-        F: AsyncFn(&mut Conn) -> Result<T, Problem> + Send + 'static,
-    {
-        if let Some(replica) = &self.replica {
-            // One that does not answer must leave time for the primary.
-            let outcome = replica.postgres.list(&work, self.db.deadline().half()).await;
-            if replica.has_answered(&outcome) {
-                return outcome;
-            }
-        }
-        self.db.list(work).await
-    }
-
-    /// As [`Db::snapshot`].
-    ///
-    /// # Errors
-    /// As those of [`Db::snapshot`].
-    pub async fn snapshot<T, F>(&self, work: F) -> Result<T, Problem>
-    where
-        T: Send + 'static,
-        F: AsyncFn(&mut Conn) -> Result<T, Problem> + Send + 'static,
-    {
-        if let Some(replica) = &self.replica {
-            let _turn = self.db.turn().await?;
-            let outcome = replica.postgres.snapshot(&work, self.db.deadline().half()).await;
-            if replica.has_answered(&outcome) {
-                return outcome;
-            }
-        }
-        self.db.snapshot(work).await
     }
 }

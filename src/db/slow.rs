@@ -8,7 +8,8 @@ use std::time::{Duration, Instant as Stopwatch};
 
 use diesel::connection::{Instrumentation, InstrumentationEvent};
 
-use super::Listener;
+/// Makes what listens to the statements of a connection.
+pub type Listener = Arc<dyn Fn() -> Box<dyn Instrumentation> + Send + Sync>;
 
 thread_local! {
     /// When the statement was sent whose answer is being read on this thread right now.

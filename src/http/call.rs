@@ -2,24 +2,22 @@
 
 use std::cell::{Cell, RefCell};
 use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Instant as Stopwatch;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::{self, HeaderMap};
-use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
+use actix_web::{FromRequest, HttpRequest, web};
 use deserr::{Deserr, ValuePointerRef};
 use futures_util::StreamExt;
 use futures_util::future::{Ready, ready};
 use serde_json::Value;
 
-use super::fresh::{self, Writers};
-use super::idempotency::InFlight;
+use super::fresh;
 use super::jobs::Jobs;
 use super::limits::{Attempt, Gate};
 use super::origin::Origin;
 use super::query::Parts;
-use super::seal::Sealer;
+use super::state::State;
 use super::unsent;
 use crate::db::{Db, Deadline, Lagging};
 use crate::kernel::fault::{Faults, pointer};
@@ -30,34 +28,6 @@ const FORM_LIMIT_B: usize = 16 << 10;
 
 /// For so much of a body room is made before it comes, in bytes.
 const MOST_AHEAD_B: usize = 64 << 10;
-
-/// What every handler works with.
-#[derive(Clone)]
-pub struct State {
-    /// The database.
-    pub db: Db,
-    /// The source of time and ids.
-    pub clock: Clock,
-    /// The largest body that is read, in bytes.
-    pub body_limit_b: usize,
-    /// What an hour of work costs where neither agent nor team says so.
-    pub default_rate: Option<Money>,
-    /// Requests with an `Idempotency-Key` that this instance is working on.
-    pub in_flight: InFlight,
-    /// Seals the answers that are kept for an `Idempotency-Key`.
-    pub sealer: Arc<Sealer>,
-    /// Who has written through this instance lately.
-    pub writers: Writers,
-    /// What runs by itself in this process.
-    pub jobs: Jobs,
-}
-
-impl State {
-    /// Until when `request` may take: from when its head was read, for as long as requests wait for the database.
-    pub fn deadline(&self, request: &HttpRequest) -> Deadline {
-        request.extensions().get().copied().unwrap_or_else(|| Deadline::within(self.db.wait()))
-    }
-}
 
 /// One request.
 pub struct Call {

@@ -1,8 +1,8 @@
 //! `Idempotency-Key`: a request that is sent twice is carried out once. The stored answer is part of the same
 //! transaction as the effect, so one is never there without the other. It is sealed: an answer may show a secret.
 
-use std::collections::{BTreeSet, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -12,8 +12,10 @@ use diesel::sql_types::Bool;
 use futures_util::future::join;
 use uuid::Uuid;
 
-use super::reply::met_by;
-use super::{Answer, Call, Reader, Reply, Resource, Sealer};
+use super::call::Call;
+use super::in_flight;
+use super::reply::{Answer, Reader, Reply, Resource, met_by};
+use super::seal::Sealer;
 use crate::db::fault::is_duplicate;
 use crate::db::raw::raw;
 use crate::db::schema::{idempotency_keys, idempotency_subjects};
@@ -29,36 +31,6 @@ const AMENDED_AT_MOST: i64 = 50;
 
 /// What stands among the headers of a kept answer, and is none: the role of whom it was given to.
 const ROLE: &str = "role";
-
-/// The keys that this instance is working on.
-#[derive(Debug, Clone, Default)]
-pub struct InFlight(Arc<Mutex<HashSet<(PrincipalId, String)>>>);
-
-/// A place among the keys in work, given up when the request ends however it ends.
-struct Entry {
-    all: InFlight,
-    key: (PrincipalId, String),
-}
-
-impl InFlight {
-    fn enter(&self, key: (PrincipalId, String)) -> Result<Entry, Problem> {
-        if self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone()) {
-            Ok(Entry { all: self.clone(), key })
-        } else {
-            Err(in_progress())
-        }
-    }
-}
-
-impl Drop for Entry {
-    fn drop(&mut self) {
-        self.all.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
-    }
-}
-
-fn in_progress() -> Problem {
-    Problem::new(Code::IdempotencyInProgress, "Wait for the first request, or send this one again in a moment.")
-}
 
 #[derive(Queryable, Selectable, Insertable)]
 #[diesel(table_name = idempotency_keys, treat_none_as_default_value = false)]
@@ -225,7 +197,7 @@ async fn claim(tx: &mut Conn, who: PrincipalId, key: &str) -> Result<Option<Row>
             let (mut first, mut second) = (conn, conn);
             let (locked, row): (QueryResult<bool>, _) = join(lock.get_result(&mut first), answer!(&mut second)).await;
             if !locked? {
-                return Err(in_progress());
+                return Err(in_flight::in_progress());
             }
             row
         }

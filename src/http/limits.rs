@@ -15,9 +15,9 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, web};
 use quick_cache::sync::Cache;
 
-use super::State;
 use super::origin::{Origin, Proxies};
 use super::quota::{Quota, Standing};
+use super::state::State;
 use super::unsent::{self, Caller, Unsent};
 use crate::kernel::{Clock, Problem};
 
@@ -117,8 +117,8 @@ impl Gate {
         }
     }
 
-    /// The answers that have not been taken yet.
-    pub(super) fn unsent(&self) -> &Unsent {
+    /// The answers that have not been taken yet, by which those are refused who do not take what they have been answered.
+    pub fn unsent(&self) -> &Unsent {
         &self.unsent
     }
 

@@ -1,10 +1,12 @@
 //! The common part of every endpoint: reading a call, conventions of lists, versions and idempotency, and answers.
 
 pub mod call;
+pub mod cursor;
 pub mod edge;
 mod endpoints;
 pub mod fresh;
 pub mod idempotency;
+pub mod in_flight;
 pub mod jobs;
 pub mod limits;
 pub mod meter;
@@ -16,17 +18,17 @@ pub mod quota;
 pub mod record;
 pub mod reply;
 pub mod seal;
+pub mod state;
 pub mod trace;
 mod unread;
 pub mod unsent;
 
-pub use call::{Call, State};
+pub use call::Call;
+pub use cursor::{Cursor, Limit};
 pub use endpoints::Endpoints;
 pub use limits::{Gate, Limits};
-pub use page::{Cursor, Limit, Page, Rows};
+pub use page::{Page, Rows};
 pub use query::{Csv, Flag, PageQuery};
-pub use reply::{Reader, Reply, Resource};
+pub use reply::{Answer, Reader, Reply, Resource};
 pub use seal::Sealer;
-
-/// What a handler gives.
-pub type Answer = Result<Reply, crate::kernel::Problem>;
+pub use state::State;

@@ -1,14 +1,12 @@
-//! Lists: a limit, an opaque keyset cursor, and the next page's address.
+//! The pages of lists.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Answer, Call, Reply};
-use crate::kernel::fault::{self, Faults};
-use crate::kernel::{Code, Problem};
+use super::call::Call;
+use super::cursor::{Cursor, Limit};
+use super::reply::{Answer, Reply};
+use crate::kernel::Problem;
 
 /// How many bytes of JSON a page has at most, unless a single item has more.
 pub const MOST_B: usize = 1 << 20;
@@ -18,95 +16,6 @@ const AT_ONCE: usize = 4;
 
 /// How many rows are fetched at a time that may be large themselves.
 const FEW: i64 = 4;
-
-/// How many items a page has: 1 to 200, 50 unless told.
-#[derive(Debug, Clone, Copy)]
-pub struct Limit(i64);
-
-impl Default for Limit {
-    fn default() -> Self {
-        Self(50)
-    }
-}
-
-impl Limit {
-    /// The number of rows to ask for: one more than the page holds, which tells whether there is a next one.
-    pub fn and_one(self) -> i64 {
-        self.0 + 1
-    }
-}
-
-impl Deserr<Faults> for Limit {
-    fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Faults> {
-        match fault::string(value, location)?.parse() {
-            Ok(limit @ 1..=200) => Ok(Self(limit)),
-            _ => Err(Faults::at(location, "invalid", "must be a whole number from 1 to 200")),
-        }
-    }
-}
-
-/// Where a page ends: opaque to clients, bound to the list and order that made it.
-#[derive(Debug, Clone)]
-pub struct Cursor(String);
-
-crate::kernel::fault::deserr_from_str!(Cursor);
-
-impl std::str::FromStr for Cursor {
-    type Err = &'static str;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(Self(text.to_owned()))
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-struct Sealed<K> {
-    /// The list and its order.
-    l: String,
-    /// The key of the last item.
-    k: K,
-}
-
-impl Cursor {
-    /// The cursor behind an item with `key` in `list`.
-    fn seal<K: Serialize>(list: &str, key: K) -> Result<String, Problem> {
-        let sealed = serde_json::to_vec(&Sealed { l: list.to_owned(), k: key }).map_err(Problem::internal)?;
-        Ok(URL_SAFE_NO_PAD.encode(sealed))
-    }
-
-    /// The key of the last item of the page before.
-    ///
-    /// # Errors
-    /// `invalid_cursor` when it was not made by `list`.
-    pub fn open<K: DeserializeOwned>(&self, list: &str) -> Result<K, Problem> {
-        let json = URL_SAFE_NO_PAD.decode(&self.0).ok().filter(|json| !holds_nul(json));
-        let sealed = json.and_then(|json| serde_json::from_slice::<Sealed<K>>(&json).ok());
-        match sealed {
-            Some(sealed) if sealed.l == list => Ok(sealed.k),
-            _ => Err(Self::of_another_list()),
-        }
-    }
-
-    /// What whoever gives a cursor hears that leads nowhere in this list.
-    pub fn of_another_list() -> Problem {
-        Problem::new(
-            Code::InvalidCursor,
-            "Use the `next_cursor` of this list in this order, or start again without one.",
-        )
-    }
-}
-
-/// Whether a text in `json` has the character U+0000, which none of ours has and PostgreSQL does not take: an escape
-/// that is not itself escaped.
-fn holds_nul(json: &[u8]) -> bool {
-    let mut rest = json;
-    while let Some(at) = rest.iter().position(|b| *b == b'\\') {
-        if rest[at + 1..].starts_with(b"u0000") {
-            return true;
-        }
-        rest = rest.get(at + 2..).unwrap_or_default();
-    }
-    false
-}
 
 /// The rows of a page, as far as they were fetched.
 #[derive(Debug)]
@@ -230,7 +139,7 @@ impl<T: Serialize> Page<T> {
         mut item: impl FnMut(R) -> T,
     ) -> Answer {
         let Rows { rows, mut more, reached } = rows.into();
-        let size = usize::try_from(limit.0).unwrap_or(usize::MAX);
+        let size = limit.size();
         more |= rows.len() > size;
         // The very JSON of a page, written item by item.
         let mut body = br#"{"items":["#.to_vec();
@@ -258,46 +167,5 @@ impl<T: Serialize> Page<T> {
             Some(cursor) => reply.header("link", format!("<{}>; rel=\"next\"", call.next_target(&cursor))),
             None => reply,
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn what_is_sealed_opens_for_its_list_alone(list: String, name in "[^\0]*", number: i64) {
-            let key = (Some(name), number);
-            let cursor = Cursor(Cursor::seal(&list, &key).expect("JSON"));
-            match cursor.open::<(Option<String>, i64)>(&list) {
-                Ok(opened) => prop_assert_eq!(opened, key),
-                Err(_) => prop_assert!(list.contains('\0')),
-            }
-            let other = format!("{list}!");
-            prop_assert!(cursor.open::<(Option<String>, i64)>(&other).is_err());
-        }
-
-        #[test]
-        fn nonsense_never_opens(text: String, bytes: Vec<u8>) {
-            for text in [text, URL_SAFE_NO_PAD.encode(bytes)] {
-                prop_assert!(Cursor(text).open::<serde_json::Value>("tickets").is_err());
-            }
-        }
-
-        #[test]
-        fn nul_is_found_wherever_it_is(text: String) {
-            let json = serde_json::to_vec(&text).expect("JSON");
-            prop_assert_eq!(holds_nul(&json), text.contains('\0'));
-        }
-    }
-
-    #[test]
-    fn an_escape_that_is_escaped_is_no_nul() {
-        for (text, holds) in [("\0", true), ("\\u0000", false), ("\\\0", true), ("\\\\u0000", false), ("\\", false)] {
-            assert_eq!(holds_nul(&serde_json::to_vec(text).expect("JSON")), holds, "{text:?}");
-        }
-        assert!(!holds_nul(b"\\"));
     }
 }

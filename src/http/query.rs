@@ -6,7 +6,7 @@ use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
 use serde_json::{Map, Value as Json};
 use utoipa::IntoParams;
 
-use super::{Cursor, Limit};
+use super::cursor::{Cursor, Limit};
 use crate::kernel::FieldError;
 use crate::kernel::fault::{self, Faults};
 
@@ -77,7 +77,10 @@ macro_rules! parts {
 parts!(A, B);
 parts!(A, B, C);
 
-/// One or more values, separated by commas: any of them will do.
+/// How many values a parameter takes that takes several.
+pub const MOST_VALUES: usize = 100;
+
+/// One or more values, separated by commas: any of them will do. In the document it is an array with `style = Form, explode = false`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Csv<T>(pub Vec<T>);
 
@@ -86,8 +89,8 @@ impl<T: FromStr<Err = &'static str>> Deserr<Faults> for Csv<T> {
         let text = fault::string(value, location)?;
         let values: Result<Vec<T>, _> = text.split(',').map(str::parse).collect();
         match values {
-            Ok(values) if values.len() <= 100 => Ok(Self(values)),
-            Ok(_) => Err(Faults::at(location, "too_many", "must have at most 100 values")),
+            Ok(values) if values.len() <= MOST_VALUES => Ok(Self(values)),
+            Ok(_) => Err(Faults::at(location, "too_many", format!("must have at most {MOST_VALUES} values"))),
             Err(detail) => Err(Faults::at(location, "invalid", detail)),
         }
     }
@@ -117,6 +120,6 @@ pub struct PageQuery {
     pub limit: Limit,
     /// The `next_cursor` of the page before.
     #[deserr(default)]
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<String>, min_length = 1, pattern = "^[A-Za-z0-9_-]+$")]
     pub cursor: Option<Cursor>,
 }

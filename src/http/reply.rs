@@ -16,6 +16,9 @@ pub fn etag(version: i64) -> String {
     format!("\"{version}\"")
 }
 
+/// What a handler gives.
+pub type Answer = Result<Reply, Problem>;
+
 /// Whoever reads and writes resources.
 pub trait Reader {
     /// Their id.

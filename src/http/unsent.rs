@@ -22,7 +22,6 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::limits::Gate;
 use crate::kernel::Problem;
 
 /// How many bytes of unsent answers one server holds unless told.
@@ -138,7 +137,7 @@ pub async fn hold(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let Some(unsent) = request.app_data::<web::Data<Gate>>().map(|gate| gate.unsent().clone()) else {
+    let Some(unsent) = request.app_data::<web::Data<Unsent>>().map(|unsent| unsent.get_ref().clone()) else {
         return next.call(request).await.map(ServiceResponse::map_into_boxed_body);
     };
     let writes = !request.method().is_safe();
@@ -168,7 +167,7 @@ pub async fn hold(
 /// When it cannot be coded.
 pub(super) async fn send(response: ServiceResponse<BoxBody>) -> Result<ServiceResponse<BoxBody>, Error> {
     let (request, response) = response.into_parts();
-    let Some(unsent) = request.app_data::<web::Data<Gate>>().map(|gate| gate.unsent().clone()) else {
+    let Some(unsent) = request.app_data::<web::Data<Unsent>>().map(|unsent| unsent.get_ref().clone()) else {
         return Ok(ServiceResponse::new(request, response));
     };
     let is_coded = response.headers().get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity");

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use deserr::{DeserializeError, ErrorKind, IntoValue, MergeWithError, Value, ValueKind, ValuePointerRef};
 
-use super::problem::FieldError;
+use super::field_error::FieldError;
 
 /// How many faults are told, each with its place; of more it is told how many there are.
 pub const MOST_TOLD: usize = 50;

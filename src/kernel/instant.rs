@@ -1,15 +1,23 @@
 //! Points in time, in UTC, to the microsecond: what both databases store without loss.
 
 use std::fmt;
+use std::io::Write;
 use std::str::FromStr;
 
-use diesel::deserialize::FromSqlRow;
+use diesel::backend::Backend;
+use diesel::deserialize::{self, FromSql, FromSqlRow};
 use diesel::expression::AsExpression;
+use diesel::pg::{Pg, PgValue};
+use diesel::serialize::{self, IsNull, Output, ToSql};
+use diesel::sql_types::BigInt;
+use diesel::sqlite::Sqlite;
 use jiff::Timestamp;
+
+use super::sql::Moment;
 
 /// A point in time in UTC, truncated to microseconds on entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, AsExpression, FromSqlRow)]
-#[diesel(sql_type = crate::kernel::sql::Moment)]
+#[diesel(sql_type = Moment)]
 pub struct Instant(i64);
 
 impl Instant {
@@ -99,6 +107,35 @@ impl utoipa::PartialSchema for Instant {
     }
 }
 impl utoipa::ToSchema for Instant {}
+
+/// PostgreSQL counts microseconds from 2000-01-01.
+const PG_EPOCH_US: i64 = 946_684_800_000_000;
+
+impl ToSql<Moment, Pg> for Instant {
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
+        out.write_all(&(self.micros() - PG_EPOCH_US).to_be_bytes())?;
+        Ok(IsNull::No)
+    }
+}
+
+impl FromSql<Moment, Pg> for Instant {
+    fn from_sql(bytes: PgValue<'_>) -> deserialize::Result<Self> {
+        Ok(Self::from_micros(<i64 as FromSql<BigInt, Pg>>::from_sql(bytes)? + PG_EPOCH_US))
+    }
+}
+
+impl ToSql<Moment, Sqlite> for Instant {
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {
+        out.set_value(self.micros());
+        Ok(IsNull::No)
+    }
+}
+
+impl FromSql<Moment, Sqlite> for Instant {
+    fn from_sql(value: <Sqlite as Backend>::RawValue<'_>) -> deserialize::Result<Self> {
+        <i64 as FromSql<BigInt, Sqlite>>::from_sql(value).map(Self::from_micros)
+    }
+}
 
 #[cfg(test)]
 mod tests {

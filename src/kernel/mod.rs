@@ -3,6 +3,7 @@
 
 pub mod clock;
 pub mod fault;
+mod field_error;
 pub mod fields;
 pub mod id;
 pub mod instant;
@@ -17,9 +18,10 @@ pub mod whole;
 pub mod words;
 
 pub use clock::Clock;
+pub use field_error::FieldError;
 pub use id::{AnyId, CalendarId, CommentId, DeltaId, EventId, PolicyId, PrincipalId, TeamId, TicketId, TimeEntryId};
 pub use instant::Instant;
 pub use money::{Currency, Money, MoneyInput};
 pub use patch::{Patch, Set};
-pub use problem::{Code, FieldError, Problem};
+pub use problem::{Code, Problem};
 pub use vocabulary::{Channel, Priority, Status, Target, TicketType};

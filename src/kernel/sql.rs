@@ -9,12 +9,10 @@ use diesel::expression::AsExpression;
 use diesel::pg::{Pg, PgValue};
 use diesel::query_builder::QueryId;
 use diesel::serialize::{self, IsNull, Output, ToSql};
-use diesel::sql_types::{BigInt, SqlType, Text};
+use diesel::sql_types::{SqlType, Text};
 use diesel::sqlite::Sqlite;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-
-use super::Instant;
 
 /// An id: `uuid` on PostgreSQL, a 16-byte BLOB on SQLite.
 #[derive(Debug, Clone, Copy, SqlType, QueryId)]
@@ -40,35 +38,6 @@ pub struct Lexemes;
 #[derive(Debug, Clone, PartialEq, AsExpression, FromSqlRow)]
 #[diesel(sql_type = Document)]
 pub struct Json<T = serde_json::Value>(pub T);
-
-/// PostgreSQL counts microseconds from 2000-01-01.
-const PG_EPOCH_US: i64 = 946_684_800_000_000;
-
-impl ToSql<Moment, Pg> for Instant {
-    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
-        out.write_all(&(self.micros() - PG_EPOCH_US).to_be_bytes())?;
-        Ok(IsNull::No)
-    }
-}
-
-impl FromSql<Moment, Pg> for Instant {
-    fn from_sql(bytes: PgValue<'_>) -> deserialize::Result<Self> {
-        Ok(Self::from_micros(<i64 as FromSql<BigInt, Pg>>::from_sql(bytes)? + PG_EPOCH_US))
-    }
-}
-
-impl ToSql<Moment, Sqlite> for Instant {
-    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {
-        out.set_value(self.micros());
-        Ok(IsNull::No)
-    }
-}
-
-impl FromSql<Moment, Sqlite> for Instant {
-    fn from_sql(value: <Sqlite as Backend>::RawValue<'_>) -> deserialize::Result<Self> {
-        <i64 as FromSql<BigInt, Sqlite>>::from_sql(value).map(Self::from_micros)
-    }
-}
 
 impl<T: Serialize + Debug> ToSql<Document, Pg> for Json<T> {
     fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {

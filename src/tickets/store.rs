@@ -10,7 +10,7 @@ use diesel::sql_types::Bool;
 use self::search::Hits;
 use super::domain::{Channel, Priority, Status, Ticket, TicketType};
 use super::policy::Reach;
-use super::wire::{SlaFilter, Sort, TicketFilter, TicketRef, WhoRef};
+use super::wire::{SlaFilter, Sort, TicketFilter, TicketRef};
 use crate::auth::domain::Role;
 use crate::db::raw::{one_of, raw};
 use crate::db::schema::{comments, principals, teams, ticket_clocks, ticket_tags, tickets, time_entries};
@@ -18,7 +18,7 @@ use crate::db::{Conn, Line, RunQueryDsl, boxed, fault, on_each, post, steady};
 use crate::http::{Rows, page};
 use crate::kernel::fields::Fields;
 use crate::kernel::sql::Json;
-use crate::kernel::{Code, FieldError, Instant, PrincipalId, Problem, TeamId, TicketId};
+use crate::kernel::{Instant, PrincipalId, Problem, TeamId, TicketId};
 use crate::sla::domain::clock::Times;
 use crate::sla::store::clocks;
 
@@ -363,9 +363,9 @@ impl Sieve {
             priority: priority.map(|any| any.0),
             kind: kind.map(|any| any.0),
             channel: channel.map(|any| any.0),
-            team: team_id.map(|teams| split(&teams.0, None)).transpose()?,
-            assignee: assignee_id.map(|who| split(&who.0, Some(me))).transpose()?,
-            requester: requester_id.map(|who| split(&who.0, Some(me))).transpose()?,
+            team: team_id.map(|teams| split(teams.0.iter().map(|team| team.id()))),
+            assignee: assignee_id.map(|people| split(people.0.iter().map(|person| person.id(me)))),
+            requester: requester_id.map(|people| split(people.0.iter().map(|person| person.id(me)))),
             tag: tag.map(|any| any.0.into_iter().map(|tag| tag.0).collect()),
             external_id: external_id.map(|id| id.0),
             created_after,
@@ -538,23 +538,9 @@ pub(crate) fn breached_after(due_at: Instant) -> Instant {
 }
 
 /// The ids to look for, and whether `none` is one of the choices.
-fn split<Id: Copy>(choices: &[WhoRef<Id>], me: Option<Id>) -> Result<(Vec<Id>, bool), Problem> {
-    let mut ids = Vec::new();
-    let mut nobody = false;
-    for choice in choices {
-        match (choice, me) {
-            (WhoRef::Id(id), _) => ids.push(*id),
-            (WhoRef::Me, Some(me)) => ids.push(me),
-            (WhoRef::Nobody, _) => nobody = true,
-            (WhoRef::Me, None) => {
-                let fault = FieldError::new("team_id", "invalid", "must be a team's id or `none`; nobody is a team");
-                return Err(
-                    Problem::new(Code::InvalidQuery, "team_id must be a team's id or `none`.").with_errors(vec![fault])
-                );
-            }
-        }
-    }
-    Ok((ids, nobody))
+fn split<Id>(choices: impl Iterator<Item = Option<Id>>) -> (Vec<Id>, bool) {
+    let (ids, nobody): (Vec<_>, Vec<_>) = choices.partition(Option::is_some);
+    (ids.into_iter().flatten().collect(), !nobody.is_empty())
 }
 
 /// The number of the newest ticket, or 0.

@@ -2,7 +2,9 @@
 
 use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
 use serde::Serialize;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use super::domain::search::Query;
 use super::domain::{Channel, Priority, Status, TicketType};
@@ -23,7 +25,7 @@ use crate::sla::domain::policy::Almanac;
 use crate::sla::wire::clocks::{ClockBody, DurationsBody};
 
 /// How many tags a ticket may have.
-const MOST_TAGS: usize = 20;
+pub const MOST_TAGS: usize = 20;
 
 /// A ticket by its id or its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -450,6 +452,14 @@ impl std::str::FromStr for TagName {
 
 fault::deserr_from_str!(TagName);
 
+impl PartialSchema for TagName {
+    fn schema() -> RefOr<Schema> {
+        // Commas separate tags from each other.
+        ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).pattern(Some("^[^,]+$")).into()
+    }
+}
+impl ToSchema for TagName {}
+
 /// How long ahead `due_within` can look, in seconds: a year.
 const LONGEST_AHEAD_S: i64 = 366 * 86_400;
 
@@ -480,27 +490,87 @@ impl std::str::FromStr for SlaFilter {
 
 fault::deserr_from_str!(SlaFilter);
 
-/// A person to filter by: an id, the caller, or nobody.
+/// A queue to filter by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WhoRef<Id> {
+pub enum TeamChoice {
+    /// Tickets in no queue.
+    NoTeam,
+    /// This one.
+    Team(TeamId),
+}
+
+impl TeamChoice {
+    /// The team, if one is meant.
+    pub fn id(self) -> Option<TeamId> {
+        match self {
+            Self::NoTeam => None,
+            Self::Team(id) => Some(id),
+        }
+    }
+}
+
+impl std::str::FromStr for TeamChoice {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "none" => Ok(Self::NoTeam),
+            id => id.parse().map(Self::Team).map_err(|_| "must be a team's id or `none`"),
+        }
+    }
+}
+
+/// A person to filter by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PersonChoice {
     /// The caller.
     Me,
     /// Nobody.
     Nobody,
     /// This one.
-    Id(Id),
+    Person(PrincipalId),
 }
 
-impl<Id: std::str::FromStr> std::str::FromStr for WhoRef<Id> {
+impl PersonChoice {
+    /// The person, if one is meant; `me` is the caller.
+    pub fn id(self, me: PrincipalId) -> Option<PrincipalId> {
+        match self {
+            Self::Me => Some(me),
+            Self::Nobody => None,
+            Self::Person(id) => Some(id),
+        }
+    }
+}
+
+impl std::str::FromStr for PersonChoice {
     type Err = &'static str;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
             "me" => Ok(Self::Me),
             "none" => Ok(Self::Nobody),
-            id => id.parse().map(Self::Id).map_err(|_| "must be an id, `none`, or `me` where a person is meant"),
+            id => id.parse().map(Self::Person).map_err(|_| "must be an id, `me` or `none`"),
         }
     }
 }
+
+/// An id, or one of these words, which are separated by `|`.
+fn id_or(words: &str) -> RefOr<Schema> {
+    const ID: &str = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}";
+    ObjectBuilder::new().schema_type(Type::String).pattern(Some(format!("^({words}|{ID})$"))).into()
+}
+
+impl PartialSchema for TeamChoice {
+    fn schema() -> RefOr<Schema> {
+        id_or("none")
+    }
+}
+impl ToSchema for TeamChoice {}
+
+impl PartialSchema for PersonChoice {
+    fn schema() -> RefOr<Schema> {
+        id_or("me|none")
+    }
+}
+impl ToSchema for PersonChoice {}
 
 /// Which tickets are meant: all filters must hold.
 #[derive(Debug, Clone, Default, Deserr, IntoParams)]
@@ -509,39 +579,39 @@ impl<Id: std::str::FromStr> std::str::FromStr for WhoRef<Id> {
 pub struct TicketFilter {
     /// One or more statuses, separated by commas.
     #[deserr(default)]
-    #[param(value_type = Option<String>, example = "new,open")]
+    #[param(value_type = Option<Vec<Status>>, min_items = 1, max_items = 100, style = Form, explode = false, example = json!(["new", "open"]))]
     pub status: Option<Csv<Status>>,
     /// One or more priorities, separated by commas.
     #[deserr(default)]
-    #[param(value_type = Option<String>, example = "high,urgent")]
+    #[param(value_type = Option<Vec<Priority>>, min_items = 1, max_items = 100, style = Form, explode = false, example = json!(["high", "urgent"]))]
     pub priority: Option<Csv<Priority>>,
     /// One or more types, separated by commas.
     #[deserr(default, rename = "type")]
-    #[param(rename = "type", value_type = Option<String>, example = "incident")]
+    #[param(rename = "type", value_type = Option<Vec<TicketType>>, min_items = 1, max_items = 100, style = Form, explode = false, example = json!(["incident"]))]
     pub kind: Option<Csv<TicketType>>,
     /// One or more channels, separated by commas.
     #[deserr(default)]
-    #[param(value_type = Option<String>, example = "email,phone")]
+    #[param(value_type = Option<Vec<Channel>>, min_items = 1, max_items = 100, style = Form, explode = false, example = json!(["email", "phone"]))]
     pub channel: Option<Csv<Channel>>,
     /// One or more teams, separated by commas; `none` for tickets in no queue.
     #[deserr(default)]
-    #[param(value_type = Option<String>)]
-    pub team_id: Option<Csv<WhoRef<TeamId>>>,
+    #[param(value_type = Option<Vec<TeamChoice>>, inline, min_items = 1, max_items = 100, style = Form, explode = false)]
+    pub team_id: Option<Csv<TeamChoice>>,
     /// One or more assignees, separated by commas; `me`, and `none` for tickets that nobody has.
     #[deserr(default)]
-    #[param(value_type = Option<String>, example = "me")]
-    pub assignee_id: Option<Csv<WhoRef<PrincipalId>>>,
+    #[param(value_type = Option<Vec<PersonChoice>>, inline, min_items = 1, max_items = 100, style = Form, explode = false, example = json!(["me"]))]
+    pub assignee_id: Option<Csv<PersonChoice>>,
     /// One or more requesters, separated by commas; `me`, and `none` for tickets without one.
     #[deserr(default)]
-    #[param(value_type = Option<String>)]
-    pub requester_id: Option<Csv<WhoRef<PrincipalId>>>,
+    #[param(value_type = Option<Vec<PersonChoice>>, inline, min_items = 1, max_items = 100, style = Form, explode = false)]
+    pub requester_id: Option<Csv<PersonChoice>>,
     /// One or more tags, separated by commas: tickets that have any of them.
     #[deserr(default)]
-    #[param(value_type = Option<String>, example = "printer")]
+    #[param(value_type = Option<Vec<TagName>>, inline, min_items = 1, max_items = 100, style = Form, explode = false, example = json!(["printer"]))]
     pub tag: Option<Csv<TagName>>,
     /// The name that the creator's system has for it.
     #[deserr(default)]
-    #[param(value_type = Option<String>, example = "alert-4711")]
+    #[param(value_type = Option<String>, min_length = 1, example = "alert-4711")]
     pub external_id: Option<TagName>,
     /// Only tickets created after this instant.
     #[deserr(default)]
@@ -562,7 +632,7 @@ pub struct TicketFilter {
     /// `breached`: a clock is past its due instant, or was when it ended. `due_within:SECONDS`: a clock runs and is due
     /// within so many seconds.
     #[deserr(default)]
-    #[param(value_type = Option<String>, example = "due_within:3600")]
+    #[param(value_type = Option<String>, pattern = "^(breached|due_within:[0-9]{1,8})$", example = "due_within:3600")]
     pub sla: Option<SlaFilter>,
     /// Full-text search in subject, tags, description, and the comments that the caller may see; it needs `tickets:read`, and
     /// looks into comments with `comments:read`. At most 500 characters. Each word must be there, anywhere in the ticket; a
@@ -590,7 +660,7 @@ pub struct ListOptions {
     pub limit: Limit,
     /// The `next_cursor` of the page before.
     #[deserr(default)]
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<String>, min_length = 1, pattern = "^[A-Za-z0-9_-]+$")]
     pub cursor: Option<Cursor>,
 }
 
@@ -612,7 +682,7 @@ mod tests {
                 let written = number.to_string();
                 prop_assert_eq!(text.trim_start_matches('0'), written.trim_start_matches('0'));
             }
-            let _ = (text.parse::<WhoRef<PrincipalId>>(), text.parse::<TagName>());
+            let _ = (text.parse::<TeamChoice>(), text.parse::<PersonChoice>(), text.parse::<TagName>());
         }
     }
 }

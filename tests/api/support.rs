@@ -248,7 +248,12 @@ impl Desk {
             authority,
             store,
             settings,
-            http: reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap(),
+            // A connection is not used again that the server is about to close, as it does after five seconds without a request.
+            http: reqwest::Client::builder()
+                .redirect(reqwest::redirect::Policy::none())
+                .pool_idle_timeout(Duration::from_secs(2))
+                .build()
+                .unwrap(),
             handles: Mutex::default(),
             count: AtomicU64::new(0),
         };

@@ -58,7 +58,7 @@ impl Look<'_> {
             ask = ask.json(&json!({ "no such field": true }));
         }
         let answer = ask.send().await;
-        let statements = self.heard.lock().unwrap().join("\n");
+        let statements = settled(&self.heard.lock().unwrap()).join("\n");
         let name = format!("{} {method} {path} {headers:?}", self.who.name);
         let before = self.told.insert(name.clone(), format!("{}\n\n{statements}", told(&answer)));
         assert!(before.is_none(), "looked at twice: {name}");
@@ -76,6 +76,16 @@ impl Look<'_> {
             }
         }
     }
+}
+
+/// The statements without those of a list that SQLite has begun in place, and begun anew elsewhere when it took long: how long is up
+/// to the machine.
+fn settled(statements: &[String]) -> Vec<&str> {
+    let all: Vec<&str> = statements.iter().map(String::as_str).collect();
+    let Some(anew) = all.iter().position(|statement| *statement == "BEGIN DEFERRED") else { return all };
+    // Who asks is known before.
+    let (who, list) = (all.iter().take(1.min(anew)), all.iter().skip(anew + 1));
+    who.chain(list.filter(|statement| **statement != "ROLLBACK")).copied().collect()
 }
 
 /// What the lists are asked for: every filter with values that fit and that do not, every order, and searches for words that

@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { basename } from "node:path";
 import { apiCompare } from "api-smart-diff";
+import { accepted } from "./accepted.mjs";
 
 const [, , releasedPath, currentPath] = process.argv;
 const read = (path) => JSON.parse(readFileSync(path, "utf8"));
@@ -88,7 +89,13 @@ if (wrong.length > 0) {
   process.exit(1);
 }
 
-const found = broken(released, read(currentPath));
+const all = broken(released, read(currentPath));
+const unused = accepted.filter(({ what }) => !all.some((line) => what.test(line)));
+if (unused.length > 0) {
+  console.error(`accepted.mjs names what is not found any more:\n  ${unused.map(({ why }) => why).join("\n  ")}`);
+  process.exit(1);
+}
+const found = all.filter((line) => !accepted.some(({ what }) => what.test(line)));
 if (found.length > 0) {
   console.error(`These break clients of ${basename(releasedPath)}:\n  ${found.join("\n  ")}
 A breaking change needs a new major version of the API; see "Adding an endpoint" in CONTRIBUTING.md.`);

@@ -164,7 +164,7 @@ impl Resource for UserBody {
 pub struct UserQuery {
     /// One or more roles, separated by commas.
     #[deserr(default)]
-    #[param(value_type = Option<String>, example = "agent,admin")]
+    #[param(value_type = Option<Vec<Role>>, min_items = 1, max_items = 100, style = Form, explode = false, example = json!(["agent", "admin"]))]
     pub role: Option<Csv<Role>>,
     /// Exactly this address, in any case.
     #[deserr(default)]
@@ -180,6 +180,6 @@ pub struct UserQuery {
     pub limit: Limit,
     /// The `next_cursor` of the page before.
     #[deserr(default)]
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<String>, min_length = 1, pattern = "^[A-Za-z0-9_-]+$")]
     pub cursor: Option<Cursor>,
 }

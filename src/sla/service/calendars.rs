@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::civil::Date;
 
-use super::configuration_changed;
+use super::clocks::configuration_changed;
 use crate::auth::policy::Act;
 use crate::db::Conn;
 use crate::http::call::IfMatch;

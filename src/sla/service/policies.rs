@@ -1,6 +1,6 @@
 //! The use cases of policies.
 
-use super::configuration_changed;
+use super::clocks::configuration_changed;
 use crate::auth::policy::Act;
 use crate::db::{Conn, Db};
 use crate::http::Limit;

@@ -22,7 +22,8 @@ const password = setting("SKRANKE_CLIENT_PASSWORD");
 // A word that no other run has used, so that this test can run twice against one server.
 const run = randomUUID();
 
-const api = createClient<paths>({ baseUrl });
+// Of a parameter that takes several values the document says `explode: false`: separated by commas.
+const api = createClient<paths>({ baseUrl, querySerializer: { array: { style: "form", explode: false } } });
 
 let accessToken = "";
 const withToken: Middleware = {
@@ -138,7 +139,7 @@ test("a day at the counter", async (day) => {
       const page = good(
         await api.GET("/v1/tickets", {
           params: {
-            query: { tag, status: "new,open", sort: "created_at", limit: 1, ...(cursor ? { cursor } : {}) },
+            query: { tag: [tag], status: ["new", "open"], sort: "created_at", limit: 1, ...(cursor ? { cursor } : {}) },
           },
         }),
       );

@@ -1,0 +1,36 @@
+//! What is wrong with one field of a request.
+
+/// How many bytes of a place are told.
+const LONGEST_PLACE_B: usize = 255;
+
+/// One bad field of a request.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+pub struct FieldError {
+    /// Where: a JSON pointer (RFC 6901) into the body, or the name of a query parameter or header.
+    #[schema(examples("/subject"))]
+    pub pointer: String,
+    /// What kind of fault: `required`, `wrong_type`, `unknown_field`, `too_short`, `too_long`, `too_many`, `invalid`, `not_found`.
+    #[schema(examples("too_long"))]
+    pub code: &'static str,
+    /// What it should be.
+    #[schema(examples("must have at most 255 characters"))]
+    pub detail: String,
+}
+
+impl FieldError {
+    /// The same, without most of a place that only a client in error can name.
+    pub(super) fn short(mut self) -> Self {
+        if self.pointer.len() > LONGEST_PLACE_B {
+            let is_end = |end: &usize| self.pointer.is_char_boundary(*end);
+            let end = (0..=LONGEST_PLACE_B).rev().find(is_end).unwrap_or_default();
+            self.pointer.truncate(end);
+            self.pointer.push('…');
+        }
+        self
+    }
+
+    /// A fault at `pointer`.
+    pub fn new(pointer: impl Into<String>, code: &'static str, detail: impl Into<String>) -> Self {
+        Self { pointer: pointer.into(), code, detail: detail.into() }
+    }
+}
