@@ -377,7 +377,7 @@ impl<'a> Session<'a> {
         if self.engine == Engine::Postgres {
             let key = self.arguments.dir.join("signing-key.pem");
             if !key.exists() {
-                let pem = skranke::auth::keys::Key::generate_pem().expect("a key");
+                let pem = skranke::auth::keys::SigningKey::generate_pem().expect("a key");
                 std::fs::write(&key, pem.reveal()).expect("a key");
             }
             environment.push(("SKRANKE_SIGNING_KEY_FILE".into(), key.to_string_lossy().into_owned()));

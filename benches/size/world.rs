@@ -13,7 +13,9 @@ use skranke::kernel::{
 };
 use skranke::sla::domain::calendar::{Calendar, Definition};
 use skranke::sla::domain::clock::{Clock, Occasion, Times};
-use skranke::sla::domain::policy::{Book, Condition, Hours, Policy, PolicyDefinition, Rule, Target, Traits, VersionOf};
+use skranke::sla::domain::policy::{
+    Condition, Hours, Policy, PolicyDefinition, Rule, SlaConfiguration, Target, Traits, VersionOf,
+};
 use skranke::tickets::domain::{Ticket, Walker};
 use uuid::Uuid;
 
@@ -203,7 +205,7 @@ pub struct Case {
 /// The helpdesk.
 pub struct World {
     pub parameters: Parameters,
-    pub book: Book,
+    pub book: SlaConfiguration,
     pub teams: Vec<TeamId>,
     pub agents: Vec<PrincipalId>,
     pub requesters: Vec<PrincipalId>,
@@ -762,7 +764,7 @@ impl World {
 }
 
 /// Two policies: one for what presses, by the clock on the wall, and one for the four largest teams, by office hours.
-fn book(calendar: &Definition, teams: &[TeamId], [calendar_id, policy_id]: [Uuid; 2]) -> Book {
+fn book(calendar: &Definition, teams: &[TeamId], [calendar_id, policy_id]: [Uuid; 2]) -> SlaConfiguration {
     let calendar_id = CalendarId(calendar_id);
     let rule = |target, priority, hours_h: i64, hours| Rule { target, priority, target_s: hours_h * 3_600, hours };
     let pressing = PolicyDefinition {
@@ -790,11 +792,11 @@ fn book(calendar: &Definition, teams: &[TeamId], [calendar_id, policy_id]: [Uuid
     };
     let (first, second) = (policy_id, Uuid::from_u128(policy_id.as_u128() + 1));
     let policy = |id, definition| Policy { of: VersionOf { id: PolicyId(id), version: 1 }, definition };
-    let mut book = Book {
+    let mut book = SlaConfiguration {
         policies: vec![policy(first, pressing), policy(second, usual)],
         calendars: BTreeMap::from([(calendar_id, 1)]),
         default_calendar: Some(calendar_id),
-        ..Book::default()
+        ..SlaConfiguration::default()
     };
     let made = Calendar::new(calendar).expect("a calendar that makes sense");
     book.almanac.0.insert(VersionOf { id: calendar_id, version: 1 }, Arc::new(made));

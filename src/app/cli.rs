@@ -10,7 +10,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use super::config::{self, Config, LogFormat, Unknown};
-use super::log::Log;
+use super::log::LogWriter;
 use super::{backup, check, generate, janitor, rebuild, server};
 use crate::auth::domain::{Role, Scopes};
 use crate::auth::password::{Party, Password, Passwords};
@@ -222,9 +222,9 @@ fn carry_out(command: Command, config: Config) -> Result<(), Failure> {
     })
 }
 
-fn start_log(config: &Config) -> Result<Log, Failure> {
+fn start_log(config: &Config) -> Result<LogWriter, Failure> {
     let filter = EnvFilter::try_new(&config.log).unwrap_or_default();
-    let writer = Log::start()?;
+    let writer = LogWriter::start()?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer.clone()).with_target(false);
     match config.log_format {
         LogFormat::Pretty => log.with_ansi(std::io::stderr().is_terminal()).init(),

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::auth::issuers::{IssuerConfig, Issuers};
-use crate::auth::keys::{Key, Keys};
+use crate::auth::keys::{SigningKey, SigningKeys};
 use crate::auth::service::Lifetimes;
 use crate::db::{DatabaseUrl, Db, lanes, slow_queries};
 use crate::http::origin::Proxies;
@@ -197,7 +197,7 @@ impl Config {
     /// # Errors
     /// Every key that is wrong, with what it should be.
     pub fn load(environment: impl IntoIterator<Item = (String, String)>) -> Result<Self, Vec<String>> {
-        let mut reader = Reader::default();
+        let mut reader = SettingsReader::default();
         let environment: BTreeMap<String, String> = environment.into_iter().collect();
         // Empty is as good as not set: what composes containers sets all that it knows of.
         if let Some(path) = environment.get("SKRANKE_CONFIG").filter(|path| !path.is_empty()) {
@@ -211,14 +211,14 @@ impl Config {
     ///
     /// # Errors
     /// A sentence that says what is missing or wrong.
-    pub fn keys(&self) -> Result<Keys, String> {
+    pub fn keys(&self) -> Result<SigningKeys, String> {
         self.keys_with(|path| {
             if let Some(folder) = path.parent() {
                 std::fs::create_dir_all(folder).map_err(|e| {
                     format!("DATABASE_URL should name a file whose folder can be made: {}: {e}", folder.display())
                 })?;
             }
-            Key::beside_database(path)
+            SigningKey::beside_database(path)
         })
     }
 
@@ -226,12 +226,13 @@ impl Config {
     ///
     /// # Errors
     /// A sentence that says what is missing or wrong.
-    pub fn keys_there(&self) -> Result<Keys, String> {
-        self.keys_with(Key::read)
+    pub fn keys_there(&self) -> Result<SigningKeys, String> {
+        self.keys_with(SigningKey::read)
     }
 
-    fn keys_with(&self, beside: impl Fn(&Path) -> Result<Key, String>) -> Result<Keys, String> {
-        let read = |name: &str, pem: &Secret<String>| Key::from_pem(pem.reveal()).map_err(|e| format!("{name} {e}"));
+    fn keys_with(&self, beside: impl Fn(&Path) -> Result<SigningKey, String>) -> Result<SigningKeys, String> {
+        let read =
+            |name: &str, pem: &Secret<String>| SigningKey::from_pem(pem.reveal()).map_err(|e| format!("{name} {e}"));
         let signer = match (&self.keys.signing, self.key_beside_database()) {
             (Some(pem), _) => read("SKRANKE_SIGNING_KEY", pem)?,
             (None, Some(path)) => beside(&path)?,
@@ -244,7 +245,7 @@ impl Config {
             }
         };
         let previous = self.keys.previous.as_ref().map(|pem| read("SKRANKE_PREVIOUS_SIGNING_KEY", pem)).transpose()?;
-        Ok(Keys::new(signer, previous))
+        Ok(SigningKeys::new(signer, previous))
     }
 
     /// Where the key that signs lies, if it is not given by a setting.
@@ -283,14 +284,14 @@ pub fn table() -> String {
 }
 
 #[derive(Default)]
-struct Reader {
+struct SettingsReader {
     values: BTreeMap<&'static str, String>,
     issuers: Vec<IssuerConfig>,
     unknown: Vec<Unknown>,
     faults: Vec<String>,
 }
 
-impl Reader {
+impl SettingsReader {
     fn read_environment(&mut self, environment: &BTreeMap<String, String>) {
         for (key, value) in environment {
             match SETTINGS.iter().find(|setting| setting.key == key) {
@@ -414,7 +415,7 @@ impl Reader {
 
     fn secret(&mut self, key: &'static str, file_key: &'static str) -> Option<Secret<String>> {
         let (key, text) = self.given_or_in_file(key, file_key)?;
-        if let Err(expected) = Key::from_pem(&text) {
+        if let Err(expected) = SigningKey::from_pem(&text) {
             self.faults.push(format!("{key} {expected}"));
         }
         Some(Secret::new(text))

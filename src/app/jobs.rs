@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::db::lease::{self, Holder};
 use crate::db::{Db, Roots};
-use crate::http::jobs::{Jobs, Outcome};
+use crate::http::jobs::{JobOutcome, Jobs};
 use crate::kernel::{Clock, Instant, Problem};
 use futures_util::FutureExt;
 use futures_util::future::{LocalBoxFuture, join_all};
@@ -63,18 +63,18 @@ async fn supervise(mut job: Box<dyn Job>, jobs: &Jobs, db: &Db, clock: &Clock, m
                     Rest::Nothing => job.interval(),
                     Rest::More(breath) => breath,
                 };
-                Outcome::Succeeded
+                JobOutcome::Succeeded
             }
             Ok(None) => {
                 pause = job.interval().min(LEASE_PAUSE);
-                Outcome::Elsewhere
+                JobOutcome::Elsewhere
             }
             Err(problem) => {
                 failures += 1;
                 pause = back_off(job.interval(), failures);
                 let pause_s = pause.as_secs();
                 tracing::warn!(job = job.name(), failures, pause_s, cause = %problem, "a job failed and will be run again");
-                Outcome::Failed
+                JobOutcome::Failed
             }
         };
         jobs.note(job.name(), outcome, clock.now());

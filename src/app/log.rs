@@ -15,7 +15,7 @@ const MOST_B: usize = 1 << 20;
 
 /// Lines on their way to standard error. A process that is killed loses those of the last moment.
 #[derive(Clone, Default)]
-pub struct Log(Arc<Gathered>);
+pub struct LogWriter(Arc<Gathered>);
 
 #[derive(Default)]
 struct Gathered {
@@ -29,7 +29,7 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Log {
+impl LogWriter {
     /// Starts the thread that writes.
     ///
     /// # Errors
@@ -58,9 +58,9 @@ impl Log {
 }
 
 /// Takes one line.
-pub struct Entry<'a>(&'a Log);
+pub struct LogLine<'a>(&'a LogWriter);
 
-impl Write for Entry<'_> {
+impl Write for LogLine<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut lines = held(&self.0.0.lines);
         let (was_empty, full) = (lines.is_empty(), lines.len() + line.len() > MOST_B);
@@ -79,10 +79,10 @@ impl Write for Entry<'_> {
     }
 }
 
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Entry<'a>;
+impl<'a> MakeWriter<'a> for LogWriter {
+    type Writer = LogLine<'a>;
 
-    fn make_writer(&'a self) -> Entry<'a> {
-        Entry(self)
+    fn make_writer(&'a self) -> LogLine<'a> {
+        LogLine(self)
     }
 }

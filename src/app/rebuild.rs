@@ -88,7 +88,7 @@ async fn enter(
 
 async fn numbers(db: &Db, clock: &Clock) -> Result<(), Problem> {
     let last = db.read(async |conn| tickets::store::last_number(conn).await).await?;
-    let progress = Progress::of(Stage::Numbers, last);
+    let progress = StageProgress::of(Stage::Numbers, last);
     let tickets = tickets::service::recount(db, clock.now(), &|number| progress.at(number)).await?;
     progress.done(&format!("{tickets} tickets"));
     Ok(())
@@ -97,19 +97,20 @@ async fn numbers(db: &Db, clock: &Clock) -> Result<(), Problem> {
 async fn cells(db: &Db, clock: &Clock) -> Result<(), Problem> {
     let now = clock.now();
     let mut builder = Builder::until(now, BUILD_AT_ONCE);
-    let mut progress: Option<(Progress, i64)> = None;
+    let mut progress: Option<(StageProgress, i64)> = None;
     loop {
         let began = Instant::now();
         let Some(from) = builder.step(db).await? else { break };
         if from > kernel::Instant::EPOCH {
-            let (progress, first) = progress
-                .get_or_insert_with(|| (Progress::of(Stage::Cells, now.seconds() - from.seconds()), from.seconds()));
+            let (progress, first) = progress.get_or_insert_with(|| {
+                (StageProgress::of(Stage::Cells, now.seconds() - from.seconds()), from.seconds())
+            });
             progress.at(from.seconds() - *first);
         }
         breathe(began).await;
     }
     tally::service::cells::lengthen(db).await?;
-    let (progress, _) = progress.unwrap_or_else(|| (Progress::of(Stage::Cells, 0), 0));
+    let (progress, _) = progress.unwrap_or_else(|| (StageProgress::of(Stage::Cells, 0), 0));
     progress.done(&format!("{} facts", builder.built));
     Ok(())
 }
@@ -117,7 +118,7 @@ async fn cells(db: &Db, clock: &Clock) -> Result<(), Problem> {
 async fn index(db: &Db) -> Result<(), Problem> {
     let waiting = async || db.read(async |conn| tickets::service::waiting_for_index(conn).await).await;
     let all = waiting().await?.unwrap_or(0);
-    let progress = Progress::of(Stage::Words, all);
+    let progress = StageProgress::of(Stage::Words, all);
     // Also what the service itself indexes meanwhile.
     while let Some(left) = waiting().await? {
         progress.at(all - left);
@@ -141,14 +142,14 @@ fn say(line: &str) {
 }
 
 /// How far a stage has come: a bar where somebody sees it, and else a line from time to time.
-struct Progress {
+struct StageProgress {
     stage: Stage,
     total: i64,
     bar: Option<ProgressBar>,
     told_at: Cell<Instant>,
 }
 
-impl Progress {
+impl StageProgress {
     /// At 0 of `total`.
     fn of(stage: Stage, total: i64) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {

@@ -18,7 +18,7 @@ use crate::auth::service::Authority;
 use crate::http::edge::{REQUEST_ID, edge};
 use crate::http::limits::{Connections, RATE_LIMIT, RATE_LIMIT_POLICY, gate};
 use crate::http::meter::Meter;
-use crate::http::unsent::{Line, hold};
+use crate::http::unsent::{SocketHandle, hold};
 use crate::http::{Answer, Gate, Limits, State};
 use crate::kernel::{Code, Problem};
 
@@ -135,7 +135,7 @@ fn welcome(stream: &TcpStream, connections: &Connections, timeout: Duration, con
     drop(socket.set_tcp_notsent_lowat(AHEAD_B));
     // The end of an answer does not wait until its beginning was acknowledged, which clients put off for some 40 ms.
     drop(socket.set_tcp_nodelay(true));
-    Line::keep(stream, connection);
+    SocketHandle::keep(stream, connection);
 }
 
 /// No origins unless configured: browsers then keep other pages' scripts away.

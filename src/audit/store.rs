@@ -9,7 +9,7 @@ use serde_json::json;
 use super::domain::{Change, Event, EventKind, MOST_EDITED_B, Visibility};
 use crate::db::raw::{Raw, raw, small};
 use crate::db::schema::{events, principals};
-use crate::db::{Conn, Line, RunQueryDsl, boxed, on_each, post};
+use crate::db::{Conn, EngineConn, RunQueryDsl, boxed, on_each, send};
 use crate::http::{Cursor, Limit, Rows, page};
 use crate::kernel::sql::{Document, Json};
 use crate::kernel::{Clock, Code, CommentId, EventId, Instant, PrincipalId, Problem, TicketId};
@@ -73,7 +73,7 @@ pub async fn add(tx: &mut Conn, event: Event, clock: &Clock) -> Result<(), Probl
         comment_id: event.comment_id,
         changes: Json(changes),
     };
-    post!(
+    send!(
         tx,
         diesel::insert_into(events::table).values((row, events::number.eq(number), events::edited_b.eq(edited_b)))
     )
@@ -209,20 +209,24 @@ const PIECE: i64 = 8;
 const LARGE_B: usize = 4 << 10;
 
 /// The place of an event in a trail.
-pub type Place = (i64, EventId);
+pub type EventPlace = (i64, EventId);
 
 /// Takes all that people have written out of the next few large events of the trail of `ticket`, from behind `after` on. Gives
 /// where to go on, or nothing when no large one is left.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn scrub_piece(tx: &mut Conn, ticket: TicketId, after: Option<Place>) -> Result<Option<Place>, Problem> {
+pub async fn scrub_piece(
+    tx: &mut Conn,
+    ticket: TicketId,
+    after: Option<EventPlace>,
+) -> Result<Option<EventPlace>, Problem> {
     let (number, id) = after.unwrap_or((-1, EventId(uuid::Uuid::nil())));
     let behind = raw::<Bool>("(events.number, events.id) > (").bind(number).sql(", ").bind(id).sql(")");
     let large = raw::<Bool>(format!("{} > {LARGE_B}", length(tx)));
     let own = events::table.filter(events::ticket_id.eq(ticket)).filter(behind).filter(large);
     let next = own.order((events::number, events::id)).select((events::number, events::id)).limit(PIECE);
-    let next: Vec<Place> = on_each!(tx, |c| next.load(c).await)?;
+    let next: Vec<EventPlace> = on_each!(tx, |c| next.load(c).await)?;
     let Some(last) = next.last().copied() else { return Ok(None) };
     let ids: Vec<_> = next.iter().map(|(_, id)| *id).collect();
     let (emptied, _) = without_texts(tx);
@@ -247,7 +251,7 @@ pub async fn scrub_ticket(tx: &mut Conn, ticket: TicketId) -> Result<(), Problem
 /// The changes of an event without what people have written, and whether there is any of it.
 fn without_texts(conn: &Conn) -> (Raw<Document>, Raw<Bool>) {
     let (emptied, all) = match conn.line {
-        Line::Sqlite(_) => (
+        EngineConn::Sqlite(_) => (
             format!(
                 "(SELECT json_group_array(json(CASE WHEN value ->> 'field' IN {TEXTS} \
                  THEN json_object('field', value ->> 'field', 'before', NULL, 'after', NULL) ELSE value END)) \
@@ -255,7 +259,7 @@ fn without_texts(conn: &Conn) -> (Raw<Document>, Raw<Bool>) {
             ),
             "json_each(events.changes)",
         ),
-        Line::Postgres(_) => (
+        EngineConn::Postgres(_) => (
             format!(
                 "(SELECT coalesce(jsonb_agg(CASE WHEN value ->> 'field' IN {TEXTS} \
                  THEN value || '{{\"before\": null, \"after\": null}}' ELSE value END ORDER BY place), '[]') \
@@ -274,8 +278,8 @@ fn without_texts(conn: &Conn) -> (Raw<Document>, Raw<Bool>) {
 /// How many bytes the changes of an event have.
 fn length(conn: &Conn) -> &'static str {
     match conn.line {
-        Line::Sqlite(_) => "octet_length(events.changes)",
-        Line::Postgres(_) => "octet_length(CAST(events.changes AS text))",
+        EngineConn::Sqlite(_) => "octet_length(events.changes)",
+        EngineConn::Postgres(_) => "octet_length(CAST(events.changes AS text))",
     }
 }
 

@@ -140,7 +140,7 @@ impl Role {
 
 /// What kind of thing calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum PrincipalKind {
     /// A person, by role.
     Person(Role),
     /// A script or a monitor: it has exactly its scopes.
@@ -157,7 +157,7 @@ pub struct Principal {
     /// Its email address, for people who have one.
     pub email: Option<String>,
     /// What it is.
-    pub kind: Kind,
+    pub kind: PrincipalKind,
     /// What its token may be used for: never more than its role or account allows.
     pub scopes: Scopes,
 }
@@ -172,19 +172,19 @@ impl Principal {
     /// The role, if this is a person.
     pub fn role(&self) -> Option<Role> {
         match self.kind {
-            Kind::Person(role) => Some(role),
-            Kind::ServiceAccount => None,
+            PrincipalKind::Person(role) => Some(role),
+            PrincipalKind::ServiceAccount => None,
         }
     }
 
     /// Whether this is an agent or an admin: somebody behind the counter.
     pub fn is_staff(&self) -> bool {
-        matches!(self.kind, Kind::Person(Role::Agent | Role::Admin))
+        matches!(self.kind, PrincipalKind::Person(Role::Agent | Role::Admin))
     }
 
     /// Whether this is a requester: somebody in front of the counter, who sees only their own.
     pub fn is_requester(&self) -> bool {
-        matches!(self.kind, Kind::Person(Role::Requester))
+        matches!(self.kind, PrincipalKind::Person(Role::Requester))
     }
 
     /// Whether internal comments may be seen and written. Requesters never may, whatever their token says.

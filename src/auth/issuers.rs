@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::domain::{Role, Scopes};
-use super::jwks::{KeySet, Place, Remote};
+use super::jwks::{KeySet, KeySource, Remote};
 use super::mapping::Mapping;
 use super::token::{Verifier, kind, untrusted};
 use crate::kernel::secret::Secret;
@@ -223,11 +223,11 @@ impl IssuerConfig {
             return Err(wrong(key, "does not go with algorithms: HS256 takes a secret, and all others a public key"));
         }
         if let Some(url) = &self.jwks_url {
-            return self.remote(Place::url(url).map_err(|what| wrong(key, what))?);
+            return self.remote(KeySource::url(url).map_err(|what| wrong(key, what))?);
         }
         if let Some(path) = &self.jwks_file {
             KeySet::parse(read(key, path)?.as_bytes()).map_err(|what| wrong(key, what))?;
-            return self.remote(Place::File(path.clone()));
+            return self.remote(KeySource::File(path.clone()));
         }
         if let Some(secret) = &self.secret {
             return shared(key, secret.reveal());
@@ -243,7 +243,7 @@ impl IssuerConfig {
         public(key, &pem, algorithms)
     }
 
-    fn remote(&self, place: Place) -> Result<Source, Wrong> {
+    fn remote(&self, place: KeySource) -> Result<Source, Wrong> {
         let remote = Remote::new(place, self.jwks_max_age_s, self.jwks_min_interval_s);
         remote.map(Source::Set).map_err(|what| wrong("jwks_url", what))
     }

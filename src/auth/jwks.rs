@@ -43,10 +43,10 @@ impl KeySet {
     /// A sentence when this is no set or none of its keys can be used.
     pub fn parse(json: &[u8]) -> Result<Self, String> {
         #[derive(Deserialize)]
-        struct Set {
+        struct KeySetDocument {
             keys: Vec<Value>,
         }
-        let set: Set = serde_json::from_slice(json).map_err(|_| "should be a JWK set: {\"keys\": […]}")?;
+        let set: KeySetDocument = serde_json::from_slice(json).map_err(|_| "should be a JWK set: {\"keys\": […]}")?;
         let keys: Vec<_> = set.keys.into_iter().filter_map(usable).collect();
         if keys.is_empty() { Err("should hold a public key for RS256, ES256 or EdDSA".into()) } else { Ok(Self(keys)) }
     }
@@ -126,14 +126,14 @@ pub fn is_of_small_order(point: &[u8]) -> bool {
 
 /// Where a set is.
 #[derive(Debug, Clone)]
-pub enum Place {
+pub enum KeySource {
     /// Behind an address.
     Url(Url),
     /// In a file.
     File(PathBuf),
 }
 
-impl Place {
+impl KeySource {
     /// The address, if keys may be fetched from there: over TLS, or from this very machine.
     ///
     /// # Errors
@@ -150,7 +150,7 @@ impl Place {
     }
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for KeySource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Url(url) => url.fmt(f),
@@ -207,20 +207,20 @@ fn is_json(response: &reqwest::Response) -> bool {
 
 /// A key set that lives elsewhere, with the copy that we keep. Cheap to clone; all clones share the copy.
 #[derive(Clone)]
-pub struct Remote(Arc<Inner>);
+pub struct Remote(Arc<RemoteState>);
 
-struct Inner {
-    place: Place,
+struct RemoteState {
+    place: KeySource,
     client: reqwest::Client,
     max_age_s: i64,
     min_interval_s: i64,
-    copy: Mutex<Kept>,
+    copy: Mutex<CachedKeys>,
     /// Held by the one fetch that is under way.
     fetching: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Clone, Default)]
-struct Kept {
+struct CachedKeys {
     keys: Option<Arc<KeySet>>,
     fetched_at: Option<Instant>,
     tried_at: Option<Instant>,
@@ -238,12 +238,12 @@ impl Remote {
     ///
     /// # Errors
     /// When no HTTP client can be made.
-    pub fn new(place: Place, max_age_s: i64, min_interval_s: i64) -> Result<Self, String> {
+    pub fn new(place: KeySource, max_age_s: i64, min_interval_s: i64) -> Result<Self, String> {
         Self::patient(place, max_age_s, min_interval_s, PATIENCE)
     }
 
-    fn patient(place: Place, max_age_s: i64, min_interval_s: i64, patience: Duration) -> Result<Self, String> {
-        let local = matches!(&place, Place::Url(url) if is_local(url));
+    fn patient(place: KeySource, max_age_s: i64, min_interval_s: i64, patience: Duration) -> Result<Self, String> {
+        let local = matches!(&place, KeySource::Url(url) if is_local(url));
         let client = reqwest::Client::builder()
             .timeout(patience)
             .redirect(reqwest::redirect::Policy::none())
@@ -254,7 +254,7 @@ impl Remote {
             // A connection belongs to the worker that opened it: none is kept for another.
             .pool_max_idle_per_host(0)
             .user_agent(concat!("skranke/", env!("CARGO_PKG_VERSION")));
-        Ok(Self(Arc::new(Inner {
+        Ok(Self(Arc::new(RemoteState {
             place,
             client: client.build().map_err(|e| format!("cannot make an HTTP client: {e}"))?,
             max_age_s,
@@ -275,7 +275,7 @@ impl Remote {
         now: Instant,
     ) -> Result<Option<Verifier>, Problem> {
         let copy = self.copy();
-        let find = |copy: &Kept| copy.keys.as_ref().and_then(|keys| keys.find(kid, algorithm).cloned());
+        let find = |copy: &CachedKeys| copy.keys.as_ref().and_then(|keys| keys.find(kid, algorithm).cloned());
         match find(&copy) {
             Some(key) if !self.is_old(&copy, now) => return Ok(Some(key)),
             // Good enough while another request fetches.
@@ -292,11 +292,11 @@ impl Remote {
         }
     }
 
-    fn copy(&self) -> Kept {
+    fn copy(&self) -> CachedKeys {
         self.0.copy.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn is_old(&self, copy: &Kept, now: Instant) -> bool {
+    fn is_old(&self, copy: &CachedKeys, now: Instant) -> bool {
         copy.fetched_at.is_none_or(|at| at.plus_s(self.0.max_age_s) <= now)
     }
 
@@ -324,15 +324,15 @@ impl Remote {
     }
 }
 
-impl Inner {
-    fn set(&self, change: impl FnOnce(&mut Kept)) {
+impl RemoteState {
+    fn set(&self, change: impl FnOnce(&mut CachedKeys)) {
         change(&mut self.copy.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     async fn fetch(&self) -> Result<KeySet, String> {
         let json = match &self.place {
-            Place::Url(url) => self.download(url.clone()).await?,
-            Place::File(path) => {
+            KeySource::Url(url) => self.download(url.clone()).await?,
+            KeySource::File(path) => {
                 let path = path.clone();
                 let read = tokio::task::spawn_blocking(move || std::fs::read(path));
                 read.await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())?
@@ -426,7 +426,7 @@ mod tests {
         }
 
         fn remote(&self) -> Remote {
-            Remote::new(Place::url(&self.url).expect("local"), 3600, 30).expect("a client")
+            Remote::new(KeySource::url(&self.url).expect("local"), 3600, 30).expect("a client")
         }
     }
 
@@ -531,7 +531,7 @@ mod tests {
         assert_eq!(other.asked(), 0);
         // Both media types of a set are fine.
         *server.answer.lock().expect("not poisoned") = format!(
-            "HTTP/1.1 200 OK\r\nContent-Type: Application/JWK-Set+JSON\r\nConnection: close\r\n\r\n{}",
+            "HTTP/1.1 200 OK\r\nContent-Type: Application/JWK-KeySetDocument+JSON\r\nConnection: close\r\n\r\n{}",
             set(&["a"])
         );
         assert!(knows(&server.remote(), "a", 0).await);
@@ -542,7 +542,7 @@ mod tests {
         let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
         let url = format!("http://{}/", silent.local_addr().expect("an address"));
         let patience = Duration::from_millis(50);
-        let remote = Remote::patient(Place::url(&url).expect("local"), 3600, 30, patience).expect("a client");
+        let remote = Remote::patient(KeySource::url(&url).expect("local"), 3600, 30, patience).expect("a client");
         let now = Instant::from_micros(1_700_000_000_000_000);
         let problem = remote.find(Some("a"), Algorithm::EdDSA, now).await.expect_err("no keys");
         assert_eq!(problem.code(), crate::kernel::Code::Unavailable);
@@ -644,11 +644,11 @@ mod tests {
     #[test]
     fn keys_come_over_tls_or_from_this_machine() {
         for good in ["https://id.example/keys", "http://localhost:8081/keys", "http://127.0.0.1/", "http://[::1]:1/"] {
-            assert!(Place::url(good).is_ok(), "{good}");
+            assert!(KeySource::url(good).is_ok(), "{good}");
         }
         for bad in ["", "keys", "http://id.example/", "ftp://localhost/", "file:///etc/keys", "https://a:b@id.example/"]
         {
-            assert!(Place::url(bad).is_err(), "{bad}");
+            assert!(KeySource::url(bad).is_err(), "{bad}");
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::kernel::secret::Secret;
 pub const ACCESS: &str = "at+jwt";
 
 /// One key pair.
-pub struct Key {
+pub struct SigningKey {
     /// The key's id: its thumbprint (RFC 7638), so that it is the same on every instance.
     pub kid: String,
     x: String,
@@ -29,13 +29,13 @@ pub struct Key {
     seed: Secret<Vec<u8>>,
 }
 
-impl fmt::Debug for Key {
+impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Key").field("kid", &self.kid).finish_non_exhaustive()
+        f.debug_struct("SigningKey").field("kid", &self.kid).finish_non_exhaustive()
     }
 }
 
-impl Key {
+impl SigningKey {
     /// Reads a private key in PKCS #8 PEM, as `openssl genpkey -algorithm ed25519` writes it.
     ///
     /// # Errors
@@ -113,21 +113,21 @@ impl Key {
 
 /// The keys of this service: the first signs, all verify.
 #[derive(Debug)]
-pub struct Keys(Vec<Key>);
+pub struct SigningKeys(Vec<SigningKey>);
 
-impl Keys {
+impl SigningKeys {
     /// `signer` signs; tokens of `previous` are still good.
-    pub fn new(signer: Key, previous: Option<Key>) -> Self {
+    pub fn new(signer: SigningKey, previous: Option<SigningKey>) -> Self {
         Self(std::iter::once(signer).chain(previous).collect())
     }
 
     /// The key that signs.
-    pub fn signer(&self) -> &Key {
+    pub fn signer(&self) -> &SigningKey {
         &self.0[0]
     }
 
     /// All keys, the signing one first.
-    pub fn all(&self) -> &[Key] {
+    pub fn all(&self) -> &[SigningKey] {
         &self.0
     }
 

@@ -35,7 +35,7 @@ pub struct Mapping {
 
 /// What an issuer says of somebody's role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Said {
+pub enum ClaimedRole {
     /// It does not decide on it: whoever is known keeps the role that they were given here.
     Nothing,
     /// That they have none of those that mean something here.
@@ -50,7 +50,7 @@ pub struct Outsider {
     /// `sub`.
     pub subject: String,
     /// The role.
-    pub role: Said,
+    pub role: ClaimedRole,
     /// All that the token may be used for, if the issuer decides on it.
     pub scopes: Option<Scopes>,
     /// The name.
@@ -76,7 +76,7 @@ impl Mapping {
         let line = |value: &Value| Line::<255>::parse(value.as_str()?.to_owned()).ok().map(Line::into_inner);
         Some(Outsider {
             subject: claims.get("sub").and_then(line)?,
-            role: self.role_claim.as_deref().map_or(Said::Nothing, |path| self.role(at(claims, path))),
+            role: self.role_claim.as_deref().map_or(ClaimedRole::Nothing, |path| self.role(at(claims, path))),
             scopes: self.scope_claim.as_deref().map(|path| self.scopes(at(claims, path))),
             name: at(claims, &self.name_claim).and_then(line),
             email: self.email(claims),
@@ -84,12 +84,17 @@ impl Mapping {
     }
 
     /// The highest role that is known among the words.
-    fn role(&self, value: Option<&Value>) -> Said {
+    fn role(&self, value: Option<&Value>) -> ClaimedRole {
         let meaning = |word: &str| match &self.role_map {
             Some(map) => map.get(word).copied(),
             None => word.parse().ok(),
         };
-        list(value).into_iter().filter_map(meaning).max().or(self.default_role).map_or(Said::NoRole, Said::Role)
+        list(value)
+            .into_iter()
+            .filter_map(meaning)
+            .max()
+            .or(self.default_role)
+            .map_or(ClaimedRole::NoRole, ClaimedRole::Role)
     }
 
     /// All scopes that are known among the words; none when the claim is missing.
@@ -203,9 +208,9 @@ mod tests {
             };
             let says = |claim: &str, word: &str| claims.get(claim).is_some_and(|value| value.to_string().contains(word));
             match outsider.role {
-                Said::Role(role) => prop_assert!(says("r", role.as_str()), "{:?}", role),
-                Said::NoRole => {}
-                Said::Nothing => prop_assert!(false, "the issuer decides"),
+                ClaimedRole::Role(role) => prop_assert!(says("r", role.as_str()), "{:?}", role),
+                ClaimedRole::NoRole => {}
+                ClaimedRole::Nothing => prop_assert!(false, "the issuer decides"),
             }
             prop_assert!(outsider.email.is_none() || claims.get("email_verified") == Some(&Value::Bool(true)));
             for scope in outsider.scopes.expect("the issuer decides").iter() {
@@ -225,17 +230,17 @@ mod tests {
     fn roles_are_mapped_and_the_highest_wins() {
         let ours = Mapping { role_claim: Some("r".into()), ..mapping() };
         let role = |mapping: &Mapping, value: Value| read(mapping, &json!({ "sub": "s", "r": value })).role;
-        assert_eq!(role(&ours, json!("agent")), Said::Role(Role::Agent));
-        assert_eq!(role(&ours, json!(["agent", "admin", "king"])), Said::Role(Role::Admin));
+        assert_eq!(role(&ours, json!("agent")), ClaimedRole::Role(Role::Agent));
+        assert_eq!(role(&ours, json!(["agent", "admin", "king"])), ClaimedRole::Role(Role::Admin));
         for none in [json!(["king", 7]), json!({ "agent": true }), json!(null), json!("")] {
-            assert_eq!(role(&ours, none.clone()), Said::NoRole, "{none}");
+            assert_eq!(role(&ours, none.clone()), ClaimedRole::NoRole, "{none}");
             let all = Mapping { default_role: Some(Role::Requester), ..ours.clone() };
-            assert_eq!(role(&all, none), Said::Role(Role::Requester));
+            assert_eq!(role(&all, none), ClaimedRole::Role(Role::Requester));
         }
         let theirs = Mapping { role_map: Some([("helpdesk".into(), Role::Agent)].into()), ..ours };
-        assert_eq!(role(&theirs, json!(["helpdesk", "admin"])), Said::Role(Role::Agent));
-        assert_eq!(role(&theirs, json!("admin")), Said::NoRole);
-        assert_eq!(role(&mapping(), json!("admin")), Said::Nothing);
+        assert_eq!(role(&theirs, json!(["helpdesk", "admin"])), ClaimedRole::Role(Role::Agent));
+        assert_eq!(role(&theirs, json!("admin")), ClaimedRole::NoRole);
+        assert_eq!(role(&mapping(), json!("admin")), ClaimedRole::Nothing);
     }
 
     #[test]

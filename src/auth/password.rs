@@ -77,7 +77,7 @@ impl utoipa::PartialSchema for Password {
 }
 impl utoipa::ToSchema for Password {}
 
-/// For whom a password is hashed. Turns go round among them.
+/// For whom a password is hashed. HashingTurns go round among them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Party {
     /// Whoever logs in from there: who it is, is not known yet.
@@ -88,7 +88,7 @@ pub enum Party {
 
 /// Where passwords are hashed and verified. Cheap to clone; all clones share the same turns.
 #[derive(Debug, Clone, Default)]
-pub struct Passwords(Turns);
+pub struct Passwords(HashingTurns);
 
 impl Passwords {
     /// What is stored of `password` (a PHC string).
@@ -141,41 +141,41 @@ impl Passwords {
 
 /// Who is at work, and who waits.
 #[derive(Debug, Clone)]
-struct Turns(Arc<Mutex<Queue>>);
+struct HashingTurns(Arc<Mutex<HashingQueue>>);
 
 /// One that is at work. When it ends, the next one's turn begins.
 #[derive(Debug)]
-struct Turn(Option<Turns>);
+struct HashingTurn(Option<HashingTurns>);
 
 #[derive(Debug)]
-struct Queue {
+struct HashingQueue {
     free: usize,
     /// In the order in which they have their turns; none is empty.
-    lines: VecDeque<Line>,
+    lines: VecDeque<PartyLine>,
 }
 
 /// Those of one party who wait, in the order in which they came.
 #[derive(Debug)]
-struct Line {
+struct PartyLine {
     party: Party,
-    waiting: VecDeque<oneshot::Sender<Turn>>,
+    waiting: VecDeque<oneshot::Sender<HashingTurn>>,
 }
 
-impl Default for Turns {
+impl Default for HashingTurns {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Queue { free: AT_ONCE, lines: VecDeque::new() })))
+        Self(Arc::new(Mutex::new(HashingQueue { free: AT_ONCE, lines: VecDeque::new() })))
     }
 }
 
-impl Turns {
-    async fn take(&self, party: Party) -> Result<Turn, Problem> {
+impl HashingTurns {
+    async fn take(&self, party: Party) -> Result<HashingTurn, Problem> {
         let too_many = || Problem::unavailable("too many passwords wait to be hashed");
         let (sender, mine) = oneshot::channel();
         {
             let mut queue = self.queue();
             if queue.free > 0 {
                 queue.free -= 1;
-                return Ok(Turn(Some(self.clone())));
+                return Ok(HashingTurn(Some(self.clone())));
             }
             if !queue.join(party, sender) {
                 return Err(too_many());
@@ -185,12 +185,12 @@ impl Turns {
         mine.await.map_err(|_| too_many())
     }
 
-    fn queue(&self) -> MutexGuard<'_, Queue> {
+    fn queue(&self) -> MutexGuard<'_, HashingQueue> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Turn {
+impl Drop for HashingTurn {
     fn drop(&mut self) {
         while let Some(turns) = self.0.take() {
             let next = {
@@ -200,22 +200,22 @@ impl Drop for Turn {
                 next
             };
             // Who has gone away meanwhile gives it back.
-            if let Some(Err(mut back)) = next.map(|next| next.send(Turn(Some(turns)))) {
+            if let Some(Err(mut back)) = next.map(|next| next.send(HashingTurn(Some(turns)))) {
                 self.0 = back.0.take();
             }
         }
     }
 }
 
-impl Queue {
+impl HashingQueue {
     /// Whether one more of `party` may wait. Where there is no room left, somebody of the party that waits with the most makes room
     /// for one with fewer: whatever one does, all others have their turns.
-    fn join(&mut self, party: Party, sender: oneshot::Sender<Turn>) -> bool {
+    fn join(&mut self, party: Party, sender: oneshot::Sender<HashingTurn>) -> bool {
         for line in &mut self.lines {
             line.waiting.retain(|waiting| !waiting.is_closed());
         }
         self.lines.retain(|line| !line.waiting.is_empty());
-        let of = |line: &Line| line.waiting.len();
+        let of = |line: &PartyLine| line.waiting.len();
         let mine = self.lines.iter().find(|line| line.party == party).map_or(0, of);
         if matches!(party, Party::Principal(_)) && mine >= WAITING_OF_ONE {
             return false;
@@ -228,13 +228,13 @@ impl Queue {
         }
         match self.lines.iter_mut().find(|line| line.party == party) {
             Some(line) => line.waiting.push_back(sender),
-            None => self.lines.push_back(Line { party, waiting: [sender].into() }),
+            None => self.lines.push_back(PartyLine { party, waiting: [sender].into() }),
         }
         true
     }
 
     /// The first of the party whose turn it is; after that it is the others' turn.
-    fn next(&mut self) -> Option<oneshot::Sender<Turn>> {
+    fn next(&mut self) -> Option<oneshot::Sender<HashingTurn>> {
         let mut line = self.lines.pop_front()?;
         let next = line.waiting.pop_front();
         if !line.waiting.is_empty() {
@@ -264,7 +264,7 @@ mod tests {
         Party::Principal(uuid::Uuid::nil().into())
     }
 
-    fn passed_all(turns: &Turns) -> bool {
+    fn passed_all(turns: &HashingTurns) -> bool {
         let queue = turns.queue();
         queue.free == AT_ONCE && queue.lines.is_empty()
     }
@@ -295,10 +295,10 @@ mod tests {
         assert!(PasswordHash::new(DUMMY).is_ok());
     }
 
-    type Waiting<'a> = futures::future::BoxFuture<'a, Result<Turn, Problem>>;
+    type Waiting<'a> = futures::future::BoxFuture<'a, Result<HashingTurn, Problem>>;
 
     /// `n` of a party who ask for a turn and have none yet; those who are sent away at once are left out.
-    fn ask(turns: &Turns, party: Party, n: usize) -> Vec<Waiting<'_>> {
+    fn ask(turns: &HashingTurns, party: Party, n: usize) -> Vec<Waiting<'_>> {
         let mut asked: Vec<Waiting<'_>> = (0..n).map(|_| Box::pin(turns.take(party)) as Waiting<'_>).collect();
         asked.retain_mut(|one| match one.now_or_never() {
             Some(outcome) => {
@@ -310,13 +310,13 @@ mod tests {
         asked
     }
 
-    async fn both_at_work(turns: &Turns) -> [Turn; AT_ONCE] {
+    async fn both_at_work(turns: &HashingTurns) -> [HashingTurn; AT_ONCE] {
         [turns.take(address(0)).await.expect("free"), turns.take(address(0)).await.expect("free")]
     }
 
     #[tokio::test]
     async fn a_flood_is_sent_away_and_whoever_leaves_makes_room() {
-        let turns = Turns::default();
+        let turns = HashingTurns::default();
         let at_work = both_at_work(&turns).await;
         let mut flood = ask(&turns, address(1), WAITING + 36);
         assert_eq!(flood.len(), WAITING);
@@ -332,7 +332,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_person_takes_nobody_elses_turn() {
-        let turns = Turns::default();
+        let turns = HashingTurns::default();
         let mut at_work = Vec::from(both_at_work(&turns).await);
         assert_eq!(ask(&turns, person(), 100).len(), WAITING_OF_ONE, "and they have gone again");
         let (mut greedy, others) = (ask(&turns, person(), 100), ask(&turns, address(1), 50));
@@ -350,7 +350,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_longest_line_makes_room_for_a_shorter_one_until_they_are_alike() {
-        let turns = Turns::default();
+        let turns = HashingTurns::default();
         let _at_work = both_at_work(&turns).await;
         let mut flood = ask(&turns, address(1), WAITING + 36);
         assert_eq!(ask(&turns, address(2), WAITING).len(), WAITING / 2);
@@ -368,7 +368,7 @@ mod tests {
 
     #[tokio::test]
     async fn turns_go_round() {
-        let turns = Turns::default();
+        let turns = HashingTurns::default();
         let at_work = both_at_work(&turns).await;
         let mut lines: Vec<Vec<Waiting<'_>>> = (1..=3).map(|n| ask(&turns, address(n), 3)).collect();
         drop(at_work);

@@ -8,7 +8,7 @@ use actix_web::http::header;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use uuid::Uuid;
 
-use super::domain::{Kind, Principal, Role, Scope};
+use super::domain::{Principal, PrincipalKind, Role, Scope};
 use super::service::Authority;
 use crate::http::record::Administering;
 use crate::http::{Call, Gate, Reader, State};
@@ -145,8 +145,8 @@ impl Principal {
 
     fn require_permission<P: Permission>(&self) -> Result<(), Problem> {
         let scope = match self.kind {
-            Kind::Person(_) => P::SCOPE,
-            Kind::ServiceAccount => P::ACCOUNT_SCOPE,
+            PrincipalKind::Person(_) => P::SCOPE,
+            PrincipalKind::ServiceAccount => P::ACCOUNT_SCOPE,
         };
         scope.map_or(Ok(()), |scope| self.require(scope, P::ROLES))
     }

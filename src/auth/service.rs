@@ -5,10 +5,10 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::domain::{Kind, Principal, Role, Scopes};
+use super::domain::{Principal, PrincipalKind, Role, Scopes};
 use super::issuers::{Issuer, IssuerConfig, Issuers};
-use super::keys::{ACCESS, Keys};
-use super::mapping::{Outsider, Said};
+use super::keys::{ACCESS, SigningKeys};
+use super::mapping::{ClaimedRole, Outsider};
 use super::password::Passwords;
 use super::store::{self, KnownRow};
 use super::token::{self, Expected, Given, Head, Tokens, untrusted};
@@ -35,7 +35,7 @@ impl Default for Lifetimes {
 #[derive(Debug)]
 pub struct Authority {
     /// Our own keys.
-    pub keys: Keys,
+    pub keys: SigningKeys,
     /// `iss` of our own tokens.
     pub issuer: String,
     /// `aud` of every token that is meant for us.
@@ -55,7 +55,7 @@ impl Authority {
     /// # Errors
     /// The key of an outside issuer that is wrong, and what it should be.
     pub fn new(
-        keys: Keys,
+        keys: SigningKeys,
         issuer: String,
         audience: String,
         lifetimes: Lifetimes,
@@ -134,7 +134,7 @@ impl Authority {
             return Err(untrusted("a required claim"));
         }
         let who = issuer.mapping.read(&verified.claims).ok_or_else(|| untrusted("sub"))?;
-        if who.role == Said::NoRole {
+        if who.role == ClaimedRole::NoRole {
             return Err(no_role());
         }
         let scopes = who.scopes;
@@ -194,7 +194,7 @@ fn principal(known: KnownRow, narrowed: Option<Scopes>) -> Result<Principal, Pro
         return Err(untrusted("not active"));
     }
     let scopes = narrowed.map_or(most(&known), |narrowed| most(&known).and(narrowed));
-    let kind = known.role.map_or(Kind::ServiceAccount, Kind::Person);
+    let kind = known.role.map_or(PrincipalKind::ServiceAccount, PrincipalKind::Person);
     Ok(Principal { id: known.id, name: known.name, email: known.email, kind, scopes })
 }
 
@@ -233,9 +233,9 @@ async fn recognise(db: &Db, issuer: &Issuer, who: Outsider, now: Instant, clock:
 /// Somebody of whom nothing is known but that they exist and what they are, if they are anything here.
 fn stranger(id: PrincipalId, default_role: Option<Role>, who: &Outsider) -> Option<KnownRow> {
     let role = match who.role {
-        Said::Role(role) => role,
-        Said::Nothing => default_role?,
-        Said::NoRole => return None,
+        ClaimedRole::Role(role) => role,
+        ClaimedRole::Nothing => default_role?,
+        ClaimedRole::NoRole => return None,
     };
     Some(KnownRow { id, name: who.subject.clone(), email: None, role: Some(role), scopes: None, active: true })
 }
@@ -251,7 +251,7 @@ async fn described(conn: &mut Conn, mut known: KnownRow, who: &Outsider) -> Resu
     if !known.active {
         return Ok(known);
     }
-    if let Said::Role(role) = who.role {
+    if let ClaimedRole::Role(role) = who.role {
         known.role = Some(role);
     }
     if let Some(name) = &who.name {

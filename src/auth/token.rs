@@ -342,11 +342,14 @@ mod tests {
             }
         }
     }
-    use crate::auth::keys::{Key, Keys};
+    use crate::auth::keys::{SigningKey, SigningKeys};
     use serde_json::json;
 
-    fn keys() -> Keys {
-        Keys::new(Key::from_pem(Key::generate_pem().expect("a key").reveal()).expect("a key"), None)
+    fn keys() -> SigningKeys {
+        SigningKeys::new(
+            SigningKey::from_pem(SigningKey::generate_pem().expect("a key").reveal()).expect("a key"),
+            None,
+        )
     }
 
     const EXPECTED: Expected<'_> = Expected {

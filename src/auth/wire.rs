@@ -7,7 +7,7 @@ use deserr::Deserr;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::domain::{Kind, Principal, Role, Scope, Scopes};
+use super::domain::{Principal, PrincipalKind, Role, Scope, Scopes};
 use super::grants::{Grant, Granted, invalid_scope, refused};
 use crate::kernel::fault::Faults;
 use crate::kernel::secret::Secret;
@@ -239,8 +239,8 @@ impl From<&Principal> for Me {
         Self {
             id: who.id,
             kind: match who.kind {
-                Kind::Person(_) => CallerKind::Person,
-                Kind::ServiceAccount => CallerKind::ServiceAccount,
+                PrincipalKind::Person(_) => CallerKind::Person,
+                PrincipalKind::ServiceAccount => CallerKind::ServiceAccount,
             },
             name: who.name.clone(),
             email: who.email.clone(),

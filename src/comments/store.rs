@@ -9,7 +9,7 @@ use super::policy::Sight;
 use crate::audit::domain::Visibility;
 use crate::db::raw::{raw, small};
 use crate::db::schema::{comments, principals};
-use crate::db::{Conn, RunQueryDsl, boxed, on_each, post, steady};
+use crate::db::{Conn, RunQueryDsl, boxed, on_each, send, steady};
 use crate::http::{Limit, Rows, page};
 use crate::kernel::{CommentId, Instant, PrincipalId, Problem, TicketId};
 use crate::tickets::domain::Ticket;
@@ -125,7 +125,7 @@ pub async fn list(
 /// When the database is away.
 pub async fn insert(tx: &mut Conn, comment: &Comment) -> Result<(), Problem> {
     let number = raw::<Nullable<BigInt>>(format!("({NEXT}")).bind(comment.ticket_id).sql(")");
-    post!(tx, diesel::insert_into(comments::table).values((comment.clone(), comments::number.eq(number))), number_taken)
+    send!(tx, diesel::insert_into(comments::table).values((comment.clone(), comments::number.eq(number))), number_taken)
 }
 
 /// Stores a changed comment.
@@ -137,5 +137,5 @@ pub async fn update(tx: &mut Conn, comment: &Comment) -> Result<(), Problem> {
     let number =
         raw::<Nullable<BigInt>>(format!("coalesce(comments.number, ({NEXT}")).bind(comment.ticket_id).sql("))");
     let changed = (comment.clone(), comments::number.eq(number));
-    post!(tx, steady(diesel::update(comments::table.find(comment.id)).set(changed)), number_taken)
+    send!(tx, steady(diesel::update(comments::table.find(comment.id)).set(changed)), number_taken)
 }

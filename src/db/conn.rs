@@ -9,17 +9,17 @@ use diesel::connection::{CacheSize, SimpleConnection};
 use diesel::{Connection, SqliteConnection};
 use futures_util::future::BoxFuture;
 
-use super::postgres::channel::Channel;
+use super::postgres::channel::PgChannel;
 use super::root::{Lines, Root};
 use super::run::Runs;
 use crate::kernel::Problem;
 
 /// A connection of either engine. Queries reach it through [`on_each!`].
 pub struct Conn {
-    pub(crate) line: Line,
-    kept: Arc<Kept>,
+    pub(crate) line: EngineConn,
+    kept: Arc<ConnCache>,
     /// What it keeps by itself, in a transaction that may never be committed.
-    own: Option<Arc<Kept>>,
+    own: Option<Arc<ConnCache>>,
     /// Those who wait for their turn to write, where it is a connection to write on.
     lines: Option<Lines>,
     pub(super) last: Vec<(i64, LastWork)>,
@@ -33,18 +33,18 @@ pub struct Conn {
 pub type LastWork = Box<dyn for<'a> FnOnce(&'a mut Conn) -> BoxFuture<'a, Result<(), Problem>> + Send>;
 
 /// The connection itself.
-pub(crate) enum Line {
+pub(crate) enum EngineConn {
     /// To a PostgreSQL server.
-    Postgres(Channel),
+    Postgres(PgChannel),
     /// A reader's own, or the writer's.
     Sqlite(SqliteConnection),
 }
 
 /// What has been read from one database and may be kept for as long as it is open: one value of each type.
 #[derive(Default)]
-pub struct Kept(Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>);
+pub struct ConnCache(Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>);
 
-impl Kept {
+impl ConnCache {
     fn get<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let value = kept.entry(TypeId::of::<T>()).or_insert_with(|| Arc::<T>::default());
@@ -54,7 +54,7 @@ impl Kept {
 }
 
 impl Conn {
-    pub(super) fn new(line: Line, kept: Arc<Kept>) -> Self {
+    pub(super) fn new(line: EngineConn, kept: Arc<ConnCache>) -> Self {
         Self { line, kept, own: None, lines: None, last: Vec::new(), erased: false, prepared: Arc::default() }
     }
 
@@ -71,7 +71,7 @@ impl Conn {
     /// Lets go of all prepared statements when there are more than `most`: diesel knows no other bound. What is asked often is soon
     /// prepared again, once for so many that were asked once.
     pub(super) fn forget_some(&mut self, most: usize) {
-        if let Line::Sqlite(sqlite) = &mut self.line
+        if let EngineConn::Sqlite(sqlite) = &mut self.line
             && self.prepared.load(Ordering::Relaxed) > most
         {
             sqlite.set_prepared_statement_cache_size(CacheSize::Disabled);
@@ -103,8 +103,8 @@ impl Conn {
     /// What `work` gives, when there is nothing to wait for.
     pub async fn at_last(&mut self, place: i64, work: LastWork) -> Result<(), Problem> {
         match self.line {
-            Line::Postgres(_) => work(self).await,
-            Line::Sqlite(_) => {
+            EngineConn::Postgres(_) => work(self).await,
+            EngineConn::Sqlite(_) => {
                 self.last.push((place, work));
                 Ok(())
             }
@@ -124,8 +124,8 @@ impl Conn {
     /// What the database says.
     pub async fn batch(&mut self, sql: &str) -> diesel::QueryResult<()> {
         match &mut self.line {
-            Line::Postgres(channel) => channel.backend().session().batch(sql).await,
-            Line::Sqlite(sqlite) => SimpleConnection::batch_execute(sqlite, sql),
+            EngineConn::Postgres(channel) => channel.backend().session().batch(sql).await,
+            EngineConn::Sqlite(sqlite) => SimpleConnection::batch_execute(sqlite, sql),
         }
     }
 }
@@ -135,11 +135,11 @@ impl Conn {
 macro_rules! on_each {
     ($conn:expr, |$c:ident| $body:expr) => {
         match &mut $conn.line {
-            $crate::db::Line::Postgres(channel) => {
+            $crate::db::EngineConn::Postgres(channel) => {
                 let $c: &mut &$crate::db::Session = &mut channel.backend().session();
                 $body
             }
-            $crate::db::Line::Sqlite($c) => $body,
+            $crate::db::EngineConn::Sqlite($c) => $body,
         }
     };
 }
@@ -147,18 +147,18 @@ pub(crate) use on_each;
 
 /// Sends a statement that gives nothing back, within a write. PostgreSQL answers later: whatever comes after it finds it
 /// done, and the transaction does not end well unless it did. A last argument says what its errors mean.
-macro_rules! post {
+macro_rules! send {
     ($conn:expr, $statement:expr) => {
-        $crate::db::post!($conn, $statement, $crate::kernel::Problem::from)
+        $crate::db::send!($conn, $statement, $crate::kernel::Problem::from)
     };
     ($conn:expr, $statement:expr, $problem:expr) => {
         match &mut $conn.line {
-            $crate::db::Line::Postgres(channel) => channel.post($statement, $problem).await,
-            $crate::db::Line::Sqlite(sqlite) => $crate::db::run_quietly($statement, sqlite).map_err($problem),
+            $crate::db::EngineConn::Postgres(channel) => channel.post($statement, $problem).await,
+            $crate::db::EngineConn::Sqlite(sqlite) => $crate::db::run_quietly($statement, sqlite).map_err($problem),
         }
     };
 }
-pub(crate) use post;
+pub(crate) use send;
 
 /// Boxes `query` for the engine of `conn`, so that filters can be added one by one.
 pub fn boxed<'a, C, Q>(_conn: &C, query: Q) -> Q::Output

@@ -12,7 +12,7 @@ use super::replica::Replica;
 use super::root::{Root, Roots};
 use super::slow::Listener;
 use super::sqlite::{self, Manner, Sqlite};
-use super::turns::Turns;
+use super::turns::CallerTurns;
 use super::url::DatabaseUrl;
 use super::{lanes, migrate, turns};
 use crate::kernel::Problem;
@@ -34,7 +34,7 @@ pub struct Db {
     patience: Patience,
     lengthy: bool,
     /// The turns among callers, and whose this is.
-    turns: Arc<Turns>,
+    turns: Arc<CallerTurns>,
     caller: Option<u64>,
 }
 
@@ -124,7 +124,7 @@ impl Db {
     }
 
     /// The caller's turn, to be held while something that may take long is at work or waits for the database.
-    async fn turn(&self) -> Result<Option<turns::Turn>, Problem> {
+    async fn turn(&self) -> Result<Option<turns::CallerTurn>, Problem> {
         match self.caller {
             Some(caller) => self.turns.take(caller, self.deadline()).await.map(Some),
             None => Ok(None),

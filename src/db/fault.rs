@@ -24,7 +24,7 @@ impl From<Error> for Problem {
         let (kind, info) = match error {
             Error::DatabaseError(kind, info) => (kind, info),
             Error::QueryBuilderError(cause) => {
-                return match cause.downcast::<Said>() {
+                return match cause.downcast::<PgError>() {
                     Ok(said) => (*said).problem(),
                     Err(cause) => Problem::internal(cause),
                 };
@@ -50,11 +50,11 @@ pub(super) fn of_postgres(error: tokio_postgres::Error) -> Error {
         Some(&SqlState::FOREIGN_KEY_VIOLATION) => DatabaseErrorKind::ForeignKeyViolation,
         Some(&SqlState::NOT_NULL_VIOLATION) => DatabaseErrorKind::NotNullViolation,
         Some(&SqlState::CHECK_VIOLATION) => DatabaseErrorKind::CheckViolation,
-        _ => return Error::QueryBuilderError(Box::new(Said(error))),
+        _ => return Error::QueryBuilderError(Box::new(PgError(error))),
     };
     match error.as_db_error() {
         Some(said) => Error::DatabaseError(kind, Box::new(Violation(said.clone()))),
-        None => Error::QueryBuilderError(Box::new(Said(error))),
+        None => Error::QueryBuilderError(Box::new(PgError(error))),
     }
 }
 
@@ -93,9 +93,9 @@ impl DatabaseErrorInformation for Violation {
 
 /// What PostgreSQL has said, in whatever language, or why it has said nothing.
 #[derive(Debug)]
-pub(super) struct Said(tokio_postgres::Error);
+pub(super) struct PgError(tokio_postgres::Error);
 
-impl std::fmt::Display for Said {
+impl std::fmt::Display for PgError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.0.as_db_error() {
             Some(said) => write!(f, "SQLSTATE {}: {}", said.code().code(), said.message()),
@@ -104,9 +104,9 @@ impl std::fmt::Display for Said {
     }
 }
 
-impl std::error::Error for Said {}
+impl std::error::Error for PgError {}
 
-impl Said {
+impl PgError {
     /// What it means, by its SQLSTATE alone.
     fn problem(self) -> Problem {
         let Some(said) = self.0.as_db_error() else { return Problem::unavailable(self) };
@@ -164,25 +164,25 @@ pub(super) fn in_words(error: &tokio_postgres::Error) -> String {
 }
 
 /// What PostgreSQL has said, if `problem` comes from there.
-fn said(problem: &Problem) -> Option<&Said> {
+fn said(problem: &Problem) -> Option<&PgError> {
     problem.cause().and_then(|cause| cause.downcast_ref())
 }
 
 /// Whether what was asked has taken too long: nothing is wrong with the connection.
 pub(super) fn is_overrun(problem: &Problem) -> bool {
     said(problem)
-        .and_then(Said::code)
+        .and_then(PgError::code)
         .is_some_and(|code| matches!(*code, SqlState::QUERY_CANCELED | SqlState::LOCK_NOT_AVAILABLE))
 }
 
 /// Whether somebody else has had a lock for longer than was to be waited for it.
 pub(super) fn is_locked_out(problem: &Problem) -> bool {
-    said(problem).and_then(Said::code) == Some(&SqlState::LOCK_NOT_AVAILABLE)
+    said(problem).and_then(PgError::code) == Some(&SqlState::LOCK_NOT_AVAILABLE)
 }
 
 /// Whether the server takes no writes, as a standby.
 pub(super) fn is_read_only(problem: &Problem) -> bool {
-    said(problem).and_then(Said::code) == Some(&SqlState::READ_ONLY_SQL_TRANSACTION)
+    said(problem).and_then(PgError::code) == Some(&SqlState::READ_ONLY_SQL_TRANSACTION)
 }
 
 /// The problem of what diesel has no kind for: SQLite's words, which are always English. They are parts of the library, and

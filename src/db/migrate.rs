@@ -46,7 +46,7 @@ pub async fn postgres(mut conn: AsyncPgConnection) -> Result<usize, Problem> {
 
 /// The migrations of a database, held against those of this binary. By version, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct State {
+pub struct MigrationState {
     /// Those that both have.
     pub done: Vec<String>,
     /// Those that the database lacks.
@@ -59,16 +59,16 @@ pub struct State {
 ///
 /// # Errors
 /// When it cannot be read, or has never been migrated.
-pub async fn state(conn: &mut Conn) -> Result<State, Problem> {
+pub async fn state(conn: &mut Conn) -> Result<MigrationState, Problem> {
     let known = match conn.line {
-        super::Line::Postgres(_) => versions::<diesel::pg::Pg>(POSTGRES)?,
-        super::Line::Sqlite(_) => versions::<diesel::sqlite::Sqlite>(SQLITE)?,
+        super::EngineConn::Postgres(_) => versions::<diesel::pg::Pg>(POSTGRES)?,
+        super::EngineConn::Sqlite(_) => versions::<diesel::sqlite::Sqlite>(SQLITE)?,
     };
     let done: Vec<String> =
         on_each!(conn, |c| schema_migrations::table.select(schema_migrations::version).load(c).await)?;
     let (missing, both) = known.iter().cloned().partition(|version| !done.contains(version));
     let unknown = done.into_iter().filter(|version| !known.contains(version)).collect();
-    Ok(State { done: both, missing, unknown })
+    Ok(MigrationState { done: both, missing, unknown })
 }
 
 /// Whether the database lacks a migration that this binary knows.

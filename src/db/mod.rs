@@ -24,7 +24,7 @@ mod turns;
 mod url;
 
 pub use conn::{Conn, boxed};
-pub(crate) use conn::{Line, on_each, post};
+pub(crate) use conn::{EngineConn, on_each, send};
 pub use database::{Db, Lagging, copy_sqlite, look};
 pub use deadline::{Deadline, MORE_FOR_REPORTS_S};
 pub use load::Load;

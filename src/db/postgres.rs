@@ -20,10 +20,10 @@ use tokio::runtime::Handle;
 use self::backend::{Backend, Maker};
 pub use self::begin::Company;
 use self::begin::{Begin, begin, pause};
-use self::channel::{Channel, Turn, is_loss};
+use self::channel::{ChannelTurn, PgChannel, is_loss};
 use self::lane::{BEGIN_REPORT, Lane, Track};
-use self::target::{Limits, Target};
-use super::conn::{Conn, Kept, Line};
+use self::target::{ServerLimits, Target};
+use super::conn::{Conn, ConnCache, EngineConn};
 use super::deadline::{Deadline, MORE_FOR_COMMITS, MORE_FOR_REPORTS_S};
 use super::fault;
 use super::lanes::{self, Shares};
@@ -40,7 +40,7 @@ struct Shared {
     target: Target,
     /// How many connections there may be.
     size: usize,
-    kept: Arc<Kept>,
+    kept: Arc<ConnCache>,
     /// Those who read on lines.
     reading: Queue,
     /// Those who wait for their turn on what they change.
@@ -68,7 +68,7 @@ pub struct Postgres {
     /// Those who serve requests, if this is theirs.
     crew: Option<Arc<Crew>>,
     /// Which of them this is for, if it is for one alone.
-    _seat: Option<Seat>,
+    _seat: Option<CrewSeat>,
 }
 
 /// The threads that serve requests, and how connections are shared out among them.
@@ -86,12 +86,12 @@ struct Crew {
 }
 
 /// The part of one thread.
-struct Seat {
+struct CrewSeat {
     crew: Arc<Crew>,
     nth: usize,
 }
 
-impl Drop for Seat {
+impl Drop for CrewSeat {
     fn drop(&mut self) {
         if let Some(taken) = self.crew.seats.lock().unwrap_or_else(PoisonError::into_inner).get_mut(self.nth) {
             *taken = false;
@@ -101,11 +101,11 @@ impl Drop for Seat {
 
 impl Crew {
     /// A place that nobody has.
-    fn sit_down(self: &Arc<Self>) -> Option<Seat> {
+    fn sit_down(self: &Arc<Self>) -> Option<CrewSeat> {
         let mut seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
         let nth = seats.iter().position(|taken| !taken)?;
         seats[nth] = true;
-        Some(Seat { crew: self.clone(), nth })
+        Some(CrewSeat { crew: self.clone(), nth })
     }
 }
 
@@ -125,7 +125,7 @@ impl Postgres {
             roots: Lines::default(),
             most_waiting: AtomicUsize::new(queue::MOST),
         });
-        let maker = Maker::new(&shared.target, Limits::OF_JOBS, 1, &Handle::current());
+        let maker = Maker::new(&shared.target, ServerLimits::OF_JOBS, 1, &Handle::current());
         let only = Lane::open(maker, 1, BEGIN_REPORT.into(), &shared.lanes)?;
         let (writes, lists) = (only.clone(), only);
         Ok(Arc::new(Self { shared, writes, lists, points: [].into(), crew: None, _seat: None }))
@@ -199,7 +199,7 @@ impl Postgres {
     /// A lane for requests, with the share of one of `threads` in those who may wait.
     fn lane(&self, count: usize, threads: usize, wait: Duration, driver: &Handle) -> Result<Arc<Lane>, String> {
         let shared = &self.shared;
-        let maker = Maker::new(&shared.target, Limits::of_requests(wait), count, driver);
+        let maker = Maker::new(&shared.target, ServerLimits::of_requests(wait), count, driver);
         let report_ms = (wait + Duration::from_secs(MORE_FOR_REPORTS_S)).as_millis();
         let begin_report = format!("{BEGIN_REPORT}; SET LOCAL statement_timeout = {report_ms}");
         let lane = Lane::open(maker, count, begin_report.into(), &shared.lanes)?;
@@ -208,7 +208,7 @@ impl Postgres {
     }
 
     fn tracks(&self, count: usize, wait: Duration, driver: &Handle) -> Arc<[Track]> {
-        let limits = Limits::of_lines(wait);
+        let limits = ServerLimits::of_lines(wait);
         Track::some(|| Maker::new(&self.shared.target, limits, 1, driver), count, &self.shared.tracks)
     }
 
@@ -271,8 +271,12 @@ impl Postgres {
             Err(problem) => return (Err(problem), None),
         };
         let before = line.answered.load(Ordering::Relaxed);
-        let mut conn =
-            self.conn(Channel { backend: line.clone(), turn: Turn::Shared(place), posted: Vec::new(), locked: false });
+        let mut conn = self.conn(PgChannel {
+            backend: line.clone(),
+            turn: ChannelTurn::Shared(place),
+            posted: Vec::new(),
+            locked: false,
+        });
         let outcome = deadline.end(work(&mut conn)).await;
         match outcome {
             Ok(outcome) => {
@@ -404,7 +408,7 @@ impl Postgres {
             .map_err(|problem| if is_loss(&problem) { Problem::transient(problem) } else { problem })?;
         let mut conn = self.conn(channel);
         let outcome = deadline.end(work(&mut conn)).await;
-        let Line::Postgres(channel) = &mut conn.line else { unreachable!("the pool is PostgreSQL's") };
+        let EngineConn::Postgres(channel) = &mut conn.line else { unreachable!("the pool is PostgreSQL's") };
         let last = deadline.later(MORE_FOR_COMMITS);
         match outcome {
             Ok(Ok(value)) => match last.end(channel.commit()).await {
@@ -420,7 +424,7 @@ impl Postgres {
 
     /// Why this server cannot be worked with, if it has said so. One that is away may come back.
     pub async fn refusal(&self, wait: Duration) -> Option<String> {
-        match tokio::time::timeout(wait, self.shared.target.greet(Limits::OF_JOBS, None)).await {
+        match tokio::time::timeout(wait, self.shared.target.greet(ServerLimits::OF_JOBS, None)).await {
             Ok(Err(ConnectionError::InvalidConnectionUrl(why))) => Some(why),
             _ => None,
         }
@@ -432,13 +436,13 @@ impl Postgres {
     /// When the server is away.
     pub async fn detached(&self) -> Result<AsyncPgConnection, Problem> {
         let connected = async {
-            let (client, _) = self.shared.target.greet(Limits::OF_MIGRATIONS, None).await?;
+            let (client, _) = self.shared.target.greet(ServerLimits::OF_MIGRATIONS, None).await?;
             AsyncPgConnection::try_from(client).await
         };
         connected.await.map_err(|e| Problem::unavailable(e.to_string()))
     }
 
-    fn conn(&self, channel: Channel) -> Conn {
-        Conn::new(Line::Postgres(channel), self.shared.kept.clone()).before(self.shared.roots.clone())
+    fn conn(&self, channel: PgChannel) -> Conn {
+        Conn::new(EngineConn::Postgres(channel), self.shared.kept.clone()).before(self.shared.roots.clone())
     }
 }

@@ -12,20 +12,20 @@ pub const MOST: usize = 1024;
 
 /// Those who wait for one thing.
 #[derive(Clone)]
-pub struct Queue(Arc<Waiting>);
+pub struct Queue(Arc<QueueState>);
 
-struct Waiting {
+struct QueueState {
     present: AtomicUsize,
     most: AtomicUsize,
 }
 
 /// A place in a queue, for as long as this lives.
-pub struct Place(Queue);
+pub struct QueuePlace(Queue);
 
 impl Default for Queue {
     /// Nobody waits.
     fn default() -> Self {
-        Self(Arc::new(Waiting { present: AtomicUsize::new(0), most: AtomicUsize::new(MOST) }))
+        Self(Arc::new(QueueState { present: AtomicUsize::new(0), most: AtomicUsize::new(MOST) }))
     }
 }
 
@@ -49,9 +49,9 @@ impl Queue {
     ///
     /// # Errors
     /// `unavailable` when too many wait.
-    pub fn enter(&self) -> Result<Place, Problem> {
+    pub fn enter(&self) -> Result<QueuePlace, Problem> {
         let before = self.0.present.fetch_add(1, Ordering::Relaxed);
-        let place = Place(self.clone());
+        let place = QueuePlace(self.clone());
         if before < self.0.most.load(Ordering::Relaxed) {
             Ok(place)
         } else {
@@ -71,7 +71,7 @@ impl Queue {
     }
 }
 
-impl Drop for Place {
+impl Drop for QueuePlace {
     fn drop(&mut self) {
         self.0.0.present.fetch_sub(1, Ordering::Relaxed);
     }

@@ -23,7 +23,7 @@ const SMALL_B: usize = 2 << 10;
 
 /// A value in a piece.
 #[derive(Debug, Clone)]
-pub enum Value {
+pub enum RawValue {
     /// An instant.
     Moment(Instant),
     /// A number of 64 bits.
@@ -44,7 +44,7 @@ guid!(AnyId);
 
 macro_rules! values {
     ($($type:ty => $variant:ident),*) => {$(
-        impl From<$type> for Value {
+        impl From<$type> for RawValue {
             fn from(value: $type) -> Self {
                 Self::$variant(value)
             }
@@ -53,40 +53,40 @@ macro_rules! values {
 }
 values!(Instant => Moment, i64 => BigInt, i32 => Integer, String => Text);
 
-impl From<TicketId> for Value {
+impl From<TicketId> for RawValue {
     fn from(id: TicketId) -> Self {
         Self::Guid(AnyId(id.0))
     }
 }
 
-impl From<CommentId> for Value {
+impl From<CommentId> for RawValue {
     fn from(id: CommentId) -> Self {
         Self::Guid(AnyId(id.0))
     }
 }
 
-impl From<EventId> for Value {
+impl From<EventId> for RawValue {
     fn from(id: EventId) -> Self {
         Self::Guid(AnyId(id.0))
     }
 }
 
 #[derive(Debug, Clone)]
-enum Part {
+enum RawPart {
     Sql(String),
-    Value(Value),
+    RawValue(RawValue),
 }
 
 /// A piece of SQL of the type `ST`.
 #[derive(Debug, Clone)]
 pub struct Raw<ST> {
-    parts: Vec<Part>,
+    parts: Vec<RawPart>,
     sql_type: PhantomData<ST>,
 }
 
 /// A piece of SQL that begins with `sql`.
 pub fn raw<ST>(sql: impl Into<String>) -> Raw<ST> {
-    Raw { parts: vec![Part::Sql(sql.into())], sql_type: PhantomData }
+    Raw { parts: vec![RawPart::Sql(sql.into())], sql_type: PhantomData }
 }
 
 /// The SQL of `column` where its `length` is small, and else of `empty` in its place; and that of whether this is so. With a list, the
@@ -99,15 +99,15 @@ pub fn small(length: &str, column: &str, empty: &str) -> (String, String) {
 impl<ST> Raw<ST> {
     /// Goes on with a value.
     #[must_use]
-    pub fn bind(mut self, value: impl Into<Value>) -> Self {
-        self.parts.push(Part::Value(value.into()));
+    pub fn bind(mut self, value: impl Into<RawValue>) -> Self {
+        self.parts.push(RawPart::RawValue(value.into()));
         self
     }
 
     /// Goes on with a text.
     #[must_use]
     pub fn sql(mut self, sql: impl Into<String>) -> Self {
-        self.parts.push(Part::Sql(sql.into()));
+        self.parts.push(RawPart::Sql(sql.into()));
         self
     }
 }
@@ -137,12 +137,12 @@ where
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> QueryResult<()> {
         for part in &self.parts {
             match part {
-                Part::Sql(sql) => out.push_sql(sql),
-                Part::Value(Value::Moment(at)) => out.push_bind_param::<Moment, _>(at)?,
-                Part::Value(Value::BigInt(n)) => out.push_bind_param::<BigInt, _>(n)?,
-                Part::Value(Value::Integer(n)) => out.push_bind_param::<Integer, _>(n)?,
-                Part::Value(Value::Text(text)) => out.push_bind_param::<Text, _>(text)?,
-                Part::Value(Value::Guid(id)) => out.push_bind_param::<Guid, _>(id)?,
+                RawPart::Sql(sql) => out.push_sql(sql),
+                RawPart::RawValue(RawValue::Moment(at)) => out.push_bind_param::<Moment, _>(at)?,
+                RawPart::RawValue(RawValue::BigInt(n)) => out.push_bind_param::<BigInt, _>(n)?,
+                RawPart::RawValue(RawValue::Integer(n)) => out.push_bind_param::<Integer, _>(n)?,
+                RawPart::RawValue(RawValue::Text(text)) => out.push_bind_param::<Text, _>(text)?,
+                RawPart::RawValue(RawValue::Guid(id)) => out.push_bind_param::<Guid, _>(id)?,
             }
         }
         Ok(())

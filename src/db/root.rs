@@ -85,23 +85,23 @@ impl<const N: usize> From<[Root; N]> for Roots {
 /// Those of one process who wait for their turn on a root, in a line for each. They have no connection yet: however many
 /// they are, one of them at a time takes one.
 #[derive(Clone)]
-pub struct Lines(Arc<Inner>);
+pub struct Lines(Arc<LinesState>);
 
-struct Inner {
-    lines: Mutex<HashMap<i64, Line>>,
+struct LinesState {
+    lines: Mutex<HashMap<i64, RootLine>>,
     all: Queue,
     /// How many may stand in one line.
     most: AtomicUsize,
 }
 
 #[derive(Default)]
-struct Line {
+struct RootLine {
     turn: Arc<tokio::sync::Mutex<()>>,
     present: usize,
 }
 
 /// Somebody's turn, until it is dropped.
-pub struct Turn {
+pub struct RootTurn {
     // Given back before the place is left.
     _turns: Vec<OwnedMutexGuard<()>>,
     _places: Vec<InLine>,
@@ -115,7 +115,7 @@ struct InLine {
 impl Default for Lines {
     /// Nobody waits.
     fn default() -> Self {
-        let inner = Inner { lines: Mutex::default(), all: Queue::default(), most: AtomicUsize::new(0) };
+        let inner = LinesState { lines: Mutex::default(), all: Queue::default(), most: AtomicUsize::new(0) };
         let lines = Self(Arc::new(inner));
         lines.resize(queue::MOST);
         lines
@@ -133,8 +133,8 @@ impl Lines {
     ///
     /// # Errors
     /// `unavailable` when too many wait.
-    pub async fn stand(&self, roots: &Roots) -> Result<Turn, Problem> {
-        let mut turn = Turn { _turns: Vec::new(), _places: Vec::new() };
+    pub async fn stand(&self, roots: &Roots) -> Result<RootTurn, Problem> {
+        let mut turn = RootTurn { _turns: Vec::new(), _places: Vec::new() };
         for key in roots.keys() {
             let waiting = self.0.all.enter()?;
             let (place, next) = self.enter(*key)?;

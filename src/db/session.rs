@@ -29,11 +29,11 @@ use super::fault;
 const MOST_KEPT: usize = 192;
 
 /// A session. What is sent on it is carried out in the order in which it is sent.
-pub struct Session(Arc<Inner>);
+pub struct Session(Arc<SessionState>);
 
-struct Inner {
+struct SessionState {
     client: Client,
-    kept: Mutex<Kept>,
+    kept: Mutex<StatementCache>,
     /// Whoever prepares a statement: what several need at once is prepared once.
     preparing: tokio::sync::Mutex<()>,
     listener: Option<Mutex<Box<dyn Instrumentation>>>,
@@ -42,25 +42,25 @@ struct Inner {
 /// How a statement is known that is kept: by its type, if that says all of its text, and otherwise by its text and the
 /// types of its values.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Key {
+enum StatementKey {
     Type(TypeId),
     Text(String, Vec<u32>),
 }
 
-struct Prepared {
+struct PreparedStatement {
     text: String,
     statement: Statement,
 }
 
 /// What is kept prepared, and which use of any of it was its last.
 #[derive(Default)]
-struct Kept {
-    statements: HashMap<Key, (Arc<Prepared>, u64)>,
+struct StatementCache {
+    statements: HashMap<StatementKey, (Arc<PreparedStatement>, u64)>,
     uses: u64,
 }
 
-impl Kept {
-    fn get(&mut self, key: &Key) -> Option<Arc<Prepared>> {
+impl StatementCache {
+    fn get(&mut self, key: &StatementKey) -> Option<Arc<PreparedStatement>> {
         self.uses += 1;
         let (prepared, last_use) = self.statements.get_mut(key)?;
         *last_use = self.uses;
@@ -78,7 +78,7 @@ impl Kept {
         }
     }
 
-    fn put(&mut self, key: Key, prepared: Arc<Prepared>) {
+    fn put(&mut self, key: StatementKey, prepared: Arc<PreparedStatement>) {
         self.uses += 1;
         self.statements.insert(key, (prepared, self.uses));
     }
@@ -86,22 +86,22 @@ impl Kept {
 
 /// A statement with its values.
 pub struct Asked {
-    text: Result<Text, (Key, String)>,
+    text: Result<Text, (StatementKey, String)>,
     types: Vec<PgTypeMetadata>,
-    values: Vec<Value>,
+    values: Vec<BoundValue>,
 }
 
 /// A statement that is sent as soon as the future is polled that sends it.
 pub struct Ready {
     text: Text,
     types: Vec<PgTypeMetadata>,
-    values: Vec<Value>,
+    values: Vec<BoundValue>,
 }
 
 /// What is sent.
 enum Text {
     /// One that is prepared.
-    Kept(Arc<Prepared>),
+    StatementCache(Arc<PreparedStatement>),
     /// One of which there may be many. It is prepared and carried out in one.
     Once(String),
 }
@@ -109,7 +109,7 @@ enum Text {
 impl Text {
     fn as_str(&self) -> &str {
         match self {
-            Self::Kept(prepared) => &prepared.text,
+            Self::StatementCache(prepared) => &prepared.text,
             Self::Once(text) => text,
         }
     }
@@ -119,7 +119,12 @@ impl Session {
     /// A session of `client`. Who listens hears of all that is asked on it.
     pub fn new(client: Client, listener: Option<Box<dyn Instrumentation>>) -> Self {
         let listener = listener.or_else(get_default_instrumentation).map(Mutex::new);
-        Self(Arc::new(Inner { client, kept: Mutex::default(), preparing: tokio::sync::Mutex::default(), listener }))
+        Self(Arc::new(SessionState {
+            client,
+            kept: Mutex::default(),
+            preparing: tokio::sync::Mutex::default(),
+            listener,
+        }))
     }
 
     /// What `query` asks.
@@ -143,18 +148,18 @@ impl Session {
         let text = if !query.is_safe_to_cache_prepared(&Pg)? {
             Ok(Text::Once(text()?))
         } else if let Some(id) = id {
-            let key = Key::Type(id);
+            let key = StatementKey::Type(id);
             match self.0.kept().get(&key) {
-                Some(prepared) => Ok(Text::Kept(prepared)),
+                Some(prepared) => Ok(Text::StatementCache(prepared)),
                 None => Err((key, text()?)),
             }
         } else {
             let text = text()?;
-            let key = Key::Text(text.clone(), types.iter().map(oid).collect::<QueryResult<_>>()?);
+            let key = StatementKey::Text(text.clone(), types.iter().map(oid).collect::<QueryResult<_>>()?);
             let kept = self.0.kept().get(&key);
-            kept.map(Text::Kept).ok_or((key, text))
+            kept.map(Text::StatementCache).ok_or((key, text))
         };
-        Ok(Asked { text, types, values: binds.into_iter().map(Value).collect() })
+        Ok(Asked { text, types, values: binds.into_iter().map(BoundValue).collect() })
     }
 
     /// The same, prepared if it is to be kept, which takes an answer.
@@ -170,7 +175,7 @@ impl Session {
                 let inner = self.0.clone();
                 // Whoever asks may go away. What the server has prepared by then must be known here, to be let go of some time.
                 let preparing = tokio::spawn(async move { inner.prepare(key, text, &of_values).await });
-                Text::Kept(preparing.await.unwrap_or_else(|e| {
+                Text::StatementCache(preparing.await.unwrap_or_else(|e| {
                     Err(Error::DatabaseError(DatabaseErrorKind::ClosedConnection, Box::new(e.to_string())))
                 })?)
             }
@@ -185,7 +190,7 @@ impl Session {
     pub async fn execute(&self, Ready { text, types, values }: Ready) -> QueryResult<usize> {
         let client = &self.0.client;
         let changed = match &text {
-            Text::Kept(prepared) => client.execute_raw(&prepared.statement, values).await,
+            Text::StatementCache(prepared) => client.execute_raw(&prepared.statement, values).await,
             Text::Once(text) => {
                 let types = types.iter().map(type_of).collect::<QueryResult<Vec<_>>>()?;
                 let values = values.iter().map(|value| value as &(dyn ToSql + Sync)).zip(types).collect::<Vec<_>>();
@@ -207,7 +212,7 @@ impl Session {
     {
         let client = &self.0.client;
         let answer = match &text {
-            Text::Kept(prepared) => client.query_raw(&prepared.statement, values).await,
+            Text::StatementCache(prepared) => client.query_raw(&prepared.statement, values).await,
             Text::Once(text) => {
                 let types = types.iter().map(type_of).collect::<QueryResult<Vec<_>>>()?;
                 client.query_typed_raw(text, values.into_iter().zip(types)).await
@@ -241,18 +246,18 @@ impl Session {
     }
 }
 
-impl Inner {
+impl SessionState {
     fn tell(&self, event: InstrumentationEvent<'_>) {
         if let Some(listener) = &self.listener {
             listener.lock().unwrap_or_else(PoisonError::into_inner).on_connection_event(event);
         }
     }
 
-    fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
+    fn kept(&self) -> std::sync::MutexGuard<'_, StatementCache> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn prepare(&self, key: Key, text: String, types: &[Type]) -> QueryResult<Arc<Prepared>> {
+    async fn prepare(&self, key: StatementKey, text: String, types: &[Type]) -> QueryResult<Arc<PreparedStatement>> {
         let turn = self.preparing.lock().await;
         // Somebody else has needed it, too.
         if let Some(prepared) = self.kept().get(&key) {
@@ -264,7 +269,7 @@ impl Inner {
         if let Err(error) = &prepared {
             self.tell(InstrumentationEvent::finish_query(&StrQueryHelper::new(&text), Some(error)));
         }
-        let prepared = Arc::new(Prepared { statement: prepared?, text });
+        let prepared = Arc::new(PreparedStatement { statement: prepared?, text });
         self.kept().put(key, prepared.clone());
         drop(turn);
         Ok(prepared)
@@ -280,7 +285,7 @@ async fn read<U: FromSqlRow<ST, Pg>, ST>(rows: RowStream, most: usize) -> QueryR
         if oids.is_empty() {
             oids.extend(row.columns().iter().filter_map(|column| NonZeroU32::new(column.type_().oid())));
         }
-        let row = Answer { row: &row, oids: &oids };
+        let row = AnsweredRow { row: &row, oids: &oids };
         read.push(U::build_from_row(&row).map_err(Error::DeserializationError)?);
     }
     Ok(read)
@@ -307,9 +312,9 @@ impl PgMetadataLookup for BuiltIn {
 
 /// A value as diesel has written it down.
 #[derive(Debug)]
-struct Value(Option<Vec<u8>>);
+struct BoundValue(Option<Vec<u8>>);
 
-impl ToSql for Value {
+impl ToSql for BoundValue {
     fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
         let Some(bytes) = &self.0 else { return Ok(IsNull::Yes) };
         out.extend_from_slice(bytes);
@@ -324,18 +329,18 @@ impl ToSql for Value {
 }
 
 /// A row as diesel reads it.
-struct Answer<'a> {
+struct AnsweredRow<'a> {
     row: &'a tokio_postgres::Row,
     /// The types of its columns.
     oids: &'a [NonZeroU32],
 }
 
-impl RowSealed for Answer<'_> {}
+impl RowSealed for AnsweredRow<'_> {}
 
-impl<'a> Row<'a, Pg> for Answer<'_> {
+impl<'a> Row<'a, Pg> for AnsweredRow<'_> {
     type InnerPartialRow = Self;
     type Field<'f>
-        = Cell<'f>
+        = AnsweredField<'f>
     where
         'a: 'f,
         Self: 'f;
@@ -344,13 +349,13 @@ impl<'a> Row<'a, Pg> for Answer<'_> {
         self.row.len()
     }
 
-    fn get<'b, I>(&'b self, index: I) -> Option<Cell<'b>>
+    fn get<'b, I>(&'b self, index: I) -> Option<AnsweredField<'b>>
     where
         'a: 'b,
         Self: RowIndex<I>,
     {
         let index = self.idx(index)?;
-        Some(Cell { row: self.row, index, oid: self.oids.get(index)? })
+        Some(AnsweredField { row: self.row, index, oid: self.oids.get(index)? })
     }
 
     fn partial_row(&self, range: Range<usize>) -> PartialRow<'_, Self> {
@@ -358,26 +363,26 @@ impl<'a> Row<'a, Pg> for Answer<'_> {
     }
 }
 
-impl RowIndex<usize> for Answer<'_> {
+impl RowIndex<usize> for AnsweredRow<'_> {
     fn idx(&self, index: usize) -> Option<usize> {
         (index < self.row.len()).then_some(index)
     }
 }
 
-impl<'n> RowIndex<&'n str> for Answer<'_> {
+impl<'n> RowIndex<&'n str> for AnsweredRow<'_> {
     fn idx(&self, name: &'n str) -> Option<usize> {
         self.row.columns().iter().position(|column| column.name() == name)
     }
 }
 
 /// One value of a row.
-struct Cell<'a> {
+struct AnsweredField<'a> {
     row: &'a tokio_postgres::Row,
     index: usize,
     oid: &'a NonZeroU32,
 }
 
-impl<'a> Field<'a, Pg> for Cell<'a> {
+impl<'a> Field<'a, Pg> for AnsweredField<'a> {
     fn field_name(&self) -> Option<&str> {
         self.row.columns().get(self.index).map(tokio_postgres::Column::name)
     }

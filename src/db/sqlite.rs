@@ -17,12 +17,12 @@ use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{Semaphore, oneshot};
 
 pub use self::commit::Manner;
-use self::commit::{Job, Request, Turn, WAITED_LONG, commit_group};
-use self::connect::{LOCKED_MS, Role, connect, now};
+use self::commit::{Claim, Request, WAITED_LONG, WriteJob, commit_group};
+use self::connect::{ConnectionRole, LOCKED_MS, connect, now};
 use self::files::Files;
-use self::log::{Holder, Log, Wipe};
+use self::log::{ReadLock, Wipe, WriteAheadLog};
 pub use self::whole::{copy, look, rewrite};
-use super::conn::{Conn, Kept};
+use super::conn::{Conn, ConnCache};
 use super::deadline::{Deadline, MORE_FOR_COMMITS};
 use super::fault;
 use super::interrupt::{self, watched};
@@ -72,7 +72,7 @@ impl Drop for Counted<'_> {
 /// The doors to one SQLite file.
 pub struct Sqlite {
     path: PathBuf,
-    kept: Arc<Kept>,
+    kept: Arc<ConnCache>,
     listener: Option<Listener>,
     activity: Arc<Activity>,
     readers: Mutex<Vec<Conn>>,
@@ -84,7 +84,7 @@ pub struct Sqlite {
     reporters: Reporters,
     /// Those who wait for one.
     reports_waiting: Queue,
-    jobs: mpsc::Sender<Box<dyn Job>>,
+    jobs: mpsc::Sender<Box<dyn WriteJob>>,
     /// Those who wait for the writer.
     writes_waiting: Queue,
     /// Those who wait for their turn before that, see [`turn`](Self::turn).
@@ -102,21 +102,21 @@ impl Sqlite {
     /// When the file cannot be opened.
     pub fn open(path: &Path, listener: Option<Listener>) -> Result<Arc<Self>, Problem> {
         interrupt::install();
-        let kept = Arc::<Kept>::default();
+        let kept = Arc::<ConnCache>::default();
         let roots = Lines::default();
-        let mut writer = connect(path, Role::Write, &kept, listener.as_ref())?.before(roots.clone());
+        let mut writer = connect(path, ConnectionRole::Write, &kept, listener.as_ref())?.before(roots.clone());
         // It looks again itself.
         now(writer.batch(&format!("PRAGMA busy_timeout = {LOCKED_MS}")))?;
-        let mut holder = Holder(connect(path, Role::Attend, &kept, None)?);
+        let mut holder = ReadLock(connect(path, ConnectionRole::Attend, &kept, None)?);
         let mut wipe = Wipe::default();
         // What a process that has died has not emptied. Where another one is at work, that one sees to what it has erased.
         wipe.now(&mut writer, 0);
         writer.erased = false;
         let files = Files::of(path);
-        let log = Log::watch(path, &kept)?;
+        let log = WriteAheadLog::watch(path, &kept)?;
         let is_locked = Arc::new(AtomicBool::new(false));
         let locked = is_locked.clone();
-        let (jobs, waiting) = mpsc::channel::<Box<dyn Job>>();
+        let (jobs, waiting) = mpsc::channel::<Box<dyn WriteJob>>();
         let activity = Arc::new(Activity::default());
         let writers = activity.clone();
         thread::Builder::new()
@@ -184,7 +184,7 @@ impl Sqlite {
     ///
     /// # Errors
     /// `unavailable` when too many wait, or for too long.
-    pub async fn turn(&self, root: Root, deadline: Deadline) -> Result<root::Turn, Problem> {
+    pub async fn turn(&self, root: Root, deadline: Deadline) -> Result<root::RootTurn, Problem> {
         deadline.end(self.roots.stand(&root.into())).await?
     }
 
@@ -295,7 +295,7 @@ impl Sqlite {
 
     fn reader(&self) -> Result<Conn, Problem> {
         let free = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        free.map_or_else(|| connect(&self.path, Role::Read, &self.kept, self.listener.as_ref()), Ok)
+        free.map_or_else(|| connect(&self.path, ConnectionRole::Read, &self.kept, self.listener.as_ref()), Ok)
     }
 
     /// Runs `work` on the writer thread and answers when it is on disk. Whoever is not patient does not wait behind too many
@@ -307,7 +307,7 @@ impl Sqlite {
     {
         let (answer, mut answered) = oneshot::channel();
         let place = if manner.patient { None } else { Some(self.writes_waiting.enter()?) };
-        let turn = Arc::new(Turn::default());
+        let turn = Arc::new(Claim::default());
         let (span, taken, outcome) = (tracing::Span::current(), Some(turn.clone()), Err(Problem::late(WAITED_LONG)));
         let request = Request { work, manner, deadline, place, turn: taken, span, answer, outcome };
         self.jobs.send(Box::new(request)).map_err(|_| Problem::unavailable("the writer thread has ended"))?;

@@ -72,14 +72,14 @@ pub fn run_quietly<Q: QueryFragment<Sqlite> + QueryId>(statement: Q, sqlite: &mu
 }
 
 /// A statement without parameters.
-struct Words(&'static str);
+struct PlainStatement(&'static str);
 
-impl QueryId for Words {
+impl QueryId for PlainStatement {
     type QueryId = ();
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 
-impl QueryFragment<Sqlite> for Words {
+impl QueryFragment<Sqlite> for PlainStatement {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
         out.push_sql(self.0);
         Ok(())
@@ -91,7 +91,7 @@ impl QueryFragment<Sqlite> for Words {
 /// # Errors
 /// What the database says.
 pub fn run_words(sql: &'static str, sqlite: &mut SqliteConnection) -> QueryResult<()> {
-    run_quietly(Words(sql), sqlite)
+    run_quietly(PlainStatement(sql), sqlite)
 }
 
 #[cfg(test)]

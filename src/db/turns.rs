@@ -1,4 +1,4 @@
-//! Turns among callers: of what takes long, each has only so many at work or in the common line, and waits for the others in a line of
+//! CallerTurns among callers: of what takes long, each has only so many at work or in the common line, and waits for the others in a line of
 //! their own. Whoever else comes then stands behind few of them, however many they ask for.
 
 use std::collections::HashMap;
@@ -21,7 +21,7 @@ const MANY: usize = 1_024;
 
 /// The callers who want something now.
 #[derive(Default)]
-pub struct Turns(Mutex<HashMap<u64, Weak<Own>>>);
+pub struct CallerTurns(Mutex<HashMap<u64, Weak<Own>>>);
 
 /// A caller's own line.
 struct Own {
@@ -30,20 +30,20 @@ struct Own {
 }
 
 /// A caller's turn, for as long as this lives.
-pub struct Turn {
+pub struct CallerTurn {
     _own: Arc<Own>,
     _permit: OwnedSemaphorePermit,
 }
 
-impl Turns {
+impl CallerTurns {
     /// Waits until it is the turn of `caller` among all that they ask for.
     ///
     /// # Errors
     /// `unavailable` when too many of theirs wait, or one for too long.
-    pub async fn take(&self, caller: u64, deadline: Deadline) -> Result<Turn, Problem> {
+    pub async fn take(&self, caller: u64, deadline: Deadline) -> Result<CallerTurn, Problem> {
         let own = self.own(caller);
         let turn = own.waiting.wait_for(own.turns.clone().acquire_owned(), deadline).await?;
-        Ok(Turn { _permit: turn.map_err(Problem::internal)?, _own: own })
+        Ok(CallerTurn { _permit: turn.map_err(Problem::internal)?, _own: own })
     }
 
     fn own(&self, caller: u64) -> Arc<Own> {
@@ -77,7 +77,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn each_caller_has_so_many_turns_and_waits_for_their_own_alone() {
-        let turns = Turns::default();
+        let turns = CallerTurns::default();
         let first = turns.take(1, soon()).await;
         let second = turns.take(1, soon()).await;
         assert!(first.is_ok() && second.is_ok());
@@ -92,7 +92,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn no_more_than_so_many_wait_and_who_wants_nothing_is_forgotten() {
-        let turns = Turns::default();
+        let turns = CallerTurns::default();
         let held = (turns.take(0, soon()).await, turns.take(0, soon()).await);
         let mut waiting: Vec<_> = (0..MOST_WAITING).map(|_| Box::pin(turns.take(0, soon()))).collect();
         assert!(waiting.iter_mut().all(|one| one.as_mut().now_or_never().is_none()));

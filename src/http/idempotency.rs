@@ -19,7 +19,7 @@ use super::seal::Sealer;
 use crate::db::fault::is_duplicate;
 use crate::db::raw::raw;
 use crate::db::schema::{idempotency_keys, idempotency_subjects};
-use crate::db::{Conn, Line, Roots, RunQueryDsl, on_each, post, steady};
+use crate::db::{Conn, EngineConn, Roots, RunQueryDsl, on_each, send, steady};
 use crate::kernel::sql::{Guid, Json};
 use crate::kernel::{AnyId, Code, Instant, PrincipalId, Problem};
 
@@ -190,8 +190,8 @@ async fn claim(tx: &mut Conn, who: PrincipalId, key: &str) -> Result<Option<Row>
         };
     }
     let row = match &mut tx.line {
-        Line::Sqlite(conn) => answer!(conn).await,
-        Line::Postgres(channel) => {
+        EngineConn::Sqlite(conn) => answer!(conn).await,
+        EngineConn::Postgres(channel) => {
             let conn = channel.backend().session();
             let lock = diesel::select(pg_try_advisory_xact_lock(lock_key(who, key)));
             let (mut first, mut second) = (conn, conn);
@@ -248,9 +248,9 @@ async fn remember(tx: &mut Conn, row: Row, subjects: BTreeSet<AnyId>) -> Result<
         true => Problem::transient(error),
         false => Problem::from(error),
     };
-    post!(tx, diesel::insert_into(idempotency_keys::table).values(row), taken)?;
+    send!(tx, diesel::insert_into(idempotency_keys::table).values(row), taken)?;
     for subject in all {
-        post!(tx, diesel::insert_into(idempotency_subjects::table).values(subject))?;
+        send!(tx, diesel::insert_into(idempotency_subjects::table).values(subject))?;
     }
     Ok(())
 }
@@ -318,7 +318,7 @@ async fn about(tx: &mut Conn, id: AnyId) -> Result<Vec<Row>, Problem> {
 
 async fn replace(tx: &mut Conn, row: Row) -> Result<(), Problem> {
     let own = idempotency_keys::table.find((row.principal_id, row.key));
-    post!(tx, steady(diesel::update(own).set(idempotency_keys::body.eq(row.body))))
+    send!(tx, steady(diesel::update(own).set(idempotency_keys::body.eq(row.body))))
 }
 
 /// Empties the answers that are about `id`, whatever they tell of it: the same request again is refused, not carried out.

@@ -10,7 +10,7 @@ use crate::kernel::{Code, PrincipalId, Problem};
 pub struct InFlight(Arc<Mutex<HashSet<(PrincipalId, String)>>>);
 
 /// A place among the keys in work, given up when the request ends however it ends.
-pub(super) struct Entry {
+pub(super) struct KeyInFlight {
     all: InFlight,
     key: (PrincipalId, String),
 }
@@ -20,16 +20,16 @@ impl InFlight {
     ///
     /// # Errors
     /// `idempotency_in_progress`.
-    pub(super) fn enter(&self, key: (PrincipalId, String)) -> Result<Entry, Problem> {
+    pub(super) fn enter(&self, key: (PrincipalId, String)) -> Result<KeyInFlight, Problem> {
         if self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone()) {
-            Ok(Entry { all: self.clone(), key })
+            Ok(KeyInFlight { all: self.clone(), key })
         } else {
             Err(in_progress())
         }
     }
 }
 
-impl Drop for Entry {
+impl Drop for KeyInFlight {
     fn drop(&mut self) {
         self.all.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
     }

@@ -14,7 +14,7 @@ const SHORTEST_LATE: Duration = Duration::from_secs(600);
 
 /// What is known of one job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Standing {
+pub struct JobStatus {
     /// The pause between two of its runs.
     pub interval: Duration,
     /// When it last succeeded here.
@@ -29,7 +29,7 @@ pub struct Standing {
 
 /// What came of one run of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum JobOutcome {
     /// It did what there was to do.
     Succeeded,
     /// It did not, and what is left will be made up for.
@@ -40,37 +40,37 @@ pub enum Outcome {
 
 /// The jobs of one process. Clones share what is known.
 #[derive(Debug, Clone, Default)]
-pub struct Jobs(Arc<Mutex<BTreeMap<&'static str, Standing>>>);
+pub struct Jobs(Arc<Mutex<BTreeMap<&'static str, JobStatus>>>);
 
 impl Jobs {
     /// Adds the job `name`, which starts now.
     pub fn enter(&self, name: &'static str, interval: Duration, now: Instant) {
-        let fresh = Standing { interval, last_success: None, succeeded: 0, failed: 0, sound_at: now };
+        let fresh = JobStatus { interval, last_success: None, succeeded: 0, failed: 0, sound_at: now };
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name, fresh);
     }
 
     /// Notes what came of a run of the job `name` that has ended now.
-    pub fn note(&self, name: &str, outcome: Outcome, now: Instant) {
+    pub fn note(&self, name: &str, outcome: JobOutcome, now: Instant) {
         let mut jobs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(job) = jobs.get_mut(name) else { return };
         match outcome {
-            Outcome::Succeeded => {
+            JobOutcome::Succeeded => {
                 job.succeeded += 1;
                 (job.last_success, job.sound_at) = (Some(now), now);
             }
-            Outcome::Failed => job.failed += 1,
-            Outcome::Elsewhere => job.sound_at = now,
+            JobOutcome::Failed => job.failed += 1,
+            JobOutcome::Elsewhere => job.sound_at = now,
         }
     }
 
     /// All jobs by name, as they stand.
-    pub fn standings(&self) -> BTreeMap<&'static str, Standing> {
+    pub fn standings(&self) -> BTreeMap<&'static str, JobStatus> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The names of the jobs that have not succeeded for long.
     pub fn late(&self, now: Instant) -> Vec<&'static str> {
-        let is_late = |job: &Standing| {
+        let is_late = |job: &JobStatus| {
             let patience = SHORTEST_LATE.max(job.interval * LATE_AFTER);
             now > job.sound_at.plus_s(i64::try_from(patience.as_secs()).unwrap_or(i64::MAX))
         };
@@ -92,10 +92,10 @@ mod tests {
         assert_eq!(jobs.late(at(601)), ["often"]);
         assert_eq!(jobs.late(at(901)), ["often", "seldom"]);
         // A failure is no success; another instance that is at it is enough.
-        jobs.note("often", Outcome::Failed, at(901));
-        jobs.note("seldom", Outcome::Elsewhere, at(901));
+        jobs.note("often", JobOutcome::Failed, at(901));
+        jobs.note("seldom", JobOutcome::Elsewhere, at(901));
         assert_eq!(jobs.late(at(901)), ["often"]);
-        jobs.note("often", Outcome::Succeeded, at(902));
+        jobs.note("often", JobOutcome::Succeeded, at(902));
         assert!(jobs.late(at(1502)).is_empty());
         assert_eq!(jobs.late(at(1503)), ["often"]);
         let often = jobs.standings()["often"];

@@ -16,7 +16,7 @@ use actix_web::{Error, HttpMessage, web};
 use quick_cache::sync::Cache;
 
 use super::origin::{Origin, Proxies};
-use super::quota::{Quota, Standing};
+use super::quota::{Quota, QuotaStanding};
 use super::state::State;
 use super::unsent::{self, Caller, Unsent};
 use crate::kernel::{Clock, Problem};
@@ -155,7 +155,7 @@ impl Gate {
         let Some(policy) = &self.policy else { return [None, None] };
         let mut left = String::new();
         if let Some(Standings(standings)) = request.extensions().get() {
-            for Standing { name, left: remaining, wait_s } in standings.iter().flatten() {
+            for QuotaStanding { name, left: remaining, wait_s } in standings.iter().flatten() {
                 let comma = if left.is_empty() { "" } else { ", " };
                 // Writing to a string cannot fail.
                 let _ = write!(left, "{comma}\"{name}\";r={remaining};t={wait_s}");
@@ -195,7 +195,7 @@ impl Gate {
 
 /// What a request has counted for.
 #[derive(Debug, Default)]
-struct Standings([Option<Standing>; 2]);
+struct Standings([Option<QuotaStanding>; 2]);
 
 fn count(quota: Option<&Quota>, request: &impl HttpMessage, key: u64) -> Result<(), Problem> {
     let Some(quota) = quota else { return Ok(()) };
@@ -206,7 +206,7 @@ fn count(quota: Option<&Quota>, request: &impl HttpMessage, key: u64) -> Result<
         Some(Standings([_, second])) => *second = Some(standing),
         None => drop(extensions.insert(Standings([Some(standing), None]))),
     }
-    taken.map(drop).map_err(|Standing { name, wait_s, .. }| {
+    taken.map(drop).map_err(|QuotaStanding { name, wait_s, .. }| {
         Problem::rate_limited(format!("Too many requests of this {name}. Try again in {wait_s} s."), wait_s)
     })
 }
@@ -301,7 +301,7 @@ type Open = Arc<Mutex<HashMap<IpAddr, usize>>>;
 
 /// A connection, for as long as this lives.
 #[derive(Debug)]
-pub struct Seat(Option<(Open, IpAddr)>);
+pub struct ConnectionPermit(Option<(Open, IpAddr)>);
 
 impl Connections {
     /// Nobody is connected.
@@ -310,9 +310,9 @@ impl Connections {
     }
 
     /// A seat for one connection of `peer`, if it may have one more.
-    pub fn sit_down(&self, peer: IpAddr) -> Option<Seat> {
+    pub fn sit_down(&self, peer: IpAddr) -> Option<ConnectionPermit> {
         if self.most == 0 || self.proxies.trust(peer) {
-            return Some(Seat(None));
+            return Some(ConnectionPermit(None));
         }
         let Origin::Address(address) = Proxies::default().origin(peer, &HeaderMap::new()) else { return None };
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -321,11 +321,11 @@ impl Connections {
             return None;
         }
         *count += 1;
-        Some(Seat(Some((self.open.clone(), address))))
+        Some(ConnectionPermit(Some((self.open.clone(), address))))
     }
 }
 
-impl Drop for Seat {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let Some((open, address)) = &self.0 else { return };
         let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);

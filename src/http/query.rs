@@ -11,7 +11,7 @@ use crate::kernel::FieldError;
 use crate::kernel::fault::{self, Faults};
 
 /// Some of the parameters of a query: what several operations have in common, say.
-pub trait Part: Deserr<Faults> {
+pub trait QueryPart: Deserr<Faults> {
     /// The names of the parameters.
     fn names() -> &'static [String];
 }
@@ -21,10 +21,10 @@ pub fn names<T: IntoParams>() -> Vec<String> {
     T::into_params(|| None).into_iter().map(|parameter| parameter.name).collect()
 }
 
-/// Makes a type that derives `Deserr` and `IntoParams` a [`Part`] of queries.
+/// Makes a type that derives `Deserr` and `IntoParams` a [`QueryPart`] of queries.
 macro_rules! query_part {
     ($name:ty) => {
-        impl $crate::http::query::Part for $name {
+        impl $crate::http::query::QueryPart for $name {
             fn names() -> &'static [String] {
                 static NAMES: std::sync::LazyLock<Vec<String>> =
                     std::sync::LazyLock::new($crate::http::query::names::<$name>);
@@ -35,7 +35,7 @@ macro_rules! query_part {
 }
 pub(crate) use query_part;
 
-/// Several [`Part`]s that make up a whole query.
+/// Several [`QueryPart`]s that make up a whole query.
 pub trait Parts: Sized {
     /// Reads them all; what is not known to any of them is a fault, and all faults are told at once.
     ///
@@ -46,7 +46,7 @@ pub trait Parts: Sized {
 
 macro_rules! parts {
     ($($part:ident),+) => {
-        impl<$($part: Part),+> Parts for ($($part,)+) {
+        impl<$($part: QueryPart),+> Parts for ($($part,)+) {
             #[expect(non_snake_case, reason = "a value has the name of its type")]
             fn read(mut fields: Map<String, Json>) -> Result<Self, Faults> {
                 let mut faults = Faults::default();

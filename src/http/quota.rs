@@ -27,7 +27,7 @@ pub struct Quota {
 
 /// What a key has left of a quota.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Standing {
+pub struct QuotaStanding {
     /// The quota's name.
     pub name: &'static str,
     /// How much can be had at once.
@@ -50,16 +50,16 @@ impl Quota {
     ///
     /// # Errors
     /// When nothing is left.
-    pub fn take(&self, key: u64) -> Result<Standing, Standing> {
+    pub fn take(&self, key: u64) -> Result<QuotaStanding, QuotaStanding> {
         match self.limiter.check_key(&key) {
             Ok(snapshot) => {
                 let left = snapshot.remaining_burst_capacity();
                 let wait = self.each() * self.most.get().saturating_sub(left);
-                Ok(Standing { name: self.name, left, wait_s: up_to_s(wait) })
+                Ok(QuotaStanding { name: self.name, left, wait_s: up_to_s(wait) })
             }
             Err(refused) => {
                 let wait = refused.wait_time_from(self.limiter.clock().0.ticks());
-                Err(Standing { name: self.name, left: 0, wait_s: up_to_s(wait).max(1) })
+                Err(QuotaStanding { name: self.name, left: 0, wait_s: up_to_s(wait).max(1) })
             }
         }
     }
@@ -160,9 +160,9 @@ mod tests {
     fn all_can_be_had_at_once_and_comes_back_evenly() {
         let (us, clock) = clock();
         let quota = quota(3, 60, &clock);
-        let had = |left, wait_s| Ok(Standing { name: "test", left, wait_s });
+        let had = |left, wait_s| Ok(QuotaStanding { name: "test", left, wait_s });
         assert_eq!([quota.take(1), quota.take(1), quota.take(1)], [had(2, 20), had(1, 40), had(0, 60)]);
-        let refused = |wait_s| Err(Standing { name: "test", left: 0, wait_s });
+        let refused = |wait_s| Err(QuotaStanding { name: "test", left: 0, wait_s });
         assert_eq!(quota.take(1), refused(20));
         // Whoever is refused does not wait longer for it, and others do not wait at all.
         assert_eq!((quota.take(1), quota.take(2)), (refused(20), had(2, 20)));

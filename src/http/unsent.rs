@@ -48,10 +48,10 @@ pub(super) struct Caller(pub u64);
 
 /// The unsent answers of one server.
 #[derive(Debug, Clone)]
-pub struct Unsent(Arc<Inner>);
+pub struct Unsent(Arc<UnsentState>);
 
 #[derive(Debug)]
-struct Inner {
+struct UnsentState {
     most_b: usize,
     grace: Duration,
     held: Mutex<Held>,
@@ -67,7 +67,7 @@ struct Held {
 
 /// A part of what may be held, for as long as this lives.
 #[derive(Debug)]
-struct Part {
+struct BudgetShare {
     of: Unsent,
     caller: u64,
     bytes: usize,
@@ -77,7 +77,7 @@ impl Unsent {
     /// Nothing is held. At most `most_b` bytes will be, and whoever takes nothing of an answer for as long as `grace` loses it.
     pub fn new(most_b: usize, grace: Duration) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self(Arc::new(Inner { most_b, grace, held: Mutex::default(), coding: Semaphore::new(cores) }))
+        Self(Arc::new(UnsentState { most_b, grace, held: Mutex::default(), coding: Semaphore::new(cores) }))
     }
 
     /// Passes if `caller` may be answered at all.
@@ -97,7 +97,7 @@ impl Unsent {
     }
 
     /// Takes room for `bytes`; nothing if there is too little and it is not `needed`.
-    fn part(&self, caller: u64, bytes: usize, needed: bool) -> Option<Part> {
+    fn part(&self, caller: u64, bytes: usize, needed: bool) -> Option<BudgetShare> {
         let mut held = self.0.held.lock().unwrap_or_else(PoisonError::into_inner);
         let own = held.by_caller.get(&caller).copied().unwrap_or_default();
         let fits = held.all_b + bytes <= self.0.most_b && (own == 0 || own + bytes <= self.0.most_b / SHARES);
@@ -106,11 +106,11 @@ impl Unsent {
         }
         held.all_b += bytes;
         *held.by_caller.entry(caller).or_default() += bytes;
-        Some(Part { of: self.clone(), caller, bytes })
+        Some(BudgetShare { of: self.clone(), caller, bytes })
     }
 }
 
-impl Drop for Part {
+impl Drop for BudgetShare {
     fn drop(&mut self) {
         let mut held = self.of.0.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.all_b -= self.bytes;
@@ -156,7 +156,7 @@ pub async fn hold(
     }
     let caller = caller(&request);
     Ok(match unsent.part(caller, body.len(), writes) {
-        Some(part) => ServiceResponse::new(request, response.set_body(BoxBody::new(Kept { body, _part: part }))),
+        Some(part) => ServiceResponse::new(request, response.set_body(BoxBody::new(CountedBody { body, _part: part }))),
         None => ServiceResponse::from_err(full("too much waits to be taken"), request),
     })
 }
@@ -179,7 +179,7 @@ pub(super) async fn send(response: ServiceResponse<BoxBody>) -> Result<ServiceRe
             let body = to_bytes(body).await.map_err(|error| Problem::internal(error.to_string()))?;
             // It was counted before it was coded, and let go of just now.
             match unsent.part(caller(&request), body.len(), true) {
-                Some(part) if body.len() > SMALL_B => BoxBody::new(Kept { body, _part: part }),
+                Some(part) if body.len() > SMALL_B => BoxBody::new(CountedBody { body, _part: part }),
                 _ => BoxBody::new(body),
             }
         }
@@ -187,7 +187,7 @@ pub(super) async fn send(response: ServiceResponse<BoxBody>) -> Result<ServiceRe
     };
     let body = match body.size() {
         BodySize::Sized(bytes) if bytes > SMALL_B as u64 => {
-            let line = request.conn_data::<Line>().cloned();
+            let line = request.conn_data::<SocketHandle>().cloned();
             BoxBody::new(Taken { body, grace: unsent.0.grace, line, taken: Rc::default(), watch: None })
         }
         _ => body,
@@ -201,12 +201,12 @@ pub(super) fn caller(request: &HttpRequest) -> u64 {
 }
 
 /// A body that is counted for as long as it lives: it is one piece of memory, whatever part of it has been taken.
-struct Kept {
+struct CountedBody {
     body: Bytes,
-    _part: Part,
+    _part: BudgetShare,
 }
 
-impl MessageBody for Kept {
+impl MessageBody for CountedBody {
     type Error = std::convert::Infallible;
 
     fn size(&self) -> BodySize {
@@ -221,9 +221,9 @@ impl MessageBody for Kept {
 
 /// The socket of a connection, to end it from elsewhere than from where it is written to.
 #[derive(Debug, Clone)]
-pub struct Line(Rc<OwnedFd>);
+pub struct SocketHandle(Rc<OwnedFd>);
 
-impl Line {
+impl SocketHandle {
     /// Keeps the socket of `stream` beside its connection.
     pub fn keep(stream: &impl AsFd, connection: &mut Extensions) {
         // Without it, an answer that is not taken is only ended when its client takes nothing at all.
@@ -245,7 +245,7 @@ impl Line {
 struct Taken {
     body: BoxBody,
     grace: Duration,
-    line: Option<Line>,
+    line: Option<SocketHandle>,
     taken: Rc<Cell<usize>>,
     watch: Option<JoinHandle<()>>,
 }
@@ -313,7 +313,7 @@ mod tests {
         #[test]
         fn what_is_held_is_bounded(asks in prop::collection::vec((0..6u64, 1..400usize, any::<bool>()), 0..200)) {
             let unsent = Unsent::new(1_000, Duration::ZERO);
-            let mut parts: Vec<Part> = Vec::new();
+            let mut parts: Vec<BudgetShare> = Vec::new();
             for (caller, bytes, gives_back) in asks {
                 parts.extend(unsent.part(caller, bytes, false));
                 if gives_back && !parts.is_empty() {

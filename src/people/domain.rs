@@ -404,7 +404,7 @@ impl Gift {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::domain::{Kind, Scope};
+    use crate::auth::domain::{PrincipalKind, Scope};
     use proptest::prelude::*;
 
     const NOW: Instant = Instant::EPOCH;
@@ -504,12 +504,12 @@ mod tests {
                 id: uuid::Uuid::nil().into(),
                 name: "monitor".into(),
                 email: None,
-                kind: Kind::ServiceAccount,
+                kind: PrincipalKind::ServiceAccount,
                 scopes: has,
             };
             let fine = wanted.iter().all(|s| has.contains(s) || had.contains(s));
             prop_assert_eq!(Gift::of(&caller).check(wanted, had).is_ok(), fine);
-            let admin = Principal { kind: Kind::Person(Role::Admin), ..caller };
+            let admin = Principal { kind: PrincipalKind::Person(Role::Admin), ..caller };
             prop_assert!(Gift::of(&admin).check(wanted, had).is_ok());
         }
     }

@@ -93,18 +93,18 @@ impl MayChange {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::domain::Kind;
+    use crate::auth::domain::PrincipalKind;
 
-    fn caller(kind: Kind, scopes: Scopes) -> Principal {
+    fn caller(kind: PrincipalKind, scopes: Scopes) -> Principal {
         Principal { id: uuid::Uuid::nil().into(), name: "A".into(), email: None, kind, scopes }
     }
 
     fn person(role: Role) -> Principal {
-        caller(Kind::Person(role), role.scopes())
+        caller(PrincipalKind::Person(role), role.scopes())
     }
 
     fn account(scope: Scope) -> Principal {
-        caller(Kind::ServiceAccount, [scope].into_iter().collect())
+        caller(PrincipalKind::ServiceAccount, [scope].into_iter().collect())
     }
 
     fn own() -> PrincipalId {
@@ -122,13 +122,13 @@ mod tests {
     #[test]
     fn who_sees_whom() {
         for role in Role::ALL {
-            assert_eq!(code(MaySee::of(&caller(Kind::Person(*role), Scopes::default()), own())), None);
+            assert_eq!(code(MaySee::of(&caller(PrincipalKind::Person(*role), Scopes::default()), own())), None);
         }
         assert_eq!(code(MaySee::of(&person(Role::Requester), other())), Some(Code::NotFound));
         assert_eq!(code(MaySee::of(&person(Role::Agent), other())), None);
         assert_eq!(code(MaySee::of(&person(Role::Admin), other())), None);
         assert_eq!(code(MaySee::of(&account(Scope::Admin), other())), None);
-        let narrow = caller(Kind::Person(Role::Agent), Scopes::default());
+        let narrow = caller(PrincipalKind::Person(Role::Agent), Scopes::default());
         assert_eq!(code(MaySee::of(&narrow, other())), Some(Code::InsufficientScope));
         assert_eq!(code(MaySee::of(&account(Scope::TicketsRead), other())), Some(Code::InsufficientScope));
     }
@@ -151,10 +151,10 @@ mod tests {
 
     #[test]
     fn a_narrow_token_does_not_reach_the_password() {
-        let narrow = caller(Kind::Person(Role::Agent), [Scope::TicketsWrite].into_iter().collect());
+        let narrow = caller(PrincipalKind::Person(Role::Agent), [Scope::TicketsWrite].into_iter().collect());
         let may = MayChange::of(&narrow, own()).expect("the own profile");
         assert_eq!(code(may.require_password()), Some(Code::InsufficientScope));
-        let idle = caller(Kind::Person(Role::Agent), [Scope::TicketsRead].into_iter().collect());
+        let idle = caller(PrincipalKind::Person(Role::Agent), [Scope::TicketsRead].into_iter().collect());
         assert_eq!(code(MayChange::of(&idle, own())), Some(Code::InsufficientScope));
     }
 }

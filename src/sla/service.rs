@@ -9,7 +9,7 @@ pub use calendars::{
     change_calendar, create_calendar, delete_calendar, import_holidays, list_calendar_versions, list_calendars,
     read_calendar,
 };
-pub use clocks::{Followed, Near, follow, follow_edits, near, open, pending_tickets};
+pub use clocks::{ClockChange, Near, follow, follow_edits, near, open, pending_tickets};
 pub use explain::explain;
 pub use policies::{
     change_policy, create_policy, delete_policy, list_policies, list_policy_versions, preview_policy, read_policy,

@@ -11,7 +11,7 @@ use super::domain::facts::Facts;
 use super::domain::{Cell, Series, Sums};
 use crate::db::raw::{one_of, raw};
 use crate::db::schema::{rebuilds, tallies, tally_deltas};
-use crate::db::{Conn, Line, RunQueryDsl, on_each, post, steady};
+use crate::db::{Conn, EngineConn, RunQueryDsl, on_each, send, steady};
 use crate::kernel::sql::{Document, Json};
 use crate::kernel::{Code, DeltaId, Problem};
 
@@ -37,7 +37,7 @@ pub async fn add(tx: &mut Conn, id: DeltaId, sums: &Sums, facts: &Facts) -> Resu
     }
     let facts = (!facts.is_empty()).then(|| facts.pack());
     let row = (tally_deltas::id.eq(id), tally_deltas::deltas.eq(Json(sums.to_json())), tally_deltas::facts.eq(facts));
-    post!(tx, diesel::insert_into(tally_deltas::table).values(row))
+    send!(tx, diesel::insert_into(tally_deltas::table).values(row))
 }
 
 /// The numbers of `series_asked` as they are now, without those for hours after `until`. One statement, and so one snapshot: a
@@ -242,7 +242,7 @@ const GROW_AT_ONCE: usize = 1_000;
 pub async fn grow_all(tx: &mut Conn, sums: &Sums) -> Result<(), Problem> {
     let cells: Vec<(&Cell, i64)> = sums.iter().collect();
     for some in cells.chunks(GROW_AT_ONCE) {
-        let Line::Postgres(channel) = &mut tx.line else {
+        let EngineConn::Postgres(channel) = &mut tx.line else {
             for (cell, n) in some {
                 grow(tx, cell, *n).await?;
             }

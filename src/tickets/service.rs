@@ -22,8 +22,8 @@ use crate::http::idempotency::Answers;
 use crate::kernel::fields::{Fields, LARGEST_B};
 use crate::kernel::{Clock, Code, CommentId, FieldError, Instant, Patch, PrincipalId, Problem, TeamId};
 use crate::sla::domain::past::{self, Work};
-use crate::sla::domain::policy::Almanac;
-use crate::sla::service::Followed;
+use crate::sla::domain::policy::CalendarSet;
+use crate::sla::service::ClockChange;
 use crate::sla::wire::explain::{SlaTicket, TicketSlaBody};
 use crate::tally::domain::Sums;
 use crate::tally::domain::facts::Facts;
@@ -44,7 +44,7 @@ const CLOSE_AT_ONCE: i64 = 200;
 /// `not_found`.
 pub async fn read(conn: &mut Conn, reach: &Reach, which: TicketRef, now: Instant) -> Result<TicketBody, Problem> {
     let row = store::find_named(conn, reach, which).await?;
-    let almanac = sla::store::book::almanac(conn, row.times.calendars()).await?;
+    let almanac = sla::store::configuration::almanac(conn, row.times.calendars()).await?;
     Ok(TicketBody::of(row, &almanac, now))
 }
 
@@ -96,9 +96,9 @@ pub async fn list(
     sieve: &Sieve,
     options: &ListOptions,
     after: Option<(i64, i64)>,
-) -> Result<(Rows<TicketRow>, Almanac), Problem> {
+) -> Result<(Rows<TicketRow>, CalendarSet), Problem> {
     let rows = store::list(conn, sieve, options, after).await?;
-    let almanac = sla::store::book::almanac(conn, rows.iter().flat_map(|row| row.times.calendars())).await?;
+    let almanac = sla::store::configuration::almanac(conn, rows.iter().flat_map(|row| row.times.calendars())).await?;
     Ok((rows, almanac))
 }
 
@@ -187,13 +187,13 @@ pub async fn open(
         agent_comments: 0,
         version: 1,
     };
-    let book = sla::store::book::current(tx).await?;
+    let book = sla::store::configuration::current(tx).await?;
     ticket.number = store::insert(tx, &ticket, book.edit).await?;
     let followed = sla::service::open(tx, &book, &ticket.facts(), now).await?;
     let times = followed.times.clone();
     record(tx, None, &ticket, Some(followed), Some(who.id), &act.clock).await?;
     keep(tx, vec![(Place { ticket: ticket.number, ordinal: 0 }, words)]).await?;
-    let almanac = sla::store::book::almanac(tx, times.calendars()).await?;
+    let almanac = sla::store::configuration::almanac(tx, times.calendars()).await?;
     let created_by = who.name.clone();
     Ok(TicketBody::of(TicketRow { ticket, team, requester, assignee, created_by, times, relevance: 0 }, &almanac, now))
 }
@@ -603,7 +603,7 @@ async fn record(
     tx: &mut Conn,
     before: Option<&Ticket>,
     after: &Ticket,
-    followed: Option<Followed>,
+    followed: Option<ClockChange>,
     actor: Option<PrincipalId>,
     clock: &Clock,
 ) -> Result<(), Problem> {
@@ -633,9 +633,9 @@ async fn facts_changed(
     tx: &mut Conn,
     before: Option<&Ticket>,
     after: &Ticket,
-    followed: Option<&Followed>,
+    followed: Option<&ClockChange>,
 ) -> Result<Facts, Problem> {
-    let Some(Followed { was, times, .. }) = followed else {
+    let Some(ClockChange { was, times, .. }) = followed else {
         // What clocks do not care about is how many answers a ticket has needed.
         let answered = before.filter(|before| before.agent_comments != after.agent_comments);
         let Some(before) = answered.filter(|_| after.resolved_at.is_some() && after.reopen_count == 0) else {

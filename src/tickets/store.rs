@@ -14,7 +14,7 @@ use super::wire::{SlaFilter, Sort, TicketFilter, TicketRef};
 use crate::auth::domain::Role;
 use crate::db::raw::{one_of, raw};
 use crate::db::schema::{comments, principals, teams, ticket_clocks, ticket_tags, tickets, time_entries};
-use crate::db::{Conn, Line, RunQueryDsl, boxed, fault, on_each, post, steady};
+use crate::db::{Conn, EngineConn, RunQueryDsl, boxed, fault, on_each, send, steady};
 use crate::http::{Rows, page};
 use crate::kernel::fields::Fields;
 use crate::kernel::sql::Json;
@@ -195,8 +195,8 @@ macro_rules! with_names {
 macro_rules! listed {
     ($conn:expr) => {{
         let fields_b = match $conn.line {
-            Line::Sqlite(_) => "octet_length(tickets.custom_fields)",
-            Line::Postgres(_) => "octet_length(CAST(tickets.custom_fields AS text))",
+            EngineConn::Sqlite(_) => "octet_length(tickets.custom_fields)",
+            EngineConn::Postgres(_) => "octet_length(CAST(tickets.custom_fields AS text))",
         };
         let (description, is_long) = small("octet_length(tickets.description)", "tickets.description", "");
         let (custom_fields, are_many) = small(fields_b, "tickets.custom_fields", "{}");
@@ -701,15 +701,15 @@ pub async fn update(tx: &mut Conn, before: &Ticket, after: &Ticket) -> Result<()
         tickets::reported_at.eq(reported_at),
     );
     if heard == *after {
-        post!(tx, steady(this.set(talk)))?;
+        send!(tx, steady(this.set(talk)))?;
     } else if moved == *after {
-        post!(tx, steady(this.set((talk, standing))))?;
+        send!(tx, steady(this.set((talk, standing))))?;
     } else {
-        post!(tx, steady(this.set((talk, standing, content))), external_id_taken)?;
+        send!(tx, steady(this.set((talk, standing, content))), external_id_taken)?;
     }
     if before.tags != after.tags {
         let old = ticket_tags::table.filter(ticket_tags::ticket_number.eq(after.number));
-        post!(tx, diesel::delete(old))?;
+        send!(tx, diesel::delete(old))?;
         add_tags(tx, after.number, after).await?;
     }
     Ok(())
@@ -722,7 +722,7 @@ async fn add_tags(tx: &mut Conn, number: i64, ticket: &Ticket) -> Result<(), Pro
             ticket_tags::created_at.eq(ticket.created_at),
             ticket_tags::ticket_number.eq(number),
         );
-        post!(tx, diesel::insert_into(ticket_tags::table).values(values))?;
+        send!(tx, diesel::insert_into(ticket_tags::table).values(values))?;
     }
     Ok(())
 }
@@ -805,8 +805,8 @@ pub async fn resolved_until(tx: &mut Conn, before: Instant, most: i64) -> Result
     // Not a parameter, so that the index of those alone is known to have them. SQLite has no statistics and would sooner take
     // one by status and put all of them in order, if it did not believe that half of all tickets are meant.
     let resolved = match tx.line {
-        Line::Sqlite(_) => "likelihood(tickets.status = 'resolved', 0.5)",
-        Line::Postgres(_) => "tickets.status = 'resolved'",
+        EngineConn::Sqlite(_) => "likelihood(tickets.status = 'resolved', 0.5)",
+        EngineConn::Postgres(_) => "tickets.status = 'resolved'",
     };
     let rows: Vec<Stored> = on_each!(tx, |c| {
         tickets::table

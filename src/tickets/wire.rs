@@ -21,7 +21,7 @@ use crate::kernel::text::{Email, Line, Prose};
 use crate::kernel::whole::Whole;
 use crate::kernel::words::words;
 use crate::kernel::{Instant, Patch, PrincipalId, Set, TeamId, TicketId};
-use crate::sla::domain::policy::Almanac;
+use crate::sla::domain::policy::CalendarSet;
 use crate::sla::wire::clocks::{ClockBody, DurationsBody};
 
 /// How many tags a ticket may have.
@@ -358,7 +358,7 @@ pub struct TicketBody {
 
 impl TicketBody {
     /// A ticket at `now`; `almanac` has the calendars of its clocks.
-    pub fn of(row: TicketRow, almanac: &Almanac, now: Instant) -> Self {
+    pub fn of(row: TicketRow, almanac: &CalendarSet, now: Instant) -> Self {
         let TicketRow { ticket, team, requester, assignee, created_by, times, relevance: _ } = row;
         let clocks: Vec<_> = times.clocks.iter().map(|clock| ClockBody::of(clock, almanac, now)).collect();
         let lapsed = times.clocks.iter().zip(&clocks).filter(|(was, is)| was.state() != is.state).count();

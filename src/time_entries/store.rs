@@ -18,7 +18,7 @@ diesel::alias! {
 
 #[derive(Debug, Queryable, Selectable, Insertable)]
 #[diesel(table_name = time_entries, treat_none_as_default_value = false)]
-struct Stored {
+struct StoredEntry {
     id: TimeEntryId,
     ticket_number: i64,
     agent_id: PrincipalId,
@@ -35,8 +35,8 @@ struct Stored {
     version: i64,
 }
 
-impl From<Stored> for TimeEntry {
-    fn from(row: Stored) -> Self {
+impl From<StoredEntry> for TimeEntry {
+    fn from(row: StoredEntry) -> Self {
         let hourly_rate = Money::from_stored(row.rate_minor, row.rate_currency);
         let cost = Money::from_stored(row.cost_minor, row.cost_currency);
         Self {
@@ -69,10 +69,10 @@ pub struct TimeEntryRow {
     pub created_by: String,
 }
 
-type Joined = (Stored, String, String);
+type JoinedEntry = (StoredEntry, String, String);
 
-impl From<Joined> for TimeEntryRow {
-    fn from((stored, agent, created_by): Joined) -> Self {
+impl From<JoinedEntry> for TimeEntryRow {
+    fn from((stored, agent, created_by): JoinedEntry) -> Self {
         Self { entry: stored.into(), agent, created_by }
     }
 }
@@ -83,7 +83,7 @@ macro_rules! with_names {
         time_entries::table
             .inner_join(AGENTS.on(time_entries::agent_id.eq(AGENTS.field(principals::id))))
             .inner_join(CREATORS.on(time_entries::created_by_id.eq(CREATORS.field(principals::id))))
-            .select((Stored::as_select(), AGENTS.field(principals::name), CREATORS.field(principals::name)))
+            .select((StoredEntry::as_select(), AGENTS.field(principals::name), CREATORS.field(principals::name)))
     };
 }
 
@@ -92,7 +92,7 @@ macro_rules! with_names {
 /// # Errors
 /// `not_found`, or when the database is away.
 pub async fn find(conn: &mut Conn, ticket: &Ticket, id: TimeEntryId) -> Result<TimeEntryRow, Problem> {
-    let row: Option<Joined> = on_each!(conn, |c| {
+    let row: Option<JoinedEntry> = on_each!(conn, |c| {
         with_names!()
             .filter(time_entries::id.eq(id).and(time_entries::ticket_number.eq(ticket.number)))
             .first(c)
@@ -112,7 +112,7 @@ pub async fn list(
     after: Option<TimeEntryId>,
     limit: Limit,
 ) -> Result<Vec<TimeEntryRow>, Problem> {
-    let rows: Vec<Joined> = on_each!(conn, |c| {
+    let rows: Vec<JoinedEntry> = on_each!(conn, |c| {
         let mut query = boxed(c, with_names!().filter(time_entries::ticket_number.eq(ticket.number)));
         if let Some(after) = after {
             query = query.filter(time_entries::id.gt(after));
@@ -144,7 +144,7 @@ pub async fn total(conn: &mut Conn, ticket: &Ticket) -> Result<Total, Problem> {
 /// # Errors
 /// When the database is away.
 pub async fn insert(tx: &mut Conn, entry: &TimeEntry) -> Result<(), Problem> {
-    let row = Stored {
+    let row = StoredEntry {
         id: entry.id,
         ticket_number: entry.ticket_number,
         agent_id: entry.agent_id,

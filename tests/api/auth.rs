@@ -10,7 +10,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
 use futures::future::{join, join_all};
 use reqwest::Method;
 use serde_json::{Value, json};
-use skranke::auth::keys::{Key, Keys};
+use skranke::auth::keys::{SigningKey, SigningKeys};
 use skranke::auth::password::{Party, Password};
 use skranke::auth::service::Authority;
 use skranke::http::origin::Origin;
@@ -99,16 +99,16 @@ fn pem(label: &str, der: &[u8]) -> String {
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", STANDARD.encode(der))
 }
 
-fn new_key() -> Key {
-    Key::from_pem(Key::generate_pem().unwrap().reveal()).unwrap()
+fn new_key() -> SigningKey {
+    SigningKey::from_pem(SigningKey::generate_pem().unwrap().reveal()).unwrap()
 }
 
 /// Another instance's copy of a key.
-pub fn copy_of(key: &Key) -> Key {
-    Key::from_pem(&pem("PRIVATE KEY", key.seed())).unwrap()
+pub fn copy_of(key: &SigningKey) -> SigningKey {
+    SigningKey::from_pem(&pem("PRIVATE KEY", key.seed())).unwrap()
 }
 
-fn pair_of(key: &Key) -> Ed25519KeyPair {
+fn pair_of(key: &SigningKey) -> Ed25519KeyPair {
     Ed25519KeyPair::from_pkcs8_maybe_unchecked(key.seed()).unwrap()
 }
 
@@ -525,7 +525,7 @@ on_both! {
         let login = log_in(desk, "ada@example.org", PASSWORD).expect(200).await;
         let old_token = text(&login, "access_token");
         let (old, new) = (desk.authority.keys.signer(), new_key());
-        let instance = |keys: Keys| {
+        let instance = |keys: SigningKeys| {
             let authority = &desk.authority;
             let authority = Authority::new(keys, authority.issuer.clone(), authority.audience.clone(), authority.lifetimes, &[]);
             desk.instance_with(|mut settings| {
@@ -533,9 +533,9 @@ on_both! {
                 settings
             })
         };
-        let before = instance(Keys::new(copy_of(old), Some(copy_of(&new))));
-        let during = instance(Keys::new(copy_of(&new), Some(copy_of(old))));
-        let after = instance(Keys::new(copy_of(&new), None));
+        let before = instance(SigningKeys::new(copy_of(old), Some(copy_of(&new))));
+        let during = instance(SigningKeys::new(copy_of(&new), Some(copy_of(old))));
+        let after = instance(SigningKeys::new(copy_of(&new), None));
         let kid = |token: &str| jsonwebtoken::decode_header(token).unwrap().kid.unwrap();
         let me = async |url: &str, token: &str, status| desk.ask_at(url, Method::GET, "/v1/me").token(token).expect(status).await;
 

@@ -9,7 +9,7 @@ use skranke::db::Db;
 use skranke::kernel::{CalendarId, Problem};
 use skranke::sla::domain::policy::VersionOf;
 use skranke::sla::service::follow_edits;
-use skranke::sla::store::book;
+use skranke::sla::store::configuration;
 
 use crate::clocks::make_calendar;
 use crate::on_both;
@@ -242,7 +242,7 @@ on_both! {
             .db
             .write_alone(async move |tx| {
                 tx.batch(&insert).await?;
-                assert_eq!(book::almanac(tx, [VersionOf { id, version: 2 }]).await?.0.len(), 1);
+                assert_eq!(configuration::almanac(tx, [VersionOf { id, version: 2 }]).await?.0.len(), 1);
                 Err::<(), _>(Problem::unavailable("the commit fails"))
             })
             .await;

@@ -20,7 +20,7 @@ use futures::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 use skranke::auth::issuers::IssuerConfig;
-use skranke::auth::keys::Keys;
+use skranke::auth::keys::SigningKeys;
 use skranke::auth::service::Authority;
 
 use crate::auth::{copy_of, jwt, with};
@@ -162,7 +162,7 @@ fn trusting(desk: &Desk, configs: &[Value]) -> String {
     let whole = |one: &Value| with(&json!({ "default_role": "requester" }), one.clone());
     let configs: Vec<IssuerConfig> = configs.iter().map(|one| serde_json::from_value(whole(one)).unwrap()).collect();
     let ours = &desk.authority;
-    let keys = Keys::new(copy_of(ours.keys.signer()), None);
+    let keys = SigningKeys::new(copy_of(ours.keys.signer()), None);
     let authority = Authority::new(keys, ours.issuer.clone(), ours.audience.clone(), ours.lifetimes, &configs);
     desk.instance_with(|mut settings| {
         settings.authority = authority.unwrap().into();

@@ -13,7 +13,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use prost::Message;
 use serde_json::{Value, json};
-use skranke::auth::keys::Key;
+use skranke::auth::keys::SigningKey;
 use skranke::db::DatabaseUrl;
 
 use crate::start::{Done, Place, Server, until};
@@ -165,7 +165,7 @@ async fn a_backup_overwrites_nothing_and_leaves_nothing_by_halves() {
 async fn on_postgres_a_backup_names_the_command_that_makes_it() {
     let place = Place::new()
         .with("DATABASE_URL", "postgres://skranke:hunter2@127.0.0.1:1/skranke")
-        .with("SKRANKE_SIGNING_KEY", Key::generate_pem().unwrap().reveal());
+        .with("SKRANKE_SIGNING_KEY", SigningKey::generate_pem().unwrap().reveal());
     let done = place.run(&["backup", "it's.dump"]).await;
     assert_eq!((done.code, &*done.out), (Some(2), ""), "{done:?}");
     let command = r#"pg_dump --format=custom --file='it'\''s.dump' --dbname="$DATABASE_URL""#;
@@ -388,7 +388,7 @@ async fn a_check_finds_a_file_that_is_damaged_and_a_server_that_is_away() {
 
     let away = Place::new()
         .with("DATABASE_URL", "postgres://skranke:hunter2@127.0.0.1:1/skranke")
-        .with("SKRANKE_SIGNING_KEY", Key::generate_pem().unwrap().reveal());
+        .with("SKRANKE_SIGNING_KEY", SigningKey::generate_pem().unwrap().reveal());
     is_found(&away, "database", "refused").await;
     let wrong = Place::new().with("SKRANKE_WORKERS", "many").with("SKRANKE_LISTEN", "hunter2").run(&["check"]).await;
     assert_eq!((wrong.code, wrong.out.lines().count()), (Some(1), 2), "{wrong:?}");
@@ -399,7 +399,7 @@ async fn a_check_finds_a_file_that_is_damaged_and_a_server_that_is_away() {
 /// All that two servers, one of which cannot start, say while they hold secrets.
 async fn tells_no_secret(engine: Engine) {
     let store = Store::make(engine).await;
-    let [pem, previous] = [Key::generate_pem().unwrap(), Key::generate_pem().unwrap()];
+    let [pem, previous] = [SigningKey::generate_pem().unwrap(), SigningKey::generate_pem().unwrap()];
     let shared = "a secret of thirty-two bytes, and more";
     let place = Place::on(&store).with("SKRANKE_MIGRATE_ON_START", "true").with("SKRANKE_LOG", "trace");
     // PostgreSQL asks nobody for a password who comes from this machine, so that any one will do.

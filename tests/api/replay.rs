@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use skranke::kernel::{CalendarId, Instant, PolicyId};
 use skranke::sla::domain::calendar::{Calendar, Definition};
 use skranke::sla::domain::clock::{Occasion, Times};
-use skranke::sla::domain::policy::{Almanac, Book, Policy, Traits, VersionOf};
+use skranke::sla::domain::policy::{CalendarSet, Policy, SlaConfiguration, Traits, VersionOf};
 use skranke::sla::wire::clocks::{ClockBody, DurationsBody};
 
 use crate::on_both;
@@ -26,12 +26,12 @@ fn parsed<T: serde::de::DeserializeOwned>(value: &Value) -> T {
 struct Configured {
     policies: BTreeMap<PolicyId, Vec<Value>>,
     calendars: BTreeMap<CalendarId, Vec<Value>>,
-    almanac: Almanac,
+    almanac: CalendarSet,
 }
 
 impl Configured {
     async fn read(desk: &Desk, admin: &Caller) -> Self {
-        let mut all = Self { policies: BTreeMap::new(), calendars: BTreeMap::new(), almanac: Almanac::default() };
+        let mut all = Self { policies: BTreeMap::new(), calendars: BTreeMap::new(), almanac: CalendarSet::default() };
         for policy in desk.all(admin, "/v1/sla/policies").await {
             let versions = format!("/v1/sla/policies/{}/versions", policy["id"].as_str().unwrap());
             all.policies.insert(parsed(&policy["id"]), desk.all(admin, &versions).await);
@@ -69,11 +69,11 @@ impl Configured {
     }
 
     /// What held at an instant.
-    fn book(&self, at: Instant) -> Book {
+    fn book(&self, at: Instant) -> SlaConfiguration {
         let holding = |versions: &Vec<Value>| {
             versions.iter().filter(|v| instant(&v["created_at"]) <= at).max_by_key(|v| v["version"].as_i64()).cloned()
         };
-        let mut book = Book { almanac: self.almanac.clone(), ..Book::default() };
+        let mut book = SlaConfiguration { almanac: self.almanac.clone(), ..SlaConfiguration::default() };
         for (id, versions) in &self.policies {
             if let Some(version) = holding(versions) {
                 let of = VersionOf { id: *id, version: version["version"].as_i64().unwrap() };

@@ -15,7 +15,7 @@ use futures::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 use skranke::app::config::SETTINGS;
-use skranke::auth::keys::Key;
+use skranke::auth::keys::SigningKey;
 use skranke::db::DatabaseUrl;
 
 use crate::support::{Answer, Ask, Caller, Engine, Hold, Store, untimed};
@@ -75,7 +75,7 @@ impl Place {
         let place = Self::new().with("DATABASE_URL", store.url_text()).with("SKRANKE_DATABASE_POOL_SIZE", "5");
         match store.url {
             DatabaseUrl::Sqlite(_) => place,
-            DatabaseUrl::Postgres(_) => place.with("SKRANKE_SIGNING_KEY", Key::generate_pem().unwrap().reveal()),
+            DatabaseUrl::Postgres(_) => place.with("SKRANKE_SIGNING_KEY", SigningKey::generate_pem().unwrap().reveal()),
         }
     }
 

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use skranke::app::server;
 use skranke::auth::domain::{Role, Scopes};
 use skranke::auth::issuers::IssuerConfig;
-use skranke::auth::keys::{Key, Keys};
+use skranke::auth::keys::{SigningKey, SigningKeys};
 use skranke::auth::service::{Authority, Lifetimes};
 use skranke::db::{DatabaseUrl, Db, Listener, Roots};
 use skranke::http::State;
@@ -216,10 +216,11 @@ impl Desk {
         db.migrate().await.unwrap();
         let clock = TestClock::new();
         let ids = clock.clock();
-        let key = Key::from_pem(Key::generate_pem().unwrap().reveal()).unwrap();
+        let key = SigningKey::from_pem(SigningKey::generate_pem().unwrap().reveal()).unwrap();
         let sealer = Arc::new(Sealer::new([key.seed()]).unwrap());
         let lifetimes = Lifetimes { access_s: 900, refresh_s: 3600 };
-        let authority = Authority::new(Keys::new(key, None), "skranke".into(), "skranke".into(), lifetimes, &issuers);
+        let authority =
+            Authority::new(SigningKeys::new(key, None), "skranke".into(), "skranke".into(), lifetimes, &issuers);
         let authority = Arc::new(authority.unwrap());
         let state = State {
             db: db.clone(),

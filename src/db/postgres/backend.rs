@@ -9,7 +9,7 @@ use diesel::ConnectionError;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::target::{Limits, Target, Wire};
+use super::target::{ServerLimits, Target, Wire};
 use crate::db::session::Session;
 
 /// How long the server may take to hear that a statement is to be ended.
@@ -31,7 +31,11 @@ pub struct Backend {
 impl Backend {
     /// A connection with these `limits` whose traffic the current runtime carries, for as long as that lives. It counts by
     /// its `permit` until it has ended.
-    async fn connect(target: &Target, limits: Limits, permit: OwnedSemaphorePermit) -> Result<Self, ConnectionError> {
+    async fn connect(
+        target: &Target,
+        limits: ServerLimits,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<Self, ConnectionError> {
         let (client, wire) = target.greet(limits, Some(permit)).await?;
         let session = Session::new(client, target.listener.as_ref().map(|new| new()));
         let (ended, open, answered) = (wire.ended.clone(), AtomicBool::new(false), AtomicU64::new(0));
@@ -71,7 +75,7 @@ impl Backend {
 #[derive(Clone)]
 pub(super) struct Maker {
     target: Target,
-    limits: Limits,
+    limits: ServerLimits,
     /// One for each connection; held until it has ended.
     permits: Arc<Semaphore>,
     /// Carries their traffic.
@@ -79,7 +83,7 @@ pub(super) struct Maker {
 }
 
 impl Maker {
-    pub(super) fn new(target: &Target, limits: Limits, most: usize, driver: &Handle) -> Self {
+    pub(super) fn new(target: &Target, limits: ServerLimits, most: usize, driver: &Handle) -> Self {
         let permits = Arc::new(Semaphore::new(most));
         Self { target: target.clone(), limits, permits, driver: driver.clone() }
     }

@@ -14,32 +14,32 @@ use tracing::Instrument;
 
 use super::backend::{Backend, Maker};
 use crate::db::fault;
-use crate::db::queue::Place;
+use crate::db::queue::QueuePlace;
 use crate::db::slow::timed;
 use crate::kernel::{Code, Problem};
 
 /// A connection as one request has it.
-pub struct Channel {
+pub struct PgChannel {
     pub(super) backend: Arc<Backend>,
-    /// Kept until the request is done with it.
-    pub(super) turn: Turn,
+    /// ConnCache until the request is done with it.
+    pub(super) turn: ChannelTurn,
     pub(super) posted: Vec<JoinHandle<Result<(), Problem>>>,
     /// Whether the session holds locks that outlive the transaction.
     pub(super) locked: bool,
 }
 
 /// Whose turn on a connection it is.
-pub(super) enum Turn {
+pub(super) enum ChannelTurn {
     /// One request's, alone; goes back to the pool when it is dropped.
     Alone(Option<Object<Maker>>),
     /// Among others.
-    Shared(#[expect(dead_code, reason = "counts for as long as it lives")] Place),
+    Shared(#[expect(dead_code, reason = "counts for as long as it lives")] QueuePlace),
 }
 
-impl Drop for Channel {
+impl Drop for PgChannel {
     fn drop(&mut self) {
         // Whoever was in the middle of something went away. Ending the connection undoes it.
-        if let Turn::Alone(object) = &mut self.turn
+        if let ChannelTurn::Alone(object) = &mut self.turn
             && self.backend.open.load(Ordering::Acquire)
         {
             drop(object.take().map(Object::take));
@@ -48,7 +48,7 @@ impl Drop for Channel {
     }
 }
 
-impl Channel {
+impl PgChannel {
     /// The connection, to be shared with whatever is sent on it.
     pub fn backend(&self) -> &Arc<Backend> {
         &self.backend

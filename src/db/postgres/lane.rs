@@ -7,7 +7,7 @@ use deadpool::managed::Pool;
 use tokio::sync::Semaphore;
 
 use super::backend::{Backend, Maker};
-use super::channel::{Channel, Turn};
+use super::channel::{ChannelTurn, PgChannel};
 use crate::db::deadline::Deadline;
 use crate::db::queue::Queue;
 use crate::kernel::Problem;
@@ -42,10 +42,15 @@ impl Lane {
     }
 
     /// A connection of its own for whoever comes.
-    pub(super) async fn channel(&self, deadline: Deadline) -> Result<Channel, Problem> {
+    pub(super) async fn channel(&self, deadline: Deadline) -> Result<PgChannel, Problem> {
         let object = self.waiting.wait_for(self.pool.get(), deadline).await?;
         let object = object.map_err(|e| Problem::unavailable(e.to_string()))?;
-        Ok(Channel { backend: Arc::clone(&object), turn: Turn::Alone(Some(object)), posted: Vec::new(), locked: false })
+        Ok(PgChannel {
+            backend: Arc::clone(&object),
+            turn: ChannelTurn::Alone(Some(object)),
+            posted: Vec::new(),
+            locked: false,
+        })
     }
 }
 

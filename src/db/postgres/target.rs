@@ -28,13 +28,13 @@ pub(super) struct Wire {
 
 /// What the server ends by itself, in milliseconds; 0 is never.
 #[derive(Clone, Copy)]
-pub(super) struct Limits {
+pub(super) struct ServerLimits {
     statement_ms: u128,
     lock_ms: u128,
     idle_in_transaction_ms: u128,
 }
 
-impl Limits {
+impl ServerLimits {
     /// For requests, which wait for so long.
     pub(super) fn of_requests(wait: Duration) -> Self {
         let ms = wait.as_millis();
@@ -104,7 +104,7 @@ impl Target {
     /// A connection that is ready for use, with these `limits`.
     pub(super) async fn greet(
         &self,
-        limits: Limits,
+        limits: ServerLimits,
         permit: Option<OwnedSemaphorePermit>,
     ) -> Result<(tokio_postgres::Client, Wire), ConnectionError> {
         let greeted = async {

@@ -10,11 +10,11 @@ use tokio::sync::oneshot;
 
 use super::connect::{BUSY_MS, now};
 use super::log::{WIPE_WAIT_MS, Wipe};
-use crate::db::conn::{Conn, Line};
+use crate::db::conn::{Conn, EngineConn};
 use crate::db::deadline::Deadline;
 use crate::db::fault;
 use crate::db::interrupt::watched;
-use crate::db::queue::Place;
+use crate::db::queue::QueuePlace;
 use crate::db::steady::run_words;
 use crate::kernel::Problem;
 
@@ -28,7 +28,7 @@ pub(super) const WAITED_LONG: &str = "waited too long for the writer";
 const WAITED: &str = "work in a write must not wait for anything but its database";
 
 /// A request's work on the writer thread.
-pub(super) trait Job: Send {
+pub(super) trait WriteJob: Send {
     /// Whether it has a commit of its own.
     fn is_apart(&self) -> bool;
     /// Does it, or does it again after it was undone together with others.
@@ -96,15 +96,15 @@ pub(super) struct Request<T, F> {
     pub(super) manner: Manner,
     pub(super) deadline: Deadline,
     /// Until it begins.
-    pub(super) place: Option<Place>,
+    pub(super) place: Option<QueuePlace>,
     /// Likewise.
-    pub(super) turn: Option<Arc<Turn>>,
+    pub(super) turn: Option<Arc<Claim>>,
     pub(super) span: tracing::Span,
     pub(super) answer: oneshot::Sender<Result<T, Problem>>,
     pub(super) outcome: Result<T, Problem>,
 }
 
-impl<T, F> Job for Request<T, F>
+impl<T, F> WriteJob for Request<T, F>
 where
     T: Send,
     F: AsyncFn(&mut Conn) -> Result<T, Problem> + Send,
@@ -147,9 +147,9 @@ where
 /// Whether a request's work has begun or been given up: the writer and whoever waits for it take this, and only the first
 /// has it.
 #[derive(Default)]
-pub(super) struct Turn(AtomicBool);
+pub(super) struct Claim(AtomicBool);
 
-impl Turn {
+impl Claim {
     pub(super) fn take(&self) -> bool {
         !self.0.swap(true, Ordering::AcqRel)
     }
@@ -160,11 +160,11 @@ impl Turn {
 /// got hold of it.
 pub(super) fn commit_group(
     conn: &mut Conn,
-    first: Box<dyn Job>,
-    waiting: &mpsc::Receiver<Box<dyn Job>>,
+    first: Box<dyn WriteJob>,
+    waiting: &mpsc::Receiver<Box<dyn WriteJob>>,
     wipe: &mut Wipe,
     is_locked: &AtomicBool,
-) -> Option<Box<dyn Job>> {
+) -> Option<Box<dyn WriteJob>> {
     let owed = std::mem::take(&mut conn.erased);
     let mut behind = None;
     let next = || match waiting.try_recv() {
@@ -200,10 +200,10 @@ pub(super) fn commit_group(
 /// all of them.
 fn transact(
     conn: &mut Conn,
-    first: Box<dyn Job>,
-    mut next: impl FnMut() -> Option<Box<dyn Job>>,
+    first: Box<dyn WriteJob>,
+    mut next: impl FnMut() -> Option<Box<dyn WriteJob>>,
     is_locked: &AtomicBool,
-) -> (Vec<Box<dyn Job>>, Result<(), Undone>) {
+) -> (Vec<Box<dyn WriteJob>>, Result<(), Undone>) {
     let mut fate = begin(conn, is_locked).map_err(Undone::at_begin);
     let apart = first.is_apart();
     let (mut group, mut done, mut undo) = (vec![first], 0, false);
@@ -296,7 +296,7 @@ fn in_savepoint<T>(
 /// Runs one of the statements around every request, which take no parameters.
 fn again(conn: &mut Conn, sql: &'static str) -> diesel::QueryResult<()> {
     match &mut conn.line {
-        Line::Sqlite(sqlite) => run_words(sql, sqlite),
-        Line::Postgres(_) => Err(diesel::result::Error::BrokenTransactionManager),
+        EngineConn::Sqlite(sqlite) => run_words(sql, sqlite),
+        EngineConn::Postgres(_) => Err(diesel::result::Error::BrokenTransactionManager),
     }
 }

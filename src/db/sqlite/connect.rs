@@ -8,7 +8,7 @@ use diesel::connection::{Instrumentation, InstrumentationEvent, SimpleConnection
 use diesel::{Connection, SqliteConnection};
 use futures_util::FutureExt;
 
-use crate::db::conn::{Conn, Kept, Line};
+use crate::db::conn::{Conn, ConnCache, EngineConn};
 use crate::db::slow::Listener;
 use crate::kernel::Problem;
 
@@ -23,7 +23,7 @@ pub(super) const LOG_PAGES: i32 = 8_000;
 
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
+pub(super) enum ConnectionRole {
     /// The writer's own.
     Write,
     /// For what changes nothing.
@@ -32,12 +32,17 @@ pub(super) enum Role {
     Attend,
 }
 
-pub(super) fn connect(path: &Path, role: Role, kept: &Arc<Kept>, listener: Option<&Listener>) -> Result<Conn, Problem> {
+pub(super) fn connect(
+    path: &Path,
+    role: ConnectionRole,
+    kept: &Arc<ConnCache>,
+    listener: Option<&Listener>,
+) -> Result<Conn, Problem> {
     // What the system has read from the file it keeps, too; there are as many readers as threads.
     let cache_kib = match role {
-        Role::Write => 6_000,
-        Role::Read => 2_000,
-        Role::Attend => 100,
+        ConnectionRole::Write => 6_000,
+        ConnectionRole::Read => 2_000,
+        ConnectionRole::Attend => 100,
     };
     let mut conn = SqliteConnection::establish(&path.to_string_lossy()).map_err(Problem::unavailable)?;
     SimpleConnection::batch_execute(
@@ -50,23 +55,26 @@ pub(super) fn connect(path: &Path, role: Role, kept: &Arc<Kept>, listener: Optio
             4 * LOG_PAGES
         ),
     )?;
-    if role != Role::Write {
+    if role != ConnectionRole::Write {
         SimpleConnection::batch_execute(&mut conn, "PRAGMA query_only = ON")?;
     }
     let prepared = Arc::<AtomicUsize>::default();
-    conn.set_instrumentation(Prepared { count: prepared.clone(), listener: listener.map(|listener| listener()) });
-    let mut conn = Conn::new(Line::Sqlite(conn), kept.clone());
+    conn.set_instrumentation(PreparedCounter {
+        count: prepared.clone(),
+        listener: listener.map(|listener| listener()),
+    });
+    let mut conn = Conn::new(EngineConn::Sqlite(conn), kept.clone());
     conn.prepared = prepared;
     Ok(conn)
 }
 
 /// Counts the statements that a connection keeps prepared.
-struct Prepared {
+struct PreparedCounter {
     count: Arc<AtomicUsize>,
     listener: Option<Box<dyn Instrumentation>>,
 }
 
-impl Instrumentation for Prepared {
+impl Instrumentation for PreparedCounter {
     fn on_connection_event(&mut self, event: InstrumentationEvent<'_>) {
         if let InstrumentationEvent::CacheQuery { .. } = event {
             self.count.fetch_add(1, Ordering::Relaxed);

@@ -9,8 +9,8 @@ use std::time::Duration;
 use diesel::RunQueryDsl;
 use diesel::connection::SimpleConnection;
 
-use super::connect::{LOCKED_MS, LOG_PAGES, Role, connect, now};
-use crate::db::conn::{Conn, Kept, Line};
+use super::connect::{ConnectionRole, LOCKED_MS, LOG_PAGES, connect, now};
+use crate::db::conn::{Conn, ConnCache, EngineConn};
 use crate::kernel::Problem;
 
 /// The pause between a commit and bringing the log into the file: costs the less, the more often a page was changed
@@ -25,7 +25,7 @@ const WIPE_PAUSE: Duration = Duration::from_secs(5);
 
 /// The log beside the file (WAL): a thread brings it into the file while others go on writing. SQLite alone would do so
 /// within the commit of one of them.
-pub(super) struct Log {
+pub(super) struct WriteAheadLog {
     /// Tells the thread of commits.
     commits: mpsc::SyncSender<()>,
     /// Whether it is time that the log begins anew, which it does when all of it is in the file: it takes a moment in which
@@ -33,9 +33,9 @@ pub(super) struct Log {
     is_long: Arc<AtomicBool>,
 }
 
-impl Log {
-    pub(super) fn watch(path: &Path, kept: &Arc<Kept>) -> Result<Self, Problem> {
-        let mut conn = connect(path, Role::Attend, kept, None)?;
+impl WriteAheadLog {
+    pub(super) fn watch(path: &Path, kept: &Arc<ConnCache>) -> Result<Self, Problem> {
+        let mut conn = connect(path, ConnectionRole::Attend, kept, None)?;
         let (commits, told) = mpsc::sync_channel(1);
         let is_long = Arc::new(AtomicBool::new(false));
         let long = is_long.clone();
@@ -44,7 +44,7 @@ impl Log {
             .spawn(move || {
                 while told.recv().is_ok() {
                     thread::sleep(LOG_PAUSE);
-                    let Line::Sqlite(sqlite) = &mut conn.line else { return };
+                    let EngineConn::Sqlite(sqlite) = &mut conn.line else { return };
                     // What fails now will be done next time, or by the writer.
                     let pages = diesel::sql_query(CHECKPOINT).get_result::<Checkpoint>(sqlite).map_or(0, |c| c.log);
                     if pages >= LOG_PAGES {
@@ -82,9 +82,9 @@ pub(super) struct Checkpoint {
 
 /// Holds a read lock on the newest state, so that readers, who take the same lock, find it taken by this process already
 /// and need no system call for it. It is let go of while something is written: the log could not begin anew otherwise.
-pub(super) struct Holder(pub(super) Conn);
+pub(super) struct ReadLock(pub(super) Conn);
 
-impl Holder {
+impl ReadLock {
     pub(super) fn hold(&mut self) {
         self.let_go();
         // If it fails, readers lock for themselves.
@@ -113,7 +113,7 @@ impl Wipe {
 
     /// Empties the log, unless others read for longer than `wait_ms`.
     pub(super) fn now(&mut self, writer: &mut Conn, wait_ms: i32) {
-        let Line::Sqlite(conn) = &mut writer.line else { return };
+        let EngineConn::Sqlite(conn) = &mut writer.line else { return };
         drop(SimpleConnection::batch_execute(conn, &format!("PRAGMA busy_timeout = {wait_ms}")));
         let done = diesel::sql_query("PRAGMA wal_checkpoint(TRUNCATE)").get_result::<Checkpoint>(conn);
         drop(SimpleConnection::batch_execute(conn, &format!("PRAGMA busy_timeout = {LOCKED_MS}")));

@@ -2,7 +2,7 @@ use diesel::RunQueryDsl;
 use diesel::connection::InstrumentationEvent;
 
 use super::*;
-use crate::db::conn::Line;
+use crate::db::conn::EngineConn;
 
 /// Later than any of these tests ends.
 fn soon() -> Deadline {
@@ -64,7 +64,7 @@ async fn who_cannot_be_committed_fails_alone() {
     let all = tokio::join!(first, add(1, false), add(2, true), add(3, false), async { go.send(()) });
     assert!(matches!(all, (Ok(()), Ok(()), Err(_), Ok(()), Ok(()))), "{all:?}");
     let read = async |conn: &mut Conn| {
-        let Line::Sqlite(conn) = &mut conn.line else { return Err(Problem::internal("not SQLite")) };
+        let EngineConn::Sqlite(conn) = &mut conn.line else { return Err(Problem::internal("not SQLite")) };
         Ok(diesel::sql_query("SELECT CAST(group_concat(number) AS TEXT) AS done FROM done")
             .get_result::<Numbers>(conn)?
             .done)
@@ -145,7 +145,7 @@ async fn so_many_statements_are_kept() {
     let sqlite = Sqlite::open(&folder.path().join("skranke.db"), Some(listener)).expect("a file");
     let ask = async |text: String| {
         let work = async |conn: &mut Conn| {
-            let Line::Sqlite(conn) = &mut conn.line else { return Err(Problem::internal("not SQLite")) };
+            let EngineConn::Sqlite(conn) = &mut conn.line else { return Err(Problem::internal("not SQLite")) };
             let text = text.clone();
             Ok(crate::db::RunQueryDsl::get_result::<_, String>(
                 diesel::select(super::super::raw::raw::<diesel::sql_types::Text>(text)),
@@ -285,7 +285,7 @@ async fn a_write_by_itself_is_undone_by_itself() {
     let changed = sqlite
         .read(
             &async |conn: &mut Conn| {
-                let Line::Sqlite(sqlite) = &mut conn.line else { return Ok(Vec::new()) };
+                let EngineConn::Sqlite(sqlite) = &mut conn.line else { return Ok(Vec::new()) };
                 Ok(diesel::sql_query("SELECT id FROM t WHERE team = 2 ORDER BY id").load::<Changed>(sqlite)?)
             },
             soon(),

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, RunQueryDsl, SqliteConnection};
 
-use super::connect::{Role, connect, now};
+use super::connect::{ConnectionRole, connect, now};
 use super::log::Checkpoint;
-use crate::db::conn::{Conn, Line};
+use crate::db::conn::{Conn, EngineConn};
 use crate::kernel::Problem;
 
 /// Writes the whole file anew, so that nothing is left in it but what can be read: also no copy of a row that SQLite has
@@ -17,7 +17,8 @@ use crate::kernel::Problem;
 /// # Errors
 /// When somebody else writes for too long, or there is no room for a second file.
 pub fn rewrite(path: &Path) -> Result<(), Problem> {
-    let Conn { line: Line::Sqlite(mut conn), .. } = connect(path, Role::Write, &Arc::default(), None)? else {
+    let Conn { line: EngineConn::Sqlite(mut conn), .. } = connect(path, ConnectionRole::Write, &Arc::default(), None)?
+    else {
         return Ok(());
     };
     SimpleConnection::batch_execute(&mut conn, "VACUUM")?;
@@ -45,7 +46,7 @@ fn uri(path: &Path) -> Result<String, Problem> {
 /// # Errors
 /// What `work` gives, or `unavailable` when the file cannot be read.
 pub async fn look<T>(path: &Path, work: impl AsyncFn(&mut Conn) -> Result<T, Problem>) -> Result<T, Problem> {
-    let mut conn = Conn::new(Line::Sqlite(observe(path)?), Arc::default());
+    let mut conn = Conn::new(EngineConn::Sqlite(observe(path)?), Arc::default());
     now(conn.batch("PRAGMA query_only = ON; BEGIN DEFERRED"))?;
     work(&mut conn).await
 }

@@ -12,7 +12,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::http::jobs::{Jobs, Standing};
+use crate::http::jobs::{JobStatus, Jobs};
 use crate::http::meter::Meter;
 use crate::kernel::{Code, Problem};
 use crate::metrics::domain::series::{KEPT, Kind, board, numbers};
@@ -96,7 +96,7 @@ pub fn write(form: Form, meter: &Meter, jobs: &Jobs, figures: Figures) -> Result
 }
 
 #[derive(Debug)]
-struct Answer(Figures, BTreeMap<&'static str, Standing>);
+struct Answer(Figures, BTreeMap<&'static str, JobStatus>);
 
 impl Collector for Answer {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
@@ -142,7 +142,7 @@ fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: i64
 
 /// How the jobs of this instance are doing. One that has not succeeded yet since the start is at 0, long ago. The label is not
 /// `job`, which is Prometheus's own.
-fn encode_jobs(encoder: &mut DescriptorEncoder<'_>, jobs: &BTreeMap<&'static str, Standing>) -> Result<(), Error> {
+fn encode_jobs(encoder: &mut DescriptorEncoder<'_>, jobs: &BTreeMap<&'static str, JobStatus>) -> Result<(), Error> {
     let help = "Runs of the jobs of this instance, by what came of them";
     let mut runs = encoder.encode_descriptor("job_runs", help, None, MetricType::Counter)?;
     for (name, job) in jobs {

@@ -6,7 +6,7 @@ use super::PERSON;
 use crate::auth::domain::Role;
 use crate::db::fault::is_duplicate;
 use crate::db::schema::{idempotency_keys, principals, refresh_tokens, team_members};
-use crate::db::{Conn, Line, RunQueryDsl, boxed, on_each};
+use crate::db::{Conn, EngineConn, RunQueryDsl, boxed, on_each};
 use crate::kernel::secret::Secret;
 use crate::kernel::{Code, Currency, Instant, Money, PrincipalId, Problem};
 use crate::people::domain::Person;
@@ -123,8 +123,8 @@ pub async fn is_other_admin(tx: &mut Conn, id: PrincipalId) -> Result<bool, Prob
         .order(principals::id)
         .select(principals::id);
     let all: Vec<PrincipalId> = match &mut tx.line {
-        Line::Postgres(channel) => admins.for_update().load(&mut channel.backend().session()).await?,
-        Line::Sqlite(conn) => admins.load(conn).await?,
+        EngineConn::Postgres(channel) => admins.for_update().load(&mut channel.backend().session()).await?,
+        EngineConn::Sqlite(conn) => admins.load(conn).await?,
     };
     Ok(all.iter().any(|admin| *admin != id))
 }

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::policy::{Almanac, Book, Measure, Pledge, Target, Traits, VersionOf};
+use super::policy::{CalendarSet, Measure, Pledge, SlaConfiguration, Target, Traits, VersionOf};
 use crate::kernel::words::words;
 use crate::kernel::{CalendarId, Instant, PolicyId, PrincipalId, Status};
 
@@ -324,7 +324,14 @@ impl Times {
     /// Judges the clocks of a ticket like this at `now`. What was breached stays so, what was met stays so unless the
     /// ticket has come back, and all else is judged from the ticket's zero by what the book says now. `almanac` has the
     /// calendars that the clocks name.
-    pub fn judge(&mut self, ticket: &Traits, book: &Book, almanac: &Almanac, occasion: Occasion, now: Instant) {
+    pub fn judge(
+        &mut self,
+        ticket: &Traits,
+        book: &SlaConfiguration,
+        almanac: &CalendarSet,
+        occasion: Occasion,
+        now: Instant,
+    ) {
         let policy = book.select(ticket);
         let judged = Target::ALL.iter().filter_map(|target| {
             let old = self.clocks.iter().find(|clock| clock.target == *target).cloned().map(|clock| clock.at(now));

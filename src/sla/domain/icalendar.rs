@@ -27,7 +27,7 @@ const MOST_FAULTS: usize = 100;
 /// # Errors
 /// Every event that is no such thing, as `/events/0` and so on in the order of the file; or that the text is no iCalendar.
 pub fn holidays(text: &str, now: Instant) -> Result<BTreeMap<Date, String>, Vec<FieldError>> {
-    let around = Window::around(now);
+    let around = YearSpan::around(now);
     let text = unfold(text.trim_start_matches('\u{feff}'));
     let (mut found, mut faults) = (BTreeMap::new(), Vec::new());
     for (nth, event) in events(&text)?.iter().enumerate() {
@@ -52,12 +52,12 @@ pub fn holidays(text: &str, now: Instant) -> Result<BTreeMap<Date, String>, Vec<
 }
 
 /// Which days of yearly events are taken, both ends included.
-struct Window {
+struct YearSpan {
     first: Date,
     last: Date,
 }
 
-impl Window {
+impl YearSpan {
     fn around(now: Instant) -> Self {
         let today = Timestamp::from_microsecond(now.micros()).map(|t| TimeZone::UTC.to_datetime(t).date());
         let today = today.unwrap_or(Date::MAX);
@@ -68,14 +68,14 @@ impl Window {
 
 /// An event: its properties, but not those of what is in it.
 #[derive(Default)]
-struct Event<'a>(Vec<Property<'a>>);
+struct CalendarEvent<'a>(Vec<Property<'a>>);
 
 /// The events of a file, whose lines are not folded any more.
-fn events(text: &str) -> Result<Vec<Event<'_>>, Vec<FieldError>> {
+fn events(text: &str) -> Result<Vec<CalendarEvent<'_>>, Vec<FieldError>> {
     let bad =
         |detail: &str| vec![FieldError::new("", "invalid", format!("must be an iCalendar file (RFC 5545): {detail}"))];
     let mut open: Vec<String> = Vec::new();
-    let mut events: Vec<Event<'_>> = Vec::new();
+    let mut events: Vec<CalendarEvent<'_>> = Vec::new();
     let mut any = false;
     for line in text.lines().map(str::trim_end).filter(|line| !line.is_empty()) {
         let (name, value) = line.split_once(':').ok_or_else(|| bad("a line has no colon"))?;
@@ -87,7 +87,7 @@ fn events(text: &str) -> Result<Vec<Event<'_>>, Vec<FieldError>> {
             any = true;
             open.push(value);
             if is_event(&open) {
-                events.push(Event::default());
+                events.push(CalendarEvent::default());
             }
         } else if name.eq_ignore_ascii_case("END") {
             if open.pop() != Some(value) {
@@ -111,7 +111,7 @@ fn is_event(open: &[String]) -> bool {
     open.len() == 2 && open[1] == "VEVENT"
 }
 
-impl Event<'_> {
+impl CalendarEvent<'_> {
     /// The values of all properties of this name.
     fn all<'e>(&'e self, name: &'e str) -> impl Iterator<Item = &'e str> {
         self.0.iter().filter(move |p| p.name.as_str().eq_ignore_ascii_case(name)).map(|p| p.val.as_str().trim())
@@ -136,7 +136,7 @@ impl Event<'_> {
     }
 
     /// The days of this event, or why they cannot be told.
-    fn days(&self, around: &Window) -> Result<Vec<Date>, String> {
+    fn days(&self, around: &YearSpan) -> Result<Vec<Date>, String> {
         if self.all("STATUS").any(|status| status.eq_ignore_ascii_case("CANCELLED")) {
             return Ok(Vec::new());
         }
@@ -214,7 +214,7 @@ impl Yearly {
     }
 
     /// The first days of all occurrences around now. A 29 February comes in leap years only, and only then counts.
-    fn starts(&self, first: Date, around: &Window) -> Vec<Date> {
+    fn starts(&self, first: Date, around: &YearSpan) -> Vec<Date> {
         let years = (0..).map_while(|nth: i16| first.year().checked_add(self.interval.checked_mul(nth)?));
         years
             .take_while(|year| *year <= around.last.year())

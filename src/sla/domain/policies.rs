@@ -151,7 +151,7 @@ impl KeptPolicy {
 
 /// What was found of all that a policy names.
 #[derive(Debug, Clone, Default)]
-pub struct Found {
+pub struct FoundReferences {
     /// The working time of its calendar in a week without holidays, in seconds; nothing when there is no such calendar.
     pub weekly_s: Option<i64>,
     /// Those of its teams that there are.
@@ -160,7 +160,7 @@ pub struct Found {
 
 impl PolicyDefinition {
     /// All that is wrong with it, each with its place.
-    pub fn faults(&self, found: &Found) -> Vec<FieldError> {
+    pub fn faults(&self, found: &FoundReferences) -> Vec<FieldError> {
         let mut faults = Vec::new();
         let mut fault = |place: String, code, detail: &str| faults.push(FieldError::new(place, code, detail));
         for (nth, team) in self.condition.team_ids.iter().enumerate() {
@@ -215,7 +215,7 @@ mod tests {
         KeptPolicy { id, definition, created_at: Instant::EPOCH, updated_at: Instant::EPOCH, version: 1 }
     }
 
-    fn places(policy: &KeptPolicy, found: &Found) -> Vec<String> {
+    fn places(policy: &KeptPolicy, found: &FoundReferences) -> Vec<String> {
         policy.definition.faults(found).into_iter().map(|fault| fault.pointer).collect()
     }
 
@@ -223,12 +223,15 @@ mod tests {
     fn a_calendar_must_bring_up_the_time_within_ten_years() {
         let mut policy =
             policy(vec![rule(520 * 60, Hours::Business, None), rule(LONGEST_S, Hours::Calendar, Some(Priority::Low))]);
-        assert_eq!(places(&policy, &Found::default()), ["/calendar_id"]);
+        assert_eq!(places(&policy, &FoundReferences::default()), ["/calendar_id"]);
         policy.definition.calendar_id = Some(CalendarId(Uuid::nil()));
-        assert_eq!(places(&policy, &Found::default()), ["/calendar_id"]);
+        assert_eq!(places(&policy, &FoundReferences::default()), ["/calendar_id"]);
         // A minute a week is 520 minutes in ten years.
         for (weekly_s, expected) in [(60, vec![]), (59, vec!["/targets/0/target_s"])] {
-            assert_eq!(places(&policy, &Found { weekly_s: Some(weekly_s), ..Found::default() }), expected);
+            assert_eq!(
+                places(&policy, &FoundReferences { weekly_s: Some(weekly_s), ..FoundReferences::default() }),
+                expected
+            );
         }
     }
 

@@ -164,9 +164,9 @@ impl Measure {
 
 /// Calendars by version: what measures the clocks that a piece of work deals with.
 #[derive(Debug, Clone, Default)]
-pub struct Almanac(pub BTreeMap<VersionOf<CalendarId>, Arc<Calendar>>);
+pub struct CalendarSet(pub BTreeMap<VersionOf<CalendarId>, Arc<Calendar>>);
 
-impl Almanac {
+impl CalendarSet {
     /// How a promise is measured. A calendar that is not here measures all time.
     pub fn measure(&self, pledge: &Pledge) -> Measure {
         let calendar = pledge.calendar.and_then(|of| self.0.get(&of));
@@ -176,7 +176,7 @@ impl Almanac {
 
 /// All that holds now, or held from an edit on: the policies in their order, and the calendars.
 #[derive(Debug, Clone, Default)]
-pub struct Book {
+pub struct SlaConfiguration {
     /// The number of the edit that has made it so.
     pub edit: i64,
     /// By position, the older one first where two have the same.
@@ -186,10 +186,10 @@ pub struct Book {
     /// The calendar for tickets whose policy has none.
     pub default_calendar: Option<CalendarId>,
     /// The calendars of these versions.
-    pub almanac: Almanac,
+    pub almanac: CalendarSet,
 }
 
-impl Book {
+impl SlaConfiguration {
     /// The policy for a ticket like this: the first whose condition holds.
     pub fn select(&self, ticket: &Traits) -> Option<&Policy> {
         self.policies.iter().find(|policy| policy.definition.condition.holds(ticket))

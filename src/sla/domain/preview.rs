@@ -1,7 +1,7 @@
 //! What a policy would have promised, and kept, had it been there. Pure.
 
 use super::clock::{Clock, ClockState, Facts, Times};
-use super::policy::{Book, Policy, PolicyDefinition, Target, VersionOf};
+use super::policy::{Policy, PolicyDefinition, SlaConfiguration, Target, VersionOf};
 use crate::kernel::{Instant, PolicyId};
 
 /// How many clocks stand how.
@@ -55,13 +55,13 @@ pub struct Seen {
 /// A draft among the policies that there are.
 #[derive(Debug, Clone)]
 pub struct Trial {
-    book: Book,
+    book: SlaConfiguration,
     draft: VersionOf<PolicyId>,
 }
 
 impl Trial {
     /// `draft` in its place in `book`; behind those of the same position, since it is the youngest.
-    pub fn new(mut book: Book, draft: PolicyDefinition) -> Self {
+    pub fn new(mut book: SlaConfiguration, draft: PolicyDefinition) -> Self {
         // No policy has this id, and none this version.
         let of = VersionOf { id: PolicyId(uuid::Uuid::nil()), version: 0 };
         let place = book.policies.partition_point(|policy| policy.definition.position <= draft.position);

@@ -8,9 +8,9 @@ use crate::db::{Conn, Db, Root, Roots};
 use crate::kernel::{Clock, Code, Instant, Priority, Problem};
 use crate::sla::domain::clock::{Facts, MOST_STEPS, Occasion, Times};
 use crate::sla::domain::past::facts as what_happened;
-use crate::sla::domain::policy::{Almanac, Book, Target};
+use crate::sla::domain::policy::{CalendarSet, SlaConfiguration, Target};
 use crate::sla::domain::tally::counts;
-use crate::sla::store::book::{self, Edit, Generation};
+use crate::sla::store::configuration::{self, Edit, Generation};
 use crate::sla::store::{clocks, past};
 use crate::tally;
 use crate::tally::domain::facts::Facts as TicketFacts;
@@ -24,7 +24,7 @@ const STEP: usize = 100;
 
 /// The times of a ticket after a change of it.
 #[derive(Debug)]
-pub struct Followed {
+pub struct ClockChange {
     /// What the change counts.
     pub counted: Sums,
     /// The times before, if it was there.
@@ -37,22 +37,32 @@ pub struct Followed {
 ///
 /// # Errors
 /// When the database is away.
-pub async fn open(tx: &mut Conn, book: &Book, ticket: &Facts, now: Instant) -> Result<Followed, Problem> {
+pub async fn open(
+    tx: &mut Conn,
+    book: &SlaConfiguration,
+    ticket: &Facts,
+    now: Instant,
+) -> Result<ClockChange, Problem> {
     let mut times = Times::new(ticket.reported_at);
-    times.judge(&ticket.traits, book, &Almanac::default(), Occasion::Ticket, now);
+    times.judge(&ticket.traits, book, &CalendarSet::default(), Occasion::Ticket, now);
     clocks::insert(tx, ticket.number, &times, now).await?;
-    Ok(Followed { counted: counts(None, (ticket, &times)), was: None, times })
+    Ok(ClockChange { counted: counts(None, (ticket, &times)), was: None, times })
 }
 
 /// Follows a change of a ticket at `now`, if its clocks care; before it, the edits that they have not followed yet.
 ///
 /// # Errors
 /// `conflict` when it has changed its status too often, or when the database is away.
-pub async fn follow(tx: &mut Conn, before: &Facts, after: &Facts, now: Instant) -> Result<Option<Followed>, Problem> {
+pub async fn follow(
+    tx: &mut Conn,
+    before: &Facts,
+    after: &Facts,
+    now: Instant,
+) -> Result<Option<ClockChange>, Problem> {
     if before == after {
         return Ok(None);
     }
-    let book = book::current(tx).await?;
+    let book = configuration::current(tx).await?;
     let (was, followed) = clocks::find_followed(tx, before).await?;
     if before.status != after.status && !was.timeline.takes(after.status) {
         let detail =
@@ -64,7 +74,7 @@ pub async fn follow(tx: &mut Conn, before: &Facts, after: &Facts, now: Instant) 
         catch_up(tx, before, &mut times, followed).await?;
         clocks::has_followed(tx, after.number, book.edit).await?;
     }
-    let almanac = book::almanac(tx, times.calendars()).await?;
+    let almanac = configuration::almanac(tx, times.calendars()).await?;
     times.step(after.status, now);
     times.timeline.first_replied_at = after.first_replied_at;
     let occasion = if before.traits == after.traits { Occasion::Step } else { Occasion::Ticket };
@@ -73,7 +83,7 @@ pub async fn follow(tx: &mut Conn, before: &Facts, after: &Facts, now: Instant) 
         clocks::update(tx, after.number, &times).await?;
     }
     let counted = counts(Some((before, &was)), (after, &times));
-    Ok(Some(Followed { counted, was: Some(was), times }))
+    Ok(Some(ClockChange { counted, was: Some(was), times }))
 }
 
 /// The one place that every change of policies and calendars goes through, in its transaction and while no other write is
@@ -84,13 +94,13 @@ pub async fn follow(tx: &mut Conn, before: &Facts, after: &Facts, now: Instant) 
 /// # Errors
 /// `unavailable` while too many edits wait to be followed, or when the database is away.
 pub async fn configuration_changed(tx: &mut Conn, now: Instant, clock: &Clock) -> Result<(), Problem> {
-    book::renew(tx, Generation::from(clock.id::<Uuid>(now)), now).await?;
-    let newest = book::current(tx).await?.edit;
-    let edits = usize::try_from(book::count_edits(tx).await?).unwrap_or(usize::MAX).max(1);
+    configuration::renew(tx, Generation::from(clock.id::<Uuid>(now)), now).await?;
+    let newest = configuration::current(tx).await?.edit;
+    let edits = usize::try_from(configuration::count_edits(tx).await?).unwrap_or(usize::MAX).max(1);
     if tx.is_awaited(&Root::Configuration) {
         // Otherwise they would wait while all tickets are judged for each of them. Some tickets follow several edits at once, by as
         // many judgements as one edit of few tickets takes, so that not more and more edits wait.
-        if edits >= book::EDITS_AT_ONCE {
+        if edits >= configuration::EDITS_AT_ONCE {
             follow_some(tx, AT_ONCE, now, clock).await?;
         }
         return Ok(());
@@ -130,13 +140,13 @@ pub async fn pending_tickets(conn: &mut Conn) -> Result<i64, Problem> {
 /// Lets the tickets that are furthest behind follow some edits, by about `most` judgements, and forgets the edits that all have
 /// followed. Gives how many tickets there were.
 async fn follow_some(tx: &mut Conn, most: usize, now: Instant, clock: &Clock) -> Result<usize, Problem> {
-    let newest = book::current(tx).await?.edit;
+    let newest = configuration::current(tx).await?.edit;
     let least = clocks::followed_by_all(tx).await?.unwrap_or(newest);
-    book::forget_edits(tx, least).await?;
+    configuration::forget_edits(tx, least).await?;
     if least >= newest {
         return Ok(0);
     }
-    let edits = book::edits_after(tx, least).await?;
+    let edits = configuration::edits_after(tx, least).await?;
     // Where there are none, an instance that knew of no edits has judged by what held.
     let last = edits.last().map_or(newest, |edit| edit.number);
     let behind = clocks::behind(tx, last, (most / edits.len().max(1)).max(1)).await?;
@@ -164,12 +174,12 @@ async fn follow_some(tx: &mut Conn, most: usize, now: Instant, clock: &Clock) ->
 /// Judges the clocks of a ticket by all edits after the one that they have followed last, in their order.
 async fn catch_up(tx: &mut Conn, ticket: &Facts, times: &mut Times, mut followed: i64) -> Result<(), Problem> {
     loop {
-        let edits = book::edits_after(tx, followed).await?;
+        let edits = configuration::edits_after(tx, followed).await?;
         for edit in &edits {
             follow_edit(tx, edit, ticket, times).await?;
             followed = edit.number;
         }
-        if edits.len() < book::EDITS_AT_ONCE {
+        if edits.len() < configuration::EDITS_AT_ONCE {
             return Ok(());
         }
     }
@@ -177,7 +187,7 @@ async fn catch_up(tx: &mut Conn, ticket: &Facts, times: &mut Times, mut followed
 
 /// Judges the clocks of a ticket by an edit, as of its instant: whoever does so, and whenever, comes to the same.
 async fn follow_edit(tx: &mut Conn, edit: &Edit, ticket: &Facts, times: &mut Times) -> Result<(), Problem> {
-    let almanac = book::almanac(tx, times.calendars()).await?;
+    let almanac = configuration::almanac(tx, times.calendars()).await?;
     times.judge(&ticket.traits, &edit.book, &almanac, Occasion::Configuration, edit.at);
     Ok(())
 }

@@ -6,7 +6,7 @@ use crate::db::Conn;
 use crate::kernel::{Instant, Problem, Status};
 use crate::sla::domain::clock::Times;
 use crate::sla::domain::explain::explain as tell;
-use crate::sla::store::{book, policies as store};
+use crate::sla::store::{configuration, policies as store};
 use crate::sla::wire::clocks::ClockBody;
 use crate::sla::wire::explain::{ExplainedClockBody, SlaTicket, TicketPolicy, TicketSlaBody};
 
@@ -20,7 +20,7 @@ pub async fn explain(
     times: &Times,
     now: Instant,
 ) -> Result<TicketSlaBody, Problem> {
-    let almanac = book::almanac(conn, times.calendars()).await?;
+    let almanac = configuration::almanac(conn, times.calendars()).await?;
     let by: BTreeSet<_> = times.clocks.iter().map(|clock| clock.pledge.policy).collect();
     let policies = store::names(conn, &by).await?;
     let calendars = store::calendar_names(conn, &times.calendars().collect()).await?;

@@ -7,11 +7,11 @@ use crate::http::Limit;
 use crate::http::call::IfMatch;
 use crate::kernel::{Code, FieldError, Instant, PolicyId, Problem, TeamId};
 use crate::sla::domain::policies::{
-    Found, KeptPolicy, LAST_POSITION, MOST_POLICIES, NewPolicy, PolicyChange, PolicyVersion,
+    FoundReferences, KeptPolicy, LAST_POSITION, MOST_POLICIES, NewPolicy, PolicyChange, PolicyVersion,
 };
 use crate::sla::domain::policy::PolicyDefinition;
 use crate::sla::domain::preview::{Seen, Trial};
-use crate::sla::store::{book, clocks, policies as store};
+use crate::sla::store::{clocks, configuration, policies as store};
 
 /// How many tickets a preview reads at once, and judges without a pause.
 const AT_ONCE: i64 = 200;
@@ -132,7 +132,7 @@ pub async fn preview_policy(
         if !faults.is_empty() {
             return Err(Problem::invalid(faults));
         }
-        let trial = Trial::new(book::current(conn).await?.as_ref().clone(), draft.clone());
+        let trial = Trial::new(configuration::current(conn).await?.as_ref().clone(), draft.clone());
         let mut seen = Seen::default();
         let mut after = Some((Instant::from_micros(from.micros() - 1), i64::MAX));
         while let Some(key) = after {
@@ -181,6 +181,6 @@ async fn faults_of(
         None => None,
     };
     let weekly_s = calendar.map(|calendar| calendar.weekly_s());
-    let faults = definition.faults(&Found { weekly_s, teams });
+    let faults = definition.faults(&FoundReferences { weekly_s, teams });
     Ok(faults.into_iter().map(|fault| FieldError { pointer: format!("{place}{}", fault.pointer), ..fault }).collect())
 }

@@ -7,7 +7,7 @@ use diesel::sql_types::{BigInt, Bool};
 
 use crate::db::raw::raw;
 use crate::db::schema::{ticket_clocks, tickets};
-use crate::db::{Conn, Line, RunQueryDsl, on_each, post, steady};
+use crate::db::{Conn, EngineConn, RunQueryDsl, on_each, send, steady};
 use crate::kernel::sql::Json;
 use crate::kernel::{Channel, Instant, PolicyId, PrincipalId, Priority, Problem, Status, TeamId, TicketType};
 use crate::sla::domain::clock::{Clock, Facts, Measured, Timeline, Times};
@@ -104,7 +104,7 @@ pub async fn find(tx: &mut Conn, facts: &Facts) -> Result<Times, Problem> {
 /// When the database is away.
 pub async fn insert(tx: &mut Conn, ticket_number: i64, times: &Times, now: Instant) -> Result<(), Problem> {
     let row = (Stored::of(ticket_number, times), ticket_clocks::created_at.eq(now));
-    post!(tx, diesel::insert_into(ticket_clocks::table).values(row))
+    send!(tx, diesel::insert_into(ticket_clocks::table).values(row))
 }
 
 /// Stores the times of a ticket over what they were.
@@ -113,7 +113,7 @@ pub async fn insert(tx: &mut Conn, ticket_number: i64, times: &Times, now: Insta
 /// When the database is away.
 pub async fn update(tx: &mut Conn, ticket_number: i64, times: &Times) -> Result<(), Problem> {
     let row = Stored::of(ticket_number, times);
-    post!(tx, steady(diesel::update(ticket_clocks::table.find(ticket_number)).set(row)))
+    send!(tx, steady(diesel::update(ticket_clocks::table.find(ticket_number)).set(row)))
 }
 
 type FactsRow = (
@@ -224,8 +224,8 @@ pub async fn is_any_behind(conn: &mut Conn) -> Result<bool, Problem> {
 pub async fn takes_turn(tx: &mut Conn) -> Result<bool, Problem> {
     match tx.line {
         // There is one writer.
-        Line::Sqlite(_) => Ok(true),
-        Line::Postgres(_) => {
+        EngineConn::Sqlite(_) => Ok(true),
+        EngineConn::Postgres(_) => {
             let lock = raw::<Bool>(format!("pg_try_advisory_xact_lock({TURN})"));
             Ok(on_each!(tx, |c| diesel::select(lock).get_result(c).await)?)
         }
@@ -251,7 +251,7 @@ pub async fn find_followed(tx: &mut Conn, facts: &Facts) -> Result<(Times, i64),
 /// # Errors
 /// When the database is away.
 pub async fn has_followed(tx: &mut Conn, ticket_number: i64, edit: i64) -> Result<(), Problem> {
-    post!(tx, steady(diesel::update(tickets::table.find(ticket_number)).set(tickets::followed_edit.eq(edit))))
+    send!(tx, steady(diesel::update(tickets::table.find(ticket_number)).set(tickets::followed_edit.eq(edit))))
 }
 
 /// Writes down that the times of these tickets have followed `edit`, those of `same` without a change. Everybody sees the

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use crate::kernel::{CalendarId, Instant, PolicyId, Status};
 use crate::sla::domain::clock::{Clock, ClockState, Times};
-use crate::sla::domain::policy::{Almanac, Hours, Target};
+use crate::sla::domain::policy::{CalendarSet, Hours, Target};
 
 /// A duration, in calendar and in business seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
@@ -137,7 +137,7 @@ pub struct ClockBody {
 
 impl ClockBody {
     /// A clock at `now`; `almanac` has its calendar.
-    pub fn of(clock: &Clock, almanac: &Almanac, now: Instant) -> Self {
+    pub fn of(clock: &Clock, almanac: &CalendarSet, now: Instant) -> Self {
         let clock = clock.clone().at(now);
         let elapsed_s = clock.elapsed_us(&almanac.measure(&clock.pledge), now) / 1_000_000;
         let breached = clock.state() == ClockState::Breached;

@@ -45,9 +45,9 @@ impl<T: Deserr<Faults> + PartialEq> Deserr<Faults> for Few<T> {
 
 /// A label of tickets.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Tag(String);
+pub struct ConditionTag(String);
 
-impl Deserr<Faults> for Tag {
+impl Deserr<Faults> for ConditionTag {
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Faults> {
         let tag = Line::<64>::deserialize_from_value(value, location)?.into_inner();
         if tag.contains(',') {
@@ -80,7 +80,7 @@ pub struct SlaConditionInput {
     /// With one of these tags; null or none for all.
     #[deserr(default)]
     #[schema(value_type = Option<Vec<String>>, max_items = 100)]
-    pub tags: Patch<Few<Tag>>,
+    pub tags: Patch<Few<ConditionTag>>,
 }
 
 fn values<T>(patch: Patch<Few<T>>) -> Patch<Vec<T>> {
@@ -99,7 +99,7 @@ fn change(patch: Patch<SlaConditionInput>) -> Patch<ConditionChange> {
             let tags = match values(tags) {
                 Patch::Absent => Patch::Absent,
                 Patch::Null => Patch::Null,
-                Patch::Value(tags) => Patch::Value(tags.into_iter().map(|Tag(tag)| tag).collect()),
+                Patch::Value(tags) => Patch::Value(tags.into_iter().map(|ConditionTag(tag)| tag).collect()),
             };
             let (team_ids, priorities, types, channels) =
                 (values(team_ids), values(priorities), values(types), values(channels));

@@ -4,7 +4,7 @@ use diesel::prelude::*;
 
 use crate::db::raw::one_of;
 use crate::db::schema::{cell_marks, cell_parts, cells, fact_log, tally_deltas};
-use crate::db::{Conn, RunQueryDsl, boxed, on_each, post, steady};
+use crate::db::{Conn, RunQueryDsl, boxed, on_each, send, steady};
 use crate::kernel::{Instant, Problem};
 use crate::tally::domain::cells::{Axis, Key, Level, Marks, Packed};
 use crate::tally::domain::facts::Facts;
@@ -73,7 +73,7 @@ pub async fn keep(tx: &mut Conn, marks: &Marks) -> Result<(), Problem> {
         cell_marks::parts.eq(last_row),
         cell_marks::stale.eq(is_stale),
     );
-    post!(tx, steady(diesel::update(cell_marks::table.find(ONE)).set(row)))
+    send!(tx, steady(diesel::update(cell_marks::table.find(ONE)).set(row)))
 }
 
 /// Removes at most `count` cells, as many rows of parts and slices of the log; gives how many there were.
@@ -143,7 +143,7 @@ pub async fn put_log(tx: &mut Conn, slice: i64, facts: &Facts) -> Result<(), Pro
         .on_conflict(fact_log::slice)
         .do_update()
         .set(packed);
-    post!(tx, steady(put))
+    send!(tx, steady(put))
 }
 
 /// A cell, if it is there.
@@ -179,7 +179,7 @@ pub async fn put(
         .on_conflict((cells::axis, cells::level, cells::day, cells::key))
         .do_update()
         .set(content);
-    post!(tx, steady(put))
+    send!(tx, steady(put))
 }
 
 /// The keys of an axis that have a cell of this length which begins from `from` on and before `to`.
@@ -286,7 +286,7 @@ pub async fn move_parts(tx: &mut Conn, moves: Moves) -> Result<(), Problem> {
             .on_conflict(cell_parts::id)
             .do_update()
             .set(content);
-        post!(tx, steady(put))?;
+        send!(tx, steady(put))?;
     }
     for some in moves.gone.chunks(AT_ONCE) {
         let these = cell_parts::table.filter(one_of("cell_parts.id", some));

@@ -21,7 +21,7 @@ use super::{Sieve, Stored, TicketRow};
 use crate::audit::domain::Visibility;
 use crate::db::raw::raw;
 use crate::db::schema::{comments, ticket_lexemes, ticket_words, tickets, words_backlog, words_marks};
-use crate::db::{Conn, Line, RunQueryDsl, fault, on_each, post, steady};
+use crate::db::{Conn, EngineConn, RunQueryDsl, fault, on_each, send, steady};
 use crate::kernel::sql::Lexemes;
 use crate::kernel::{CommentId, Problem, TicketId};
 use crate::tickets::domain::Ticket;
@@ -287,13 +287,13 @@ async fn at_most(
     let mut numbers = BTreeSet::new();
     let mut read = 0;
     match &mut conn.line {
-        Line::Postgres(channel) => {
+        EngineConn::Postgres(channel) => {
             let some = ticket_lexemes::table.filter(sought.tsquery.clone()).select(ticket_lexemes::ticket_number);
             let some: Vec<i64> = some.limit(limit).load(&mut channel.backend().session()).await?;
             read += count(&some);
             numbers.extend(some);
         }
-        Line::Sqlite(c) => {
+        EngineConn::Sqlite(c) => {
             let newest: Option<i64> =
                 tickets::table.select(tickets::number).order(tickets::number.desc()).first(c).await.optional()?;
             // From the newest shelf on, on more of them each time: a word of every ticket is met on the first.
@@ -323,13 +323,13 @@ async fn those_with(
         return Ok(have);
     }
     match &mut conn.line {
-        Line::Postgres(channel) => {
+        EngineConn::Postgres(channel) => {
             let these = Having { numbers: among.to_vec(), tsquery: sought.tsquery.0.clone() };
             let these: Vec<i64> = these.load(&mut channel.backend().session()).await?;
             effort.spend(count(among).saturating_mul(LOOK_AT));
             have.extend(these);
         }
-        Line::Sqlite(c) => {
+        EngineConn::Sqlite(c) => {
             let mut among = among.to_vec();
             among.sort_unstable();
             let mut ahead = match (sought.prefix, sought.words.is_empty()) {
@@ -599,8 +599,8 @@ async fn page(
     let mut missing = 0;
     loop {
         let may_be_short = match conn.line {
-            Line::Sqlite(_) => true,
-            Line::Postgres(_) => missing > SOON,
+            EngineConn::Sqlite(_) => true,
+            EngineConn::Postgres(_) => missing > SOON,
         };
         if may_be_short {
             if (most == FIRST_HITS || hits.cost_of_all(most) <= effort.0)
@@ -689,7 +689,7 @@ struct Unmerged(AtomicI32);
 /// A transient problem when another request does so right now.
 pub async fn put(tx: &mut Conn, documents: Vec<(Place, Document)>) -> Result<(), Problem> {
     match &mut tx.line {
-        Line::Postgres(channel) => {
+        EngineConn::Postgres(channel) => {
             let mut rows: Vec<_> = documents
                 .into_iter()
                 .map(|(place, document)| {
@@ -706,7 +706,7 @@ pub async fn put(tx: &mut Conn, documents: Vec<(Place, Document)>) -> Result<(),
                 _ => drop(put!(rows).execute(&mut channel.backend().session()).await?),
             }
         }
-        Line::Sqlite(c) => {
+        EngineConn::Sqlite(c) => {
             for (place, document) in &documents {
                 let shelf = shelf(place.ticket);
                 let words = |part| {
@@ -734,7 +734,7 @@ pub async fn put(tx: &mut Conn, documents: Vec<(Place, Document)>) -> Result<(),
 /// # Errors
 /// A transient problem when another request does so right now.
 pub async fn put_comment(tx: &mut Conn, number: i64, comment: CommentId, document: Document) -> Result<(), Problem> {
-    let Line::Postgres(channel) = &mut tx.line else { return Ok(()) };
+    let EngineConn::Postgres(channel) = &mut tx.line else { return Ok(()) };
     let ordinal = raw::<BigInt>("(SELECT comments.number FROM comments WHERE comments.id = ").bind(comment).sql(")");
     let row = (
         ticket_lexemes::ticket_number.eq(number),
@@ -749,7 +749,7 @@ pub async fn put_comment(tx: &mut Conn, number: i64, comment: CommentId, documen
 /// # Errors
 /// When the database is away.
 pub async fn ordinal(tx: &mut Conn, comment: CommentId) -> Result<Option<i64>, Problem> {
-    let Line::Sqlite(c) = &mut tx.line else { return Ok(None) };
+    let EngineConn::Sqlite(c) = &mut tx.line else { return Ok(None) };
     let query = comments::table.filter(comments::id.eq(comment)).select(comments::number);
     Ok(query.first(c).await?)
 }
@@ -772,7 +772,7 @@ pub async fn last_ordinal(tx: &mut Conn, ticket: TicketId) -> Result<i64, Proble
 /// A transient problem when another request does so right now.
 pub async fn empty_comments(tx: &mut Conn, ticket: TicketId, last: Place) -> Result<(), Problem> {
     match &mut tx.line {
-        Line::Postgres(channel) => {
+        EngineConn::Postgres(channel) => {
             let numbered = comments::table
                 .filter(comments::ticket_id.eq(ticket).and(comments::number.between(1, last.ordinal)))
                 .select((
@@ -791,7 +791,7 @@ pub async fn empty_comments(tx: &mut Conn, ticket: TicketId, last: Place) -> Res
                 .set(ticket_lexemes::words.eq(diesel::upsert::excluded(ticket_lexemes::words)));
             emptied.execute(&mut channel.backend().session()).await?;
         }
-        Line::Sqlite(c) => {
+        EngineConn::Sqlite(c) => {
             let first = Place { ordinal: 1, ..last };
             let these = ticket_words::rowid.between(first.rowid(), last.rowid());
             diesel::delete(ticket_words::table.filter(these)).execute(c).await?;
@@ -832,8 +832,8 @@ pub async fn merge_some(tx: &mut Conn) -> Result<(), Problem> {
 pub async fn begin_merge(tx: &mut Conn, pages: u16) -> Result<(), Problem> {
     match tx.line {
         // Less than nothing: all of it, not only where there is much to be gained.
-        Line::Sqlite(_) => Ok(tx.batch(&merge(-i32::from(pages))).await?),
-        Line::Postgres(_) => Ok(()),
+        EngineConn::Sqlite(_) => Ok(tx.batch(&merge(-i32::from(pages))).await?),
+        EngineConn::Postgres(_) => Ok(()),
     }
 }
 
@@ -842,7 +842,7 @@ pub async fn begin_merge(tx: &mut Conn, pages: u16) -> Result<(), Problem> {
 /// # Errors
 /// When the database is away.
 pub async fn go_on_merging(tx: &mut Conn, pages: u16) -> Result<bool, Problem> {
-    let Line::Sqlite(_) = tx.line else { return Ok(false) };
+    let EngineConn::Sqlite(_) = tx.line else { return Ok(false) };
     let before = changes_so_far(tx).await?;
     tx.batch(&merge(i32::from(pages))).await?;
     // The command itself is one.
@@ -854,7 +854,7 @@ fn merge(pages: i32) -> String {
 }
 
 async fn changes_so_far(tx: &mut Conn) -> Result<i64, Problem> {
-    let Line::Sqlite(c) = &mut tx.line else { return Ok(0) };
+    let EngineConn::Sqlite(c) = &mut tx.line else { return Ok(0) };
     Ok(diesel::select(raw::<BigInt>("total_changes()")).get_result(c).await?)
 }
 
@@ -880,7 +880,7 @@ pub async fn number_comments(tx: &mut Conn, ticket: TicketId, most: usize) -> Re
     let last = last_ordinal(tx, ticket).await?;
     for (id, number) in without.iter().zip(last + 1..) {
         let numbered = diesel::update(comments::table.find(*id)).set(comments::number.eq(Some(number)));
-        post!(tx, steady(numbered), number_taken)?;
+        send!(tx, steady(numbered), number_taken)?;
     }
     Ok(without.len())
 }

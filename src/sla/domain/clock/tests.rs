@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::*;
 use crate::kernel::{Channel, Priority, TicketType};
 use crate::sla::domain::calendar::{Calendar, Definition, Shift, Weekday, zone};
-use crate::sla::domain::policy::{Book, Condition, Hours, Policy, PolicyDefinition, Rule, VersionOf};
+use crate::sla::domain::policy::{Condition, Hours, Policy, PolicyDefinition, Rule, SlaConfiguration, VersionOf};
 
 const MINUTE_US: i64 = 60_000_000;
 
@@ -135,7 +135,7 @@ struct World {
     version: i64,
     rules: Vec<Rule>,
     definition: Definition,
-    almanac: Almanac,
+    almanac: CalendarSet,
 }
 
 impl World {
@@ -155,11 +155,11 @@ impl World {
             version: 1,
             rules: story.rules.clone(),
             definition: story.definition.clone(),
-            almanac: Almanac::default(),
+            almanac: CalendarSet::default(),
         }
     }
 
-    fn book(&mut self) -> Book {
+    fn book(&mut self) -> SlaConfiguration {
         let id = CalendarId(Uuid::from_u128(1));
         let of = VersionOf { id, version: self.version };
         let calendar = Arc::new(Calendar::new(&self.definition).expect("a calendar"));
@@ -174,7 +174,7 @@ impl World {
                 targets: self.rules.clone(),
             },
         };
-        Book {
+        SlaConfiguration {
             edit: 0,
             policies: vec![policy],
             calendars: BTreeMap::from([(id, self.version)]),

@@ -14,7 +14,7 @@ use crate::db::{Conn, RunQueryDsl, on_each};
 use crate::kernel::sql::{Guid, Json, guid};
 use crate::kernel::{CalendarId, Instant, PolicyId, Problem};
 use crate::sla::domain::calendar::{Calendar, Definition};
-use crate::sla::domain::policy::{Almanac, Book, Policy, VersionOf};
+use crate::sla::domain::policy::{CalendarSet, Policy, SlaConfiguration, VersionOf};
 
 /// How many calendars are kept in memory.
 const MOST_KEPT: usize = 256;
@@ -39,14 +39,14 @@ pub const MOST_EDITS: i64 = 100;
 pub const EDITS_AT_ONCE: usize = 10;
 
 #[derive(Default)]
-struct Shelf {
-    book: Mutex<Option<(Generation, Arc<Book>)>>,
+struct ConfigurationCache {
+    book: Mutex<Option<(Generation, Arc<SlaConfiguration>)>>,
     calendars: Mutex<BTreeMap<VersionOf<CalendarId>, Arc<Calendar>>>,
 }
 
 /// What held from edits on, by the generation that each has made.
 #[derive(Default)]
-struct Past(Mutex<BTreeMap<Uuid, Arc<Book>>>);
+struct Past(Mutex<BTreeMap<Uuid, Arc<SlaConfiguration>>>);
 
 /// An edit of policies or calendars.
 #[derive(Debug, Clone)]
@@ -56,7 +56,7 @@ pub struct Edit {
     /// From when on it holds.
     pub at: Instant,
     /// All that holds from then on, until the next.
-    pub book: Arc<Book>,
+    pub book: Arc<SlaConfiguration>,
 }
 
 /// A book as an edit is stored with it.
@@ -71,8 +71,8 @@ struct Contents {
 ///
 /// # Errors
 /// When the database is away.
-pub async fn current(tx: &mut Conn) -> Result<Arc<Book>, Problem> {
-    let shelf = tx.kept::<Shelf>();
+pub async fn current(tx: &mut Conn) -> Result<Arc<SlaConfiguration>, Problem> {
+    let shelf = tx.kept::<ConfigurationCache>();
     let row = configuration::table.find(1).select((configuration::generation, configuration::edit));
     let (generation, edit): (Generation, i64) = on_each!(tx, |c| row.first(c).await)?;
     let kept = shelf.book.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -101,7 +101,7 @@ pub async fn renew(tx: &mut Conn, generation: Generation, now: Instant) -> Resul
     let last: i64 = on_each!(tx, |c| row.select(configuration::edit).first(c).await)?;
     let change = (configuration::generation.eq(generation), configuration::edit.eq(last + 1));
     on_each!(tx, |c| diesel::update(row).set(change).execute(c).await)?;
-    let Book { edit, policies, calendars, default_calendar, .. } = current(tx).await?.as_ref().clone();
+    let SlaConfiguration { edit, policies, calendars, default_calendar, .. } = current(tx).await?.as_ref().clone();
     let calendars = calendars.into_iter().map(|(id, version)| VersionOf { id, version }).collect();
     let row = (
         configuration_edits::number.eq(edit),
@@ -160,7 +160,7 @@ pub async fn forget_edits(tx: &mut Conn, number: i64) -> Result<(), Problem> {
 }
 
 /// What held from these edits on.
-async fn past(tx: &mut Conn, edits: Vec<i64>) -> Result<Vec<(Uuid, Arc<Book>)>, Problem> {
+async fn past(tx: &mut Conn, edits: Vec<i64>) -> Result<Vec<(Uuid, Arc<SlaConfiguration>)>, Problem> {
     let query = configuration_edits::table.filter(configuration_edits::number.eq_any(edits)).select((
         configuration_edits::number,
         configuration_edits::generation,
@@ -172,12 +172,12 @@ async fn past(tx: &mut Conn, edits: Vec<i64>) -> Result<Vec<(Uuid, Arc<Book>)>, 
         let Contents { policies, calendars, default_calendar } = contents.0;
         let almanac = almanac(tx, calendars.iter().copied()).await?;
         let calendars = calendars.into_iter().map(|of| (of.id, of.version)).collect();
-        books.push((generation.0, Arc::new(Book { edit, policies, calendars, default_calendar, almanac })));
+        books.push((generation.0, Arc::new(SlaConfiguration { edit, policies, calendars, default_calendar, almanac })));
     }
     Ok(books)
 }
 
-async fn load(tx: &mut Conn, edit: i64) -> Result<Book, Problem> {
+async fn load(tx: &mut Conn, edit: i64) -> Result<SlaConfiguration, Problem> {
     let policies: Vec<(PolicyId, i64, Json)> = on_each!(tx, |c| {
         sla_policies::table
             .filter(sla_policies::deleted_at.is_null())
@@ -193,7 +193,7 @@ async fn load(tx: &mut Conn, edit: i64) -> Result<Book, Problem> {
             .load(c)
             .await
     })?;
-    let mut book = Book { edit, ..Book::default() };
+    let mut book = SlaConfiguration { edit, ..SlaConfiguration::default() };
     for (id, version, definition) in policies {
         let definition = serde_json::from_value(definition.0).map_err(Problem::internal)?;
         book.policies.push(Policy { of: VersionOf { id, version }, definition });
@@ -218,12 +218,12 @@ async fn load(tx: &mut Conn, edit: i64) -> Result<Book, Problem> {
 pub async fn almanac(
     conn: &mut Conn,
     wanted: impl IntoIterator<Item = VersionOf<CalendarId>>,
-) -> Result<Almanac, Problem> {
+) -> Result<CalendarSet, Problem> {
     let wanted: BTreeSet<_> = wanted.into_iter().collect();
     if wanted.is_empty() {
-        return Ok(Almanac::default());
+        return Ok(CalendarSet::default());
     }
-    let shelf = conn.kept::<Shelf>();
+    let shelf = conn.kept::<ConfigurationCache>();
     let mut found = BTreeMap::new();
     for of in wanted {
         let kept = shelf.calendars.lock().unwrap_or_else(PoisonError::into_inner).get(&of).cloned();
@@ -238,11 +238,11 @@ pub async fn almanac(
         };
         found.insert(of, calendar);
     }
-    Ok(Almanac(found))
+    Ok(CalendarSet(found))
 }
 
 fn keep(conn: &Conn, of: VersionOf<CalendarId>, calendar: &Arc<Calendar>) {
-    let shelf = conn.kept::<Shelf>();
+    let shelf = conn.kept::<ConfigurationCache>();
     let mut kept = shelf.calendars.lock().unwrap_or_else(PoisonError::into_inner);
     if kept.len() >= MOST_KEPT {
         kept.clear();
