@@ -220,6 +220,12 @@ async fn integrity(config: &Config) -> Result<String, String> {
         DatabaseUrl::Sqlite(_) => {
             look(config, async |conn| {
                 let faults = words(conn, "SELECT integrity_check AS word FROM pragma_integrity_check").await?;
+                if faults != ["ok"] && faults.iter().all(|fault| fault.contains("ticket_words")) {
+                    return Ok(Err(format!(
+                        "{}: run skranke rebuild, which makes the index of words anew",
+                        few(&faults)
+                    )));
+                }
                 if faults != ["ok"] {
                     return Ok(Err(format!("{}: {RESTORE}", few(&faults))));
                 }

@@ -69,6 +69,11 @@ pub async fn run(db: &Db, clock: &Clock) -> Result<(), Problem> {
         cells(db, clock).await?;
         enter(db, Some(Stage::Words), async |tx| tickets::service::index_all_later(tx).await).await?;
     }
+    if tickets::service::index_anew_if_broken(db).await? {
+        say(
+            "The index of words could not be read: it is made from nothing, and searches find little until that is done.",
+        );
+    }
     index(db).await?;
     enter(db, None, async |_| Ok(())).await
 }

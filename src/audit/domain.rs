@@ -58,6 +58,9 @@ impl Change {
 /// How many bytes the edits of a ticket may have in its trail, as they are stored. What follows is refused.
 pub const MOST_EDITED_B: i64 = 16 << 20;
 
+/// How many of them there may be before requesters edit no more: what they alone do to a ticket leaves room for those who work on it.
+pub const MOST_EDITED_BY_REQUESTERS_B: i64 = MOST_EDITED_B / 2;
+
 /// As how many bytes an edit counts besides its changes.
 const EVENT_B: usize = 1 << 10;
 

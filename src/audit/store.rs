@@ -6,7 +6,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool};
 use serde_json::json;
 
-use super::domain::{Change, Event, EventKind, MOST_EDITED_B, Visibility};
+use super::domain::{Change, Event, EventKind, MOST_EDITED_B, MOST_EDITED_BY_REQUESTERS_B, Visibility};
 use crate::db::raw::{Raw, raw, small};
 use crate::db::schema::{events, principals};
 use crate::db::{Conn, EngineConn, RunQueryDsl, boxed, on_each, send};
@@ -57,9 +57,11 @@ pub async fn add(tx: &mut Conn, event: Event, clock: &Clock) -> Result<(), Probl
     let edited_b = match event.edit_b(changes.to_string().len()) {
         Some(more_b) => {
             let edited_b = edited_b(tx, event.ticket_id).await?.saturating_add(more_b);
-            require_room(edited_b)?;
+            require_room(edited_b, MOST_EDITED_B)?;
             raw("").bind(edited_b)
         }
+        // Its texts are gone, and so is their weight.
+        None if event.kind == EventKind::TicketRedacted => raw("").bind(0_i64),
         None => last_of("edited_b", event.ticket_id),
     };
     let number = last_of("number", event.ticket_id).sql(" + 1");
@@ -94,11 +96,19 @@ async fn edited_b(tx: &mut Conn, ticket: TicketId) -> Result<i64, Problem> {
     Ok(edited_b.optional()?.unwrap_or(0))
 }
 
-fn require_room(edited_b: i64) -> Result<(), Problem> {
-    if edited_b <= MOST_EDITED_B {
+/// Refuses an edit by the requester of `ticket` when its trail has as much as they may bring about.
+///
+/// # Errors
+/// `conflict`, or when the database is away.
+pub async fn require_room_for_requester(tx: &mut Conn, ticket: TicketId) -> Result<(), Problem> {
+    require_room(edited_b(tx, ticket).await?, MOST_EDITED_BY_REQUESTERS_B)
+}
+
+fn require_room(edited_b: i64, most_b: i64) -> Result<(), Problem> {
+    if edited_b <= most_b {
         return Ok(());
     }
-    let most = MOST_EDITED_B >> 20;
+    let most = most_b >> 20;
     let detail = format!(
         "This ticket has been edited so often that its trail has {most} MiB of changes. It takes comments and changes of its \
          status, but no more edits: open another one that follows up on it."

@@ -80,6 +80,9 @@ pub async fn edit(
         return Ok(CommentRow { comment, author });
     };
     let edited = Comment { body, edited_at: Some(act.now), version: comment.version + 1, ..comment };
+    if act.who.is_requester() {
+        crate::audit::store::require_room_for_requester(tx, ticket.id).await?;
+    }
     store::update(tx, &edited).await?;
     record(tx, act, &edited, EventKind::CommentEdited, vec![change]).await?;
     index(tx, &ticket, &edited).await?;

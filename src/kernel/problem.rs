@@ -44,7 +44,7 @@ codes! {
     MalformedJson = 400 "malformed_json" "The body is not valid JSON.";
     /// A query parameter is unknown, given twice, or has a value that it cannot take.
     InvalidQuery = 400 "invalid_query" "A query parameter is not valid.";
-    /// The cursor was not made by this list with these filters and this order. Start again without one.
+    /// The cursor was not made by this list in this order, or in the order of relevance not for this search. Start again without one.
     InvalidCursor = 400 "invalid_cursor" "The cursor is not valid.";
     /// A header has a value that it cannot take.
     InvalidHeader = 400 "invalid_header" "A request header is not valid.";

@@ -2,8 +2,9 @@
 
 use actix_web::{delete, get, patch, post};
 
+use super::domain::search::Query;
 use super::policy::{ReachesTickets, may_change, may_open};
-use super::store::Sieve;
+use super::store::TicketCriteria;
 use super::wire::{ListOptions, NewTicket, Sort, TicketBody, TicketFilter, TicketPatch, TicketRef};
 use super::{service, store};
 use crate::audit;
@@ -42,14 +43,14 @@ pub fn routes(config: &mut impl Endpoints) {
 async fn list_tickets(who: Allowed<ReadTickets>, call: Call) -> Answer {
     let (filter, options): (TicketFilter, ListOptions) = call.query_of()?;
     let sort = options.sort.unwrap_or(Sort::CreatedDesc);
-    let list = format!("tickets {sort}");
+    let list = list_name(sort, filter.q.as_ref());
     let after = options.cursor.as_ref().map(|cursor| cursor.open(&list)).transpose()?;
     if sort == Sort::Relevance && filter.q.is_none() {
         let fault = FieldError::new("sort", "invalid", "relevance is an order of what `q` finds");
         return Err(Problem::new(Code::InvalidQuery, "sort=relevance needs q.").with_errors(vec![fault]));
     }
     let now = call.now();
-    let sieve = Sieve::new(&who.reach(), &filter, who.who().id, now)?;
+    let sieve = TicketCriteria::new(&who.reach(), &filter, who.who().id, now)?;
     let (db, limit) = (call.db_for_lists(who.who().id), options.limit);
     let (rows, almanac) = if sieve.q.is_some() {
         // May take longer, and more than one statement.
@@ -59,6 +60,14 @@ async fn list_tickets(who: Allowed<ReadTickets>, call: Call) -> Answer {
     };
     let body = |row| TicketBody::of(row, &almanac, now);
     Page::reply(&call, limit, &list, rows, |row| store::key(sort, row), body)
+}
+
+/// What cursors are bound to: a place in one order is one whatever the filters, but how well a ticket fits is about one search.
+fn list_name(sort: Sort, q: Option<&Query>) -> String {
+    match (sort, q) {
+        (Sort::Relevance, Some(q)) => format!("tickets {sort} {:x}", q.fingerprint()),
+        _ => format!("tickets {sort}"),
+    }
 }
 
 /// Open a ticket.

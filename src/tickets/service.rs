@@ -10,7 +10,7 @@ use super::domain::search::Document;
 use super::domain::{Channel, Priority, REDACTED, Status, Ticket, TicketType, Walker};
 use super::policy::Reach;
 use super::store::search::{Place, Waiting};
-use super::store::{self, Person, Sieve, TicketRow};
+use super::store::{self, Person, TicketCriteria, TicketRow};
 use super::wire::{ListOptions, NewTicket, TicketBody, TicketPatch, TicketRef};
 use crate::audit::domain::{Event, EventKind, Visibility};
 use crate::auth::domain::{Principal, Role};
@@ -93,7 +93,7 @@ pub fn roots_of_change(ticket: &Ticket, patch: &TicketPatch) -> Roots {
 /// When the database is away.
 pub async fn list(
     conn: &mut Conn,
-    sieve: &Sieve,
+    sieve: &TicketCriteria,
     options: &ListOptions,
     after: Option<(i64, i64)>,
 ) -> Result<(Rows<TicketRow>, CalendarSet), Problem> {
@@ -214,6 +214,10 @@ pub async fn change(
     let before = store::find(tx, reach, which).await?;
     condition.check(before.version)?;
     before.require_not_closed()?;
+    let writes = patch.subject.0.is_some() || patch.description.0.is_some() || patch.custom_fields.is_present();
+    if writes && act.who.is_requester() {
+        crate::audit::store::require_room_for_requester(tx, before.id).await?;
+    }
 
     let TicketPatch {
         subject,
@@ -524,6 +528,22 @@ pub async fn index_later(tx: &mut Conn, until: i64) -> Result<(), Problem> {
 pub async fn index_all_later(tx: &mut Conn) -> Result<(), Problem> {
     let last = store::last_number(tx).await?;
     index_later(tx, last).await
+}
+
+/// Lets all tickets be indexed by [`index_waiting`] as if none ever was, where the index cannot be read: until they are, searches do not
+/// find them. Gives whether that was so.
+///
+/// # Errors
+/// When the database is away.
+pub async fn index_anew_if_broken(db: &Db) -> Result<bool, Problem> {
+    if db.look(async |conn| store::search::is_whole(conn).await).await? {
+        return Ok(false);
+    }
+    let begin = async |tx: &mut Conn| {
+        store::search::empty(tx).await?;
+        index_all_later(tx).await
+    };
+    db.write(Roots::none(), begin).await.map(|()| true)
 }
 
 /// Up to which number tickets wait to be indexed, if any does.

@@ -312,7 +312,7 @@ pub fn key(sort: Sort, row: &TicketRow) -> (i64, i64) {
 
 /// Which tickets are meant: those within a reach that pass every filter at an instant.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Sieve {
+pub struct TicketCriteria {
     pub(crate) only_of: Option<PrincipalId>,
     pub(crate) status: Option<Vec<Status>>,
     pub(crate) priority: Option<Vec<Priority>>,
@@ -332,7 +332,7 @@ pub struct Sieve {
     pub(crate) now: Instant,
 }
 
-impl Sieve {
+impl TicketCriteria {
     /// The tickets within `reach` that pass `filter` at `now`. `me` is the caller.
     ///
     /// # Errors
@@ -429,7 +429,7 @@ impl Sieve {
     }
 }
 
-/// The tickets of a boxed query that a [`Sieve`] lets through. The query is about `tickets` and `ticket_clocks`.
+/// The tickets of a boxed query that a [`TicketCriteria`] lets through. The query is about `tickets` and `ticket_clocks`.
 macro_rules! narrow {
     ($query:expr, $sieve:expr) => {{
         use diesel::prelude::*;
@@ -437,7 +437,7 @@ macro_rules! narrow {
         use $crate::tickets::wire::SlaFilter;
         let mut query = $query;
         // Taken apart whole, so that a new filter does not compile until it filters.
-        let $crate::tickets::store::Sieve {
+        let $crate::tickets::store::TicketCriteria {
             only_of,
             status,
             priority,

@@ -630,7 +630,7 @@ pub struct TicketFilter {
     #[param(value_type = Option<String>, format = DateTime)]
     pub updated_before: Option<Instant>,
     /// `breached`: a clock is past its due instant, or was when it ended. `due_within:SECONDS`: a clock runs and is due
-    /// within so many seconds.
+    /// within so many seconds, at most 31622400 (a year).
     #[deserr(default)]
     #[param(value_type = Option<String>, pattern = "^(breached|due_within:[0-9]{1,8})$", example = "due_within:3600")]
     pub sla: Option<SlaFilter>,

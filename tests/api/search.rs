@@ -325,6 +325,8 @@ on_both! {
         let first = desk.get("/v1/tickets?q=needle&sort=relevance&limit=5").by(&agent).expect(200).await;
         let cursor = first.body["next_cursor"].as_str().unwrap();
         desk.get(&format!("/v1/tickets?q=needle&cursor={cursor}")).by(&agent).refused(400, "invalid_cursor").await;
+        // How well a ticket fits is about one search.
+        desk.get(&format!("/v1/tickets?q=needles&sort=relevance&cursor={cursor}")).by(&agent).refused(400, "invalid_cursor").await;
         // A hit that comes in later is not on a page behind those that are known.
         desk.ticket(&agent, json!({ "subject": "Needle" })).await;
         let second = desk.get(&format!("/v1/tickets?q=needle&sort=relevance&limit=5&cursor={cursor}")).by(&agent).expect(200).await;

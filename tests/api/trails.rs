@@ -59,6 +59,27 @@ on_both! {
         assert_eq!(desk.read_ticket(&agent, &ticket).await["subject"], "Redacted");
     }
 
+    /// What a requester does to a ticket alone leaves room for those who work on it, and a redacted ticket has room again.
+    async fn a_requester_fills_no_trail(desk) {
+        let (admin, agent, ada) = (desk.admin().await, desk.agent().await, desk.requester().await);
+        let ticket = desk.ticket(&ada, json!({})).await;
+        let path = format!("/v1/tickets/{}", ticket["number"]);
+        let comments = format!("{path}/comments");
+        let said = desk.post(&comments).by(&ada).json(&json!({ "body": "Help", "visibility": "public" })).expect(201).await;
+        let own = format!("{comments}/{}", said.body["id"].as_str().unwrap());
+        let mut edits = 0;
+        while desk.patch(&path).by(&ada).json(&json!({ "description": large(edits) })).send().await.status == 200 {
+            edits += 1;
+            assert!(edits < 30, "a requester has the whole trail");
+        }
+        desk.patch(&path).by(&ada).json(&json!({ "subject": "Anything" })).refused(409, "conflict").await;
+        desk.patch(&own).by(&ada).json(&json!({ "body": "Help!" })).refused(409, "conflict").await;
+        desk.patch(&path).by(&agent).json(&json!({ "assignee_id": agent.id, "priority": "urgent", "tags": ["odd"] })).expect(200).await;
+        desk.patch(&path).by(&ada).json(&json!({ "status": "resolved" })).expect(200).await;
+        desk.delete(&path).by(&admin).expect(204).await;
+        desk.patch(&path).by(&ada).json(&json!({ "subject": "Better words" })).expect(200).await;
+    }
+
     /// What is large in it goes in pieces, each a transaction of its own, and the rest by one statement, whatever is in it. None of
     /// it comes into the memory of the service, and a second time finds nothing.
     async fn a_trail_is_redacted_in_pieces(desk) {

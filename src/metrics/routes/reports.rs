@@ -11,7 +11,7 @@ use crate::metrics::store::facts::Ask;
 use crate::metrics::wire::reports::{BacklogBody, BacklogQuery, StepsQuery, SummaryBody, TimeseriesBody, WindowQuery};
 use crate::sla::service::pending_tickets;
 use crate::tickets::policy::ReachesTickets;
-use crate::tickets::store::Sieve;
+use crate::tickets::store::TicketCriteria;
 use crate::tickets::wire::TicketFilter;
 
 /// Registers the endpoints of reports.
@@ -39,7 +39,7 @@ pub fn routes(config: &mut impl Endpoints) {
 #[get("/v1/metrics/summary")]
 async fn get_summary(who: Allowed<ReadMetrics>, call: Call) -> Answer {
     let (filter, span): (TicketFilter, WindowQuery) = call.query_of()?;
-    let sieve = Sieve::new(&who.reach(), &filter, who.who().id, call.now())?;
+    let sieve = TicketCriteria::new(&who.reach(), &filter, who.who().id, call.now())?;
     let window = span.window(call.now()).map_err(|fault| Problem::invalid_query(vec![fault]))?;
     let ask = Ask { sieve, window, group: span.group_by };
     let report = async move |conn: &mut Conn| {
@@ -65,7 +65,7 @@ async fn get_summary(who: Allowed<ReadMetrics>, call: Call) -> Answer {
 #[get("/v1/metrics/timeseries")]
 async fn get_timeseries(who: Allowed<ReadMetrics>, call: Call) -> Answer {
     let (filter, span, steps): (TicketFilter, WindowQuery, StepsQuery) = call.query_of()?;
-    let sieve = Sieve::new(&who.reach(), &filter, who.who().id, call.now())?;
+    let sieve = TicketCriteria::new(&who.reach(), &filter, who.who().id, call.now())?;
     let window = span.window(call.now()).map_err(|fault| Problem::invalid_query(vec![fault]))?;
     let edges = steps.edges(window).map_err(|fault| Problem::invalid_query(vec![fault]))?;
     let ask = Ask { sieve, window, group: span.group_by };
@@ -90,7 +90,7 @@ async fn get_timeseries(who: Allowed<ReadMetrics>, call: Call) -> Answer {
 #[get("/v1/metrics/backlog")]
 async fn get_backlog(who: Allowed<ReadMetrics>, call: Call) -> Answer {
     let (filter, query): (TicketFilter, BacklogQuery) = call.query_of()?;
-    let sieve = Sieve::new(&who.reach(), &filter, who.who().id, call.now())?;
+    let sieve = TicketCriteria::new(&who.reach(), &filter, who.who().id, call.now())?;
     let report = async move |conn: &mut Conn| {
         let to_do = backlog::backlog(conn, &sieve, query.group_by, query.due_within_s.get()).await?;
         Reply::ok(&BacklogBody::of(sieve.now, &query, to_do, pending_tickets(conn).await?))

@@ -11,7 +11,7 @@ use crate::metrics::domain::figures::{AGES_S, Backlog, GroupBy, Key, MOST_GROUPS
 use crate::metrics::store::backlog as store;
 use crate::tally::domain::backlog::{self as tally, Axis, Part, StandCell, quarter_of, start_of};
 use crate::tally::store::backlog::Ledger;
-use crate::tickets::store::Sieve;
+use crate::tickets::store::TicketCriteria;
 
 /// What there is to do at the instant of a sieve.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub struct ToDo {
 /// When the database is away.
 pub async fn backlog(
     conn: &mut Conn,
-    sieve: &Sieve,
+    sieve: &TicketCriteria,
     group: Option<GroupBy>,
     due_within_s: i64,
 ) -> Result<ToDo, Problem> {
@@ -55,7 +55,12 @@ struct Found {
 }
 
 /// Reads all tickets that the sieve lets through.
-async fn read(conn: &mut Conn, sieve: &Sieve, group: Option<GroupBy>, due_within_s: i64) -> Result<Found, Problem> {
+async fn read(
+    conn: &mut Conn,
+    sieve: &TicketCriteria,
+    group: Option<GroupBy>,
+    due_within_s: i64,
+) -> Result<Found, Problem> {
     sieve.readable(conn).await?;
     let mut total = Backlog::default();
     let mut by_team: BTreeMap<Key, i64> = BTreeMap::new();

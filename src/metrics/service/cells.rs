@@ -6,7 +6,7 @@ use crate::metrics::domain::window::Window;
 use crate::metrics::store::facts::{self, Ask};
 use crate::tally::domain::facts::Facts;
 use crate::tally::{service, store};
-use crate::tickets::store::Sieve;
+use crate::tickets::store::TicketCriteria;
 
 /// How long after something has happened it is built, in seconds: more than clocks of instances can be apart.
 const LAG_S: i64 = 60;
@@ -88,7 +88,7 @@ async fn build_some(
         return Ok(0);
     }
     let window = Window { from: marks.day, to };
-    let ask = Ask { sieve: Sieve::open(now), window, group: None };
+    let ask = Ask { sieve: TicketCriteria::open(now), window, group: None };
     let mut rows = Facts::default();
     for (fact, _) in facts::at_once(tx, &ask).await? {
         rows.add(fact, 1);

@@ -12,7 +12,7 @@ use crate::metrics::store::facts::{self, Ask};
 use crate::tally::domain::cells::{Axis, Cell, Figures, Heap, Level, Marks, Mix, Piece, cover};
 use crate::tally::domain::facts::{Keys, What, look};
 use crate::tally::store::cells as store;
-use crate::tickets::store::Sieve;
+use crate::tickets::store::TicketCriteria;
 
 /// How many steps are put together of cells at once: so much is in memory.
 const AT_ONCE: usize = 8;
@@ -52,12 +52,12 @@ impl Plan {
 
 /// The axis by which tickets pass, and its groups that do; nothing inside if all tickets pass, and nothing at all if it
 /// is not so simple.
-fn axis(sieve: &Sieve) -> Option<Option<(Axis, Vec<String>)>> {
+fn axis(sieve: &TicketCriteria) -> Option<Option<(Axis, Vec<String>)>> {
     fn texts<T: ToString>(words: &[T]) -> Vec<String> {
         words.iter().map(ToString::to_string).collect()
     }
     // Taken apart whole, so that a new filter does not compile until it is looked at here.
-    let Sieve {
+    let TicketCriteria {
         only_of: None,
         status: None,
         priority,

@@ -16,7 +16,7 @@ use crate::metrics::domain::backlog::Due;
 use crate::metrics::domain::figures::{GroupBy, Key, Waiting};
 use crate::sla::domain::clock::{Clock, ClockState};
 use crate::sla::domain::policy::Target;
-use crate::tickets::store::{Sieve, narrow};
+use crate::tickets::store::{TicketCriteria, narrow};
 
 /// How many tickets are read at once.
 const AT_ONCE: i64 = 2_000;
@@ -42,7 +42,7 @@ pub struct WaitingRow {
 /// When the database is away.
 pub async fn each_waiting(
     conn: &mut Conn,
-    sieve: &Sieve,
+    sieve: &TicketCriteria,
     group: Option<GroupBy>,
     due_within_s: i64,
     mut each: impl FnMut(WaitingRow),

@@ -12,7 +12,7 @@ use crate::metrics::domain::figures::{GroupBy, Key};
 use crate::metrics::domain::window::Window;
 use crate::sla::domain::policy::Target;
 use crate::tally::domain::facts::{Fact, Keys, Took, What};
-use crate::tickets::store::{Sieve, narrow};
+use crate::tickets::store::{TicketCriteria, narrow};
 
 /// What a ticket is grouped by: an id, or a word, or neither.
 pub(super) type KeyRow = (Option<AnyId>, Option<String>);
@@ -52,7 +52,7 @@ pub(super) fn keys(group: Option<GroupBy>, (id, word): KeyRow) -> Result<Vec<Key
 #[derive(Debug, Clone)]
 pub struct Ask {
     /// Which tickets.
-    pub sieve: Sieve,
+    pub sieve: TicketCriteria,
     /// When it happened.
     pub window: Window,
     /// By what the tickets are grouped.
@@ -279,7 +279,7 @@ mod tests {
         }
         let c = &mut plain;
         let ask = Ask {
-            sieve: Sieve::open(Instant::EPOCH),
+            sieve: TicketCriteria::open(Instant::EPOCH),
             window: Window { from: Instant::EPOCH, to: Instant::NEVER },
             group: Some(GroupBy::Team),
         };

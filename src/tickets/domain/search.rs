@@ -1,5 +1,7 @@
 //! What of a ticket is searched, and how people ask for it. Pure.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 
@@ -144,7 +146,7 @@ fn thinned(text: &[String; 4]) -> [String; 4] {
 }
 
 /// Words that must follow each other; of the last one perhaps only the beginning.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Term {
     /// The folded words: at least one.
     pub words: Vec<String>,
@@ -153,12 +155,21 @@ pub struct Term {
 }
 
 /// What somebody searches for: tickets with all of some terms and none of others.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Query {
     /// What must be there.
     pub with: Vec<Term>,
     /// What must not be there.
     pub without: Vec<Term>,
+}
+
+impl Query {
+    /// Tells searches for different things apart, within one version of the service.
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.hash(&mut hasher);
+        hasher.finish()
+    }
 }
 
 impl std::str::FromStr for Query {

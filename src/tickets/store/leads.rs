@@ -1,6 +1,6 @@
 //! Which ranges of indexes lead to the tickets that are meant.
 
-use super::Sieve;
+use super::TicketCriteria;
 use crate::kernel::{PrincipalId, TeamId};
 use crate::tickets::domain::{Channel, Priority, Status, TicketType};
 use crate::tickets::wire::{SlaFilter, Sort};
@@ -82,20 +82,20 @@ impl Lead {
 pub struct Way {
     pub lead: Lead,
     /// What is left to check of each ticket that is met.
-    pub rest: Sieve,
+    pub rest: TicketCriteria,
     /// About which part of all tickets are met: a guess, made without looking. A bad one costs time, never truth.
     share: f64,
 }
 
 impl Way {
     /// By looking at each of these.
-    pub fn among(numbers: Vec<i64>, sieve: &Sieve) -> Self {
+    pub fn among(numbers: Vec<i64>, sieve: &TicketCriteria) -> Self {
         Self { lead: Lead::Few(numbers), rest: sieve.clone(), share: 0.0 }
     }
 }
 
 /// The way along the order of the list itself.
-pub fn along(sieve: &Sieve, order: Order) -> Way {
+pub fn along(sieve: &TicketCriteria, order: Order) -> Way {
     let all = Way { lead: Lead::Tickets(vec![Traits::default()]), rest: sieve.clone(), share: 1.0 };
     let mut way = match order {
         Order::Created => ways(sieve).into_iter().min_by(|a, b| a.share.total_cmp(&b.share)).unwrap_or(all),
@@ -120,7 +120,7 @@ pub fn along(sieve: &Sieve, order: Order) -> Way {
 }
 
 /// Ways that may turn out to be short, the likeliest first; for a list in another order than theirs.
-pub fn shortcuts(sieve: &Sieve, order: Order) -> Vec<(Lead, Order)> {
+pub fn shortcuts(sieve: &TicketCriteria, order: Order) -> Vec<(Lead, Order)> {
     let mut ways = ways(sieve);
     ways.retain(|way| way.share <= 0.5);
     ways.sort_by(|a, b| a.share.total_cmp(&b.share));
@@ -137,14 +137,14 @@ pub fn shortcuts(sieve: &Sieve, order: Order) -> Vec<(Lead, Order)> {
 }
 
 /// All ways that lead in the order of creation and by something that is asked for.
-fn ways(sieve: &Sieve) -> Vec<Way> {
+fn ways(sieve: &TicketCriteria) -> Vec<Way> {
     let mut ways = Vec::new();
     // By each of these values, of which each is had by about this part of all tickets.
     macro_rules! way {
         ($filter:ident, $each:expr, $trait:ident, $values:expr) => {{
             let traits: Vec<_> = $values.map(|value| Traits { $trait: Some(value), ..Traits::default() }).collect();
             let share = $each * count(traits.len());
-            let rest = Sieve { $filter: None, ..sieve.clone() };
+            let rest = TicketCriteria { $filter: None, ..sieve.clone() };
             Way { lead: Lead::Tickets(traits), rest, share }
         }};
     }
@@ -175,7 +175,7 @@ fn ways(sieve: &Sieve) -> Vec<Way> {
     {
         // Both at once, by an index of its own; of a team or of nobody alone, most would be met in vain.
         let waits = |id: &TeamId| Traits { team: Some(Some(*id)), assignee: Some(None), ..Traits::default() };
-        let rest = Sieve { team: None, assignee: None, ..sieve.clone() };
+        let rest = TicketCriteria { team: None, assignee: None, ..sieve.clone() };
         let way = by_status(&rest, &ids.iter().map(waits).collect::<Vec<_>>());
         ways.push(Way { share: way.share * 0.05 * 0.05 * count(ids.len()), ..way });
     }
@@ -195,18 +195,18 @@ fn ways(sieve: &Sieve) -> Vec<Way> {
         ways.push(by_status(sieve, &[Traits::default()]));
     }
     if let Some(tags) = &sieve.tag {
-        let rest = Sieve { tag: None, ..sieve.clone() };
+        let rest = TicketCriteria { tag: None, ..sieve.clone() };
         ways.push(Way { lead: Lead::Tagged(tags.clone()), rest, share: 0.01 * count(tags.len()) });
     }
     if sieve.sla == Some(SlaFilter::Breached) {
-        ways.push(Way { lead: Lead::Breached, rest: Sieve { sla: None, ..sieve.clone() }, share: 0.02 });
+        ways.push(Way { lead: Lead::Breached, rest: TicketCriteria { sla: None, ..sieve.clone() }, share: 0.02 });
     }
     ways.retain(|way| !matches!(&way.lead, Lead::Tickets(traits) if traits.len() > RANGES));
     ways
 }
 
 /// A way by each of these traits and each status that is asked for, or every one.
-fn by_status(sieve: &Sieve, traits: &[Traits]) -> Way {
+fn by_status(sieve: &TicketCriteria, traits: &[Traits]) -> Way {
     let statuses = sieve.status.as_deref().unwrap_or(Status::ALL);
     let each =
         |of: &Traits| statuses.iter().map(|status| Traits { status: Some(*status), ..of.clone() }).collect::<Vec<_>>();
@@ -217,13 +217,13 @@ fn by_status(sieve: &Sieve, traits: &[Traits]) -> Way {
     };
     Way {
         lead: Lead::Tickets(traits.iter().flat_map(each).collect()),
-        rest: Sieve { status: None, ..sieve.clone() },
+        rest: TicketCriteria { status: None, ..sieve.clone() },
         share: statuses.iter().map(share).sum(),
     }
 }
 
 /// A way by each of these traits, and by status where one is asked for: where an index without it leads there as well.
-fn by_any_status(sieve: &Sieve, traits: &[Traits]) -> Way {
+fn by_any_status(sieve: &TicketCriteria, traits: &[Traits]) -> Way {
     match sieve.status {
         Some(_) => by_status(sieve, traits),
         None => Way { lead: Lead::Tickets(traits.to_vec()), rest: sieve.clone(), share: 1.0 },

@@ -17,7 +17,7 @@ use diesel::sqlite::Sqlite;
 
 use super::leads::{Lead, Order, Traits, Way, along, shortcuts};
 use super::{
-    ASSIGNEES, CREATORS, Listed, REQUESTERS, Sieve, TicketRow, breached_after, from_list, key, narrow, search,
+    ASSIGNEES, CREATORS, Listed, REQUESTERS, TicketCriteria, TicketRow, breached_after, from_list, key, narrow, search,
     with_texts,
 };
 use crate::db::raw::{one_of, raw, small};
@@ -223,7 +223,7 @@ impl Course {
 /// The ranges of a lead on a course. Of each ticket that is met, `$rest` is checked; `$sieve` has the bounds of the order.
 macro_rules! ranges {
     ($c:ident, $lead:expr, $course:expr, $sieve:expr, $rest:expr) => {{
-        let (course, sieve, rest): (Course, &Sieve, &Sieve) = ($course, $sieve, $rest);
+        let (course, sieve, rest): (Course, &TicketCriteria, &TicketCriteria) = ($course, $sieve, $rest);
         let column = match course.order {
             Order::Created => "created_at",
             Order::Updated => "updated_at",
@@ -387,13 +387,14 @@ macro_rules! ranges {
 /// When the database is away.
 pub async fn list(
     conn: &mut Conn,
-    sieve: &Sieve,
+    sieve: &TicketCriteria,
     options: &ListOptions,
     after: Option<(i64, i64)>,
 ) -> Result<Rows<TicketRow>, Problem> {
     let sort = options.sort.unwrap_or(Sort::CreatedDesc);
     if let Some(hits) = &sieve.q {
-        let (rows, reached) = search::list(conn, hits, &Sieve { q: None, ..sieve.clone() }, options, after).await?;
+        let (rows, reached) =
+            search::list(conn, hits, &TicketCriteria { q: None, ..sieve.clone() }, options, after).await?;
         return Ok(with_texts(conn, rows).await?.up_to(reached));
     }
     let (order, descending) = Order::of(sort);
@@ -416,7 +417,7 @@ pub async fn list(
 }
 
 /// The sieve with what its bounds mean for the order.
-fn bounded(sieve: &Sieve, order: Order) -> Sieve {
+fn bounded(sieve: &TicketCriteria, order: Order) -> TicketCriteria {
     match order {
         Order::Created => sieve.with_bounds_of_creation(),
         Order::Updated => sieve.with_bounds_of_change(),
@@ -426,7 +427,7 @@ fn bounded(sieve: &Sieve, order: Order) -> Sieve {
 
 /// A walk through the tickets that a sieve lets through, in the order of a list.
 pub(super) struct Walk {
-    sieve: Sieve,
+    sieve: TicketCriteria,
     way: Way,
     course: Course,
     has_ended: bool,
@@ -434,7 +435,12 @@ pub(super) struct Walk {
 
 impl Walk {
     /// From behind the key `after` on. The sieve asks for no words.
-    pub async fn open(conn: &mut Conn, sieve: &Sieve, sort: Sort, after: Option<(i64, i64)>) -> Result<Self, Problem> {
+    pub async fn open(
+        conn: &mut Conn,
+        sieve: &TicketCriteria,
+        sort: Sort,
+        after: Option<(i64, i64)>,
+    ) -> Result<Self, Problem> {
         let (order, descending) = Order::of(sort);
         let sieve = bounded(sieve, order);
         let way = find(conn, &sieve, order).await?;
@@ -442,7 +448,7 @@ impl Walk {
     }
 
     /// The same among these tickets alone.
-    pub fn among(numbers: Vec<i64>, sieve: &Sieve, sort: Sort, after: Option<(i64, i64)>) -> Self {
+    pub fn among(numbers: Vec<i64>, sieve: &TicketCriteria, sort: Sort, after: Option<(i64, i64)>) -> Self {
         let (order, descending) = Order::of(sort);
         let way = Way::among(numbers, sieve);
         Self { sieve: sieve.clone(), way, course: Course { order, descending, after }, has_ended: false }
@@ -488,7 +494,7 @@ pub(super) async fn place_of(conn: &mut Conn, order: Order, number: i64) -> Resu
 }
 
 /// Which of these tickets a sieve lets through.
-pub(super) async fn which(conn: &mut Conn, sieve: &Sieve, numbers: &[i64]) -> Result<HashSet<i64>, Problem> {
+pub(super) async fn which(conn: &mut Conn, sieve: &TicketCriteria, numbers: &[i64]) -> Result<HashSet<i64>, Problem> {
     let these: Vec<i64> = on_each!(conn, |c| {
         let these = tickets::table.inner_join(ticket_clocks::table).select(tickets::number);
         let these = these.filter(one_of("tickets.number", numbers));
@@ -511,7 +517,7 @@ pub(super) async fn rows(conn: &mut Conn, numbers: &[i64]) -> Result<Vec<(Ticket
 }
 
 /// A way to the tickets in this order.
-async fn find(conn: &mut Conn, sieve: &Sieve, order: Order) -> Result<Way, Problem> {
+async fn find(conn: &mut Conn, sieve: &TicketCriteria, order: Order) -> Result<Way, Problem> {
     let along = along(sieve, order);
     if along.rest.is_open() {
         return Ok(along);
@@ -527,7 +533,7 @@ async fn find(conn: &mut Conn, sieve: &Sieve, order: Order) -> Result<Way, Probl
         }
         let numbers: Vec<i64> = on_each!(conn, |c| {
             let course = Course { order, descending: true, after: None };
-            let ranges = ranges!(c, &lead, course, sieve, &Sieve::open(sieve.now));
+            let ranges = ranges!(c, &lead, course, sieve, &TicketCriteria::open(sieve.now));
             Merged { ranges, descending: true, limit: most + 1, times: 1 }.load(c).await
         })?;
         found = (numbers.len() <= most).then_some(numbers);

@@ -17,7 +17,7 @@ use diesel::sqlite::Sqlite;
 
 use super::leads::Order;
 use super::list::{Walk, place_of, round, rows, which};
-use super::{Sieve, Stored, TicketRow};
+use super::{Stored, TicketCriteria, TicketRow};
 use crate::audit::domain::Visibility;
 use crate::db::raw::raw;
 use crate::db::schema::{comments, ticket_lexemes, ticket_words, tickets, words_backlog, words_marks};
@@ -513,7 +513,7 @@ type Found = Vec<(TicketRow, bool)>;
 pub(super) async fn list(
     conn: &mut Conn,
     hits: &Hits,
-    sieve: &Sieve,
+    sieve: &TicketCriteria,
     options: &ListOptions,
     after: Option<(i64, i64)>,
 ) -> Result<(Found, Option<TicketRow>), Problem> {
@@ -585,7 +585,7 @@ impl Numbers {
 async fn page(
     conn: &mut Conn,
     hits: &Hits,
-    sieve: &Sieve,
+    sieve: &TicketCriteria,
     sort: Sort,
     after: Option<(i64, i64)>,
     wanted: usize,
@@ -847,6 +847,30 @@ pub async fn go_on_merging(tx: &mut Conn, pages: u16) -> Result<bool, Problem> {
     tx.batch(&merge(i32::from(pages))).await?;
     // The command itself is one.
     Ok(changes_so_far(tx).await? - before > 1)
+}
+
+/// Whether SQLite's index can be read whole, which is all derived. PostgreSQL's is a table as others are.
+///
+/// # Errors
+/// When the database is away.
+pub async fn is_whole(conn: &mut Conn) -> Result<bool, Problem> {
+    let EngineConn::Sqlite(sqlite) = &mut conn.line else { return Ok(true) };
+    let all = diesel::dsl::sql::<Bool>(
+        "SELECT count(*) = 0 FROM pragma_integrity_check('ticket_words') WHERE integrity_check <> 'ok'",
+    );
+    // What cannot even be looked at is not whole.
+    Ok(diesel::RunQueryDsl::get_result(all, sqlite).unwrap_or(false))
+}
+
+/// Takes all words out of SQLite's index, without reading it.
+///
+/// # Errors
+/// When the database is away.
+pub async fn empty(tx: &mut Conn) -> Result<(), Problem> {
+    match tx.line {
+        EngineConn::Sqlite(_) => Ok(tx.batch("INSERT INTO ticket_words (ticket_words) VALUES ('delete-all')").await?),
+        EngineConn::Postgres(_) => Ok(()),
+    }
 }
 
 fn merge(pages: i32) -> String {
