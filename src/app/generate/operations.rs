@@ -57,6 +57,9 @@ fn complete_one(
     if path != "/health/live" {
         codes.push(Code::RateLimited);
     }
+    if path == "/.well-known/jwks.json" {
+        codes.push(Code::InvalidQuery);
+    }
     if path.starts_with("/v1/") {
         codes.extend([Code::InvalidQuery, Code::NotAcceptable, Code::Unavailable]);
     }
