@@ -531,7 +531,7 @@ mod tests {
         assert_eq!(other.asked(), 0);
         // Both media types of a set are fine.
         *server.answer.lock().expect("not poisoned") = format!(
-            "HTTP/1.1 200 OK\r\nContent-Type: Application/JWK-KeySetDocument+JSON\r\nConnection: close\r\n\r\n{}",
+            "HTTP/1.1 200 OK\r\nContent-Type: Application/JWK-Set+JSON\r\nConnection: close\r\n\r\n{}",
             set(&["a"])
         );
         assert!(knows(&server.remote(), "a", 0).await);

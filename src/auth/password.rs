@@ -77,7 +77,7 @@ impl utoipa::PartialSchema for Password {
 }
 impl utoipa::ToSchema for Password {}
 
-/// For whom a password is hashed. HashingTurns go round among them.
+/// For whom a password is hashed. Turns go round among them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Party {
     /// Whoever logs in from there: who it is, is not known yet.

@@ -1,4 +1,4 @@
-//! CallerTurns among callers: of what takes long, each has only so many at work or in the common line, and waits for the others in a line of
+//! Turns among callers: of what takes long, each has only so many at work or in the common line, and waits for the others in a line of
 //! their own. Whoever else comes then stands behind few of them, however many they ask for.
 
 use std::collections::HashMap;

@@ -23,7 +23,7 @@ pub struct Rows<R> {
     rows: Vec<R>,
     /// Whether more follow, though these are not more than the page holds.
     more: bool,
-    /// What was looked at last, and is not on the page: the next page goes on behind it.
+    /// What was looked at last when it was given up to look for more: the next page goes on behind it.
     reached: Option<R>,
 }
 
@@ -40,7 +40,7 @@ impl<R> Rows<R> {
         self.rows.iter()
     }
 
-    /// The same, with more behind `reached`, up to which all were looked for and these were found. It is itself not one of them.
+    /// The same, with more behind `reached`, up to which all were looked for and these were found.
     pub fn up_to(self, reached: Option<R>) -> Self {
         Self { reached, ..self }
     }

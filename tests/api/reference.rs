@@ -58,6 +58,10 @@ fn limits() {
         ("tags of a ticket", count(tickets::wire::MOST_TAGS)),
         ("changes of a ticket's status, but for those that end it", count(sla::domain::clock::MOST_STEPS)),
         ("bytes of a ticket's edits in its audit trail", mib(usize::try_from(audit::domain::MOST_EDITED_B).unwrap())),
+        (
+            "bytes of such edits before requesters may add none",
+            mib(usize::try_from(audit::domain::MOST_EDITED_BY_REQUESTERS_B).unwrap()),
+        ),
         ("characters of a search", count(tickets::domain::search::LONGEST_QUERY)),
         ("seconds of a time entry", thousands(time_entries::domain::MOST_WORK_S)),
         ("SLA policies", thousands(sla::domain::policies::MOST_POLICIES)),

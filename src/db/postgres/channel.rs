@@ -21,7 +21,7 @@ use crate::kernel::{Code, Problem};
 /// A connection as one request has it.
 pub struct PgChannel {
     pub(super) backend: Arc<Backend>,
-    /// ConnCache until the request is done with it.
+    /// Kept until the request is done with it.
     pub(super) turn: ChannelTurn,
     pub(super) posted: Vec<JoinHandle<Result<(), Problem>>>,
     /// Whether the session holds locks that outlive the transaction.

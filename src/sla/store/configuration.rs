@@ -59,7 +59,7 @@ pub struct Edit {
     pub book: Arc<SlaConfiguration>,
 }
 
-/// A book as an edit is stored with it.
+/// A configuration as an edit is stored with it.
 #[derive(Debug, Serialize, Deserialize)]
 struct Contents {
     policies: Vec<Policy>,

@@ -1,8 +1,7 @@
 //! What of a ticket is searched, and how people ask for it. Pure.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::ControlFlow;
 
 use super::words::{each_word, words};

@@ -14,8 +14,8 @@ Makes and compiles these clients, or all:
     typescript-fetch python rust
                              by openapi-generator, which is written in Java
 
-Fetches the generators, and what the clients are built with, from their registries; installs Node.js, Python and Java from the
-distribution where they are missing.
+Fetches the generators, and what the clients are built with, from their registries; installs Node.js (20 or newer is
+needed), Python and Java from the distribution where they are missing.
 HELP
 }
 for name in "$@"; do
@@ -46,6 +46,7 @@ quietly() {
 
 node_tools() {
     need node npm
+    [ "$(node --print 'process.versions.node.split(".")[0]')" -ge 20 ] || programs_die 'these generators want Node.js 20 or newer.'
     if ! cmp --silent package-lock.json node_modules/.installed-from; then
         quietly npm ci --ignore-scripts --prefer-offline --no-audit --no-fund --no-update-notifier
         cp package-lock.json node_modules/.installed-from
