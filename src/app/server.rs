@@ -8,7 +8,7 @@ use actix_cors::Cors;
 use actix_web::dev::{Extensions, ResourceDef, Server};
 use actix_web::guard::{Not, Post};
 use actix_web::http::{Method, header};
-use actix_web::middleware::{Compress, Condition, from_fn};
+use actix_web::middleware::{Condition, from_fn};
 use actix_web::{App, HttpRequest, HttpServer, web};
 use tokio::net::TcpStream;
 use utoipa_swagger_ui::SwaggerUi;
@@ -61,7 +61,6 @@ pub fn build(settings: Settings, listener: TcpListener) -> std::io::Result<Serve
         let state = web::Data::new(State { db: state.db.local(), ..state.clone() });
         App::new()
             .wrap(from_fn(hold))
-            .wrap(Compress::default())
             .wrap(from_fn(gate))
             .wrap(Condition::new(!cors_origins.is_empty(), cors(&cors_origins)))
             .wrap(from_fn(edge))

@@ -51,11 +51,8 @@ pub async fn edge(
     }
     let outcome = match acceptable(&request) {
         Ok(()) => {
-            let answered = async {
-                let response = next.call(request).await.map(ServiceResponse::map_into_boxed_body)?;
-                unsent::send(response).await
-            };
-            answered.instrument(span.clone()).await
+            let answered = next.call(request).instrument(span.clone()).await;
+            answered.map(|response| unsent::send(response.map_into_boxed_body()))
         }
         Err(problem) => Ok(request.into_response(speak(&problem.into(), &id))),
     };
@@ -92,9 +89,6 @@ pub async fn edge(
     if let Ok(value) = HeaderValue::from_str(&id) {
         headers.insert(REQUEST_ID, value);
     }
-    if headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding == "identity") {
-        headers.remove(header::CONTENT_ENCODING);
-    }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let (route, elapsed) = (response.request().match_pattern(), begun.elapsed());
     if let Some(meter) = meter {
@@ -118,14 +112,7 @@ pub async fn edge(
 
 /// The problem that an answer stands for, if it is not one itself.
 fn refusal(response: &ServiceResponse<BoxBody>, id: &str) -> Option<actix_web::HttpResponse> {
-    // Who takes no coding at all, not even none, is sent away by the layer that compresses, without a problem.
-    let uncoded = || {
-        Problem::new(Code::NotAcceptable, "Answers may come as they are; do not refuse identity in Accept-Encoding.")
-    };
-    match response.response().error() {
-        Some(error) => Some(speak(error, id)),
-        None => (response.status() == StatusCode::NOT_ACCEPTABLE).then(|| speak(&uncoded().into(), id)),
-    }
+    response.response().error().map(|error| speak(error, id))
 }
 
 /// The answer for whatever went wrong; faults of ours are logged here, once.

@@ -1,6 +1,7 @@
 //! The common part of every endpoint: reading a call, conventions of lists, versions and idempotency, and answers.
 
 pub mod call;
+mod coding;
 pub mod cursor;
 pub mod edge;
 mod endpoints;

@@ -1,7 +1,7 @@
 //! Problems on the wire: `application/problem+json` (RFC 9457).
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, ContentEncoding, HeaderValue};
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -57,7 +57,7 @@ impl ResponseError for Problem {
 pub fn render(problem: &Problem, request_id: &str) -> HttpResponse {
     let code = problem.code();
     let mut response = HttpResponseBuilder::new(problem.status_code());
-    response.insert_header((header::CACHE_CONTROL, "no-store")).insert_header(ContentEncoding::Identity);
+    response.insert_header((header::CACHE_CONTROL, "no-store"));
     if let Some(challenge) = challenge(problem) {
         response.insert_header((header::WWW_AUTHENTICATE, challenge));
     }

@@ -1,15 +1,12 @@
 //! Answers, as values: they can be stored and given again.
 
 use actix_web::body::BoxBody;
-use actix_web::http::header::{self, ContentEncoding, HeaderName, HeaderValue};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, Responder};
 use serde::Serialize;
 
 use crate::kernel::{PrincipalId, Problem};
-
-/// Smaller bodies are not compressed: it would cost more than it saves.
-const COMPRESS_FROM_B: usize = 1400;
 
 /// The strong entity tag of a version (RFC 9110, 8.8.3).
 pub fn etag(version: i64) -> String {
@@ -176,9 +173,6 @@ impl Responder for Reply {
         }
         if status == 304 || self.body.is_empty() {
             return response.finish();
-        }
-        if self.body.len() < COMPRESS_FROM_B {
-            response.insert_header(ContentEncoding::Identity);
         }
         response.content_type("application/json").body(self.body)
     }

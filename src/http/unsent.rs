@@ -14,14 +14,15 @@ use std::time::Duration;
 
 use actix_web::body::{BodySize, BoxBody, MessageBody, to_bytes};
 use actix_web::dev::{Extensions, ServiceRequest, ServiceResponse};
-use actix_web::http::header;
+use actix_web::http::header::{self, ContentEncoding, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::web::{self, Bytes};
-use actix_web::{Error, HttpMessage, HttpRequest};
+use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::coding;
 use crate::kernel::Problem;
 
 /// How many bytes of unsent answers one server holds unless told.
@@ -55,8 +56,8 @@ struct UnsentState {
     most_b: usize,
     grace: Duration,
     held: Mutex<Held>,
-    /// Coding takes memory of its own, some megabytes each: no more at once than there are cores to do it.
-    coding: Semaphore,
+    /// Coding takes memory of its own, about a megabyte each: no more at once than there are cores to do it.
+    coding: Arc<Semaphore>,
 }
 
 #[derive(Debug, Default)]
@@ -77,7 +78,7 @@ impl Unsent {
     /// Nothing is held. At most `most_b` bytes will be, and whoever takes nothing of an answer for as long as `grace` loses it.
     pub fn new(most_b: usize, grace: Duration) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self(Arc::new(UnsentState { most_b, grace, held: Mutex::default(), coding: Semaphore::new(cores) }))
+        Self(Arc::new(UnsentState { most_b, grace, held: Mutex::default(), coding: Arc::new(Semaphore::new(cores)) }))
     }
 
     /// Passes if `caller` may be answered at all.
@@ -108,6 +109,38 @@ impl Unsent {
         *held.by_caller.entry(caller).or_default() += bytes;
         Some(BudgetShare { of: self.clone(), caller, bytes })
     }
+
+    /// `bytes`, counted unless they are few; nothing if there is no room for them and they are not `needed`.
+    fn counted(&self, caller: u64, bytes: Bytes, needed: bool) -> Option<CountedBody> {
+        if bytes.len() <= SMALL_B {
+            return Some(CountedBody { bytes, _share: None });
+        }
+        let share = self.part(caller, bytes.len(), needed)?;
+        Some(CountedBody { bytes, _share: Some(share) })
+    }
+
+    /// `response` with `body`, coded when a coder is free.
+    async fn coded(
+        &self,
+        caller: u64,
+        mut response: HttpResponse<()>,
+        body: CountedBody,
+        coding: ContentEncoding,
+    ) -> Result<HttpResponse<BoxBody>, Error> {
+        let turn = self.0.coding.clone().acquire_owned().await.map_err(Problem::internal)?;
+        // A client that leaves ends neither the coding nor its turn, and the body is there until then.
+        let coder = move || {
+            let (_turn, body) = (turn, body);
+            coding::coded(coding, &body.bytes)
+        };
+        let coded = web::block(coder).await?.map_err(Problem::internal)?;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_ENCODING, coding.to_header_value());
+        headers.append(header::VARY, HeaderValue::from_static("accept-encoding"));
+        // What it was made of was counted until now.
+        let body = self.counted(caller, Bytes::from(coded), true).ok_or_else(|| full("too much waits to be taken"))?;
+        Ok(response.set_body(BoxBody::new(body)))
+    }
 }
 
 impl Drop for BudgetShare {
@@ -128,8 +161,8 @@ fn full(cause: &'static str) -> Problem {
     Problem::overloaded(cause).saying(detail)
 }
 
-/// Counts what is answered from when it is made, before it is coded. What would be too much is not answered; a write is refused
-/// before it is done, since it could not be undone.
+/// Counts what is answered from when it is made, codes it if the client asks for it, and counts what has come of it. What would be too
+/// much is not answered; a write is refused before it is done, since it could not be undone.
 ///
 /// # Errors
 /// Those of what is behind it.
@@ -140,59 +173,43 @@ pub async fn hold(
     let Some(unsent) = request.app_data::<web::Data<Unsent>>().map(|unsent| unsent.get_ref().clone()) else {
         return next.call(request).await.map(ServiceResponse::map_into_boxed_body);
     };
+    let coding = match coding::asked_for(&request) {
+        Ok(coding) => coding,
+        Err(problem) => return Ok(request.error_response(problem)),
+    };
     let writes = !request.method().is_safe();
     if writes && unsent.is_full() {
         return Ok(request.error_response(full("too much waits to be taken")));
     }
-    let response = next.call(request).await?;
-    let (request, response) = response.into_parts();
+    let (request, response) = next.call(request).await?.into_parts();
     let (response, body) = response.into_parts();
     let body = match body.try_into_bytes() {
         Ok(bytes) => bytes,
         Err(stream) => to_bytes(stream).await.map_err(|error| Problem::internal(error.into().to_string()))?,
     };
-    if body.len() <= SMALL_B {
-        return Ok(ServiceResponse::new(request, response.set_body(BoxBody::new(body))));
-    }
     let caller = caller(&request);
-    Ok(match unsent.part(caller, body.len(), writes) {
-        Some(part) => ServiceResponse::new(request, response.set_body(BoxBody::new(CountedBody { body, _part: part }))),
-        None => ServiceResponse::from_err(full("too much waits to be taken"), request),
-    })
+    let Some(body) = unsent.counted(caller, body, writes) else {
+        return Ok(ServiceResponse::from_err(full("too much waits to be taken"), request));
+    };
+    let response = match coding {
+        Some(coding) if coding::is_worth_it(response.status(), response.headers(), body.bytes.len()) => {
+            unsent.coded(caller, response, body, coding).await?
+        }
+        _ => response.set_body(BoxBody::new(body)),
+    };
+    Ok(ServiceResponse::new(request, response))
 }
 
 /// Sees to it that an answer is taken, once nothing will be changed of it any more.
-///
-/// # Errors
-/// When it cannot be coded.
-pub(super) async fn send(response: ServiceResponse<BoxBody>) -> Result<ServiceResponse<BoxBody>, Error> {
-    let (request, response) = response.into_parts();
-    let Some(unsent) = request.app_data::<web::Data<Unsent>>().map(|unsent| unsent.get_ref().clone()) else {
-        return Ok(ServiceResponse::new(request, response));
-    };
-    let is_coded = response.headers().get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity");
-    let (response, body) = response.into_parts();
-    let body = match body.size() {
-        // All at once: what codes it would be kept for as long as the answer is.
-        BodySize::Stream if is_coded => {
-            let _turn = unsent.0.coding.acquire().await;
-            let body = to_bytes(body).await.map_err(|error| Problem::internal(error.to_string()))?;
-            // It was counted before it was coded, and let go of just now.
-            match unsent.part(caller(&request), body.len(), true) {
-                Some(part) if body.len() > SMALL_B => BoxBody::new(CountedBody { body, _part: part }),
-                _ => BoxBody::new(body),
-            }
+pub(super) fn send(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
+    let grace = response.request().app_data::<web::Data<Unsent>>().map(|unsent| unsent.0.grace);
+    let line = response.request().conn_data::<SocketHandle>().cloned();
+    response.map_body(|_, body| match (body.size(), grace) {
+        (BodySize::Sized(bytes), Some(grace)) if bytes > SMALL_B as u64 => {
+            BoxBody::new(Taken { body, grace, line, taken: Rc::default(), watch: None })
         }
         _ => body,
-    };
-    let body = match body.size() {
-        BodySize::Sized(bytes) if bytes > SMALL_B as u64 => {
-            let line = request.conn_data::<SocketHandle>().cloned();
-            BoxBody::new(Taken { body, grace: unsent.0.grace, line, taken: Rc::default(), watch: None })
-        }
-        _ => body,
-    };
-    Ok(ServiceResponse::new(request, response.set_body(body)))
+    })
 }
 
 /// Who asks, as a number.
@@ -200,22 +217,22 @@ pub(super) fn caller(request: &HttpRequest) -> u64 {
     request.extensions().get().map_or(UNKNOWN, |Caller(caller)| *caller)
 }
 
-/// A body that is counted for as long as it lives: it is one piece of memory, whatever part of it has been taken.
+/// A body that is counted for as long as it lives, unless it is small: it is one piece of memory, whatever part of it has been taken.
 struct CountedBody {
-    body: Bytes,
-    _part: BudgetShare,
+    bytes: Bytes,
+    _share: Option<BudgetShare>,
 }
 
 impl MessageBody for CountedBody {
     type Error = std::convert::Infallible;
 
     fn size(&self) -> BodySize {
-        BodySize::Sized(self.body.len() as u64)
+        BodySize::Sized(self.bytes.len() as u64)
     }
 
     fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        let next = self.body.len().min(PIECE_B);
-        Poll::Ready((next > 0).then(|| Ok(self.body.split_to(next))))
+        let next = self.bytes.len().min(PIECE_B);
+        Poll::Ready((next > 0).then(|| Ok(self.bytes.split_to(next))))
     }
 }
 
