@@ -39,12 +39,7 @@ const REPORT: &str = "this is a fault of the service: please report it";
 const LEAST_POSTGRES: i64 = 15;
 
 /// What every ticket has, as statements that count those which do not.
-const TICKETS: [(&str, &str); 4] = [
-    (
-        "tickets without clocks",
-        "SELECT count(*) AS n FROM tickets t
-         WHERE NOT EXISTS (SELECT 1 FROM ticket_clocks c WHERE c.ticket_number = t.number)",
-    ),
+const TICKETS: [(&str, &str); 3] = [
     (
         "tickets whose trail does not begin with their opening",
         "SELECT count(*) AS n FROM tickets t
@@ -93,6 +88,7 @@ pub async fn check(config: &Config, deep: bool) -> Vec<Finding> {
         let whole = found_good("integrity", integrity(config).await);
         if deep && whole {
             found_good("tickets", look(config, tickets_are_whole).await);
+            found_good("tags and clocks", look(config, rows_are_right).await);
             found_good("numbers", look(config, numbers_are_right).await);
         }
     }
@@ -266,10 +262,54 @@ async fn tickets_are_whole(conn: &mut Conn) -> Result<Result<String, String>, Pr
     }
     let all = count(conn, "SELECT count(*) AS n FROM tickets").await?;
     Ok(if faults.is_empty() {
-        Ok(format!("all {all} have their clocks and their trail"))
+        Ok(format!("all {all} have their trail"))
     } else {
         Err(format!("{}: {REPORT}", faults.join("; ")))
     })
+}
+
+/// The rows that follow from tickets, held against these.
+async fn rows_are_right(conn: &mut Conn) -> Result<Result<String, String>, Problem> {
+    let (now, mut tickets) = (Clock::system().now(), 0);
+    let (mut last, mut tags, mut clocks) = (0, Numbers::default(), Numbers::default());
+    loop {
+        let found = tickets::service::look_at_rows(conn, last, now).await?;
+        if found.tickets == 0 {
+            break;
+        }
+        tickets += found.tickets;
+        last = found.last;
+        tags.add(&found.tags);
+        clocks.add(&found.clocks);
+    }
+    let faults: Vec<_> = [("tags", tags), ("clocks", clocks)].iter().filter_map(|(what, of)| of.told(what)).collect();
+    Ok(if faults.is_empty() {
+        Ok(format!("those of all {tickets} tickets are what the tickets tell"))
+    } else {
+        Err(format!("wrong are {}: {REBUILD}", faults.join(" and ")))
+    })
+}
+
+/// Some tickets, of which the first few are told.
+#[derive(Default)]
+struct Numbers {
+    count: usize,
+    first: Vec<i64>,
+}
+
+impl Numbers {
+    fn add(&mut self, more: &[i64]) {
+        self.count += more.len();
+        self.first.extend(more);
+        self.first.truncate(5);
+    }
+
+    fn told(&self, what: &str) -> Option<String> {
+        let first = self.first.iter().map(i64::to_string).collect::<Vec<_>>().join(", ");
+        let more = if self.count > self.first.len() { ", …" } else { "" };
+        let tickets = if self.count == 1 { "ticket" } else { "tickets" };
+        (self.count > 0).then(|| format!("the {what} of {} {tickets} ({first}{more})", self.count))
+    }
 }
 
 /// The numbers that are kept of tickets as they change, held against a count of the tickets.

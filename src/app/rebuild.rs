@@ -1,4 +1,4 @@
-//! Making anew what is kept of tickets: the numbers, the cells of reports and the index of words. While the service is at work,
+//! Making anew what is kept of tickets: the rows of their tags and clocks, the numbers, the cells of reports and the index of words. While the service is at work,
 //! or while it is not.
 
 use std::cell::Cell;
@@ -28,6 +28,9 @@ const TOLD_EVERY: Duration = Duration::from_secs(10);
 words! {
     /// What is made anew, in this order.
     pub enum Stage {
+        /// The rows that lists find tickets by. It is never written down: what is cut short here is begun anew, and changes nothing
+        /// that is right.
+        Rows = "rows",
         /// The tallies that `/metrics` and the backlog tell.
         Numbers = "numbers",
         /// The cells that reports are made of.
@@ -40,6 +43,7 @@ words! {
 impl Stage {
     const fn title(self) -> &'static str {
         match self {
+            Self::Rows => "Looking at tickets",
             Self::Numbers => "Counting tickets",
             Self::Cells => "Adding up for reports",
             Self::Words => "Indexing words",
@@ -59,7 +63,10 @@ pub async fn run(db: &Db, clock: &Clock) -> Result<(), Problem> {
     if let Some(stage) = stage {
         say(&format!("Going on where it was cut short: {stage}."));
     }
-    if matches!(stage, None | Some(Stage::Numbers)) {
+    if stage.is_none() {
+        rows(db, clock).await?;
+    }
+    if matches!(stage, None | Some(Stage::Rows | Stage::Numbers)) {
         enter(db, Some(Stage::Numbers), async |_| Ok(())).await?;
         numbers(db, clock).await?;
         enter(db, Some(Stage::Cells), async |tx| tally::service::cells::begin_anew(tx).await).await?;
@@ -89,6 +96,26 @@ async fn enter(
         tally::store::set_stage(tx, stage.map(Stage::as_str)).await
     })
     .await
+}
+
+async fn rows(db: &Db, clock: &Clock) -> Result<(), Problem> {
+    let last = db.read(async |conn| tickets::store::last_number(conn).await).await?;
+    let progress = StageProgress::of(Stage::Rows, last);
+    let (mut after, mut tickets, mut tags, mut clocks) = (0, 0, 0, 0);
+    loop {
+        let found = db.look(async |conn| tickets::service::look_at_rows(conn, after, clock.now()).await).await?;
+        if found.tickets == 0 {
+            break;
+        }
+        tickets::service::correct(db, &found, clock, breathe).await?;
+        after = found.last;
+        tickets += found.tickets;
+        tags += found.tags.len();
+        clocks += found.clocks.len();
+        progress.at(after);
+    }
+    progress.done(&format!("{tickets} tickets, of which {tags} had wrong tags and {clocks} wrong clocks"));
+    Ok(())
 }
 
 async fn numbers(db: &Db, clock: &Clock) -> Result<(), Problem> {

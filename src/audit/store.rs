@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bool};
+use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 use serde_json::json;
 
 use super::domain::{Change, Event, EventKind, MOST_EDITED_B, MOST_EDITED_BY_REQUESTERS_B, Visibility};
@@ -12,7 +12,7 @@ use crate::db::schema::{events, principals};
 use crate::db::{Conn, EngineConn, RunQueryDsl, boxed, on_each, send};
 use crate::http::{Cursor, Limit, Rows, page};
 use crate::kernel::sql::{Document, Json};
-use crate::kernel::{Clock, Code, CommentId, EventId, Instant, PrincipalId, Problem, TicketId};
+use crate::kernel::{Clock, Code, CommentId, EventId, Instant, PrincipalId, Problem, Status, TicketId};
 
 #[derive(Insertable)]
 #[diesel(table_name = events, treat_none_as_default_value = false)]
@@ -173,6 +173,29 @@ pub async fn list(
         Ok(())
     };
     Rows::filled(rows, fill, |row| texts_b(&row.changes.0)).await
+}
+
+/// Each status that the trail of `ticket` tells of, and since when it had it, in order.
+///
+/// # Errors
+/// When the database is away.
+pub async fn statuses(conn: &mut Conn, ticket: TicketId) -> Result<Vec<(Status, Instant)>, Problem> {
+    let status = match conn.line {
+        EngineConn::Sqlite(_) => {
+            "(SELECT value ->> 'after' FROM json_each(events.changes) WHERE value ->> 'field' = 'status')"
+        }
+        EngineConn::Postgres(_) => {
+            "(SELECT value ->> 'after' FROM jsonb_array_elements(events.changes) AS change (value) \
+             WHERE value ->> 'field' = 'status')"
+        }
+    };
+    let of_ticket = events::kind.eq_any([EventKind::TicketCreated, EventKind::TicketUpdated]);
+    let query = events::table
+        .filter(events::ticket_id.eq(ticket).and(of_ticket))
+        .order((events::number.asc(), events::id.asc()))
+        .select((raw::<Nullable<Text>>(status), events::at));
+    let rows: Vec<(Option<Status>, Instant)> = on_each!(conn, |c| query.load(c).await)?;
+    Ok(rows.into_iter().filter_map(|(status, at)| Some((status?, at))).collect())
 }
 
 /// How many bytes the texts in `value` have as JSON.

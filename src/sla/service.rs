@@ -2,6 +2,7 @@
 
 mod calendars;
 mod clocks;
+mod correction;
 mod explain;
 mod policies;
 
@@ -10,6 +11,7 @@ pub use calendars::{
     read_calendar,
 };
 pub use clocks::{ClockChange, Near, follow, follow_edits, near, open, pending_tickets};
+pub use correction::{correct, correction};
 pub use explain::explain;
 pub use policies::{
     change_policy, create_policy, delete_policy, list_policies, list_policy_versions, preview_policy, read_policy,

@@ -1,9 +1,11 @@
 //! The use cases of tickets: one function each, run within one transaction.
 
+mod derived;
 mod recount;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+pub use derived::{DerivedFaults, correct, look_at_rows};
 pub use recount::{Comparison, compare, recount};
 
 use super::domain::search::Document;

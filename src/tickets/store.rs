@@ -2,7 +2,7 @@
 
 pub mod search;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
@@ -615,7 +615,7 @@ pub async fn insert(tx: &mut Conn, ticket: &Ticket, edit: i64) -> Result<i64, Pr
         diesel::insert_into(tickets::table).values(values).returning(tickets::number).get_result(c).await
     })
     .map_err(external_id_taken)?;
-    add_tags(tx, number, ticket).await?;
+    add_tags(tx, number, &ticket.tags, ticket.created_at).await?;
     Ok(number)
 }
 
@@ -710,16 +710,46 @@ pub async fn update(tx: &mut Conn, before: &Ticket, after: &Ticket) -> Result<()
     if before.tags != after.tags {
         let old = ticket_tags::table.filter(ticket_tags::ticket_number.eq(after.number));
         send!(tx, diesel::delete(old))?;
-        add_tags(tx, after.number, after).await?;
+        add_tags(tx, after.number, &after.tags, after.created_at).await?;
     }
     Ok(())
 }
 
-async fn add_tags(tx: &mut Conn, number: i64, ticket: &Ticket) -> Result<(), Problem> {
-    for tag in &ticket.tags {
+/// Stores that a ticket, which was created at `created_at`, is found by `tags` and by no others.
+///
+/// # Errors
+/// When the database is away.
+pub async fn replace_tags(tx: &mut Conn, number: i64, tags: &[String], created_at: Instant) -> Result<(), Problem> {
+    let old = ticket_tags::table.filter(ticket_tags::ticket_number.eq(number));
+    on_each!(tx, |c| diesel::delete(old).execute(c).await)?;
+    add_tags(tx, number, tags, created_at).await
+}
+
+/// By which tags the tickets with numbers after `after` are found, up to `until`, and as created when.
+///
+/// # Errors
+/// When the database is away.
+pub async fn tags_between(
+    conn: &mut Conn,
+    after: i64,
+    until: i64,
+) -> Result<HashMap<i64, BTreeSet<(String, Instant)>>, Problem> {
+    let within = ticket_tags::ticket_number.gt(after).and(ticket_tags::ticket_number.le(until));
+    let query = ticket_tags::table.filter(within);
+    let query = query.select((ticket_tags::ticket_number, ticket_tags::tag, ticket_tags::created_at));
+    let rows: Vec<(i64, String, Instant)> = on_each!(conn, |c| query.load(c).await)?;
+    let mut tags: HashMap<i64, BTreeSet<_>> = HashMap::new();
+    for (number, tag, created_at) in rows {
+        tags.entry(number).or_default().insert((tag, created_at));
+    }
+    Ok(tags)
+}
+
+async fn add_tags(tx: &mut Conn, number: i64, tags: &[String], created_at: Instant) -> Result<(), Problem> {
+    for tag in tags {
         let values = (
             ticket_tags::tag.eq(tag.clone()),
-            ticket_tags::created_at.eq(ticket.created_at),
+            ticket_tags::created_at.eq(created_at),
             ticket_tags::ticket_number.eq(number),
         );
         send!(tx, diesel::insert_into(ticket_tags::table).values(values))?;

@@ -21,7 +21,7 @@ const POLICIES: &str = "/v1/sla/policies";
 /// More tickets than an edit judges by itself.
 const MANY: usize = 510;
 
-/// Copies the ticket of this number, with its clocks.
+/// Copies the ticket of this number, with its clocks and tags.
 pub async fn copy(store: &Store, engine: &str, number: &Value, times: usize) {
     let columns = "subject, description, status, priority, type, channel, created_by_id, tags, custom_fields, updated_at, reported_at, \
                    reopen_count, version, followed_edit";
@@ -40,7 +40,10 @@ pub async fn copy(store: &Store, engine: &str, number: &Value, times: usize) {
         .run(&format!(
             "{series} INSERT INTO tickets ({columns}, id, created_at) SELECT {columns}, {id}, created_at FROM tickets, s WHERE number = {number};
              INSERT INTO ticket_clocks (ticket_number, {clocks}) SELECT t.number, {of_copy} FROM tickets t CROSS JOIN ticket_clocks c
-             WHERE c.ticket_number = {number} AND NOT EXISTS (SELECT 1 FROM ticket_clocks own WHERE own.ticket_number = t.number)"
+             WHERE c.ticket_number = {number} AND NOT EXISTS (SELECT 1 FROM ticket_clocks own WHERE own.ticket_number = t.number);
+             INSERT INTO ticket_tags (tag, created_at, ticket_number) SELECT g.tag, t.created_at, t.number FROM ticket_tags g CROSS JOIN tickets t
+             WHERE g.ticket_number = {number} AND t.tags = (SELECT tags FROM tickets WHERE number = {number})
+               AND NOT EXISTS (SELECT 1 FROM ticket_tags own WHERE own.ticket_number = t.number)"
         ))
         .await;
 }
@@ -450,6 +453,11 @@ async fn whoever_comes_first(engine: Engine) {
         let late = &stages[2];
         let backlog = late.desk.get("/v1/metrics/backlog").by(&late.admin).expect(200).await.body;
         waited += backlog["pending_tickets"].as_i64().unwrap();
+        if nth % 10 == 0 {
+            for stage in &stages {
+                stage.desk.rows_are_right().await;
+            }
+        }
     }
     assert!(waited > 0);
     let first = stages[0].told().await;
@@ -459,6 +467,7 @@ async fn whoever_comes_first(engine: Engine) {
         }
     }
     for stage in stages {
+        stage.desk.rows_are_right().await;
         stage.desk.close().await;
     }
 }

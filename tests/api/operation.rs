@@ -283,8 +283,8 @@ async fn is_checked(engine: Engine) {
             "CREATE TABLE kept AS SELECT * FROM ticket_clocks WHERE ticket_number = 3;
              DELETE FROM ticket_clocks WHERE ticket_number = 3",
             "INSERT INTO ticket_clocks SELECT * FROM kept; DROP TABLE kept",
-            "tickets",
-            "without clocks: 1",
+            "tags and clocks",
+            "wrong are the clocks of 1 ticket (3): run `skranke rebuild`",
         ),
         (
             "UPDATE __diesel_schema_migrations SET version = '9999' WHERE version = '0001'",

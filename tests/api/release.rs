@@ -340,6 +340,7 @@ async fn is_counted(desk: &Desk) {
     let now = desk.clock.now();
     let found = desk.db.look(async |conn| skranke::tickets::service::compare(conn, now, &|_| {}).await).await.unwrap();
     assert!(found.wrong.is_empty(), "{found:?}");
+    desk.rows_are_right().await;
 }
 
 /// What was left is written to: everything is told, found and counted with what was there.

@@ -182,6 +182,21 @@ pub struct Caller {
 }
 
 impl Desk {
+    /// The rows that follow from tickets are what these tell.
+    pub async fn rows_are_right(&self) {
+        let now = self.clock.now();
+        let mut after = 0;
+        loop {
+            let look = async |conn: &mut _| skranke::tickets::service::look_at_rows(conn, after, now).await;
+            let found = self.db.look(look).await.unwrap();
+            assert!(found.tags.is_empty() && found.clocks.is_empty(), "{found:?}");
+            if found.tickets == 0 {
+                break;
+            }
+            after = found.last;
+        }
+    }
+
     pub async fn open(engine: Engine) -> Self {
         Self::open_with(engine, Vec::new(), |settings| settings).await
     }

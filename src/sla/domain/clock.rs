@@ -266,6 +266,30 @@ impl Measured {
     }
 }
 
+impl Measured {
+    /// The same, as the timeline tells it: what has not happened was not measured, and calendar time is what lies between. Of business
+    /// hours only what was not measured is, since the calendar that held then may hold no more.
+    fn corrected(&self, timeline: &Timeline, business: &Measure) -> Self {
+        let mut solved = timeline.spans.iter().enumerate().rev();
+        let solved = solved.find(|(_, (status, _))| *status == Status::Resolved).map(|(nth, _)| nth);
+        let until_solved = solved.map(|nth| Timeline { spans: timeline.spans[..=nth].to_vec(), ..timeline.clone() });
+        let mut fresh = Self::default();
+        fresh.follow(until_solved.as_ref().unwrap_or(timeline), business);
+        let kept = |fresh: Option<i64>, own: Option<i64>| fresh.map(|fresh| own.unwrap_or(fresh));
+        // What was solved at another instant was measured until then.
+        let is_same = self.last_resolved_at == fresh.last_resolved_at;
+        let kept_if_same = |fresh, own| kept(fresh, own).filter(|_| is_same).or(fresh);
+        let since_report = |to: Instant| business.elapsed_us(timeline.reported_at, to) / 1_000_000;
+        Self {
+            response_business_s: kept(timeline.started_at().map(since_report), self.response_business_s),
+            first_reply_business_s: kept(timeline.first_replied_at.map(since_report), self.first_reply_business_s),
+            service_business_s: kept_if_same(fresh.service_business_s, self.service_business_s),
+            resolution_business_s: kept_if_same(fresh.resolution_business_s, self.resolution_business_s),
+            ..fresh
+        }
+    }
+}
+
 /// What the rules ask of a ticket.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Facts {
@@ -358,6 +382,51 @@ impl Times {
         self.clocks = judged.collect();
         self.policy_id = policy.map(|policy| policy.of.id);
         self.measured.follow(&self.timeline, &book.business(policy));
+    }
+
+    /// The times of a ticket that has taken these steps, the last of them into where it stands, each judged at its instant by `book`:
+    /// what was written down of it, had this book always held.
+    pub fn retold(ticket: &Facts, created_at: Instant, steps: &[(Status, Instant)], book: &SlaConfiguration) -> Self {
+        let mut times = Self::new(ticket.reported_at);
+        let mut happenings: Vec<(Instant, Option<Status>)> = steps.iter().map(|(to, at)| (*at, Some(*to))).collect();
+        happenings.extend(ticket.first_replied_at.map(|at| (at, None)));
+        happenings.sort_by_key(|(at, _)| *at);
+        times.judge(&ticket.traits, book, &book.almanac, Occasion::Ticket, created_at);
+        for (at, step) in happenings {
+            match step {
+                Some(status) => times.step(status, at),
+                None => times.timeline.first_replied_at = Some(at),
+            }
+            times.judge(&ticket.traits, book, &book.almanac, Occasion::Step, at);
+        }
+        times
+    }
+
+    /// The same as they should be written down at `now`: measured as the timeline tells it, and if `ticket` has followed all edits of
+    /// policies and calendars up to `book` and can still be judged by it, promised what that promises. `almanac` has the calendars
+    /// that the clocks name.
+    #[must_use]
+    pub fn corrected(
+        &self,
+        ticket: &Facts,
+        book: &SlaConfiguration,
+        almanac: &CalendarSet,
+        has_followed: bool,
+        now: Instant,
+    ) -> Self {
+        let mut right = self.clone();
+        if has_followed && ticket.status != Status::Closed {
+            right.judge(&ticket.traits, book, almanac, Occasion::Configuration, now);
+            // A clock that has run past its end since is written down as one that runs.
+            if right.policy_id == self.policy_id
+                && self.clocks.iter().cloned().map(|c| c.at(now)).eq(right.clocks.iter().cloned())
+            {
+                right.clocks.clone_from(&self.clocks);
+            }
+        }
+        let policy = book.policies.iter().find(|policy| Some(policy.of.id) == right.policy_id);
+        right.measured = self.measured.corrected(&self.timeline, &book.business(policy));
+        right
     }
 
     /// The calendars that are needed to tell how the clocks stand.

@@ -9,12 +9,12 @@ use crate::db::raw::raw;
 use crate::db::schema::{ticket_clocks, tickets};
 use crate::db::{Conn, EngineConn, RunQueryDsl, on_each, send, steady};
 use crate::kernel::sql::Json;
-use crate::kernel::{Channel, Instant, PolicyId, PrincipalId, Priority, Problem, Status, TeamId, TicketType};
+use crate::kernel::{Channel, Instant, PolicyId, PrincipalId, Priority, Problem, Status, TeamId, TicketId, TicketType};
 use crate::sla::domain::clock::{Clock, Facts, Measured, Timeline, Times};
 use crate::sla::domain::policy::{Target, Traits};
 
 /// A row, as it is stored.
-#[derive(Debug, Queryable, Selectable, Insertable, AsChangeset)]
+#[derive(Debug, Clone, PartialEq, Queryable, Selectable, Insertable, AsChangeset)]
 #[diesel(table_name = ticket_clocks, primary_key(ticket_number), treat_none_as_null = true, treat_none_as_default_value = false)]
 pub struct Stored {
     ticket_number: i64,
@@ -147,6 +147,91 @@ fn read(row: FactsRow) -> Result<(Facts, Times, i64), Problem> {
     let traits = Traits { team_id, priority, kind, channel, tags };
     let times = stored.times(reported_at, first_replied_at);
     Ok((Facts { number, reported_at, status, first_replied_at, assignee_id, traits }, times, followed))
+}
+
+/// A ticket and the row of its times, as that is stored.
+#[derive(Debug)]
+pub struct TicketClocks {
+    /// What the rules ask of the ticket.
+    pub facts: Facts,
+    /// The ticket's id.
+    pub id: TicketId,
+    /// When it was typed in.
+    pub created_at: Instant,
+    /// The number of the edit that it has followed last.
+    pub followed: i64,
+    /// The row, and when it tells that the ticket was typed in.
+    row: Option<(Stored, Instant)>,
+}
+
+impl TicketClocks {
+    /// The times of the ticket, if there is a row of them.
+    pub fn times(&self) -> Option<Times> {
+        let (stored, _) = self.row.as_ref()?;
+        Some(stored.clone().times(self.facts.reported_at, self.facts.first_replied_at))
+    }
+
+    /// Whether the row is what is stored of `times`.
+    pub fn tells(&self, times: &Times) -> bool {
+        let right = Stored::of(self.facts.number, times);
+        self.row.as_ref().is_some_and(|(stored, created_at)| *stored == right && *created_at == self.created_at)
+    }
+}
+
+/// At most `most` tickets with numbers after `after`, up to `until`, in their order, also those without a row of times.
+///
+/// # Errors
+/// When the database is away.
+pub async fn rows_between(conn: &mut Conn, after: i64, until: i64, most: i64) -> Result<Vec<TicketClocks>, Problem> {
+    type Row = (
+        (i64, Instant, Status, Option<Instant>, Option<PrincipalId>, i64),
+        (Option<TeamId>, Priority, TicketType, Channel, Json<Vec<String>>),
+        (TicketId, Instant),
+        Option<Stored>,
+        Option<Instant>,
+    );
+    let rows: Vec<Row> = on_each!(conn, |c| {
+        tickets::table
+            .left_join(ticket_clocks::table)
+            .filter(tickets::number.gt(after).and(tickets::number.le(until)))
+            .order(tickets::number)
+            .limit(most)
+            .select((
+                (
+                    tickets::number,
+                    tickets::reported_at,
+                    tickets::status,
+                    tickets::first_replied_at,
+                    tickets::assignee_id,
+                    tickets::followed_edit,
+                ),
+                (tickets::team_id, tickets::priority, tickets::kind, tickets::channel, tickets::tags),
+                (tickets::id, tickets::created_at),
+                Option::<Stored>::as_select(),
+                ticket_clocks::created_at.nullable(),
+            ))
+            .load(c)
+            .await
+    })?;
+    let of = |row: Row| {
+        let ((number, reported_at, status, first_replied_at, assignee_id, followed), traits, ticket, stored, created) =
+            row;
+        let (team_id, priority, kind, channel, tags) = traits;
+        let traits = Traits { team_id, priority, kind, channel, tags: tags.0 };
+        let facts = Facts { number, reported_at, status, first_replied_at, assignee_id, traits };
+        TicketClocks { facts, id: ticket.0, created_at: ticket.1, followed, row: stored.zip(created) }
+    };
+    Ok(rows.into_iter().map(of).collect())
+}
+
+/// Stores the times of a ticket, which was created at `created_at`, in place of whatever row of them there is.
+///
+/// # Errors
+/// When the database is away.
+pub async fn replace(tx: &mut Conn, ticket_number: i64, times: &Times, created_at: Instant) -> Result<(), Problem> {
+    let old = ticket_clocks::table.find(ticket_number);
+    on_each!(tx, |c| diesel::delete(old).execute(c).await)?;
+    insert(tx, ticket_number, times, created_at).await
 }
 
 /// Tickets that are not closed, word for word as in their index.
