@@ -12,6 +12,7 @@ use futures_util::StreamExt;
 use futures_util::future::{Ready, ready};
 use serde_json::Value;
 
+use super::accept::MediaType;
 use super::fresh;
 use super::jobs::Jobs;
 use super::limits::{Attempt, Gate};
@@ -98,6 +99,11 @@ impl Call {
     /// The request's headers.
     pub fn headers(&self) -> &HeaderMap {
         self.request.headers()
+    }
+
+    /// In which form a report is wanted.
+    pub fn media_type(&self) -> MediaType {
+        MediaType::of(self.headers())
     }
 
     /// Where it comes from.

@@ -13,6 +13,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::State;
+use super::accept::{REPORTS, Wanted};
 use super::limits::Gate;
 use super::meter::Meter;
 use super::problem::render;
@@ -171,25 +172,19 @@ fn trace_id(request: &ServiceRequest) -> Option<&str> {
     (id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit())).then_some(id)
 }
 
-/// The API speaks JSON alone (RFC 9110, 12.5.1).
+/// The API speaks JSON alone, but for reports, which are tables, too.
 fn acceptable(request: &ServiceRequest) -> Result<(), Problem> {
-    let mut ranges =
-        request.headers().get_all(header::ACCEPT).filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(',')).peekable();
-    if !request.path().starts_with("/v1/") || ranges.peek().is_none() {
+    let (path, wanted) = (request.path(), Wanted::by(request.headers()));
+    let is_report = path.starts_with(REPORTS);
+    if !path.starts_with("/v1/")
+        || wanted.takes(&["application/json", "application/problem+json"])
+        || is_report && wanted.takes(&["text/csv"])
+    {
         return Ok(());
     }
-    let fits = ranges.any(|range| {
-        let mut parts = range.split(';').map(str::trim);
-        let fits = matches!(
-            parts.next(),
-            Some("*/*" | "application/*" | "application/json" | "application/problem+json" | "")
-        );
-        let refused = parts.any(|p| p.strip_prefix("q=").is_some_and(|q| q.parse::<f32>().is_ok_and(|q| q <= 0.0)));
-        fits && !refused
-    });
-    if fits {
-        Ok(())
-    } else {
-        Err(Problem::new(Code::NotAcceptable, "Answers are application/json; send Accept: application/json."))
-    }
+    let detail = match is_report {
+        true => "Answers are application/json or text/csv; send Accept: application/json.",
+        false => "Answers are application/json; send Accept: application/json.",
+    };
+    Err(Problem::new(Code::NotAcceptable, detail))
 }

@@ -1,5 +1,6 @@
 //! The common part of every endpoint: reading a call, conventions of lists, versions and idempotency, and answers.
 
+pub mod accept;
 pub mod call;
 mod coding;
 pub mod cursor;
@@ -20,10 +21,12 @@ pub mod record;
 pub mod reply;
 pub mod seal;
 pub mod state;
+pub mod table;
 pub mod trace;
 mod unread;
 pub mod unsent;
 
+pub use accept::MediaType;
 pub use call::Call;
 pub use cursor::{Cursor, Limit};
 pub use endpoints::Endpoints;
@@ -33,3 +36,4 @@ pub use query::{Csv, Flag, PageQuery};
 pub use reply::{Answer, Reader, Reply, Resource};
 pub use seal::Sealer;
 pub use state::State;
+pub use table::{Table, TableWriter};

@@ -6,6 +6,8 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, Responder};
 use serde::Serialize;
 
+use super::accept::MediaType;
+use super::table::{self, Table, TableWriter};
 use crate::kernel::{PrincipalId, Problem};
 
 /// The strong entity tag of a version (RFC 9110, 8.8.3).
@@ -53,7 +55,7 @@ pub fn met_by<T: Resource>(reader: &T::Reader, problem: Problem) -> Problem {
     if T::is_open_to(reader) { problem.for_reader() } else { problem }
 }
 
-/// An answer: status, headers and a JSON body.
+/// An answer: status, headers and a body, which is JSON unless a header says otherwise.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reply {
     pub(super) status: u16,
@@ -68,6 +70,23 @@ impl Reply {
     /// When `body` cannot be written as JSON.
     pub fn ok(body: &impl Serialize) -> Result<Self, Problem> {
         Self::json(200, body)
+    }
+
+    /// 200 with a report, in the form that was asked for.
+    ///
+    /// # Errors
+    /// When `report` cannot be written as JSON.
+    pub fn report(media_type: MediaType, report: &(impl Serialize + Table)) -> Result<Self, Problem> {
+        let reply = match media_type {
+            MediaType::Json => Self::ok(report)?,
+            MediaType::Csv => {
+                let mut writer = TableWriter::default();
+                report.write(&mut writer)?;
+                let headers = vec![("content-type", table::CONTENT_TYPE.to_owned())];
+                Self { status: 200, headers, body: writer.finish()? }
+            }
+        };
+        Ok(reply.header("vary", "accept".to_owned()))
     }
 
     /// 200 with a body that is JSON already.
@@ -166,6 +185,9 @@ impl Responder for Reply {
         let mut response = HttpResponseBuilder::new(StatusCode::from_u16(status).unwrap_or(StatusCode::OK));
         // What a token may see is nobody else's to keep, unless the answer says otherwise.
         response.insert_header((header::CACHE_CONTROL, "private, no-cache"));
+        if status != 304 && !self.body.is_empty() {
+            response.content_type("application/json");
+        }
         for (name, value) in &self.headers {
             if let Ok(value) = HeaderValue::from_str(value) {
                 response.insert_header((HeaderName::from_static(name), value));
@@ -174,7 +196,7 @@ impl Responder for Reply {
         if status == 304 || self.body.is_empty() {
             return response.finish();
         }
-        response.content_type("application/json").body(self.body)
+        response.body(self.body)
     }
 }
 

@@ -170,7 +170,7 @@ on_both! {
         for accept in ["text/html", "application/xml, application/json;q=0"] {
             desk.get("/v1/me").by(&agent).header("accept", accept).refused(406, "not_acceptable").await;
         }
-        for accept in ["*/*", "text/html, application/*;q=0.1", "application/json", "application/problem+json, application/json"] {
+        for accept in ["", "*/*", "text/html, application/*;q=0.1", "application/json", "application/problem+json, application/json", "text/html, *; q=.2, */*; q=.2"] {
             desk.get("/v1/me").by(&agent).header("accept", accept).expect(200).await;
         }
     }

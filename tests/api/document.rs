@@ -117,6 +117,15 @@ fn parameters_of_several_values_are_arrays_with_commas() {
     assert_eq!(arrays, 4 * 8 + 1, "of tickets and of people");
 }
 
+/// What the document says is a table, the edge takes for one.
+#[test]
+fn reports_are_tables_and_nothing_else_is() {
+    for (path, method, op) in operations(&parsed()) {
+        let is_table = op["responses"]["200"]["content"]["text/csv"].is_object();
+        assert_eq!(is_table, path.starts_with(skranke::http::accept::REPORTS), "{method} {path}");
+    }
+}
+
 /// Each error answer stands in the document once: they were most of it.
 #[test]
 fn error_answers_are_shared() {

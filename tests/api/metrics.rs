@@ -531,7 +531,120 @@ async fn compare(desk: &Desk, monitor: &Caller, teams: &[String], began: i64, dr
     assert_eq!(cells, rows, "{path} at {}", written(now));
 }
 
+/// The cells of a JSON value by their paths, without those that are empty.
+fn cells(path: &str, value: &Value, all: &mut BTreeMap<String, String>) {
+    let at = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+    match value {
+        Value::Object(fields) => fields.iter().for_each(|(name, value)| cells(&at(name), value, all)),
+        Value::Array(items) => items.iter().enumerate().for_each(|(i, item)| cells(&at(&i.to_string()), item, all)),
+        Value::Null => {}
+        Value::String(text) if text.starts_with(['=', '+', '-', '@']) => {
+            drop(all.insert(path.into(), format!("'{text}")))
+        }
+        Value::String(text) => drop(all.insert(path.into(), text.clone())),
+        plain => drop(all.insert(path.into(), plain.to_string())),
+    }
+}
+
+/// Asks for a report as a table: its header, and its rows by columns, without empty cells.
+async fn table(desk: &Desk, by: &Caller, path: &str) -> (Vec<String>, Vec<BTreeMap<String, String>>) {
+    let answer = desk.get(path).by(by).header("accept", "text/csv").expect(200).await;
+    assert_eq!(answer.header("content-type"), Some("text/csv; charset=utf-8; header=present"));
+    let mut reader = csv::Reader::from_reader(&answer.bytes[..]);
+    let header: Vec<String> = reader.headers().unwrap().iter().map(str::to_owned).collect();
+    let row = |row: csv::StringRecord| {
+        header.iter().cloned().zip(row.iter().map(str::to_owned)).filter(|(_, c)| !c.is_empty()).collect()
+    };
+    let rows = reader.records().map(|record| row(record.unwrap())).collect();
+    (header, rows)
+}
+
+/// The rows that a report comes to as a table.
+fn rows_of(report: &Value) -> Vec<BTreeMap<String, String>> {
+    let own = |names: &[&str]| {
+        names.iter().map(|name| ((*name).to_owned(), report[*name].clone())).collect::<serde_json::Map<_, _>>()
+    };
+    let row = |mut row: serde_json::Map<String, Value>, figures: &Value| {
+        row.extend(figures.as_object().unwrap().clone());
+        row.remove("by_team");
+        let mut all = BTreeMap::new();
+        cells("", &Value::Object(row), &mut all);
+        all
+    };
+    let of_window = if report["now"].is_null() { own(&["from", "to"]) } else { own(&["now"]) };
+    match (report["series"].as_array(), report["groups"].as_array()) {
+        (Some(series), _) => series
+            .iter()
+            .flat_map(|series| {
+                let key = (!report["group_by"].is_null()).then(|| ("key".to_owned(), series["key"].clone()));
+                let points = series["points"].as_array().unwrap().iter();
+                points.map(move |point| row(key.clone().into_iter().collect(), point))
+            })
+            .collect(),
+        (_, Some(groups)) => groups.iter().map(|group| row(of_window.clone(), group)).collect(),
+        _ => vec![row(of_window, &report["total"])],
+    }
+}
+
 on_both! {
+    /// A table has the numbers of the JSON, one row a group and step, whoever is named whatever.
+    async fn tables_hold_the_numbers_of_the_json(desk) {
+        let world = live(desk, seed(), 80, &async || {}).await;
+        let admin = desk.admin().await;
+        let team = format!("/v1/teams/{}", world.teams[0]);
+        desk.patch(&team).by(&admin).json(&json!({ "name": "=HYPERLINK(\"http://x\", \"Øre\")" })).expect(200).await;
+        let span = format!("from={}&to={}", written(world.began - 6 * DAY), written(desk.clock.now().micros() + S));
+        let mut formulas = 0;
+        for group in GROUPS.map(|group| format!("&group_by={group}")).into_iter().chain([String::new()]) {
+            for path in [format!("summary?{span}{group}"), format!("timeseries?{span}&interval=week{group}"), format!("backlog?due_within_s=60{group}"), format!("summary?{span}{group}&tag=nowhere")] {
+                let path = format!("/v1/metrics/{path}");
+                let (header, rows) = table(desk, &world.monitor, &path).await;
+                let json = desk.get(&path).by(&world.monitor).header("accept", "application/json").expect(200).await.body;
+                assert_eq!(rows, rows_of(&json), "{path}");
+                formulas += rows.iter().filter(|row| row.get("key.name").is_some_and(|name| name.starts_with("'="))).count();
+                // All columns are there also where there is nothing to tell, those of the group first.
+                let first = if path.contains("backlog") { "now,open,by_status.new" } else { "from,to,tickets.created,tickets.resolved" };
+                let last = if path.contains("backlog") { "sla.service.breached" } else { "cost.unrated_work_s" };
+                let header = header.join(",");
+                assert_eq!((header.starts_with("key"), header.contains(first), header.contains(last)), (!group.is_empty(), true, true), "{path}: {header}");
+            }
+        }
+        assert!(formulas > 0, "no group has a name that is a formula");
+    }
+
+    async fn a_report_comes_in_the_form_that_is_wanted(desk) {
+        let agent = desk.agent().await;
+        desk.ticket(&agent, json!({})).await;
+        desk.clock.pass_s(1);
+        for path in ["/v1/metrics/summary", "/v1/metrics/timeseries?interval=month", "/v1/metrics/backlog"] {
+            let get = || desk.get(path).by(&agent);
+            for json in ["*/*", "application/json", "application/problem+json", "text/html, */*;q=0.1", "text/csv;q=0.5, application/json"] {
+                let answer = get().header("accept", json).expect(200).await;
+                assert_eq!((answer.header("content-type"), answer.body.is_object()), (Some("application/json"), true), "{json}");
+                assert!(answer.header("vary").unwrap().contains("accept"));
+            }
+            for csv in ["text/csv", "text/*", "text/csv; header=present, application/json;q=0.9"] {
+                let answer = get().header("accept", csv).expect(200).await;
+                assert_eq!(answer.header("content-type"), Some("text/csv; charset=utf-8; header=present"), "{csv}");
+                assert!(answer.header("vary").unwrap().contains("accept"));
+                assert_eq!(answer.header("cache-control"), Some("private, no-cache"));
+                let lines: Vec<_> = answer.text().split("\r\n").map(str::to_owned).collect();
+                assert_eq!((lines.len() > 2, lines.last().map(String::as_str), answer.text().matches('\n').count()), (true, Some(""), lines.len() - 1));
+            }
+            for neither in ["text/html", "application/xml", "text/csv;q=0, text/html", "*/*;q=0"] {
+                get().header("accept", neither).refused(406, "not_acceptable").await;
+            }
+            let head = desk.ask(reqwest::Method::HEAD, path).by(&agent).header("accept", "text/csv").expect(200).await;
+            assert_eq!((head.header("content-type"), head.bytes.len()), (Some("text/csv; charset=utf-8; header=present"), 0));
+            // What goes wrong is a problem in any case.
+            desk.get(&format!("{}?nope=1", path.split('?').next().unwrap())).by(&agent).header("accept", "text/csv").refused(400, "invalid_query").await;
+        }
+        // Nothing else is a table.
+        for path in ["/v1/me", "/v1/tickets", "/v1/metrics"] {
+            desk.get(path).by(&agent).header("accept", "text/csv").refused(406, "not_acceptable").await;
+        }
+    }
+
     async fn figures_are_what_a_plain_recount_of_the_trail_comes_to(desk) {
         let world = live(desk, seed(), 150, &async || {}).await;
         let told = told(desk, &world).await;

@@ -31,10 +31,18 @@ pub fn routes(config: &mut impl Endpoints) {
 /// Figures by team, priority, type, channel and policy are kept ready, so that they take no longer the more tickets there
 /// are: without filters, or with one of `team_id`, `priority`, `type` and `channel` and no other grouping than by the same.
 /// Other filters and groups read all that happened in the window.
+///
+/// With `Accept: text/csv` the answer is a table (RFC 4180): a line of names, then one row a group, or the total alone without
+/// `group_by`. Columns are called as the paths of the JSON, joined with dots: `key.name`, `tickets.created`,
+/// `cost.costs.0.currency`. Which there are may depend on the figures; go by their names. Null is an empty cell. Text that a
+/// spreadsheet would take for a formula, since it begins with `=`, `+`, `-`, `@` or a control character, has `'` before it.
 #[utoipa::path(
     operation_id = "get_metrics_summary", tag = "metrics", security(("bearer" = ["metrics:read"])),
     params(TicketFilter, WindowQuery),
-    responses((status = 200, description = "The figures.", body = SummaryBody))
+    responses((status = 200, description = "The figures.", content(
+        (SummaryBody = "application/json"),
+        (String = "text/csv", example = json!("from,to,tickets.created,tickets.resolved\r\n2026-03-01T23:00:00Z,2026-03-02T23:00:00Z,2,1\r\n"))
+    )))
 )]
 #[get("/v1/metrics/summary")]
 async fn get_summary(who: Allowed<ReadMetrics>, call: Call) -> Answer {
@@ -42,9 +50,10 @@ async fn get_summary(who: Allowed<ReadMetrics>, call: Call) -> Answer {
     let sieve = TicketCriteria::new(&who.reach(), &filter, who.who().id, call.now())?;
     let window = span.window(call.now()).map_err(|fault| Problem::invalid_query(vec![fault]))?;
     let ask = Ask { sieve, window, group: span.group_by };
+    let media_type = call.media_type();
     let report = async move |conn: &mut Conn| {
         let (total, groups) = service::summary(conn, &ask).await?;
-        Reply::ok(&SummaryBody::of(&ask, total, groups, pending_tickets(conn).await?))
+        Reply::report(media_type, &SummaryBody::of(&ask, total, groups, pending_tickets(conn).await?))
     };
     call.db_for_lists(who.who().id).snapshot(report).await
 }
@@ -57,10 +66,15 @@ async fn get_summary(who: Allowed<ReadMetrics>, call: Call) -> Answer {
 /// which nothing happened has zeros and nulls. At most 2,000 steps; with `group_by` at most 4,000 points, those of the
 /// largest groups by tickets created and resolved. Fastest are days and months of UTC: the steps of other time zones are
 /// put together of days and of what happened in single hours.
+///
+/// With `Accept: text/csv` the answer is a table as that of `GET /v1/metrics/summary`, of one row a step, or a group and step.
 #[utoipa::path(
     operation_id = "get_metrics_timeseries", tag = "metrics", security(("bearer" = ["metrics:read"])),
     params(TicketFilter, WindowQuery, StepsQuery),
-    responses((status = 200, description = "The figures of each step.", body = TimeseriesBody))
+    responses((status = 200, description = "The figures of each step.", content(
+        (TimeseriesBody = "application/json"),
+        (String = "text/csv", example = json!("from,to,tickets.created,tickets.resolved\r\n2026-03-01T23:00:00Z,2026-03-02T23:00:00Z,2,1\r\n"))
+    )))
 )]
 #[get("/v1/metrics/timeseries")]
 async fn get_timeseries(who: Allowed<ReadMetrics>, call: Call) -> Answer {
@@ -69,9 +83,10 @@ async fn get_timeseries(who: Allowed<ReadMetrics>, call: Call) -> Answer {
     let window = span.window(call.now()).map_err(|fault| Problem::invalid_query(vec![fault]))?;
     let edges = steps.edges(window).map_err(|fault| Problem::invalid_query(vec![fault]))?;
     let ask = Ask { sieve, window, group: span.group_by };
+    let media_type = call.media_type();
     let report = async move |conn: &mut Conn| {
         let series = service::timeseries(conn, &ask, &edges).await?;
-        Reply::ok(&TimeseriesBody::of(&ask, &steps, &edges, series, pending_tickets(conn).await?))
+        Reply::report(media_type, &TimeseriesBody::of(&ask, &steps, &edges, series, pending_tickets(conn).await?))
     };
     call.db_for_lists(who.who().id).snapshot(report).await
 }
@@ -82,18 +97,25 @@ async fn get_timeseries(who: Allowed<ReadMetrics>, call: Call) -> Answer {
 /// about them are broken or due soon. `group_by=assignee` tells the load of each agent. Filters and groups are those of
 /// `GET /v1/metrics/summary`; of more than 1,000 groups the largest are here. Without filters the answer costs the same however
 /// many tickets there are; with filters its cost grows with the unsolved tickets.
+///
+/// With `Accept: text/csv` the answer is a table as that of `GET /v1/metrics/summary`, of one row a group, without
+/// `total.by_team`: that is what `group_by=team` tells.
 #[utoipa::path(
     operation_id = "get_metrics_backlog", tag = "metrics", security(("bearer" = ["metrics:read"])),
     params(TicketFilter, BacklogQuery),
-    responses((status = 200, description = "What there is to do.", body = BacklogBody))
+    responses((status = 200, description = "What there is to do.", content(
+        (BacklogBody = "application/json"),
+        (String = "text/csv", example = json!("now,open,by_status.new,by_status.open\r\n2026-03-02T23:00:00Z,1,0,1\r\n"))
+    )))
 )]
 #[get("/v1/metrics/backlog")]
 async fn get_backlog(who: Allowed<ReadMetrics>, call: Call) -> Answer {
     let (filter, query): (TicketFilter, BacklogQuery) = call.query_of()?;
     let sieve = TicketCriteria::new(&who.reach(), &filter, who.who().id, call.now())?;
+    let media_type = call.media_type();
     let report = async move |conn: &mut Conn| {
         let to_do = backlog::backlog(conn, &sieve, query.group_by, query.due_within_s.get()).await?;
-        Reply::ok(&BacklogBody::of(sieve.now, &query, to_do, pending_tickets(conn).await?))
+        Reply::report(media_type, &BacklogBody::of(sieve.now, &query, to_do, pending_tickets(conn).await?))
     };
     call.db_for_lists(who.who().id).snapshot(report).await
 }

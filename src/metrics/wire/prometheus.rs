@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::{Error, Write};
 
-use actix_web::http::header::{self, HeaderMap};
+use actix_web::http::header::{HeaderMap, Quality};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
@@ -12,6 +12,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::http::accept::Wanted;
 use crate::http::jobs::{JobStatus, Jobs};
 use crate::http::meter::Meter;
 use crate::kernel::{Code, Problem};
@@ -34,14 +35,9 @@ impl Form {
     /// # Errors
     /// `not_acceptable` when it takes neither.
     pub fn of(headers: &HeaderMap) -> Result<Self, Problem> {
-        let given: Vec<&str> = headers.get_all(header::ACCEPT).filter_map(|value| value.to_str().ok()).collect();
-        if given.iter().all(|value| value.trim().is_empty()) {
-            return Ok(Self::Open);
-        }
-        let accept = given.join(",");
-        let open = quality(&accept, "application", "openmetrics-text");
-        let classic = quality(&accept, "text", "plain");
-        if open.max(classic) <= 0.0 {
+        let wanted = Wanted::by(headers);
+        let (open, classic) = (wanted.quality("application/openmetrics-text"), wanted.quality("text/plain"));
+        if open.max(classic) == Quality::ZERO {
             let detail = "Answers are application/openmetrics-text or text/plain.";
             return Err(Problem::new(Code::NotAcceptable, detail));
         }
@@ -55,26 +51,6 @@ impl Form {
             Self::Classic => "text/plain; version=0.0.4; charset=utf-8",
         }
     }
-}
-
-/// How much `accept` wants a media type, 0 to 1: by the most specific range that it fits (RFC 9110, 12.5.1).
-fn quality(accept: &str, kind: &str, subtype: &str) -> f32 {
-    let mut best = (0, 0.0);
-    for range in accept.split(',') {
-        let mut parts = range.split(';').map(|part| part.trim().to_ascii_lowercase());
-        let specific = match parts.next().as_deref().and_then(|range| range.split_once('/')) {
-            Some((k, s)) if k == kind && s == subtype => 3,
-            Some((k, "*")) if k == kind => 2,
-            Some(("*", "*")) => 1,
-            _ => continue,
-        };
-        let given = parts.find_map(|part| part.strip_prefix("q=")?.trim().parse::<f32>().ok());
-        let wanted = given.unwrap_or(1.0).clamp(0.0, 1.0);
-        if specific > best.0 || (specific == best.0 && wanted > best.1) {
-            best = (specific, wanted);
-        }
-    }
-    best.1
 }
 
 /// All numbers, in this form.
@@ -254,7 +230,7 @@ fn classic(open: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use actix_web::http::header::HeaderValue;
+    use actix_web::http::header::{self, HeaderValue};
 
     fn form(accept: &str) -> Option<Form> {
         let mut headers = HeaderMap::new();

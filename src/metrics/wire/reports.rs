@@ -8,8 +8,9 @@ use uuid::Uuid;
 
 use crate::audit::wire::Named;
 use crate::http::query::query_part;
+use crate::http::{Table, TableWriter};
 use crate::kernel::fault::{self, Faults};
-use crate::kernel::{AnyId, Currency, FieldError, Instant, Money, Priority, Status};
+use crate::kernel::{AnyId, Currency, FieldError, Instant, Money, Priority, Problem, Status};
 use crate::metrics::domain::figures::{AGES_S, Backlog, GroupBy, Key, States, Steps, costs, mean_s, rate};
 use crate::metrics::domain::window::{Interval, Window};
 use crate::metrics::service::backlog::ToDo;
@@ -773,6 +774,71 @@ impl BacklogBody {
         let by_team = vec![TeamBacklog { key: example_team(), open: 1 }];
         let total = BacklogTotal { figures: (&backlog).into(), by_team };
         Self { now, due_within_s: 3_600, total, group_by: None, groups: None, truncated: false, pending_tickets: 0 }
+    }
+}
+
+/// A row of a report: the figures of a window or a step, of all tickets or of one group.
+#[derive(Debug, Serialize)]
+struct FiguresRow<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a Option<KeyBody>>,
+    from: Instant,
+    to: Instant,
+    #[serde(flatten)]
+    figures: &'a FiguresBody,
+}
+
+/// A row of the backlog: of all tickets or of one group.
+#[derive(Debug, Serialize)]
+struct BacklogRow<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a Option<KeyBody>>,
+    now: Instant,
+    #[serde(flatten)]
+    figures: &'a BacklogFigures,
+}
+
+impl Table for SummaryBody {
+    /// Each group, or the total if nothing was grouped.
+    fn write(&self, table: &mut TableWriter) -> Result<(), Problem> {
+        let &Self { from, to, .. } = self;
+        let Some(groups) = &self.groups else {
+            return table.add(&FiguresRow { key: None, from, to, figures: &self.total });
+        };
+        table.add_columns(&FiguresRow { key: Some(&None), from, to, figures: &self.total })?;
+        groups
+            .iter()
+            .try_for_each(|GroupFigures { key, figures }| table.add(&FiguresRow { key: Some(key), from, to, figures }))
+    }
+}
+
+impl Table for TimeseriesBody {
+    /// Each step of each series.
+    fn write(&self, table: &mut TableWriter) -> Result<(), Problem> {
+        let is_grouped = self.group_by.is_some();
+        let nothing = FiguresBody::from(&Figures::default());
+        let key = is_grouped.then_some(&None);
+        table.add_columns(&FiguresRow { key, from: self.from, to: self.to, figures: &nothing })?;
+        for Series { key, points } in &self.series {
+            for Point { from, to, figures } in points {
+                table.add(&FiguresRow { key: is_grouped.then_some(key), from: *from, to: *to, figures })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Table for BacklogBody {
+    /// Each group, or the total if nothing was grouped.
+    fn write(&self, table: &mut TableWriter) -> Result<(), Problem> {
+        let (now, total) = (self.now, &self.total.figures);
+        let Some(groups) = &self.groups else {
+            return table.add(&BacklogRow { key: None, now, figures: total });
+        };
+        table.add_columns(&BacklogRow { key: Some(&None), now, figures: total })?;
+        groups
+            .iter()
+            .try_for_each(|BacklogGroup { key, figures }| table.add(&BacklogRow { key: Some(key), now, figures }))
     }
 }
 
