@@ -159,6 +159,11 @@ impl Job for FollowEdits {
         Duration::from_secs(2)
     }
 
+    /// Of several instances, one at a time does it, in each transaction: others do not wait for the lease of one that was killed.
+    fn has_lease(&self) -> bool {
+        false
+    }
+
     fn run<'a>(&'a mut self, db: &'a Db, clock: &'a Clock) -> LocalBoxFuture<'a, Result<Rest, Problem>> {
         async {
             let more = sla::service::follow_edits(db, clock).await?;

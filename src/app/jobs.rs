@@ -38,6 +38,12 @@ pub trait Job {
     /// The pause after a run that has left nothing to do.
     fn interval(&self) -> Duration;
 
+    /// Whether one instance at a time is at it, which is so by a lease. What takes turns by a lock of the database needs none, and
+    /// goes on at once where an instance was killed.
+    fn has_lease(&self) -> bool {
+        true
+    }
+
     /// Does a bounded part of the work. A panic must leave `self` fit to be run again.
     fn run<'a>(&'a mut self, db: &'a Db, clock: &'a Clock) -> LocalBoxFuture<'a, Result<Rest, Problem>>;
 }
@@ -83,14 +89,14 @@ async fn supervise(mut job: Box<dyn Job>, jobs: &Jobs, db: &Db, clock: &Clock, m
 
 /// One run, if this instance has the lease.
 async fn turn(job: &mut dyn Job, db: &Db, clock: &Clock, me: Holder) -> Result<Option<Rest>, Problem> {
-    if db.is_shared() && !has_lease(job, db, clock.now(), me).await? {
+    if db.is_shared() && job.has_lease() && !takes_lease(job, db, clock.now(), me).await? {
         return Ok(None);
     }
     let ran = AssertUnwindSafe(job.run(db, clock)).catch_unwind().await;
     ran.unwrap_or_else(|_| Err(Problem::internal("the job panicked"))).map(Some)
 }
 
-async fn has_lease(job: &dyn Job, db: &Db, now: Instant, me: Holder) -> Result<bool, Problem> {
+async fn takes_lease(job: &dyn Job, db: &Db, now: Instant, me: Holder) -> Result<bool, Problem> {
     let name = job.name();
     let lasts_s = job.interval().max(SHORTEST_LEASE).as_secs();
     let until = now.plus_s(i64::try_from(lasts_s).unwrap_or(i64::MAX));

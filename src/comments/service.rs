@@ -10,8 +10,8 @@ use crate::auth::domain::Principal;
 use crate::auth::policy::Act;
 use crate::db::Conn;
 use crate::http::call::IfMatch;
-use crate::http::idempotency::Answers;
-use crate::kernel::{Code, CommentId, Problem};
+use crate::http::idempotency::{Answers, Said};
+use crate::kernel::{Code, CommentId, Instant, Problem};
 use crate::tickets;
 use crate::tickets::domain::{Speaker, Ticket};
 use crate::tickets::policy::Reach;
@@ -112,16 +112,20 @@ pub async fn redact(
     let redacted = Comment { body: String::new(), redacted_at: Some(act.now), version: comment.version + 1, ..comment };
     store::update(tx, &redacted).await?;
     crate::audit::store::scrub(tx, redacted.id).await?;
-    answers.amend(tx, redacted.id, without_text).await?;
+    answers.amend(tx, redacted.id, |said| without_text(said, act.now)).await?;
     index(tx, &ticket, &redacted).await?;
     tickets::service::erase_words(tx).await?;
     record(tx, act, &redacted, EventKind::CommentRedacted, vec![]).await
 }
 
-/// What an answer said of a comment, without its text.
-fn without_text(said: &mut serde_json::Map<String, serde_json::Value>) {
-    if let Some(body) = said.get_mut("body") {
-        *body = "".into();
+/// What an answer said of a comment, without its text, which was redacted at `now`.
+fn without_text(said: &mut Said, now: Instant) {
+    for (field, value) in said.iter_mut() {
+        match field.as_str() {
+            "body" => *value = "".into(),
+            "redacted_at" => *value = serde_json::json!(now),
+            _ => {}
+        }
     }
 }
 

@@ -19,9 +19,9 @@ use tokio::runtime::Handle;
 
 use self::backend::{Backend, Maker};
 pub use self::begin::Company;
-use self::begin::{Begin, begin, pause};
+use self::begin::{Begin, LockPatience, begin, pause};
 use self::channel::{ChannelTurn, PgChannel, is_loss};
-use self::lane::{BEGIN_REPORT, Lane, Track};
+use self::lane::{BEGIN_REPORT, Lane, LockedOut, Track};
 use self::target::{ServerLimits, Target};
 use super::conn::{Conn, ConnCache, EngineConn};
 use super::deadline::{Deadline, MORE_FOR_COMMITS, MORE_FOR_REPORTS_S};
@@ -364,7 +364,8 @@ impl Postgres {
     /// Runs `work` in a transaction of isolation REPEATABLE READ, when it is its turn on all of `roots`: first in this process,
     /// before it takes a connection, and then among all of them. Whoever loses against another all the same, who has named
     /// other roots or none, starts again until `deadline`, so that `work` may
-    /// read, judge and write without locking.
+    /// read, judge and write without locking. So does whoever meets a lock that somebody keeps, and lets others have the connection
+    /// meanwhile.
     pub async fn write<T>(
         &self,
         roots: &Roots,
@@ -373,12 +374,20 @@ impl Postgres {
         deadline: Deadline,
     ) -> Result<T, Problem> {
         let turn = deadline.end(self.shared.roots.stand(roots)).await??;
-        let mut attempt = 0;
+        let (mut attempt, mut locked_out) = (0, None);
         let outcome = loop {
-            match self.transaction(&self.writes, work, begin(roots, company), deadline).await {
-                Err(problem)
-                    if problem.is_transient() || (company == Company::None && fault::is_locked_out(&problem)) =>
-                {
+            let (again, patience) = match &locked_out {
+                Some(locked_out) => (Some(LockedOut::turn(locked_out, deadline).await?), LockPatience::Again),
+                None => (None, self.writes.first_patience()),
+            };
+            let outcome = self.transaction(&self.writes, work, begin(roots, company, patience), deadline).await;
+            drop(again);
+            match outcome {
+                Err(problem) if problem.is_transient() || fault::is_locked_out(&problem) => {
+                    // Edits of the configuration come one at a time anyway.
+                    if company == Company::Welcome && locked_out.is_none() && fault::is_locked_out(&problem) {
+                        locked_out = Some(self.writes.lock_out());
+                    }
                     let pause = pause(attempt);
                     if pause >= deadline.left() {
                         break Err(problem);

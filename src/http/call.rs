@@ -22,6 +22,7 @@ use super::state::State;
 use super::unsent;
 use crate::db::{Db, Deadline, Lagging};
 use crate::kernel::fault::{Faults, pointer};
+use crate::kernel::json::{Unique, find_large_wholes};
 use crate::kernel::{Clock, Code, FieldError, Instant, Money, PrincipalId, Problem};
 
 /// The largest form, in bytes: whoever sends it is not known yet.
@@ -291,11 +292,13 @@ impl Call {
 
     async fn json<T: Deserr<Faults>>(&self) -> Result<T, Problem> {
         self.read(self.state.body_limit_b).await?;
-        let value: Value = serde_json::from_slice(&self.body.borrow()).map_err(|error| {
-            // serde_json's sentence names what it expected, the line and the column, and quotes nothing of the body.
+        let Unique(value) = serde_json::from_slice(&self.body.borrow()).map_err(|error| {
+            // serde_json's sentence names what it expected, the line and the column, and quotes nothing of the body but the name of a
+            // member that comes twice.
             Problem::new(Code::MalformedJson, format!("{error}."))
         })?;
         let mut faults = Faults::default();
+        find_large_wholes(&self.body.borrow(), &mut faults);
         find_nul(&value, ValuePointerRef::Origin, &mut faults);
         match deserr::deserialize::<T, _, Faults>(value) {
             Ok(body) if faults.is_empty() => Ok(body),

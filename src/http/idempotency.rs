@@ -265,7 +265,12 @@ impl Answers {
     ///
     /// # Errors
     /// When the database is away.
-    pub async fn amend(&self, tx: &mut Conn, id: impl Into<Uuid>, change: Amendment) -> Result<(), Problem> {
+    pub async fn amend(
+        &self,
+        tx: &mut Conn,
+        id: impl Into<Uuid>,
+        change: impl Fn(&mut Said) + Send + Sync,
+    ) -> Result<(), Problem> {
         let id = AnyId(id.into());
         withdraw_unknown(tx).await?;
         let rows = about(tx, id).await?;
@@ -273,7 +278,7 @@ impl Answers {
             return withdraw(tx, id).await;
         }
         for row in rows {
-            if let Some(amended) = amended(row, &id.to_string(), change, &self.0)? {
+            if let Some(amended) = amended(row, &id.to_string(), &change, &self.0)? {
                 replace(tx, amended).await?;
             }
         }
@@ -281,8 +286,8 @@ impl Answers {
     }
 }
 
-/// What becomes of the fields that tell of what is erased.
-pub type Amendment = fn(&mut serde_json::Map<String, serde_json::Value>);
+/// What an answer has said of one thing.
+pub type Said = serde_json::Map<String, serde_json::Value>;
 
 /// What `reply` tells of: every object in it that has an id, and what it was made below. Not the caller `who`, with whom all
 /// their answers go.
@@ -345,7 +350,7 @@ async fn withdraw_unknown(tx: &mut Conn) -> Result<(), Problem> {
 }
 
 /// The row with a changed answer, unless there is none any more.
-fn amended(row: Row, id: &str, change: Amendment, sealer: &Sealer) -> Result<Option<Row>, Problem> {
+fn amended(row: Row, id: &str, change: &dyn Fn(&mut Said), sealer: &Sealer) -> Result<Option<Row>, Problem> {
     let owner = owner(row.principal_id, &row.key);
     // What was made at a place below it is about it, too.
     let is_below = row.headers.0.get("location").and_then(|at| at.as_str()).is_some_and(|at| at.contains(id));
@@ -360,7 +365,7 @@ fn amended(row: Row, id: &str, change: Amendment, sealer: &Sealer) -> Result<Opt
 }
 
 /// Changes every object within `value` that has this `id`.
-fn change_of(value: &mut serde_json::Value, id: &str, change: Amendment) {
+fn change_of(value: &mut serde_json::Value, id: &str, change: &dyn Fn(&mut Said)) {
     match value {
         serde_json::Value::Object(fields) => {
             if fields.get("id").and_then(|own| own.as_str()) == Some(id) {

@@ -10,6 +10,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::fault::Faults;
+use super::field_error::FieldError;
+use super::patch::{Patch, Set};
 use super::whole::Whole;
 
 /// The largest amount that is taken, in minor units. What it costs to work a week for it is still a number that every
@@ -112,6 +114,60 @@ impl Deserr<Faults> for Money {
     }
 }
 
+/// A merge patch (RFC 7396) of an amount of money, as it is written.
+#[derive(Debug, Deserr, ToSchema)]
+#[deserr(error = Faults, deny_unknown_fields)]
+#[schema(as = MoneyPatch, example = json!({ "amount_minor": 9500 }))]
+pub struct MoneyPatchInput {
+    /// How much, in the currency's minor unit: cents, say. What is left out stays as it is.
+    #[deserr(default)]
+    #[schema(value_type = Option<i64>, nullable = false, minimum = 0, maximum = 100_000_000_000_i64, examples(9500))]
+    amount_minor: Set<Whole<0, MOST_MINOR>>,
+    /// Of which currency. What is left out stays as it is.
+    #[deserr(default)]
+    #[schema(value_type = Option<Currency>, nullable = false)]
+    currency: Set<Currency>,
+}
+
+/// A merge patch of an amount of money: what is not mentioned stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MoneyPatch {
+    amount_minor: Option<i64>,
+    currency: Option<Currency>,
+}
+
+impl From<Money> for MoneyPatch {
+    fn from(money: Money) -> Self {
+        Self { amount_minor: Some(money.amount_minor), currency: Some(money.currency) }
+    }
+}
+
+impl Deserr<Faults> for MoneyPatch {
+    fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Faults> {
+        let MoneyPatchInput { amount_minor, currency } = MoneyPatchInput::deserialize_from_value(value, location)?;
+        Ok(Self { amount_minor: amount_minor.0.map(Whole::get), currency: currency.0 })
+    }
+}
+
+impl Patch<MoneyPatch> {
+    /// What becomes of `old`, which stands at `place`; what it would lack joins the faults.
+    pub fn merged(self, old: Option<Money>, place: &str, faults: &mut Vec<FieldError>) -> Option<Money> {
+        let patch = match self {
+            Patch::Absent => return old,
+            Patch::Null => return None,
+            Patch::Value(patch) => patch,
+        };
+        let amount_minor = patch.amount_minor.or(old.map(|money| money.amount_minor));
+        let currency = patch.currency.or(old.map(|money| money.currency));
+        for (name, is_there) in [("amount_minor", amount_minor.is_some()), ("currency", currency.is_some())] {
+            if !is_there {
+                faults.push(FieldError::new(format!("{place}/{name}"), "required", "is required where there was none"));
+            }
+        }
+        Money::from_stored(amount_minor, currency)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,6 +193,28 @@ mod tests {
             let fine = text.len() == 3 && text.chars().all(|c| c.is_ascii_uppercase());
             prop_assert_eq!(text.parse::<Currency>().is_ok(), fine);
         }
+    }
+
+    #[test]
+    fn a_patch_is_merged_into_what_there_is() {
+        let patch = |value: serde_json::Value, old: Option<Money>| {
+            let patch = deserr::deserialize::<Patch<MoneyPatch>, _, Faults>(value).expect("a patch");
+            let mut faults = Vec::new();
+            let money = patch.merged(old, "/rate", &mut faults);
+            (money, faults.into_iter().map(|fault| fault.pointer).collect::<Vec<_>>())
+        };
+        let money =
+            |amount_minor, currency: &str| Some(Money { amount_minor, currency: currency.parse().expect("one") });
+        let old = money(9000, "EUR");
+        assert_eq!(patch(json!({ "amount_minor": 1 }), old), (money(1, "EUR"), vec![]));
+        assert_eq!(patch(json!({ "currency": "NOK" }), old), (money(9000, "NOK"), vec![]));
+        assert_eq!(patch(json!({}), old), (old, vec![]));
+        assert_eq!(patch(json!(null), old), (None, vec![]));
+        assert_eq!(patch(json!({ "amount_minor": 1, "currency": "NOK" }), None), (money(1, "NOK"), vec![]));
+        assert_eq!(patch(json!({ "amount_minor": 1 }), None), (None, vec!["/rate/currency".to_owned()]));
+        let both = vec!["/rate/amount_minor".to_owned(), "/rate/currency".to_owned()];
+        assert_eq!(patch(json!({}), None), (None, both));
+        assert!(deserr::deserialize::<MoneyPatch, _, Faults>(json!({ "currency": null })).is_err());
     }
 
     #[test]

@@ -40,7 +40,7 @@ macro_rules! codes {
 }
 
 codes! {
-    /// The body is not JSON; `detail` names the line and column.
+    /// The body is not JSON, or an object in it has two members of one name; `detail` names the line and column.
     MalformedJson = 400 "malformed_json" "The body is not valid JSON.";
     /// A query parameter is unknown, given twice, or has a value that it cannot take.
     InvalidQuery = 400 "invalid_query" "A query parameter is not valid.";

@@ -3,7 +3,7 @@
 use crate::auth::domain::{Principal, Role, Scopes};
 use crate::kernel::secret::Secret;
 use crate::kernel::text::{Email, Line, Prose};
-use crate::kernel::{Code, FieldError, Instant, Money, Patch, PrincipalId, Problem, TeamId};
+use crate::kernel::{Code, FieldError, Instant, Money, MoneyPatch, Patch, PrincipalId, Problem, TeamId};
 
 /// What a person or a service account is called.
 pub type Name = Line<200>;
@@ -84,7 +84,7 @@ pub struct PersonChange {
     /// The PHC string of another password, or none.
     pub password_hash: Patch<Secret<String>>,
     /// What an hour of its work costs from now on, or nothing.
-    pub hourly_rate: Patch<Money>,
+    pub hourly_rate: Patch<MoneyPatch>,
 }
 
 impl NewPerson {
@@ -119,6 +119,12 @@ impl Person {
         let PersonChange { name, email, role, active, password_hash, hourly_rate } = change;
         let (takes_email, sets_password) = (email == Patch::Null, matches!(password_hash, Patch::Value(_)));
         let (sets_rate, role) = (matches!(hourly_rate, Patch::Value(_)), role.unwrap_or(self.role));
+        let mut faults = Vec::new();
+        // Who stops working here leaves the rate behind.
+        let hourly_rate = match role {
+            Role::Requester => None,
+            Role::Agent | Role::Admin => hourly_rate.merged(self.hourly_rate, "/hourly_rate", &mut faults),
+        };
         let next = Person {
             name: name.map_or_else(|| self.name.clone(), Name::into_inner),
             email: match email {
@@ -129,11 +135,9 @@ impl Person {
             role,
             active: active.unwrap_or(self.active),
             password_hash: password_hash.or(self.password_hash.clone()),
-            // Who stops working here leaves the rate behind.
-            hourly_rate: hourly_rate.or(self.hourly_rate).filter(|_| role != Role::Requester),
+            hourly_rate,
             ..self.clone()
         };
-        let mut faults = Vec::new();
         if (takes_email || sets_password) && next.password_hash.is_some() && next.email.is_none() {
             let pointer = if takes_email { "/email" } else { "/password" };
             faults.push(FieldError::new(pointer, "invalid", PASSWORD_NEEDS_EMAIL));
@@ -238,7 +242,7 @@ pub struct TeamChange {
     /// Another description, or none.
     pub description: Patch<Description>,
     /// What an hour of work on its tickets costs from now on, or nothing.
-    pub hourly_rate: Patch<Money>,
+    pub hourly_rate: Patch<MoneyPatch>,
 }
 
 impl NewTeam {
@@ -259,8 +263,16 @@ impl NewTeam {
 
 impl Team {
     /// The team after `change`, or nothing when that changes nothing.
-    pub fn changed(&self, change: TeamChange, now: Instant) -> Option<Team> {
+    ///
+    /// # Errors
+    /// `validation_failed` when it would get half of an hourly rate.
+    pub fn changed(&self, change: TeamChange, now: Instant) -> Result<Option<Team>, Problem> {
         let TeamChange { name, description, hourly_rate } = change;
+        let mut faults = Vec::new();
+        let hourly_rate = hourly_rate.merged(self.hourly_rate, "/hourly_rate", &mut faults);
+        if !faults.is_empty() {
+            return Err(Problem::invalid(faults));
+        }
         let next = Team {
             name: name.map_or_else(|| self.name.clone(), TeamName::into_inner),
             description: match description {
@@ -268,10 +280,10 @@ impl Team {
                 Patch::Null => String::new(),
                 Patch::Value(description) => description.into_inner(),
             },
-            hourly_rate: hourly_rate.or(self.hourly_rate),
+            hourly_rate,
             ..self.clone()
         };
-        (next != *self).then(|| Team { updated_at: now, version: self.version + 1, ..next })
+        Ok((next != *self).then(|| Team { updated_at: now, version: self.version + 1, ..next }))
     }
 }
 
@@ -457,8 +469,8 @@ mod tests {
         let rates = prop_oneof![
             Just(Patch::Absent),
             Just(Patch::Null),
-            Just(Patch::Value(rate(9000))),
-            Just(Patch::Value(rate(12_000)))
+            Just(Patch::Value(rate(9000).into())),
+            Just(Patch::Value(rate(12_000).into()))
         ];
         (proptest::option::of(words), emails, roles, proptest::option::of(any::<bool>()), hashes, rates).prop_map(
             |(name, email, role, active, password_hash, hourly_rate)| PersonChange {
@@ -534,15 +546,18 @@ mod tests {
     #[test]
     fn a_requester_gets_no_rate_and_keeps_none() {
         let change = |role, hourly_rate| PersonChange { role, hourly_rate, ..PersonChange::default() };
-        let problem =
-            ada().changed(change(Some(Role::Requester), Patch::Value(rate(1))), later()).expect_err("a requester");
+        let problem = ada()
+            .changed(change(Some(Role::Requester), Patch::Value(rate(1).into())), later())
+            .expect_err("a requester");
         assert_eq!(problem.errors()[0].pointer, "/hourly_rate");
         let left =
             ada().changed(change(Some(Role::Requester), Patch::Absent), later()).expect("fine").expect("changed");
         assert_eq!(left.hourly_rate, None);
-        assert!(left.changed(change(None, Patch::Value(rate(1))), later()).is_err());
-        let back =
-            left.changed(change(Some(Role::Agent), Patch::Value(rate(1))), later()).expect("fine").expect("changed");
+        assert!(left.changed(change(None, Patch::Value(rate(1).into())), later()).is_err());
+        let back = left
+            .changed(change(Some(Role::Agent), Patch::Value(rate(1).into())), later())
+            .expect("fine")
+            .expect("changed");
         assert_eq!(back.hourly_rate, Some(rate(1)));
     }
 
@@ -563,8 +578,8 @@ mod tests {
             .into_team(uuid::Uuid::nil().into(), NOW);
         let same =
             TeamChange { name: Some(team_name("First line")), description: Patch::Null, hourly_rate: Patch::Null };
-        assert_eq!(team.changed(same, later()), None);
+        assert_eq!(team.changed(same, later()).expect("fine"), None);
         let other = TeamChange { name: Some(team_name("Second line")), ..TeamChange::default() };
-        assert_eq!(team.changed(other, later()).expect("changed").version, 2);
+        assert_eq!(team.changed(other, later()).expect("fine").expect("changed").version, 2);
     }
 }

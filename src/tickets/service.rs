@@ -20,7 +20,7 @@ use crate::auth::policy::Act;
 use crate::db::{Conn, Db, Root, Roots};
 use crate::http::Rows;
 use crate::http::call::IfMatch;
-use crate::http::idempotency::Answers;
+use crate::http::idempotency::{Answers, Said};
 use crate::kernel::fields::{Fields, LARGEST_B};
 use crate::kernel::{Clock, Code, CommentId, FieldError, Instant, Patch, PrincipalId, Problem, TeamId};
 use crate::sla::domain::past::{self, Work};
@@ -349,18 +349,20 @@ pub async fn redact(
     }
     index(tx, &after).await?;
     forget_comments(tx, &after).await?;
-    answers.amend(tx, after.id, without_texts).await?;
+    answers.amend(tx, after.id, |said| without_texts(said, act.now)).await?;
     erase_words(tx).await
 }
 
-/// What an answer said of a ticket, of a comment or of work on it, without its texts.
-fn without_texts(said: &mut serde_json::Map<String, serde_json::Value>) {
+/// What an answer said of a ticket, of a comment or of work on it, without its texts, which were redacted at `now`.
+fn without_texts(said: &mut Said, now: Instant) {
     for (field, value) in said.iter_mut() {
         match field.as_str() {
             "subject" => *value = REDACTED.into(),
             "description" | "body" => *value = "".into(),
             "custom_fields" => *value = serde_json::json!({}),
             "external_id" | "note" => *value = serde_json::Value::Null,
+            // Of a comment.
+            "redacted_at" if value.is_null() => *value = serde_json::json!(now),
             _ => {}
         }
     }

@@ -168,7 +168,7 @@ pub struct NewTicket {
     #[deserr(default)]
     #[schema(value_type = Option<Vec<String>>, max_items = 20, nullable = false)]
     pub tags: Option<Tags>,
-    /// Free fields: an object of at most 16 KiB of JSON.
+    /// Free fields: an object of at most 16 KiB of JSON, whose whole numbers have at most 64 bits.
     #[deserr(default)]
     #[schema(value_type = Option<Object>, nullable = false)]
     pub custom_fields: Option<Fields>,

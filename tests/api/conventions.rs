@@ -197,6 +197,22 @@ on_both! {
             let refused = post(json_type, broken).refused(400, "malformed_json").await;
             assert!(refused.body["detail"].as_str().unwrap().contains("line 1"), "{}", refused.text());
         }
+        // Of two readers one may believe the first of two members, and the other the second.
+        for (twice, named) in [
+            ("{\"subject\": \"a\",\n\"subject\": \"b\"}", "two members are called \"subject\" at line 2 column 9."),
+            ("{\"subject\": \"a\", \"custom_fields\": {\"x\": [{\"y\": 1, \"\\u0079\": 1}]}}", "two members are called \"y\" at line 1 "),
+        ] {
+            let refused = post(json_type, twice.as_bytes()).refused(400, "malformed_json").await;
+            assert!(refused.body["detail"].as_str().unwrap().contains(named), "{}", refused.text());
+        }
+        // JSON of other programs has numbers that would come back as others.
+        for (body, pointer) in [
+            ("{\"subject\": \"s\", \"custom_fields\": {\"order\": [1, 18446744073709551616]}}", "/custom_fields/order/1"),
+            ("{\"subject\": \"s\", \"custom_fields\": {\"order\": {\"a/b\": -9223372036854775809}}}", "/custom_fields/order/a~1b"),
+            ("{\"subject\": \"s\", \"follow_up_of\": 123456789012345678901234567890}", "/follow_up_of"),
+        ] {
+            assert_eq!(post(json_type, body.as_bytes()).refused(422, "validation_failed").await.pointers(), [pointer], "{body}");
+        }
         let deep = format!("{{\"custom_fields\":{}1{}}}", "{\"a\":".repeat(200), "}".repeat(200));
         post(json_type, deep.as_bytes()).refused(400, "malformed_json").await;
         for (body, pointers) in [

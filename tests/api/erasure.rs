@@ -172,6 +172,10 @@ on_both! {
         let (admin, agent) = (desk.admin().await, desk.agent().await);
         let ticket = desk.ticket(&agent, json!({})).await;
         let work = json!({ "work_s": 5, "note": "Kwyjibotron" });
+        let comments = format!("{}/comments", path_of(&ticket));
+        let comment = json!({ "body": "Kwyjibotron", "visibility": "public" });
+        let say = || desk.post(&comments).by(&agent).header("idempotency-key", "said").json(&comment).expect(201);
+        assert_eq!(say().await.body["redacted_at"], Value::Null);
         for (key, which) in [("number", ticket["number"].to_string()), ("id", ticket["id"].as_str().unwrap().to_owned())] {
             let path = format!("/v1/tickets/{which}/time-entries");
             let add = || desk.post(&path).by(&agent).header("idempotency-key", key).json(&work);
@@ -183,6 +187,10 @@ on_both! {
             let again = desk.post(&path).by(&agent).header("idempotency-key", key).json(&work).expect(201).await;
             assert!(again.body["note"].is_null() && again.header("idempotent-replayed").is_some(), "{}", again.text());
         }
+        // A replay does not say that a text is there which was taken away.
+        let (again, kept) = (say().await.body, desk.all(&agent, &comments).await);
+        assert_eq!((&again["id"], &again["body"], again["redacted_at"].is_string()), (&kept[0]["id"], &json!(""), true));
+        assert_eq!(again["redacted_at"], kept[0]["redacted_at"]);
     }
 
     /// Who hangs up while it is erased leaves all of it, or nothing.
@@ -408,6 +416,8 @@ on_both! {
         let again = json!({ "body": "My password is Zzyzxwumpuskin", "visibility": "public" });
         let again = desk.post(&format!("{}/comments", path_of(&ticket))).by(&agent).header("idempotency-key", "said").json(&again).expect(201).await;
         assert_eq!((again.header("idempotent-replayed"), &again.body["body"]), (Some("true"), &json!("")));
+        let redacted_at = desk.get(&comment).by(&admin).expect(200).await.body["redacted_at"].clone();
+        assert_eq!((again.body["redacted_at"].is_string(), &again.body["redacted_at"]), (true, &redacted_at));
         // A small index is written anew at once, and a large one that is in order already costs nothing.
         assert!(!tickets::service::tidy_words(&desk.db).await.unwrap());
     }

@@ -1,5 +1,7 @@
 //! What runs by itself, seen in `/metrics` and by `/health/ready`.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 
 use crate::start::{Place, Server, until};
@@ -66,6 +68,35 @@ async fn a_job_that_fails_is_run_again_on_sqlite() {
 #[tokio::test]
 async fn a_job_that_fails_is_run_again_on_postgres() {
     a_job_that_fails(Engine::Postgres).await;
+}
+
+/// An instance that was killed in the middle keeps nobody from judging what is left.
+#[tokio::test]
+async fn tickets_follow_an_edit_though_an_instance_was_just_killed() {
+    let store = Store::make(Engine::Postgres).await;
+    let place = Place::on(&store).with("SKRANKE_MIGRATE_ON_START", "true");
+    let mut first = place.start().await;
+    let admin = place.person("admin").await;
+    until_it_runs(&first, &admin, "follow_edits", "success").await;
+    let number = first.open(&admin).await.body["number"].clone();
+    crate::edits::copy(&store, "postgres", &number, 600).await;
+    let second = place.start().await;
+    until_it_runs(&first, &admin, "follow_edits", "success").await;
+    first.process.kill();
+    let began = Instant::now();
+    let target = json!({ "target": "response", "priority": null, "target_s": 3600, "hours": "calendar" });
+    let policy = json!({ "name": "P", "position": 1, "condition": {}, "targets": [target] });
+    let policy = second.post("/v1/sla/policies").by(&admin).json(&policy).expect(201).await.body;
+    assert_eq!(policy["pending_tickets"], 601);
+    let path = format!("/v1/sla/policies/{}", policy["id"].as_str().unwrap());
+    until("all to follow", async || {
+        (second.get(&path).by(&admin).expect(200).await.body["pending_tickets"] == 0).then_some(())
+    })
+    .await;
+    // A lease would last for fifteen.
+    assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
+    second.stop().await;
+    store.drop().await;
 }
 
 #[tokio::test]

@@ -419,6 +419,25 @@ on_both! {
         assert_eq!(set_rate(desk, &admin, place, money(1, "NOK")).await["hourly_rate"], money(1, "NOK"));
         let cleared = set_rate(desk, &admin, place, Value::Null).await;
         assert_eq!(desk.get(place).by(&agent).expect(200).await.body, cleared);
+        // A merge patch of what is there leaves what it does not mention (RFC 7396), and cannot make half of what is not.
+        for path in [place, &*own] {
+            let set = async |rate: Value| desk.patch(path).by(&admin).json(&json!({ "hourly_rate": rate })).expect(200).await.body;
+            assert_eq!(set(eur(5000)).await["hourly_rate"], eur(5000));
+            assert_eq!(set(json!({ "amount_minor": 6000 })).await["hourly_rate"], eur(6000));
+            let moved = set(json!({ "currency": "NOK" })).await;
+            assert_eq!(moved["hourly_rate"], money(6000, "NOK"));
+            assert_eq!(set(json!({})).await["version"], moved["version"]);
+            for (half, pointer) in [(json!({ "amount_minor": null }), "/hourly_rate/amount_minor"), (json!({ "currency": null }), "/hourly_rate/currency")] {
+                let refused = desk.patch(path).by(&admin).json(&json!({ "hourly_rate": half })).refused(422, "validation_failed").await;
+                assert_eq!(refused.pointers(), [pointer]);
+            }
+            set(Value::Null).await;
+            for (half, pointer) in [(json!({ "amount_minor": 1 }), "/hourly_rate/currency"), (json!({ "currency": "NOK" }), "/hourly_rate/amount_minor")] {
+                let refused = desk.patch(path).by(&admin).json(&json!({ "hourly_rate": half })).refused(422, "validation_failed").await;
+                assert_eq!(refused.pointers(), [pointer]);
+            }
+        }
+        let cleared = desk.get(place).by(&agent).expect(200).await.body;
         for (rate, pointers) in [
             (json!({}), vec!["/hourly_rate/amount_minor", "/hourly_rate/currency"]),
             (json!({ "amount_minor": -1, "currency": "Eur", "x": 1 }), vec!["/hourly_rate/amount_minor", "/hourly_rate/currency", "/hourly_rate/x"]),

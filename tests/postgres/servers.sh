@@ -53,7 +53,7 @@ free_port() {
 
 stop_all() {
     local status=$? directory
-    trap - EXIT
+    trap - EXIT ERR
     set +e
     for directory in "$scratch"/*/; do
         [ -e "$directory/postmaster.pid" ] &&

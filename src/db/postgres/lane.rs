@@ -1,12 +1,14 @@
 //! Connections that several requests have in turn, and such that they have together.
 
 use std::borrow::Cow;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use deadpool::managed::Pool;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::backend::{Backend, Maker};
+use super::begin::LockPatience;
 use super::channel::{ChannelTurn, PgChannel};
 use crate::db::deadline::Deadline;
 use crate::db::queue::Queue;
@@ -19,6 +21,10 @@ pub(super) struct Lane {
     pub(super) waiting: Queue,
     /// How many of them may be had at once for what may take its time, so that some are left to others.
     pub(super) reports: Semaphore,
+    /// How many who were locked out begin again.
+    locked_out: AtomicUsize,
+    /// How many of those may have a connection at once, so that some are left to others.
+    again: Semaphore,
     /// What begins a report. What runs by itself has no limits of requests.
     pub(super) begin_report: Cow<'static, str>,
 }
@@ -35,10 +41,25 @@ impl Lane {
     ) -> Result<Arc<Self>, String> {
         // Whoever waits for one has a deadline.
         let pool = Pool::builder(maker).max_size(most).build().map_err(|e| e.to_string())?;
-        let reports = Semaphore::new(most.div_ceil(2));
-        let lane = Arc::new(Self { pool, waiting: Queue::default(), reports, begin_report });
+        let (reports, again) = (Semaphore::new(most.div_ceil(2)), Semaphore::new((most / 2).max(1)));
+        let locked_out = AtomicUsize::default();
+        let lane = Arc::new(Self { pool, waiting: Queue::default(), reports, locked_out, again, begin_report });
         lanes.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&lane));
         Ok(lane)
+    }
+
+    /// How long whoever writes for the first time waits for a lock.
+    pub(super) fn first_patience(&self) -> LockPatience {
+        match self.locked_out.load(Ordering::Relaxed) {
+            0 => LockPatience::First,
+            _ => LockPatience::BesideOthers,
+        }
+    }
+
+    /// Counts somebody who was locked out and begins again, for as long as this lives.
+    pub(super) fn lock_out(&self) -> LockedOut<'_> {
+        self.locked_out.fetch_add(1, Ordering::Relaxed);
+        LockedOut(self)
     }
 
     /// A connection of its own for whoever comes.
@@ -51,6 +72,22 @@ impl Lane {
             posted: Vec::new(),
             locked: false,
         })
+    }
+}
+
+/// Somebody who was locked out and begins again.
+pub(super) struct LockedOut<'a>(&'a Lane);
+
+impl LockedOut<'_> {
+    /// Their turn to have a connection again.
+    pub(super) async fn turn(&self, deadline: Deadline) -> Result<SemaphorePermit<'_>, Problem> {
+        deadline.end(self.0.again.acquire()).await?.map_err(Problem::internal)
+    }
+}
+
+impl Drop for LockedOut<'_> {
+    fn drop(&mut self) {
+        self.0.locked_out.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

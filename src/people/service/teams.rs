@@ -46,7 +46,7 @@ pub async fn change_team(
 ) -> Result<Team, Problem> {
     let before = store::find(tx, id).await?;
     condition.check(before.version)?;
-    let Some(after) = before.changed(change, now) else { return Ok(before) };
+    let Some(after) = before.changed(change, now)? else { return Ok(before) };
     store::update(tx, &after).await?;
     Ok(after)
 }

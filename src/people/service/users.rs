@@ -5,7 +5,7 @@ use crate::auth::password::{Party, Passwords};
 use crate::db::{Conn, Root};
 use crate::http::Call;
 use crate::http::call::IfMatch;
-use crate::http::idempotency::Answers;
+use crate::http::idempotency::{Answers, Said};
 use crate::kernel::secret::Secret;
 use crate::kernel::text::Email;
 use crate::kernel::{Clock, Code, FieldError, Instant, Patch, PrincipalId, Problem};
@@ -182,7 +182,7 @@ pub async fn anonymise(
 }
 
 /// What an answer said of a person, without all that tells who it was.
-fn without_name(said: &mut serde_json::Map<String, serde_json::Value>) {
+fn without_name(said: &mut Said) {
     for (field, value) in said.iter_mut() {
         match field.as_str() {
             "name" => *value = ANONYMISED.into(),

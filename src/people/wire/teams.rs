@@ -9,7 +9,7 @@ use crate::auth::domain::Role;
 use crate::auth::policy::ReadTeams;
 use crate::http::Resource;
 use crate::kernel::fault::Faults;
-use crate::kernel::{Instant, Money, MoneyInput, Patch, PrincipalId, Set, TeamId};
+use crate::kernel::{Instant, Money, MoneyInput, MoneyPatch, MoneyPatchInput, Patch, PrincipalId, Set, TeamId};
 use crate::people::domain::{Description, Member, NewTeam, Team, TeamChange, TeamName};
 
 /// A team to be made.
@@ -53,8 +53,8 @@ pub struct TeamPatch {
     /// What an hour of work on the team's tickets costs from now on; null for nothing of its own. Work that was entered
     /// before keeps its cost.
     #[deserr(default)]
-    #[schema(value_type = Option<MoneyInput>)]
-    pub hourly_rate: Patch<Money>,
+    #[schema(value_type = Option<MoneyPatchInput>)]
+    pub hourly_rate: Patch<MoneyPatch>,
 }
 
 impl From<TeamPatch> for TeamChange {

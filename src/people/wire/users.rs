@@ -13,7 +13,7 @@ use crate::http::{Csv, Cursor, Flag, Limit};
 use crate::kernel::fault::{self, Faults};
 use crate::kernel::secret::Secret;
 use crate::kernel::text::Email;
-use crate::kernel::{Instant, Money, MoneyInput, Patch, PrincipalId, Set};
+use crate::kernel::{Instant, Money, MoneyInput, MoneyPatch, MoneyPatchInput, Patch, PrincipalId, Set};
 use crate::people::domain::{Name, Person};
 
 /// A person to be made.
@@ -72,8 +72,8 @@ pub struct UserPatch {
     /// What an hour of the person's work costs from now on; null for nothing of its own. For agents and admins; whoever
     /// becomes a requester loses it. Work that was entered before keeps its cost. Admins only.
     #[deserr(default)]
-    #[schema(value_type = Option<MoneyInput>)]
-    pub hourly_rate: Patch<Money>,
+    #[schema(value_type = Option<MoneyPatchInput>)]
+    pub hourly_rate: Patch<MoneyPatch>,
 }
 
 /// A password as somebody claims it to be: any text.
