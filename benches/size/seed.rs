@@ -7,7 +7,8 @@ use std::time::Instant;
 use indicatif::{ProgressBar, ProgressStyle};
 use skranke::db::Db;
 use skranke::kernel::Clock;
-use skranke::{metrics, tally, tickets};
+use skranke::tally::store::cells::{self, Marks};
+use skranke::{tally, tickets};
 
 use super::report::Seeding;
 use super::world::{Batch, LARGE, Parameters, Table, Value, World};
@@ -18,8 +19,7 @@ const AT_ONCE: u64 = 500;
 const WAITING: usize = 4;
 
 /// How many rows of each kind are derived in one transaction.
-const SETTLED_AT_ONCE: u16 = 10_000;
-const BUILT_AT_ONCE: usize = 500_000;
+const BUILT_AT_ONCE: u16 = 20_000;
 const INDEXED_AT_ONCE: u16 = 10_000;
 
 /// Where rows go.
@@ -147,13 +147,17 @@ pub fn fill<S: Sink>(world: &Arc<World>, sink: &mut S, engine: &str) -> Seeding 
 /// words to search for. Gives the seconds that it took.
 pub async fn derive(db: &Db, engine: &str, size: u64, with_words: bool) -> f64 {
     let began = Instant::now();
-    let parts = bar(3, &format!("{engine}: tallies, reports"));
-    tickets::service::recount(db, Clock::system().now(), &|_| {}).await.expect("the tallies");
+    let parts = bar(2, &format!("{engine}: tallies, reports"));
+    tickets::service::recount(db, &|_| {}).await.expect("the tallies");
     parts.inc(1);
-    let now = Clock::system().now();
-    while tally::service::settle(db, now, SETTLED_AT_ONCE).await.expect("hours") > 0 {}
-    parts.inc(1);
-    while metrics::service::cells::build(db, now, BUILT_AT_ONCE).await.expect("cells") > 0 {}
+    let last_fact = i64::try_from(size).expect("a number") * super::world::FACTS;
+    db.write(skranke::db::Roots::none(), async move |tx| {
+        let marks = Marks { last_fact, ..cells::hold(tx).await? };
+        cells::keep(tx, &marks).await
+    })
+    .await
+    .expect("a mark");
+    while tally::service::build_some(db, BUILT_AT_ONCE).await.expect("cells") {}
     parts.inc(1);
     parts.finish();
     if !with_words {

@@ -59,7 +59,7 @@ fn insert(table: &Table) -> String {
 }
 
 impl Sink for File {
-    type Load = [Vec<Value>; 5];
+    type Load = [Vec<Value>; 6];
 
     fn pack(batch: Batch) -> Self::Load {
         batch.rows

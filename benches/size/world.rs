@@ -9,13 +9,15 @@ use serde_json::json;
 use skranke::audit::domain::Change;
 use skranke::kernel::fields::Fields;
 use skranke::kernel::{
-    CalendarId, Channel, Instant, PolicyId, PrincipalId, Priority, Status, TeamId, TicketId, TicketType,
+    CalendarId, Channel, ClockState, Instant, PolicyId, PrincipalId, Priority, Status, TeamId, TicketId, TicketType,
 };
 use skranke::sla::domain::calendar::{Calendar, Definition};
-use skranke::sla::domain::clock::{Clock, Occasion, Times};
+use skranke::sla::domain::clock::{Clock, Facts, Occasion, Times};
+use skranke::sla::domain::past::happened;
 use skranke::sla::domain::policy::{
-    Condition, Hours, Policy, PolicyDefinition, Rule, SlaConfiguration, Target, Traits, VersionOf,
+    Condition, Hours, Policy, PolicyDefinition, Rule, SlaConfiguration, Target, VersionOf,
 };
+use skranke::tally::domain::facts::{Fact, What};
 use skranke::tickets::domain::{Ticket, Walker};
 use uuid::Uuid;
 
@@ -51,7 +53,9 @@ pub struct Parameters {
 }
 
 /// The present edition.
-pub const EDITION: u32 = 1;
+pub const EDITION: u32 = 2;
+/// How many numbers of facts are left to each ticket.
+pub const FACTS: i64 = 64;
 
 /// One value of a row.
 #[derive(Debug, Clone)]
@@ -121,7 +125,7 @@ pub struct Table {
 }
 
 /// The tables that grow with the number of tickets.
-pub const LARGE: [Table; 5] = [
+pub const LARGE: [Table; 6] = [
     Table {
         name: "tickets",
         columns: &[
@@ -171,11 +175,31 @@ pub const LARGE: [Table; 5] = [
             "resolution_s",
             "resolution_business_s",
             "response_breach_at",
-            "response_met_at",
             "first_reply_breach_at",
-            "first_reply_met_at",
             "service_breach_at",
-            "service_met_at",
+        ],
+    },
+    Table {
+        name: "facts",
+        columns: &[
+            "id",
+            "at",
+            "ticket_number",
+            "kind",
+            "n",
+            "priority",
+            "type",
+            "channel",
+            "team_id",
+            "policy_id",
+            "assignee_id",
+            "tags",
+            "target",
+            "calendar_s",
+            "business_s",
+            "resolution_s",
+            "resolution_business_s",
+            "is_first_contact",
         ],
     },
     Table {
@@ -191,13 +215,14 @@ pub const LARGE: [Table; 5] = [
 /// A run of tickets with all that hangs on them: for each of [`LARGE`] its rows, one value after the other.
 pub struct Batch {
     pub tickets: u64,
-    pub rows: [Vec<Value>; 5],
+    pub rows: [Vec<Value>; 6],
 }
 
 /// A ticket and how it went.
 pub struct Case {
     pub ticket: Ticket,
     pub times: Times,
+    facts: Vec<Fact>,
     initial: Ticket,
     steps: Vec<(Status, i64)>,
 }
@@ -431,38 +456,45 @@ impl World {
             ticket.agent_comments = 1;
             ticket.version += 1;
         }
-        let times = self.times(&ticket, &steps, replied_us);
-        Case { ticket, times, initial, steps }
+        let (times, facts) = self.times(&ticket, &steps, replied_us);
+        Case { ticket, times, facts, initial, steps }
     }
 
-    /// The clocks as they stand after all that happened.
-    fn times(&self, ticket: &Ticket, steps: &[(Status, i64)], replied_us: Option<i64>) -> Times {
-        let traits = Traits {
-            team_id: ticket.team_id,
-            priority: ticket.priority,
-            kind: ticket.kind,
-            channel: ticket.channel,
-            tags: ticket.tags.clone(),
-        };
+    /// The clocks as they stand after all that happened, and what figures tell of that.
+    fn times(&self, ticket: &Ticket, steps: &[(Status, i64)], replied_us: Option<i64>) -> (Times, Vec<Fact>) {
+        let mut card = Facts { status: Status::New, first_replied_at: None, ..ticket.facts() };
+        let traits = card.traits.clone();
         let mut times = Times::new(ticket.reported_at);
         times.judge(&traits, &self.book, &self.book.almanac, Occasion::Ticket, ticket.created_at);
-        let mut happened: Vec<(i64, Option<Status>)> = steps.iter().map(|(status, us)| (*us, Some(*status))).collect();
+        let mut facts = happened(None, (&card, &times), 0, ticket.created_at);
+        let mut all: Vec<(i64, Option<Status>)> = steps.iter().map(|(status, us)| (*us, Some(*status))).collect();
         if let Some(us) = replied_us {
-            let place = happened.partition_point(|(at_us, _)| *at_us <= us);
-            happened.insert(place, (us, None));
+            let place = all.partition_point(|(at_us, _)| *at_us <= us);
+            all.insert(place, (us, None));
         }
-        for (us, status) in happened {
+        for (us, status) in all {
             let now = Instant::from_micros(us);
+            let (was, was_times) = (card.clone(), times.clone());
             match status {
-                Some(status) => times.step(status, now),
-                None => times.timeline.first_replied_at = Some(now),
+                Some(status) => {
+                    card.status = status;
+                    times.step(status, now);
+                }
+                None => {
+                    card.first_replied_at = Some(now);
+                    times.timeline.first_replied_at = Some(now);
+                }
             }
             // Closing decides nothing.
             if status != Some(Status::Closed) {
                 times.judge(&traits, &self.book, &self.book.almanac, Occasion::Step, now);
             }
+            facts.extend(happened(Some((&was, &was_times)), (&card, &times), 1, now));
         }
-        times
+        let (now, was) = (Instant::from_micros(self.parameters.until_us), times.clone());
+        times.clocks = times.clocks.into_iter().map(|clock| clock.at(now)).collect();
+        facts.extend(happened(Some((&card, &was)), (&card, &times), 1, now));
+        (times, facts)
     }
 
     /// The tickets of this range, as rows.
@@ -480,8 +512,8 @@ impl World {
     }
 
     fn ticket_rows(&self, nth: u64, case: Case, batch: &mut Batch) {
-        let Case { mut ticket, times, initial, steps } = case;
-        let [tickets, tags, clocks, comments, events] = &mut batch.rows;
+        let Case { mut ticket, times, facts, initial, steps } = case;
+        let [tickets, tags, clocks, told, comments, events] = &mut batch.rows;
         let trail = events.len();
         if self.detailed() {
             self.talk(nth, &mut ticket, comments, events);
@@ -513,6 +545,8 @@ impl World {
                 .flat_map(|tag| [Value::Text(tag.clone()), ticket.created_at.into(), ticket.number.into()]),
         );
         clocks.extend(clock_row(&ticket, &times));
+        let numbers = (ticket.number - 1) * FACTS + 1..ticket.number * FACTS + 1;
+        told.extend(facts.iter().zip(numbers).flat_map(|(fact, number)| fact_row(fact, number)));
         let Ticket {
             id,
             number,
@@ -852,13 +886,49 @@ fn lifetime(rng: &mut Rng, priority: Priority, created_us: i64, unsolved: bool) 
 }
 
 /// The row that Skranke stores for these times.
-fn clock_row(ticket: &Ticket, times: &Times) -> [Value; 20] {
+fn fact_row(fact: &Fact, number: i64) -> [Value; 18] {
+    let groups = &fact.groups;
+    let (kind, target, took, resolution, is_first_contact) = match fact.what {
+        What::Created => ("created", None, None, None, false),
+        What::Started(took) => ("started", None, took, None, false),
+        What::Replied(took) => ("replied", None, took, None, false),
+        What::Resolved { is_first_contact, service, resolution } => {
+            ("resolved", None, service, resolution, is_first_contact)
+        }
+        What::Reopened => ("reopened", None, None, None, false),
+        What::Met(target) => ("met", Some(target), None, None, false),
+        What::Breached(target) => ("breached", Some(target), None, None, false),
+        What::Entered | What::Left | What::Worked { .. } => unreachable!("nobody moves or works here"),
+    };
+    let s = |s: Option<i64>| s.map_or(Value::Null, Value::Int);
+    [
+        Value::Int(number),
+        fact.at().into(),
+        fact.ticket.into(),
+        kind.into(),
+        Value::Small(fact.n.into()),
+        groups.priority.as_str().into(),
+        groups.kind.as_str().into(),
+        groups.channel.as_str().into(),
+        groups.team.map(|id| id.0).into(),
+        groups.policy.map(|id| id.0).into(),
+        groups.assignee.map(|id| id.0).into(),
+        Value::Json(serde_json::to_string(&groups.tags).expect("JSON")),
+        target.map_or(Value::Null, |target| target.as_str().into()),
+        s(took.map(|took| took.calendar_s)),
+        s(took.map(|took| took.business_s)),
+        s(resolution.map(|took| took.calendar_s)),
+        s(resolution.map(|took| took.business_s)),
+        Value::Bool(is_first_contact),
+    ]
+}
+
+fn clock_row(ticket: &Ticket, times: &Times) -> [Value; 17] {
     let Times { policy_id, timeline, clocks, measured } = times;
     let spans: Vec<_> = timeline.spans.iter().map(|(status, from)| (status, from.micros())).collect();
     let json = |written: serde_json::Result<String>| Value::Json(written.expect("JSON"));
-    let clock = |target: Target| clocks.iter().find(|clock| clock.target == target);
-    let breach_at = |target| clock(target).and_then(Clock::breach_at).into();
-    let met_at = |target| clock(target).and_then(Clock::met_at).into();
+    let running = |clock: &&Clock, target| clock.target == target && clock.state() == ClockState::Running;
+    let breach_at = |target| clocks.iter().find(|clock| running(clock, target)).and_then(Clock::breach_at).into();
     [
         ticket.number.into(),
         ticket.created_at.into(),
@@ -875,10 +945,7 @@ fn clock_row(ticket: &Ticket, times: &Times) -> [Value; 20] {
         measured.resolution_s.into(),
         measured.resolution_business_s.into(),
         breach_at(Target::Response),
-        met_at(Target::Response),
         breach_at(Target::FirstReply),
-        met_at(Target::FirstReply),
         breach_at(Target::Service),
-        met_at(Target::Service),
     ]
 }

@@ -7,7 +7,8 @@ use diesel::sql_types::{BigInt, Text};
 
 use super::config::Config;
 use crate::db::{self, Conn, DatabaseUrl, RunQueryDsl, migrate, on_each};
-use crate::kernel::{Clock, Problem};
+use crate::kernel::{Clock, Code, Problem};
+use crate::tally;
 use crate::tally::domain::Series;
 use crate::tally::store::cells;
 use crate::tickets;
@@ -316,8 +317,15 @@ impl Numbers {
 async fn numbers_are_right(conn: &mut Conn) -> Result<Result<String, String>, Problem> {
     cells::marks(conn).await?;
     tickets::store::search::readable(conn).await?;
-    let found = tickets::service::compare(conn, Clock::system().now(), &|_| {}).await?;
+    let found = tickets::service::compare(conn, &|_| {}).await?;
     let mut faults: Vec<_> = found.wrong.iter().map(|series| name_of(series)).collect();
+    match tally::service::wrong_cells(conn).await {
+        Ok(wrong) => faults.extend(wrong.iter().map(|(axis, level)| format!("those of reports by {axis} and {level}"))),
+        Err(problem) if problem.code() == Code::Internal => {
+            faults.push("those of reports, which cannot be read".into())
+        }
+        Err(problem) => return Err(problem),
+    }
     faults.dedup();
     Ok(if faults.is_empty() {
         Ok(format!("what is kept of all {} tickets is what counting them comes to", found.tickets))

@@ -12,8 +12,7 @@ use crate::db::{Db, Roots};
 use crate::http::idempotency;
 use crate::http::jobs::Jobs;
 use crate::kernel::{Clock, Problem};
-use crate::tally::domain::hour_of;
-use crate::{auth, metrics, sla, tally, tickets};
+use crate::{auth, sla, tally, tickets};
 
 /// The longest pause between two rounds, in seconds; shorter where tickets close sooner.
 const LONGEST_PAUSE_S: i64 = 30;
@@ -36,8 +35,11 @@ const MERGE_BREATH: Duration = Duration::from_millis(20);
 /// The pause when there is nothing to index or to merge.
 const WORDS_PAUSE: Duration = Duration::from_secs(30);
 
-/// About how many facts one transaction builds into cells.
-const BUILD_AT_ONCE: usize = 5_000;
+/// The pause between two transactions that fold or write down breaches, in which others write.
+const FOLD_BREATH: Duration = Duration::from_millis(5);
+
+/// Of how many tickets one transaction writes down what time has broken.
+const BREACHES_AT_ONCE: u16 = 100;
 
 /// What a round did, in numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +75,8 @@ pub fn start(db: Db, close_after_s: i64, clock: Clock, jobs: Jobs, me: Holder) -
     std::thread::Builder::new().name("janitor".into()).spawn(move || {
         let work: Vec<Box<dyn Job>> = vec![
             Box::new(Tidy { close_after_s }),
-            Box::new(FoldTally { settled_in: None }),
+            Box::new(FoldTally),
+            Box::new(WriteDownBreaches),
             Box::new(FollowEdits { followed: 0 }),
             Box::new(IndexWords { indexed: 0 }),
             Box::new(MergeWords),
@@ -109,11 +112,8 @@ impl Job for Tidy {
     }
 }
 
-/// Folds the tally.
-struct FoldTally {
-    /// The hour in which it was last settled.
-    settled_in: Option<i64>,
-}
+/// Folds the tally, and builds cells.
+struct FoldTally;
 
 impl Job for FoldTally {
     fn name(&self) -> &'static str {
@@ -125,20 +125,33 @@ impl Job for FoldTally {
         Duration::from_secs(5)
     }
 
+    fn run<'a>(&'a mut self, db: &'a Db, _clock: &'a Clock) -> LocalBoxFuture<'a, Result<Rest, Problem>> {
+        async {
+            let changes = tally::service::fold_some(db, FOLD_AT_ONCE).await?;
+            let has_more = tally::service::build_some(db, FOLD_AT_ONCE).await? || changes > 0;
+            Ok(if has_more { Rest::More(FOLD_BREATH) } else { Rest::Nothing })
+        }
+        .boxed_local()
+    }
+}
+
+/// Writes down what time has broken, a few tickets at a time.
+struct WriteDownBreaches;
+
+impl Job for WriteDownBreaches {
+    fn name(&self) -> &'static str {
+        "write_down_breaches"
+    }
+
+    /// What is not written down yet makes reading it slower.
+    fn interval(&self) -> Duration {
+        Duration::from_secs(5)
+    }
+
     fn run<'a>(&'a mut self, db: &'a Db, clock: &'a Clock) -> LocalBoxFuture<'a, Result<Rest, Problem>> {
         async {
-            let now = clock.now();
-            let hour = Some(hour_of(now));
-            // There is something to settle when another hour is past.
-            let is_settled = std::mem::take(&mut self.settled_in) == hour;
-            let changes = tally::service::fold(db, FOLD_AT_ONCE).await?;
-            let hours = if is_settled { 0 } else { tally::service::settle(db, now, FOLD_AT_ONCE).await? };
-            let facts = metrics::service::cells::build(db, now, BUILD_AT_ONCE).await?;
-            self.settled_in = hour;
-            if (changes, hours, facts) != (0, 0, 0) {
-                tracing::debug!(changes, hours, facts, "folded the tally");
-            }
-            Ok(Rest::Nothing)
+            let tickets = sla::service::write_down_breaches(db, clock, BREACHES_AT_ONCE).await?;
+            Ok(if tickets > 0 { Rest::More(FOLD_BREATH) } else { Rest::Nothing })
         }
         .boxed_local()
     }

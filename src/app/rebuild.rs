@@ -9,12 +9,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::db::{Conn, Db, Roots};
 use crate::kernel::words::words;
-use crate::kernel::{self, Clock, Problem};
-use crate::metrics::service::cells::Builder;
+use crate::kernel::{Clock, Problem};
 use crate::{tally, tickets};
 
-/// About how many facts one transaction builds into cells.
-const BUILD_AT_ONCE: usize = 2_000;
+/// How many facts one transaction builds into cells.
+const BUILD_AT_ONCE: u16 = 2_000;
 
 /// How many tickets one transaction indexes.
 const INDEX_AT_ONCE: u16 = 50;
@@ -68,12 +67,12 @@ pub async fn run(db: &Db, clock: &Clock) -> Result<(), Problem> {
     }
     if matches!(stage, None | Some(Stage::Rows | Stage::Numbers)) {
         enter(db, Some(Stage::Numbers), async |_| Ok(())).await?;
-        numbers(db, clock).await?;
-        enter(db, Some(Stage::Cells), async |tx| tally::service::cells::begin_anew(tx).await).await?;
+        numbers(db).await?;
+        enter(db, Some(Stage::Cells), async |tx| tally::service::begin_anew(tx).await).await?;
         stage = Some(Stage::Cells);
     }
     if stage == Some(Stage::Cells) {
-        cells(db, clock).await?;
+        cells(db).await?;
         enter(db, Some(Stage::Words), async |tx| tickets::service::index_all_later(tx).await).await?;
     }
     if tickets::service::index_anew_if_broken(db).await? {
@@ -118,32 +117,27 @@ async fn rows(db: &Db, clock: &Clock) -> Result<(), Problem> {
     Ok(())
 }
 
-async fn numbers(db: &Db, clock: &Clock) -> Result<(), Problem> {
+async fn numbers(db: &Db) -> Result<(), Problem> {
     let last = db.read(async |conn| tickets::store::last_number(conn).await).await?;
     let progress = StageProgress::of(Stage::Numbers, last);
-    let tickets = tickets::service::recount(db, clock.now(), &|number| progress.at(number)).await?;
+    let tickets = tickets::service::recount(db, &|number| progress.at(number)).await?;
     progress.done(&format!("{tickets} tickets"));
     Ok(())
 }
 
-async fn cells(db: &Db, clock: &Clock) -> Result<(), Problem> {
-    let now = clock.now();
-    let mut builder = Builder::until(now, BUILD_AT_ONCE);
-    let mut progress: Option<(StageProgress, i64)> = None;
+async fn cells(db: &Db) -> Result<(), Problem> {
+    let (_, facts) = tally::service::progress(db).await?;
+    let progress = StageProgress::of(Stage::Cells, facts);
     loop {
         let began = Instant::now();
-        let Some(from) = builder.step(db).await? else { break };
-        if from > kernel::Instant::EPOCH {
-            let (progress, first) = progress.get_or_insert_with(|| {
-                (StageProgress::of(Stage::Cells, now.seconds() - from.seconds()), from.seconds())
-            });
-            progress.at(from.seconds() - *first);
+        let has_more = tally::service::build_some(db, BUILD_AT_ONCE).await?;
+        progress.at(tally::service::progress(db).await?.0);
+        if !has_more {
+            break;
         }
         breathe(began).await;
     }
-    tally::service::cells::lengthen(db).await?;
-    let (progress, _) = progress.unwrap_or_else(|| (StageProgress::of(Stage::Cells, 0), 0));
-    progress.done(&format!("{} facts", builder.built));
+    progress.done(&format!("{facts} facts"));
     Ok(())
 }
 

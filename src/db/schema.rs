@@ -177,7 +177,7 @@ diesel::table! {
 
 diesel::table! {
     use diesel::sql_types::*;
-    use crate::kernel::sql::{Guid, Moment};
+    use crate::kernel::sql::{Document, Guid, Moment};
     time_entries (id) {
         id -> Guid,
         ticket_number -> BigInt,
@@ -193,6 +193,7 @@ diesel::table! {
         worked_at -> Moment,
         created_at -> Moment,
         version -> BigInt,
+        ticket_groups -> Document,
     }
 }
 
@@ -330,20 +331,17 @@ diesel::table! {
         resolution_s -> Nullable<BigInt>,
         resolution_business_s -> Nullable<BigInt>,
         response_breach_at -> Nullable<Moment>,
-        response_met_at -> Nullable<Moment>,
         first_reply_breach_at -> Nullable<Moment>,
-        first_reply_met_at -> Nullable<Moment>,
         service_breach_at -> Nullable<Moment>,
-        service_met_at -> Nullable<Moment>,
         created_at -> Moment,
     }
 }
 
 diesel::table! {
-    tallies (series, labels, hour) {
+    tallies (series, labels, quarter) {
         series -> Text,
         labels -> Text,
-        hour -> BigInt,
+        quarter -> BigInt,
         n -> BigInt,
     }
 }
@@ -360,13 +358,39 @@ diesel::table! {
 
 diesel::table! {
     use diesel::sql_types::*;
-    use crate::kernel::sql::Moment;
+    use crate::kernel::sql::{Document, Guid, Moment};
+    facts (id) {
+        id -> BigInt,
+        at -> Moment,
+        ticket_number -> BigInt,
+        kind -> Text,
+        n -> Integer,
+        priority -> Text,
+        #[sql_name = "type"]
+        ticket_type -> Text,
+        channel -> Text,
+        team_id -> Nullable<Guid>,
+        policy_id -> Nullable<Guid>,
+        assignee_id -> Nullable<Guid>,
+        tags -> Document,
+        target -> Nullable<Text>,
+        calendar_s -> Nullable<BigInt>,
+        business_s -> Nullable<BigInt>,
+        resolution_s -> Nullable<BigInt>,
+        resolution_business_s -> Nullable<BigInt>,
+        is_first_contact -> Bool,
+        worker_id -> Nullable<Guid>,
+        work_s -> Nullable<BigInt>,
+        cost_minor -> Nullable<BigInt>,
+        cost_currency -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
     cell_marks (id) {
         id -> Integer,
-        day -> Moment,
-        month -> Moment,
-        year -> Moment,
-        parts -> BigInt,
+        last_fact -> BigInt,
+        built_to -> BigInt,
         stale -> Bool,
         format -> Integer,
     }
@@ -381,27 +405,13 @@ diesel::table! {
 }
 
 diesel::table! {
-    fact_log (slice) {
-        slice -> BigInt,
-        facts -> Binary,
-    }
-}
-
-diesel::table! {
-    cells (axis, level, day, key) {
+    cells (axis, level, start, key) {
         axis -> Text,
         level -> Text,
-        day -> BigInt,
+        start -> BigInt,
         key -> Text,
-        figures -> Binary,
-        samples -> Binary,
-    }
-}
-
-diesel::table! {
-    cell_parts (id) {
-        id -> BigInt,
-        runs -> Binary,
+        counts -> Binary,
+        durations -> Binary,
     }
 }
 
@@ -414,6 +424,7 @@ diesel::table! {
 
 diesel::joinable!(comments -> principals (author_id));
 diesel::joinable!(events -> principals (actor_id));
+diesel::joinable!(facts -> tickets (ticket_number));
 diesel::joinable!(team_members -> principals (principal_id));
 diesel::joinable!(team_members -> teams (team_id));
 diesel::joinable!(ticket_clocks -> tickets (ticket_number));
@@ -437,4 +448,5 @@ diesel::allow_tables_to_appear_in_same_query!(
     sla_policies,
     sla_policy_versions,
     ticket_clocks,
+    facts,
 );

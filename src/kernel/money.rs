@@ -6,7 +6,7 @@ use std::str::FromStr;
 use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
 use diesel::deserialize::FromSqlRow;
 use diesel::expression::AsExpression;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::fault::Faults;
@@ -60,6 +60,13 @@ impl Serialize for Currency {
     }
 }
 
+impl<'de> Deserialize<'de> for Currency {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'_, str> as Deserialize>::deserialize(d)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 crate::kernel::fault::deserr_from_str!(Currency);
 crate::kernel::sql::word!(Currency);
 
@@ -78,7 +85,7 @@ impl utoipa::PartialSchema for Currency {
 impl ToSchema for Currency {}
 
 /// An amount of money.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({ "amount_minor": 9000, "currency": "EUR" }))]
 pub struct Money {
     /// How much, in the currency's minor unit: cents, say.

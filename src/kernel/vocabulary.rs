@@ -96,6 +96,20 @@ impl Status {
 }
 
 words! {
+    /// How a clock stands.
+    pub enum ClockState {
+        /// Time counts.
+        Running = "running",
+        /// Time does not count now.
+        Paused = "paused",
+        /// It ended in time.
+        Met = "met",
+        /// It did not, for good.
+        Breached = "breached",
+    }
+}
+
+words! {
     /// What a clock measures.
     pub enum Target {
         /// From the report until somebody begins to work on it.

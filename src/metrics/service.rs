@@ -1,7 +1,8 @@
 //! The use cases of metrics.
 
+pub mod ask;
 pub mod backlog;
-pub mod cells;
 mod figures;
+pub mod groups;
 pub mod prometheus;
 pub mod reports;

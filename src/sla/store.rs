@@ -3,5 +3,4 @@
 pub mod calendars;
 pub mod clocks;
 pub mod configuration;
-pub mod past;
 pub mod policies;

@@ -3,14 +3,12 @@
 pub mod backlog;
 pub mod cells;
 pub mod facts;
-pub mod packed;
-pub mod samples;
+pub mod sketch;
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::kernel::Instant;
 use crate::kernel::words::words;
 
 words! {
@@ -32,7 +30,7 @@ words! {
         Clocks = "clocks",
         /// How often a clock ended in time.
         ClocksMet = "clocks_met",
-        /// How many clocks are breached from some moment of an hour on, if nothing happens.
+        /// How often a clock was breached, as far as that is written down.
         ClocksBreached = "clocks_breached",
         /// Tickets that are not solved, as a change has noted them: spread when they are folded, see [`backlog`].
         Waiting = "waiting",
@@ -60,14 +58,14 @@ words! {
 }
 
 words! {
-    /// Where a clock stands, as far as that does not depend on when one asks.
+    /// Where a clock stands whose end has not come, as it is written down.
     pub enum Standing {
-        /// Its end has not come, and time counts or it is too late.
-        Open = "open",
+        /// Its end has not come, and time counts.
+        Running = "running",
         /// Its end has not come, and time does not count.
         Paused = "paused",
-        /// Its end has come, too late.
-        EndedLate = "ended_late",
+        /// Its end has not come, and it is too late.
+        Breached = "breached",
     }
 }
 
@@ -84,13 +82,8 @@ pub const SUM: &str = "sum";
 /// have their bounds too, so that one can be made of the other.
 const EXPONENTS: std::ops::RangeInclusive<u32> = 4..=23;
 
-/// The hour that an instant is in: hours since 1970.
-pub fn hour_of(at: Instant) -> i64 {
-    at.seconds().div_euclid(3600)
-}
-
 impl Series {
-    /// The labels, in the order in which a [`Cell`] has their values.
+    /// The labels, in the order in which a [`Counter`] has their values.
     pub const fn labels(self) -> &'static [Label] {
         match self {
             Series::Tickets => &[Label::Status, Label::Priority, Label::Team],
@@ -102,6 +95,12 @@ impl Series {
             Series::Waiting => &[],
         }
     }
+}
+
+/// Whether this version knows the series of this name, of which counters are kept.
+pub fn is_known(name: &str) -> bool {
+    backlog::is_of_backlog(name)
+        || Series::ALL.iter().any(|series| *series != Series::Waiting && series.as_str() == name)
 }
 
 /// The buckets of a histogram in their order, each with its upper bound in seconds; the last has none.
@@ -116,29 +115,23 @@ fn bucket(seconds: i64) -> String {
     buckets().find_map(fits).unwrap_or_else(|| BEYOND.to_owned())
 }
 
-/// One number: a series, the values of its labels, and an hour. As it is stored, so that an instance can fold what only a
+/// One number: a series, the values of its labels, and a stretch of time. As it is stored, so that an instance can fold what only a
 /// newer one understands.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Cell {
+pub struct Counter {
     /// The word of a [`Series`].
     pub series: String,
     /// The values of its labels, as a JSON array.
     pub labels: String,
-    /// Hours since 1970, or 0 for what is counted over all time.
-    pub hour: i64,
+    /// Quarters of an hour since 1970, or 0 for what is counted over all time.
+    pub quarter: i64,
 }
 
-impl Cell {
-    /// The cell of `series` over all time with these `values` of its labels, in their order.
+impl Counter {
+    /// The counter of `series` over all time with these `values` of its labels, in their order.
     pub fn of(series: Series, values: &[&str]) -> Self {
         debug_assert_eq!(series.labels().len(), values.len(), "a value for each label of {series}");
-        Self { series: series.as_str().to_owned(), labels: json!(values).to_string(), hour: 0 }
-    }
-
-    /// The same for one `hour` alone.
-    #[must_use]
-    pub fn in_hour(self, hour: i64) -> Self {
-        Self { hour, ..self }
+        Self { series: series.as_str().to_owned(), labels: json!(values).to_string(), quarter: 0 }
     }
 
     /// The values of the labels.
@@ -147,15 +140,15 @@ impl Cell {
     }
 }
 
-/// Cells with what is to be added to each, never 0. The order in which sums are added up makes no difference.
+/// Counters with what is to be added to each, never 0. The order in which sums are added up makes no difference.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Sums(BTreeMap<Cell, i64>);
+pub struct Sums(BTreeMap<Counter, i64>);
 
 impl Sums {
-    /// Adds `n` to `cell`.
-    pub fn add(&mut self, cell: Cell, n: i64) {
+    /// Adds `n` to `counter`.
+    pub fn add(&mut self, counter: Counter, n: i64) {
         use std::collections::btree_map::Entry;
-        match self.0.entry(cell) {
+        match self.0.entry(counter) {
             Entry::Vacant(free) if n != 0 => drop(free.insert(n)),
             Entry::Vacant(_) => {}
             Entry::Occupied(mut there) => {
@@ -171,43 +164,47 @@ impl Sums {
 
     /// Adds an observation of `seconds` to the histogram `series`, whose last label is the bucket.
     pub fn observe(&mut self, series: Series, values: &[&str], seconds: i64) {
-        let with = |last: &str| Cell::of(series, &[values, &[last]].concat());
+        let with = |last: &str| Counter::of(series, &[values, &[last]].concat());
         self.add(with(&bucket(seconds)), 1);
         self.add(with(SUM), seconds);
     }
 
     /// Takes away all of `other`.
     pub fn take(&mut self, other: Sums) {
-        for (cell, n) in other.0 {
-            self.add(cell, -n);
+        for (counter, n) in other.0 {
+            self.add(counter, -n);
         }
     }
 
-    /// What is counted in `series`, and not for hours after `hour`.
+    /// What is counted in `series`.
     #[must_use]
-    pub fn within(self, series: &[Series], hour: i64) -> Self {
-        let asked = |cell: &Cell| series.iter().any(|series| series.as_str() == cell.series) && cell.hour <= hour;
-        Self(self.0.into_iter().filter(|(cell, _)| asked(cell)).collect())
+    pub fn of_these(mut self, series: &[Series]) -> Self {
+        self.extract(|counter| series.iter().any(|series| series.as_str() == counter.series))
     }
 
     /// Adds all of `other`.
     pub fn merge(&mut self, other: Sums) {
-        for (cell, n) in other.0 {
-            self.add(cell, n);
+        for (counter, n) in other.0 {
+            self.add(counter, n);
         }
     }
 
-    /// Takes out the cells of which this holds.
+    /// Takes out the counters of which this holds.
     #[must_use]
-    pub fn extract(&mut self, holds: impl Fn(&Cell) -> bool) -> Self {
-        let (out, rest) = std::mem::take(&mut self.0).into_iter().partition(|(cell, _)| holds(cell));
+    pub fn extract(&mut self, holds: impl Fn(&Counter) -> bool) -> Self {
+        let (out, rest) = std::mem::take(&mut self.0).into_iter().partition(|(counter, _)| holds(counter));
         self.0 = rest;
         Self(out)
     }
 
-    /// Every cell that is not 0, in a total order.
-    pub fn iter(&self) -> impl Iterator<Item = (&Cell, i64)> {
-        self.0.iter().map(|(cell, n)| (cell, *n))
+    /// Every counter that is not 0, in a total order.
+    pub fn iter(&self) -> impl Iterator<Item = (&Counter, i64)> {
+        self.0.iter().map(|(counter, n)| (counter, *n))
+    }
+
+    /// How many counters there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// Whether there is nothing to add.
@@ -215,9 +212,9 @@ impl Sums {
         self.0.is_empty()
     }
 
-    /// As one row has them: `[[series, labels, hour, n], …]`.
+    /// As one row has them: `[[series, labels, quarter, n], …]`.
     pub fn to_json(&self) -> Value {
-        self.0.iter().map(|(Cell { series, labels, hour }, n)| json!([series, labels, hour, n])).collect()
+        self.0.iter().map(|(Counter { series, labels, quarter }, n)| json!([series, labels, quarter, n])).collect()
     }
 
     /// As [`Sums::to_json`] wrote them.
@@ -226,8 +223,8 @@ impl Sums {
     /// When they are something else.
     pub fn from_json(value: Value) -> Result<Self, serde_json::Error> {
         let mut sums = Self::default();
-        for (series, labels, hour, n) in serde_json::from_value::<Vec<(String, String, i64, i64)>>(value)? {
-            sums.add(Cell { series, labels, hour }, n);
+        for (series, labels, quarter, n) in serde_json::from_value::<Vec<(String, String, i64, i64)>>(value)? {
+            sums.add(Counter { series, labels, quarter }, n);
         }
         Ok(sums)
     }
@@ -238,24 +235,24 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn any_cell() -> impl Strategy<Value = Cell> {
+    fn any_counter() -> impl Strategy<Value = Counter> {
         let values = prop::collection::vec(".{0,6}", 2);
         (prop::sample::select(vec![Series::Created, Series::Resolved]), values, 0i64..3).prop_map(
-            |(series, values, hour)| {
+            |(series, values, quarter)| {
                 let values: Vec<&str> = values.iter().map(String::as_str).collect();
-                Cell { hour, ..Cell::of(series, &values) }
+                Counter { quarter, ..Counter::of(series, &values) }
             },
         )
     }
 
-    /// Few cells, so that changes meet in them.
+    /// Few counters, so that changes meet in them.
     fn any_changes() -> impl Strategy<Value = Vec<Sums>> {
-        let few = prop::collection::vec(any_cell(), 1..5);
-        few.prop_flat_map(|cells| {
-            let one = prop::collection::vec((prop::sample::select(cells), -3i64..4), 0..4);
+        let few = prop::collection::vec(any_counter(), 1..5);
+        few.prop_flat_map(|counters| {
+            let one = prop::collection::vec((prop::sample::select(counters), -3i64..4), 0..4);
             let sums = one.prop_map(|adds| {
                 let mut sums = Sums::default();
-                adds.into_iter().for_each(|(cell, n)| sums.add(cell, n));
+                adds.into_iter().for_each(|(counter, n)| sums.add(counter, n));
                 sums
             });
             prop::collection::vec(sums, 0..20)
@@ -290,10 +287,10 @@ mod tests {
         }
 
         #[test]
-        fn different_labels_are_different_cells(a in prop::collection::vec(".{0,4}", 2), b in prop::collection::vec(".{0,4}", 2)) {
-            let cell = |values: &[String]| Cell::of(Series::Created, &[values[0].as_str(), values[1].as_str()]);
-            prop_assert_eq!(cell(&a).values(), a.clone());
-            prop_assert_eq!(cell(&a) == cell(&b), a == b);
+        fn different_labels_are_different_counters(a in prop::collection::vec(".{0,4}", 2), b in prop::collection::vec(".{0,4}", 2)) {
+            let counter = |values: &[String]| Counter::of(Series::Created, &[values[0].as_str(), values[1].as_str()]);
+            prop_assert_eq!(counter(&a).values(), a.clone());
+            prop_assert_eq!(counter(&a) == counter(&b), a == b);
         }
 
         #[test]

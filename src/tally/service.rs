@@ -1,157 +1,171 @@
 //! Folding: what changes have added one by one is added up.
 
-pub mod cells;
+use std::collections::BTreeMap;
 
-use std::collections::HashMap;
-
-use super::domain::backlog::{Axis, Part, is_of_backlog, next_from, quarter_of, series};
-use super::domain::facts::Facts;
-use super::domain::{Series, Sums, hour_of};
+use super::domain::Sums;
+use super::domain::cells::{Figures, Level, sort_into_cells};
+use super::domain::facts::{Axis, Fact};
 use super::store;
+use super::store::cells::Marks;
 use crate::db::{Conn, Db, Roots};
-use crate::kernel::{Instant, Problem};
+use crate::kernel::Problem;
 
-/// How many hours that are past are kept apart: more than clocks of instances can be wrong.
-const KEPT_H: i64 = 48;
+/// How many cells one transaction removes.
+const CLEAR_AT_ONCE: u16 = 500;
 
-/// Folds all changes there are, `at_once` in a transaction, and gives their number. Several instances may do so at the
-/// same time: of two that take the same changes, one starts again.
+/// How many counters, and how many cells, one transaction grows, about: tickets may have many labels, and others wait meanwhile.
+const GROW_AT_ONCE: usize = 1_000;
+
+/// How many facts, and how many cells, are read at once where all are.
+const READ_AT_ONCE: i64 = 1_000;
+
+/// Folds all changes there are, at most `at_once` in a transaction, and builds all cells; gives the number of changes. Several instances may do
+/// so at the same time: of two that take the same changes, one starts again.
 ///
 /// # Errors
 /// When the database is away, or others fold all the time; what was left is folded the next time.
 pub async fn fold(db: &Db, at_once: u16) -> Result<usize, Problem> {
     let mut folded = 0;
     loop {
-        let batch = db.write(Roots::none(), async move |tx| fold_some(tx, at_once).await).await?;
+        let batch = fold_some(db, at_once).await?;
         folded += batch;
-        if batch < usize::from(at_once) {
+        if batch == 0 && !build_some(db, at_once).await? {
             return Ok(folded);
         }
     }
 }
 
-async fn fold_some(tx: &mut Conn, count: u16) -> Result<usize, Problem> {
-    store::cells::marks(tx).await?;
-    let (mut ids, mut sums, mut facts) = (Vec::new(), Sums::default(), Facts::default());
-    for (id, one, changed) in store::unfolded(tx, count.into()).await? {
-        ids.push(id);
-        sums.merge(one);
-        facts.merge(changed);
-    }
-    if ids.is_empty() {
-        return Ok(0);
-    }
-    // Taken away first: whoever is later with the same ones fails here, before anything is counted twice.
-    store::remove(tx, &ids).await?;
-    cells::fold(tx, facts.settled()).await?;
-    let sums = sums.spread();
-    // In the order of the cells, so that two that meet here never wait for each other in a circle.
-    store::grow_all(tx, &sums).await?;
-    Ok(ids.len())
-}
-
-/// How the tallies are once they are settled.
-#[derive(Debug)]
-pub struct Settling {
-    /// Series whose hours are added up, each with the first that is not.
-    added_up: HashMap<String, i64>,
-    /// Series whose labels are forgotten that are less than these.
-    forgotten: HashMap<String, String>,
-}
-
-impl Settling {
-    /// As [`settle`] leaves them at `now`.
-    pub fn at(now: Instant) -> Self {
-        let before = settled_before(now);
-        let all =
-            Axis::ALL.iter().flat_map(|axis| [Part::Late, Part::Breach].map(|part| (series(*axis, part), before)));
-        let added_up = all.chain([(Series::ClocksBreached.to_string(), hour_of(now) - KEPT_H)]).collect();
-        let forgotten = Axis::ALL.iter().map(|axis| (series(*axis, Part::Next), next_from(before))).collect();
-        Self { added_up, forgotten }
-    }
-
-    /// The cells that there are of these. Those of series that only a newer version knows are left out.
-    pub fn of(&self, sums: Sums) -> Sums {
-        let mut settled = Sums::default();
-        for (cell, n) in sums.iter() {
-            let is_forgotten = self.forgotten.get(&cell.series).is_some_and(|from| cell.labels < *from);
-            let is_past = self.added_up.get(&cell.series).is_some_and(|before| (1..*before).contains(&cell.hour));
-            let is_known = is_of_backlog(&cell.series)
-                || Series::ALL.iter().any(|series| *series != Series::Waiting && series.as_str() == cell.series);
-            if is_known && !is_forgotten {
-                let hour = if is_past { 0 } else { cell.hour };
-                settled.add(cell.clone().in_hour(hour), n);
-            }
-        }
-        settled
-    }
-}
-
-/// The first quarter of the backlog that is told apart.
-fn settled_before(now: Instant) -> i64 {
-    quarter_of(now) - 4 * KEPT_H
-}
-
-/// Adds up the hours that are so long past at `now` that nobody tells them apart any more, `at_once` cells in a
-/// transaction, so that there are not more and more of them; gives the number of cells. Several instances may do so at the
-/// same time.
+/// Folds at most `at_once` changes in one transaction: counters grow, and what happened is written down and built into cells, if those
+/// have come so far. Gives how many changes there were.
 ///
 /// # Errors
 /// As those of [`fold`].
-pub async fn settle(db: &Db, now: Instant, at_once: u16) -> Result<usize, Problem> {
-    let mut settled = settle_all(db, Series::ClocksBreached.as_str(), hour_of(now) - KEPT_H, at_once).await?;
-    let before = settled_before(now);
-    for axis in Axis::ALL.iter().copied() {
-        for part in [Part::Late, Part::Breach] {
-            settled += settle_all(db, &series(axis, part), before, at_once).await?;
+pub async fn fold_some(db: &Db, at_once: u16) -> Result<usize, Problem> {
+    db.write(Roots::none(), async move |tx| {
+        let marks = store::cells::hold(tx).await?;
+        let (mut ids, mut sums, mut facts) = (Vec::new(), Sums::default(), Vec::new());
+        for (id, one, happened) in store::unfolded(tx, at_once.into()).await? {
+            ids.push(id);
+            sums.merge(one.spread());
+            facts.extend(happened);
+            if sums.len() >= GROW_AT_ONCE {
+                break;
+            }
         }
-        settled += forget(db, axis, before, at_once).await?;
-    }
-    Ok(settled)
+        if ids.is_empty() {
+            return Ok(0);
+        }
+        // Taken away first: whoever is later with the same ones fails here, before anything is counted twice.
+        store::remove(tx, &ids).await?;
+        store::facts::insert(tx, marks.last_fact, &facts).await?;
+        let last_fact = marks.last_fact + i64::try_from(facts.len()).unwrap_or(0);
+        let mut built_to = marks.built_to;
+        if marks.built_to == marks.last_fact && !marks.is_stale {
+            let numbered: Vec<(i64, Fact)> = (marks.last_fact + 1..).zip(facts).collect();
+            built_to = build(tx, &numbered).await?.unwrap_or(last_fact);
+        }
+        store::cells::keep(tx, &Marks { last_fact, built_to, ..marks }).await?;
+        // In the order of the counters, so that two that meet here never wait for each other in a circle.
+        store::grow_all(tx, &sums).await?;
+        Ok(ids.len())
+    })
+    .await
 }
 
-/// Adds up the cells of `series` before `before`.
-async fn settle_all(db: &Db, series: &str, before: i64, at_once: u16) -> Result<usize, Problem> {
-    let (mut settled, mut after) = (0, (String::new(), 0));
-    loop {
-        let (series, from) = (series.to_owned(), after.clone());
-        let past = db
-            .write(Roots::none(), async move |tx| {
-                let past = store::past(tx, &series, before, (&from.0, from.1), at_once.into()).await?;
-                let mut sums = Sums::default();
-                for (cell, n) in past.iter().cloned() {
-                    sums.add(cell.clone().in_hour(0), n);
-                    sums.add(cell, -n);
-                }
-                store::grow_all(tx, &sums).await?;
-                Ok(past)
-            })
-            .await?;
-        settled += past.len();
-        match past.last() {
-            Some((cell, _)) if past.len() == usize::from(at_once) => after = (cell.labels.clone(), cell.hour),
-            _ => return Ok(settled),
+/// Adds facts, in the order of their numbers, to cells, until many have grown; gives the number of the last one.
+async fn build(tx: &mut Conn, facts: &[(i64, Fact)]) -> Result<Option<i64>, Problem> {
+    let (mut cells, mut last) = (BTreeMap::new(), None);
+    for (number, fact) in facts {
+        sort_into_cells(fact, &mut cells);
+        last = Some(*number);
+        if cells.len() >= GROW_AT_ONCE {
+            break;
         }
     }
+    store::cells::grow_all(tx, cells).await?;
+    Ok(last)
 }
 
-/// Lets go of further promises that were broken before `before`: nobody asks for them any more.
-async fn forget(db: &Db, axis: Axis, before: i64, at_once: u16) -> Result<usize, Problem> {
-    let mut forgotten = 0;
+/// Goes on with what [`begin_anew`] or a migration has begun, if it has; gives whether there may be more to do.
+///
+/// # Errors
+/// As those of [`fold`].
+pub async fn build_some(db: &Db, at_once: u16) -> Result<bool, Problem> {
+    let marks = db.read(async |conn| store::cells::marks(conn).await).await?;
+    if !marks.is_stale && marks.built_to == marks.last_fact {
+        return Ok(false);
+    }
+    db.write(Roots::none(), async move |tx| {
+        let marks = store::cells::hold(tx).await?;
+        if marks.is_stale {
+            let is_stale = store::cells::clear(tx, CLEAR_AT_ONCE).await? > 0;
+            store::cells::keep(tx, &Marks { is_stale, ..marks }).await?;
+            return Ok(true);
+        }
+        let facts = store::facts::after(tx, marks.built_to, at_once.into()).await?;
+        let built_to = build(tx, &facts).await?.unwrap_or(marks.last_fact);
+        store::cells::keep(tx, &Marks { built_to, ..marks }).await?;
+        Ok(built_to < marks.last_fact)
+    })
+    .await
+}
+
+/// Lets all cells be built anew by whoever folds: until then reports read what happened one by one.
+///
+/// # Errors
+/// When the database is away, or others fold all the time.
+pub async fn begin_anew(tx: &mut Conn) -> Result<(), Problem> {
+    let marks = store::cells::hold(tx).await?;
+    store::cells::keep(tx, &Marks { built_to: 0, is_stale: true, ..marks }).await
+}
+
+/// The axes and lengths of cells that do not come to what happened; none while they are built anew. It reads all of both, a little at a time. All of
+/// it belongs into one snapshot.
+///
+/// # Errors
+/// When one cannot be read, or when the database is away.
+pub async fn wrong_cells(conn: &mut Conn) -> Result<Vec<(Axis, Level)>, Problem> {
+    let marks = store::cells::marks(conn).await?;
+    if marks.is_stale {
+        return Ok(Vec::new());
+    }
+    let (mut happened, mut last): (BTreeMap<Axis, Figures>, i64) = (BTreeMap::new(), 0);
     loop {
-        let batch = db
-            .write(Roots::none(), async move |tx| {
-                let mut sums = Sums::default();
-                for (cell, n) in store::backlog::over(tx, axis, before, at_once.into()).await? {
-                    sums.add(cell, -n);
+        let some = store::facts::after(conn, last, READ_AT_ONCE).await?;
+        let built: Vec<_> = some.into_iter().filter(|(number, _)| *number <= marks.built_to).collect();
+        let Some((number, _)) = built.last() else { break };
+        last = *number;
+        for (_, fact) in &built {
+            for axis in Axis::ALL {
+                for _ in axis.keys_of(fact) {
+                    happened.entry(*axis).or_default().add(&fact.what, fact.n.into());
                 }
-                store::grow_all(tx, &sums).await?;
-                Ok(sums.iter().count())
-            })
-            .await?;
-        forgotten += batch;
-        if batch < usize::from(at_once) {
-            return Ok(forgotten);
+            }
         }
     }
+    let mut wrong = Vec::new();
+    for (axis, level) in Axis::ALL.iter().flat_map(|axis| Level::ALL.iter().map(move |level| (*axis, *level))) {
+        let (mut sum, mut place) = (Figures::default(), None);
+        loop {
+            let some = store::cells::behind(conn, axis, level, place, READ_AT_ONCE).await?;
+            some.iter().for_each(|(_, figures)| sum.merge(figures, 1));
+            match some.into_iter().last() {
+                Some((last, _)) => place = Some(last),
+                None => break,
+            }
+        }
+        if sum != happened.get(&axis).cloned().unwrap_or_default() {
+            wrong.push((axis, level));
+        }
+    }
+    Ok(wrong)
+}
+
+/// How much of what happened is in cells, and of how much: numbers of facts.
+///
+/// # Errors
+/// When the database is away.
+pub async fn progress(db: &Db) -> Result<(i64, i64), Problem> {
+    let marks = db.read(async |conn| store::cells::marks(conn).await).await?;
+    Ok((marks.built_to, marks.last_fact))
 }

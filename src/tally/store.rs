@@ -2,13 +2,14 @@
 
 pub mod backlog;
 pub mod cells;
+pub mod facts;
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 use diesel::upsert::excluded;
 
-use super::domain::facts::Facts;
-use super::domain::{Cell, Series, Sums};
+use super::domain::facts::Fact;
+use super::domain::{Counter, Series, Sums};
 use crate::db::raw::{one_of, raw};
 use crate::db::schema::{rebuilds, tallies, tally_deltas};
 use crate::db::{Conn, EngineConn, RunQueryDsl, on_each, send, steady};
@@ -21,38 +22,36 @@ const ONE: i32 = 1;
 /// The numbers at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Totals {
-    /// What every cell comes to.
+    /// What every counter comes to.
     pub sums: Sums,
     /// How many changes are not folded yet.
     pub unfolded: i64,
 }
 
-/// Adds what a change counts and the facts that it changes, if there is anything: one row that nobody else writes.
+/// Adds what a change counts and what happened by it, if there is anything: one row that nobody else writes.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn add(tx: &mut Conn, id: DeltaId, sums: &Sums, facts: &Facts) -> Result<(), Problem> {
+pub async fn add(tx: &mut Conn, id: DeltaId, sums: &Sums, facts: &[Fact]) -> Result<(), Problem> {
     if sums.is_empty() && facts.is_empty() {
         return Ok(());
     }
-    let facts = (!facts.is_empty()).then(|| facts.pack());
+    let facts = if facts.is_empty() { None } else { Some(facts::pack(facts)?) };
     let row = (tally_deltas::id.eq(id), tally_deltas::deltas.eq(Json(sums.to_json())), tally_deltas::facts.eq(facts));
     send!(tx, diesel::insert_into(tally_deltas::table).values(row))
 }
 
-/// The numbers of `series_asked` as they are now, without those for hours after `until`. One statement, and so one snapshot: a
-/// fold happens before it or after it.
+/// The numbers of `series_asked` as they are now. One statement, and so one snapshot: a fold happens before it or after it.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn totals(conn: &mut Conn, series_asked: &[Series], until: i64) -> Result<Totals, Problem> {
+pub async fn totals(conn: &mut Conn, series_asked: &[Series]) -> Result<Totals, Problem> {
     type Row = (String, String, i64, i64, Option<Json>);
     let names: Vec<String> = series_asked.iter().map(|series| series.as_str().to_owned()).collect();
-    let wanted = one_of("tallies.series", &names).and(tallies::hour.le(until));
-    let folded = tallies::table.filter(wanted).select((
+    let folded = tallies::table.filter(one_of("tallies.series", &names)).select((
         tallies::series,
         tallies::labels,
-        tallies::hour,
+        tallies::quarter,
         tallies::n,
         raw::<Nullable<Document>>("NULL"),
     ));
@@ -65,12 +64,12 @@ pub async fn totals(conn: &mut Conn, series_asked: &[Series], until: i64) -> Res
     ));
     let rows: Vec<Row> = on_each!(conn, |c| folded.union_all(rest).load(c).await)?;
     let mut totals = Totals { sums: Sums::default(), unfolded: 0 };
-    for (series, labels, hour, n, deltas) in rows {
+    for (series, labels, quarter, n, deltas) in rows {
         match deltas {
-            None => totals.sums.add(Cell { series, labels, hour }, n),
+            None => totals.sums.add(Counter { series, labels, quarter }, n),
             Some(deltas) => {
                 totals.unfolded += 1;
-                totals.sums.merge(Sums::from_json(deltas.0).map_err(Problem::internal)?.within(series_asked, until));
+                totals.sums.merge(Sums::from_json(deltas.0).map_err(Problem::internal)?.of_these(series_asked));
             }
         }
     }
@@ -81,12 +80,12 @@ pub async fn totals(conn: &mut Conn, series_asked: &[Series], until: i64) -> Res
 ///
 /// # Errors
 /// When the database is away.
-pub async fn unfolded(tx: &mut Conn, count: i64) -> Result<Vec<(DeltaId, Sums, Facts)>, Problem> {
+pub async fn unfolded(tx: &mut Conn, count: i64) -> Result<Vec<(DeltaId, Sums, Vec<Fact>)>, Problem> {
     let query = tally_deltas::table.order(tally_deltas::id).limit(count);
     let rows: Vec<(DeltaId, Json, Option<Vec<u8>>)> = on_each!(tx, |c| query.load(c).await)?;
     rows.into_iter()
         .map(|(id, deltas, facts)| {
-            let facts = facts.map_or(Ok(Facts::default()), |facts| Facts::unpack(&facts)).map_err(Problem::internal)?;
+            let facts = facts.map_or(Ok(Vec::new()), |facts| facts::unpack(&facts))?;
             Ok((id, Sums::from_json(deltas.0).map_err(Problem::internal)?, facts))
         })
         .collect()
@@ -106,8 +105,8 @@ pub async fn remove(tx: &mut Conn, ids: &[DeltaId]) -> Result<(), Problem> {
 /// All that is kept, folded or not, a little at a time. All of it belongs into one snapshot.
 #[derive(Debug, Default)]
 pub struct Kept {
-    /// The last folded cell that was read.
-    folded: Option<Cell>,
+    /// The last folded counter that was read.
+    folded: Option<Counter>,
     /// The last change that was read, behind all that is folded.
     change: Option<DeltaId>,
 }
@@ -120,28 +119,28 @@ impl Kept {
     pub async fn next(&mut self, conn: &mut Conn, count: i64) -> Result<Option<Sums>, Problem> {
         let mut sums = Sums::default();
         if self.change.is_none() {
-            let Cell { series, labels, hour } = self.folded.clone().unwrap_or_else(|| Cell {
+            let Counter { series, labels, quarter } = self.folded.clone().unwrap_or_else(|| Counter {
                 series: String::new(),
                 labels: String::new(),
-                hour: i64::MIN,
+                quarter: i64::MIN,
             });
-            let behind = raw::<Bool>("(series, labels, hour) > (")
+            let behind = raw::<Bool>("(series, labels, quarter) > (")
                 .bind(series)
                 .sql(", ")
                 .bind(labels)
                 .sql(", ")
-                .bind(hour)
+                .bind(quarter)
                 .sql(")");
             let query = tallies::table
                 .filter(behind)
-                .order((tallies::series, tallies::labels, tallies::hour))
+                .order((tallies::series, tallies::labels, tallies::quarter))
                 .limit(count)
-                .select((tallies::series, tallies::labels, tallies::hour, tallies::n));
+                .select((tallies::series, tallies::labels, tallies::quarter, tallies::n));
             let rows: Vec<(String, String, i64, i64)> = on_each!(conn, |c| query.load(c).await)?;
-            for (series, labels, hour, n) in rows {
-                let cell = Cell { series, labels, hour };
-                self.folded = Some(cell.clone());
-                sums.add(cell, n);
+            for (series, labels, quarter, n) in rows {
+                let counter = Counter { series, labels, quarter };
+                self.folded = Some(counter.clone());
+                sums.add(counter, n);
             }
             if !sums.is_empty() {
                 return Ok(Some(sums));
@@ -207,92 +206,68 @@ pub async fn set_stage(tx: &mut Conn, stage: Option<&str>) -> Result<(), Problem
     Ok(())
 }
 
-/// Adds `n` to the folded `cell`. One that comes to 0 is removed.
+/// Adds `n` to the folded `counter`. One that comes to 0 is removed.
 ///
 /// # Errors
 /// When somebody else changes it at the same time, which is made up for by starting again; or when the database is away.
-pub async fn grow(tx: &mut Conn, cell: &Cell, n: i64) -> Result<(), Problem> {
+pub async fn grow(tx: &mut Conn, counter: &Counter, n: i64) -> Result<(), Problem> {
     let row = (
-        tallies::series.eq(&cell.series),
-        tallies::labels.eq(&cell.labels),
-        tallies::hour.eq(cell.hour),
+        tallies::series.eq(&counter.series),
+        tallies::labels.eq(&counter.labels),
+        tallies::quarter.eq(counter.quarter),
         tallies::n.eq(n),
     );
     let grown = diesel::insert_into(tallies::table)
         .values(row)
-        .on_conflict((tallies::series, tallies::labels, tallies::hour))
+        .on_conflict((tallies::series, tallies::labels, tallies::quarter))
         .do_update()
         .set(tallies::n.eq(tallies::n + n))
         .returning(tallies::n);
     let now: i64 = on_each!(tx, |c| steady(grown).get_result(c).await)?;
     if now == 0 {
-        let this = tallies::table.find((&cell.series, &cell.labels, cell.hour));
+        let this = tallies::table.find((&counter.series, &counter.labels, counter.quarter));
         on_each!(tx, |c| diesel::delete(this).execute(c).await)?;
     }
     Ok(())
 }
 
-/// How many cells one statement grows.
+/// How many counters one statement grows.
 const GROW_AT_ONCE: usize = 1_000;
 
-/// As [`grow`] for each cell, in their order; PostgreSQL is spared the way there and back for each.
+/// As [`grow`] for each counter, in their order; PostgreSQL is spared the way there and back for each.
 ///
 /// # Errors
 /// As those of [`grow`].
 pub async fn grow_all(tx: &mut Conn, sums: &Sums) -> Result<(), Problem> {
-    let cells: Vec<(&Cell, i64)> = sums.iter().collect();
-    for some in cells.chunks(GROW_AT_ONCE) {
+    let counters: Vec<(&Counter, i64)> = sums.iter().collect();
+    for some in counters.chunks(GROW_AT_ONCE) {
         let EngineConn::Postgres(channel) = &mut tx.line else {
-            for (cell, n) in some {
-                grow(tx, cell, *n).await?;
+            for (counter, n) in some {
+                grow(tx, counter, *n).await?;
             }
             continue;
         };
-        let row = |(cell, n): &(&Cell, i64)| {
+        let row = |(counter, n): &(&Counter, i64)| {
             (
-                tallies::series.eq(cell.series.clone()),
-                tallies::labels.eq(cell.labels.clone()),
-                tallies::hour.eq(cell.hour),
+                tallies::series.eq(counter.series.clone()),
+                tallies::labels.eq(counter.labels.clone()),
+                tallies::quarter.eq(counter.quarter),
                 tallies::n.eq(*n),
             )
         };
         let now: Vec<(String, String, i64, i64)> = diesel::insert_into(tallies::table)
             .values(some.iter().map(row).collect::<Vec<_>>())
-            .on_conflict((tallies::series, tallies::labels, tallies::hour))
+            .on_conflict((tallies::series, tallies::labels, tallies::quarter))
             .do_update()
             .set(tallies::n.eq(tallies::n + excluded(tallies::n)))
             .returning(tallies::all_columns)
             .get_results(&mut channel.backend().session())
             .await?;
-        for (series, labels, hour, _) in now.iter().filter(|(.., n)| *n == 0) {
-            diesel::delete(tallies::table.find((series, labels, *hour)))
+        for (series, labels, quarter, _) in now.iter().filter(|(.., n)| *n == 0) {
+            diesel::delete(tallies::table.find((series, labels, *quarter)))
                 .execute(&mut channel.backend().session())
                 .await?;
         }
     }
     Ok(())
-}
-
-/// At most `count` cells of `series` for single hours before `hour`, with what they come to: those behind the labels and the
-/// hour `after`, in their order.
-///
-/// # Errors
-/// When the database is away.
-pub async fn past(
-    conn: &mut Conn,
-    series: &str,
-    hour: i64,
-    after: (&str, i64),
-    count: i64,
-) -> Result<Vec<(Cell, i64)>, Problem> {
-    let hours = tallies::hour.gt(0).and(tallies::hour.lt(hour));
-    let query = tallies::table
-        .filter(tallies::series.eq(series).and(hours))
-        .filter(raw::<Bool>("(labels, hour) > (").bind(after.0.to_owned()).sql(", ").bind(after.1).sql(")"))
-        .order((tallies::labels, tallies::hour))
-        .limit(count)
-        .select((tallies::labels, tallies::hour, tallies::n));
-    let rows: Vec<(String, i64, i64)> = on_each!(conn, |c| query.load(c).await)?;
-    let cell = |labels, hour| Cell { series: series.to_owned(), labels, hour };
-    Ok(rows.into_iter().map(|(labels, hour, n)| (cell(labels, hour), n)).collect())
 }

@@ -10,7 +10,6 @@ use crate::kernel::fields::Fields;
 pub use crate::kernel::vocabulary::{Channel, Priority, Status, TicketType};
 use crate::kernel::{Code, Instant, PrincipalId, Problem, TeamId, TicketId};
 use crate::sla::domain::clock::Facts;
-use crate::sla::domain::past::Card;
 use crate::sla::domain::policy::Traits;
 
 /// The subject of a ticket whose texts were removed.
@@ -205,21 +204,6 @@ impl Ticket {
                 channel: self.channel,
                 tags: self.tags.clone(),
             },
-        }
-    }
-
-    /// What figures ask of it.
-    pub fn card(&self) -> Card {
-        Card {
-            priority: self.priority,
-            kind: self.kind,
-            channel: self.channel,
-            team_id: self.team_id,
-            created_at: self.created_at,
-            started_at: self.started_at,
-            first_replied_at: self.first_replied_at,
-            reopen_count: self.reopen_count,
-            agent_comments: self.agent_comments,
         }
     }
 

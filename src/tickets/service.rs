@@ -23,12 +23,9 @@ use crate::http::call::IfMatch;
 use crate::http::idempotency::{Answers, Said};
 use crate::kernel::fields::{Fields, LARGEST_B};
 use crate::kernel::{Clock, Code, CommentId, FieldError, Instant, Patch, PrincipalId, Problem, TeamId};
-use crate::sla::domain::past::{self, Work};
 use crate::sla::domain::policy::CalendarSet;
 use crate::sla::service::ClockChange;
 use crate::sla::wire::explain::{SlaTicket, TicketSlaBody};
-use crate::tally::domain::Sums;
-use crate::tally::domain::facts::Facts;
 use crate::{people, sla, tally};
 
 /// How many pages of the index of words one transaction writes anew.
@@ -411,7 +408,8 @@ async fn write(
     clock: &Clock,
 ) -> Result<(), Problem> {
     store::update(tx, before, after).await?;
-    let followed = sla::service::follow(tx, &before.facts(), &after.facts(), after.updated_at).await?;
+    let (was, is) = (before.facts(), after.facts());
+    let followed = sla::service::follow(tx, &was, &is, after.agent_comments, after.updated_at).await?;
     record(tx, Some(before), after, followed, actor, clock).await?;
     let searched = |ticket: &Ticket| (ticket.subject.clone(), ticket.tags.clone(), ticket.description.clone());
     if searched(before) == searched(after) { Ok(()) } else { index(tx, after).await }
@@ -631,10 +629,10 @@ async fn record(
     actor: Option<PrincipalId>,
     clock: &Clock,
 ) -> Result<(), Problem> {
-    let facts = facts_changed(tx, before, after, followed.as_ref()).await?;
-    let mut counted = followed.map_or_else(Sums::default, |followed| followed.counted);
+    let (mut counted, happened) =
+        followed.map_or_else(Default::default, |ClockChange { counted, happened, .. }| (counted, happened));
     counted.merge(super::tally::counts(before, after));
-    tally::store::add(tx, clock.id(after.updated_at), &counted, &facts).await?;
+    tally::store::add(tx, clock.id(after.updated_at), &counted, &happened).await?;
     let changes = after.changes_since(before);
     if changes.is_empty() {
         return Ok(());
@@ -650,31 +648,6 @@ async fn record(
         changes,
     };
     crate::audit::store::add(tx, event, clock).await
-}
-
-/// The facts that a change takes away and adds.
-async fn facts_changed(
-    tx: &mut Conn,
-    before: Option<&Ticket>,
-    after: &Ticket,
-    followed: Option<&ClockChange>,
-) -> Result<Facts, Problem> {
-    let Some(ClockChange { was, times, .. }) = followed else {
-        // What clocks do not care about is how many answers a ticket has needed.
-        let answered = before.filter(|before| before.agent_comments != after.agent_comments);
-        let Some(before) = answered.filter(|_| after.resolved_at.is_some() && after.reopen_count == 0) else {
-            return Ok(Facts::default());
-        };
-        let times = sla::store::clocks::find(tx, &after.facts()).await?;
-        return Ok(Facts::changed(past::facts(&before.card(), &times, &[]), past::facts(&after.card(), &times, &[])));
-    };
-    let (Some(before), Some(was)) = (before, was) else {
-        return Ok(Facts::changed([], past::facts(&after.card(), times, &[])));
-    };
-    let (before, after, number) = (before.card(), after.card(), after.number);
-    // Work moves with its ticket from group to group.
-    let work = if before.keys(was) == after.keys(times) { Vec::new() } else { work_to_move(tx, number).await? };
-    Ok(Facts::changed(past::facts(&before, was, &work), past::facts(&after, times, &work)))
 }
 
 /// Closes the tickets that have been resolved for `after_s` seconds; several instances may do so at once. Returns how
@@ -702,12 +675,6 @@ pub async fn close_resolved(db: &Db, after_s: i64, now: Instant, clock: &Clock) 
             return Ok(closed);
         }
     }
-}
-
-/// All work on a ticket, to which none is added meanwhile.
-async fn work_to_move(tx: &mut Conn, number: i64) -> Result<Vec<Work>, Problem> {
-    sla::store::past::hold(tx, number).await?;
-    Ok(sla::store::past::work(tx, vec![number]).await?.remove(&number).unwrap_or_default())
 }
 
 async fn require_free(

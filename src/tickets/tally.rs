@@ -2,7 +2,7 @@
 
 use super::domain::Ticket;
 use crate::kernel::Instant;
-use crate::tally::domain::{Cell, NO_TEAM, Series, Sums};
+use crate::tally::domain::{Counter, NO_TEAM, Series, Sums};
 
 /// What the tallies gain and lose when a ticket that was `before`, or was not there, is `after`. Nothing, if the change
 /// touches nothing that is counted.
@@ -14,15 +14,15 @@ pub fn counts(before: Option<&Ticket>, after: &Ticket) -> Sums {
     sums.add(standing(after), 1);
 
     let team = team(after);
-    let mut happened = |series, times| sums.add(Cell::of(series, &[after.priority.as_str(), &team]), times);
+    let mut happened = |series, times| sums.add(Counter::of(series, &[after.priority.as_str(), &team]), times);
     happened(Series::Created, i64::from(before.is_none()));
     happened(Series::Resolved, i64::from(newly(before, after, |ticket| ticket.resolved_at).is_some()));
     happened(Series::Reopened, i64::from(after.reopen_count - before.map_or(0, |before| before.reopen_count)));
     sums
 }
 
-fn standing(ticket: &Ticket) -> Cell {
-    Cell::of(Series::Tickets, &[ticket.status.as_str(), ticket.priority.as_str(), &team(ticket)])
+fn standing(ticket: &Ticket) -> Counter {
+    Counter::of(Series::Tickets, &[ticket.status.as_str(), ticket.priority.as_str(), &team(ticket)])
 }
 
 /// The team of a ticket, as a label.

@@ -20,7 +20,7 @@ use crate::kernel::fields::Fields;
 use crate::kernel::text::{Email, Line, Prose};
 use crate::kernel::whole::Whole;
 use crate::kernel::words::words;
-use crate::kernel::{Instant, Patch, PrincipalId, Set, TeamId, TicketId};
+use crate::kernel::{ClockState, Instant, Patch, PrincipalId, Set, TeamId, TicketId};
 use crate::sla::domain::policy::CalendarSet;
 use crate::sla::wire::clocks::{ClockBody, DurationsBody};
 
@@ -351,7 +351,7 @@ pub struct TicketBody {
     /// Grows by one with each change; its `ETag` begins with it.
     #[schema(minimum = 1)]
     pub version: i64,
-    /// How many clocks have run past their end since the ticket was last written.
+    /// How many clocks are breached: of one version of a ticket, there are only ever more.
     #[serde(skip)]
     lapsed: usize,
 }
@@ -361,7 +361,7 @@ impl TicketBody {
     pub fn of(row: TicketRow, almanac: &CalendarSet, now: Instant) -> Self {
         let TicketRow { ticket, team, requester, assignee, created_by, times, relevance: _ } = row;
         let clocks: Vec<_> = times.clocks.iter().map(|clock| ClockBody::of(clock, almanac, now)).collect();
-        let lapsed = times.clocks.iter().zip(&clocks).filter(|(was, is)| was.state() != is.state).count();
+        let lapsed = clocks.iter().filter(|clock| clock.state == ClockState::Breached).count();
         Self {
             id: ticket.id,
             number: ticket.number,

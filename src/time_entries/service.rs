@@ -13,9 +13,8 @@ use crate::db::Conn;
 use crate::http::call::IfMatch;
 use crate::kernel::{Code, FieldError, Money, PrincipalId, Problem, TicketId, TimeEntryId};
 use crate::people::domain::Person;
-use crate::sla::domain::past::Work;
 use crate::tally::domain::Sums;
-use crate::tally::domain::facts::{Facts, Keys};
+use crate::tally::domain::facts::{Fact, TicketGroups, What};
 use crate::tickets::domain::Ticket;
 use crate::tickets::policy::Reach;
 use crate::tickets::wire::TicketRef;
@@ -65,8 +64,10 @@ pub async fn add(
         created_at: act.now,
         version: 1,
     };
-    store::insert(tx, &entry).await?;
-    count(tx, act, &ticket, &entry, 1).await?;
+    let facts = ticket.facts();
+    let groups = facts.groups(sla::service::policy_of(tx, &facts).await?);
+    store::insert(tx, &entry, &groups).await?;
+    count(tx, act, happened(&entry, groups)).await?;
     let added = |(field, value)| Change::of(field, Value::Null, value);
     record(tx, act, &ticket, EventKind::TimeEntryAdded, entry.audited().into_iter().filter_map(added).collect())
         .await?;
@@ -89,8 +90,8 @@ pub async fn delete(
     condition.check(entry.version)?;
     may_delete(&act.who, &entry)?;
     ticket.require_not_closed()?;
-    store::delete(tx, entry.id).await?;
-    count(tx, act, &ticket, &entry, -1).await?;
+    let groups = store::delete(tx, entry.id).await?;
+    count(tx, act, happened(&entry, groups).taken_away()).await?;
     let removed = |(field, value)| Change::of(field, value, Value::Null);
     record(tx, act, &ticket, EventKind::TimeEntryDeleted, entry.audited().into_iter().filter_map(removed).collect())
         .await
@@ -108,14 +109,19 @@ async fn worker(tx: &mut Conn, id: Option<PrincipalId>) -> Result<Result<Person,
     }
 }
 
-/// What `n` such entries more count.
-async fn count(tx: &mut Conn, act: &Act, ticket: &Ticket, entry: &TimeEntry, n: i64) -> Result<(), Problem> {
-    let Ticket { priority, kind, channel, team_id, .. } = *ticket;
-    let policy = sla::store::past::hold(tx, ticket.number).await?;
-    let work = Work { at: entry.worked_at, work_s: entry.work_s, cost: entry.price.map(|price| price.cost) };
-    let mut facts = Facts::default();
-    facts.add(work.fact(Keys { priority, kind, channel, team: team_id, policy }), n);
-    tally::store::add(tx, act.id(), &Sums::default(), &facts).await
+/// The work of an entry on a ticket that was in these groups.
+fn happened(entry: &TimeEntry, groups: TicketGroups) -> Fact {
+    let cost = entry.price.map(|price| price.cost);
+    Fact::new(
+        entry.worked_at,
+        entry.ticket_number,
+        groups,
+        What::Worked { worker: entry.agent_id, work_s: entry.work_s, cost },
+    )
+}
+
+async fn count(tx: &mut Conn, act: &Act, fact: Fact) -> Result<(), Problem> {
+    tally::store::add(tx, act.id(), &Sums::default(), &[fact]).await
 }
 
 async fn record(

@@ -8,7 +8,9 @@ use super::domain::{Price, RateOf, TimeEntry, Total};
 use crate::db::schema::{principals, time_entries};
 use crate::db::{Conn, RunQueryDsl, boxed, on_each};
 use crate::http::Limit;
+use crate::kernel::sql::Json;
 use crate::kernel::{Currency, Instant, Money, PrincipalId, Problem, TimeEntryId};
+use crate::tally::domain::facts::TicketGroups;
 use crate::tickets::domain::Ticket;
 
 diesel::alias! {
@@ -139,11 +141,11 @@ pub async fn total(conn: &mut Conn, ticket: &Ticket) -> Result<Total, Problem> {
     Ok(rows.into_iter().fold(Total::default(), add))
 }
 
-/// Stores a new time entry.
+/// Stores a new time entry on a ticket that is in these groups.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn insert(tx: &mut Conn, entry: &TimeEntry) -> Result<(), Problem> {
+pub async fn insert(tx: &mut Conn, entry: &TimeEntry, groups: &TicketGroups) -> Result<(), Problem> {
     let row = StoredEntry {
         id: entry.id,
         ticket_number: entry.ticket_number,
@@ -160,15 +162,17 @@ pub async fn insert(tx: &mut Conn, entry: &TimeEntry) -> Result<(), Problem> {
         created_at: entry.created_at,
         version: entry.version,
     };
-    on_each!(tx, |c| diesel::insert_into(time_entries::table).values(&row).execute(c).await)?;
+    let row = (row, time_entries::ticket_groups.eq(Json(groups.clone())));
+    on_each!(tx, |c| diesel::insert_into(time_entries::table).values(row).execute(c).await)?;
     Ok(())
 }
 
-/// Removes the time entry `id`.
+/// Removes the time entry `id`; gives the groups that its ticket was in when it was written.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn delete(tx: &mut Conn, id: TimeEntryId) -> Result<(), Problem> {
-    on_each!(tx, |c| diesel::delete(time_entries::table.find(id)).execute(c).await)?;
-    Ok(())
+pub async fn delete(tx: &mut Conn, id: TimeEntryId) -> Result<TicketGroups, Problem> {
+    let this = diesel::delete(time_entries::table.find(id)).returning(time_entries::ticket_groups);
+    let groups: Json<TicketGroups> = on_each!(tx, |c| this.get_result(c).await)?;
+    Ok(groups.0)
 }

@@ -5,9 +5,12 @@ use std::sync::Mutex;
 
 use serde_json::{Value, json};
 use skranke::kernel::Instant;
-use skranke::{metrics, tally};
+use skranke::sla::domain::clock::{ClockState, Times};
+use skranke::sla::service::write_down_breaches;
+use skranke::tally::service::{begin_anew, fold};
 
 use crate::on_both;
+use crate::replay::{Configured, Fields, Step, replay};
 use crate::support::{Caller, Chance, Desk, Engine, seed};
 
 const S: i64 = 1_000_000;
@@ -64,6 +67,7 @@ async fn promise(desk: &Desk) {
 
 /// Who is there.
 struct World {
+    admin: Caller,
     monitor: Caller,
     agents: Vec<Caller>,
     teams: Vec<String>,
@@ -172,57 +176,111 @@ async fn live(desk: &Desk, seed: u64, steps: usize, each: &impl AsyncFn()) -> Wo
             }
         }
     }
-    World { monitor: desk.account("metrics:read").await, agents, teams, began }
+    World { admin, monitor: desk.account("metrics:read").await, agents, teams, began }
 }
 
 /// What the trail of a ticket tells.
 struct Told {
+    /// The ticket as it is now.
     body: Value,
-    spans: Vec<(String, i64)>,
-    first_replied: Option<i64>,
-    answers: usize,
-    reopenings: usize,
-    /// When, how long, and what it cost.
-    work: Vec<(i64, i64, Value)>,
+    /// Its fields from each instant on.
+    history: Vec<(i64, Value)>,
+    /// All that has happened to it.
+    facts: Vec<Fact>,
+}
+
+/// Something that happened to a ticket.
+struct Fact {
+    at: i64,
+    what: What,
+    /// The fields of the ticket then.
+    then: Value,
+}
+
+#[derive(Clone)]
+enum What {
+    Created,
+    /// In which stretches of time.
+    Started(Vec<(i64, i64)>),
+    Replied(Vec<(i64, i64)>),
+    Resolved {
+        first_contact: bool,
+        service: Vec<(i64, i64)>,
+        resolution: Vec<(i64, i64)>,
+    },
+    Reopened,
+    Met(String),
+    Breached(String),
+    /// For how long, and what it cost.
+    Worked(i64, Value),
 }
 
 impl Told {
-    fn is(&self, field: &str, value: &str) -> bool {
-        self.body[field] == value
+    /// The fields as they were when what happened before `at` had happened; nothing if it was not there.
+    fn before(&self, at: i64) -> Option<&Value> {
+        self.history.iter().rev().find(|(since, _)| *since < at).map(|(_, fields)| fields)
     }
 
-    fn has_tag(&self, tag: &str) -> bool {
-        self.body["tags"].as_array().unwrap().iter().any(|t| t == tag)
+    fn is_open(&self) -> bool {
+        is_open(&self.body)
     }
+}
 
-    /// The groups of a ticket as they would be written, each with what it is ordered by.
-    fn keys(&self, group: &str) -> Vec<(String, Value)> {
-        let named = |thing: &Value| match thing["name"].as_str() {
-            Some(name) => (format!("0 {name}"), thing.clone()),
-            None => ("1".into(), Value::Null),
-        };
-        match group {
-            "team" | "assignee" => vec![named(&self.body[group])],
-            "policy" => {
-                let pressing = ["high", "urgent"].iter().any(|p| self.is("priority", p));
-                let policy = if pressing { Some(0) } else { self.has_tag("printer").then_some(1) };
-                vec![named(
-                    &policy.map_or(Value::Null, |i: usize| json!({ "id": POLICIES[i].0, "name": POLICIES[i].1 })),
-                )]
-            }
-            "tag" if self.body["tags"] == json!([]) => vec![("1".into(), Value::Null)],
-            "tag" => self.body["tags"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .map(|tag| (format!("0 {}", tag.as_str().unwrap()), tag.clone()))
-                .collect(),
-            _ => {
-                let place = words(group).iter().position(|word| self.is(group, word)).unwrap();
-                vec![(place.to_string(), self.body[group].clone())]
-            }
+fn is_open(fields: &Value) -> bool {
+    fields["status"] != "resolved" && fields["status"] != "closed"
+}
+
+fn has_tag(fields: &Value, tag: &str) -> bool {
+    fields["tags"].as_array().unwrap().iter().any(|t| t == tag)
+}
+
+fn is(fields: &Value, field: &str, values: &[&str]) -> bool {
+    values.iter().any(|value| fields[field] == *value)
+}
+
+/// The keys of a ticket with these fields on one axis as they are written, each with what it is ordered by.
+fn keys_of(fields: &Value, group: &str) -> Vec<(String, Value)> {
+    let named = |thing: &Value| match thing["name"].as_str() {
+        Some(name) => (format!("0 {name}"), thing.clone()),
+        None => ("1".into(), Value::Null),
+    };
+    match group {
+        "team" | "assignee" | "policy" => vec![named(&fields[group])],
+        // What is no work is nobody's.
+        "worker" => fields.get(group).map(named).into_iter().collect(),
+        "tag" if fields["tags"] == json!([]) => vec![("1".into(), Value::Null)],
+        "tag" => {
+            let tags = fields["tags"].as_array().unwrap().iter();
+            tags.map(|tag| (format!("0 {}", tag.as_str().unwrap()), tag.clone())).collect()
+        }
+        _ => {
+            let place = words(group).iter().position(|word| fields[group] == *word).unwrap();
+            vec![(place.to_string(), fields[group].clone())]
         }
     }
+}
+
+/// The groups by `by`, one axis or two with a comma between, of a ticket with these fields.
+fn groups_of(fields: &Value, by: &str) -> Vec<(Vec<String>, Value)> {
+    let mut groups = vec![(Vec::new(), json!({}))];
+    for group in by.split(',').filter(|group| !group.is_empty()) {
+        let mut more = Vec::new();
+        for (order, key) in &groups {
+            for (place, one) in keys_of(fields, group) {
+                let (mut order, mut key): (Vec<String>, Value) = (order.clone(), key.clone());
+                order.push(place);
+                key[group] = one;
+                more.push((order, key));
+            }
+        }
+        groups = more;
+    }
+    groups
+}
+
+/// Whether a ticket with these fields is in the group.
+fn is_in(fields: &Value, by: &str, key: &Value) -> bool {
+    groups_of(fields, by).iter().any(|(_, own)| own == key)
 }
 
 fn words(group: &str) -> &'static [&'static str] {
@@ -237,51 +295,122 @@ fn words(group: &str) -> &'static [&'static str] {
 /// Reads all tickets and their trails.
 async fn told(desk: &Desk, world: &World) -> Vec<Told> {
     let reader = &world.agents[0];
+    let configured = Configured::read(desk, &world.admin).await;
+    let teams = desk.all(reader, "/v1/teams").await;
+    let named = |things: &[(&str, &str)], id: &Value| {
+        things.iter().find(|(known, _)| id == known).map_or(Value::Null, |(id, name)| json!({ "id": id, "name": name }))
+    };
+    let agents: Vec<_> = world.agents.iter().map(|agent| (agent.id.as_str(), agent.name.as_str())).collect();
+    let teams: Vec<_> =
+        teams.iter().map(|team| (team["id"].as_str().unwrap(), team["name"].as_str().unwrap())).collect();
+    let named_fields = |fields: &Fields, times: &Times| {
+        let mut fields = Value::Object(fields.clone());
+        fields["team"] = named(&teams, &fields["team_id"]);
+        fields["assignee"] = named(&agents, &fields["assignee_id"]);
+        fields["policy"] = named(&POLICIES, &json!(times.policy_id));
+        fields
+    };
+    let now = desk.clock.now();
     let mut all = Vec::new();
     for body in desk.all(reader, "/v1/tickets?limit=200").await {
-        let mut told = Told { spans: vec![], first_replied: None, answers: 0, reopenings: 0, work: vec![], body };
-        let mut work: BTreeMap<String, (i64, i64, Value)> = BTreeMap::new();
-        let path = format!("/v1/tickets/{}/events?limit=200", told.body["id"].as_str().unwrap());
-        for event in desk.all(reader, &path).await {
-            let mut after: BTreeMap<&str, &Value> = BTreeMap::new();
-            let mut before: BTreeMap<&str, &Value> = BTreeMap::new();
-            for change in event["changes"].as_array().unwrap() {
-                after.insert(change["field"].as_str().unwrap(), &change["after"]);
-                before.insert(change["field"].as_str().unwrap(), &change["before"]);
+        let path = format!("/v1/tickets/{}/events?limit=200", body["id"].as_str().unwrap());
+        let events = desk.all(reader, &path).await;
+        let (mut history, mut facts) = (Vec::<(i64, Value)>::new(), Vec::<Fact>::new());
+        let reported = us(&body["reported_at"]);
+        let (mut spans, mut answers, mut resolutions) = (vec![("new".to_owned(), reported)], 0, 0);
+        let mut work: BTreeMap<String, Fact> = BTreeMap::new();
+        let mut told = |step: Step<'_>| {
+            let at = step.at.micros();
+            let after = named_fields(step.after.0, step.after.1);
+            let before = step.before.map_or_else(|| after.clone(), |(fields, times)| named_fields(fields, times));
+            let mut add = |at, what, then: &Value| facts.push(Fact { at, what, then: then.clone() });
+            if step.before.is_none() {
+                add(at, What::Created, &after);
             }
-            match event["type"].as_str().unwrap() {
-                "ticket.created" => told.spans.push(("new".into(), us(&told.body["reported_at"]))),
-                "ticket.updated" => {
-                    if let Some(status) = after.get("status") {
-                        if before["status"] == "resolved" && *status == "open" {
-                            told.reopenings += 1;
-                        }
-                        told.spans.push((status.as_str().unwrap().into(), us(&event["at"])));
+            if let Some(event) =
+                step.event.filter(|event| event["type"] == "comment.added" && event["visibility"] == "public")
+            {
+                let actor = &event["actor"]["id"];
+                if world.agents.iter().any(|agent| *actor == agent.id) && *actor != body["requester"]["id"] {
+                    answers += 1;
+                    if answers == 1 {
+                        add(at, What::Replied(vec![(reported, at)]), &after);
                     }
                 }
-                "comment.added" if event["visibility"] == "public" => {
-                    let by_agent = world.agents.iter().any(|agent| event["actor"]["id"] == agent.id);
-                    if by_agent && event["actor"]["id"] != told.body["requester"]["id"] {
-                        told.answers += 1;
-                        told.first_replied = told.first_replied.or(Some(us(&event["at"])));
-                    }
+            }
+            if step.before.is_some() && before["status"] != after["status"] {
+                let (from, to) = (before["status"].as_str().unwrap(), after["status"].as_str().unwrap());
+                spans.push((to.to_owned(), at));
+                if from == "new" {
+                    add(at, What::Started(vec![(reported, at)]), &after);
                 }
-                "time_entry.added" => {
-                    let entry = (
-                        us(after["worked_at"]),
-                        after["work_s"].as_i64().unwrap(),
-                        after.get("cost").map_or(Value::Null, |c| (*c).clone()),
+                if to == "resolved" {
+                    resolutions += 1;
+                    let ends = spans.iter().skip(1).map(|(_, at)| *at);
+                    let service = spans
+                        .iter()
+                        .zip(ends)
+                        .filter(|((status, _), _)| status == "open")
+                        .map(|((_, from), to)| (*from, to))
+                        .collect();
+                    let first_contact = resolutions == 1 && answers <= 1;
+                    add(at, What::Resolved { first_contact, service, resolution: vec![(reported, at)] }, &after);
+                }
+                if from == "resolved" && is_open(&after) {
+                    add(at, What::Reopened, &after);
+                }
+            }
+            for clock in &step.after.1.clocks {
+                let was = step.before.and_then(|(_, times)| times.clocks.iter().find(|was| was.target == clock.target));
+                if clock.met_at().is_some() && clock.met_at() != was.and_then(|was| was.met_at()) {
+                    add(at, What::Met(clock.target.to_string()), &after);
+                }
+                if clock.state() == ClockState::Breached && was.is_none_or(|was| was.state() != ClockState::Breached) {
+                    let breached = clock.breach_at().unwrap().micros();
+                    add(
+                        breached,
+                        What::Breached(clock.target.to_string()),
+                        if breached < at { &before } else { &after },
                     );
-                    work.insert(after["time_entry_id"].to_string(), entry);
                 }
-                "time_entry.deleted" => {
-                    work.remove(&before["time_entry_id"].to_string()).unwrap();
+            }
+            for change in
+                step.event.into_iter().filter(|event| event["type"].as_str().unwrap().starts_with("time_entry"))
+            {
+                let value = |field: &str, when: &str| {
+                    let changes = change["changes"].as_array().unwrap().iter();
+                    changes
+                        .clone()
+                        .find(|change| change["field"] == field)
+                        .map_or(Value::Null, |change| change[when].clone())
+                };
+                if change["type"] == "time_entry.deleted" {
+                    work.remove(&value("time_entry_id", "before").to_string()).unwrap();
+                    continue;
                 }
-                _ => {}
+                let mut then = after.clone();
+                then["worker"] = named(&agents, &value("agent_id", "after"));
+                let what = What::Worked(value("work_s", "after").as_i64().unwrap(), value("cost", "after"));
+                work.insert(
+                    value("time_entry_id", "after").to_string(),
+                    Fact { at: us(&value("worked_at", "after")), what, then },
+                );
+            }
+            history.push((at, after));
+        };
+        let times = replay(&events, &configured, &mut told);
+        // What time has broken since.
+        let last = history.last().unwrap().1.clone();
+        for clock in &times.clocks {
+            let lapsed = clock.clone().at(now);
+            if clock.state() != ClockState::Breached && lapsed.state() == ClockState::Breached {
+                let what = What::Breached(clock.target.to_string());
+                facts.push(Fact { at: lapsed.breach_at().unwrap().micros(), what, then: last.clone() });
             }
         }
-        told.work = work.into_values().collect();
-        all.push(told);
+        facts.extend(work.into_values());
+        assert!(facts.iter().all(|fact| fact.at <= now.micros()), "nothing happens in the future");
+        all.push(Told { body, history, facts });
     }
     all
 }
@@ -300,6 +429,15 @@ fn office_us(from: i64, to: i64) -> i64 {
     sum
 }
 
+/// What is told of a duration: the middle of a bucket less than two percent wide.
+fn told_s(seconds: i64) -> i64 {
+    if seconds < 128 {
+        return seconds;
+    }
+    let width = 1i64 << (seconds.ilog2() - 6);
+    seconds - seconds % width + width / 2
+}
+
 fn spread(mut values: Vec<i64>) -> Value {
     values.sort();
     let n = values.len();
@@ -307,76 +445,50 @@ fn spread(mut values: Vec<i64>) -> Value {
         return json!({ "count": 0, "mean_s": null, "p50_s": null, "p90_s": null, "p95_s": null, "p99_s": null, "max_s": null });
     }
     // The least value that so many percent do not exceed.
-    let nearest = |percent: usize| (1..=n).find(|rank| rank * 100 >= percent * n).map(|rank| values[rank - 1]);
+    let nearest = |percent: usize| (1..=n).find(|rank| rank * 100 >= percent * n).map(|rank| told_s(values[rank - 1]));
     let mean = values.iter().sum::<i64>() as f64 / n as f64;
     json!({ "count": n, "mean_s": (mean * 1e3).round() / 1e3, "p50_s": nearest(50), "p90_s": nearest(90), "p95_s": nearest(95),
-        "p99_s": nearest(99), "max_s": values[n - 1] })
+        "p99_s": nearest(99), "max_s": nearest(100) })
 }
 
 fn ratio(part: i64, whole: i64) -> Value {
     if whole == 0 { Value::Null } else { json!((part as f64 / whole as f64 * 1e6).round() / 1e6) }
 }
 
-/// The figures of these tickets from `from` until before `to`, as they are to be at `now`.
-fn recount<'a>(tickets: impl Iterator<Item = &'a Told>, from: i64, to: i64, now: i64) -> Value {
-    let within = |at: i64| from <= at && at < to;
-    let (mut created, mut resolved, mut reopened, mut first_contact) = (0, 0i64, 0, 0);
+/// The figures of what happened from `from` until before `to`.
+fn recount<'a>(facts: impl IntoIterator<Item = &'a Fact>, from: i64, to: i64) -> Value {
+    let (mut created, mut resolved, mut reopened, mut first_contacts) = (0, 0i64, 0, 0);
     let mut durations: BTreeMap<(&str, &str), Vec<i64>> = BTreeMap::new();
-    let mut kept: BTreeMap<(String, &str), i64> = BTreeMap::new();
+    let mut kept: BTreeMap<(&str, &str), i64> = BTreeMap::new();
     let (mut work_s, mut unrated_s, mut costs) = (0, 0, BTreeMap::<String, i64>::new());
-    for ticket in tickets {
-        let reported = us(&ticket.body["reported_at"]);
-        let mut took = |what, stretches: &[(i64, i64)]| {
-            let all: i64 = stretches.iter().map(|(from, to)| to - from).sum();
-            let office: i64 = stretches.iter().map(|(from, to)| office_us(*from, *to)).sum();
-            durations.entry((what, "calendar")).or_default().push(all / S);
-            durations.entry((what, "business")).or_default().push(office / S);
-        };
-        if within(us(&ticket.body["created_at"])) {
-            created += 1;
-        }
-        if let Some((_, started)) = ticket
-            .spans
-            .iter()
-            .find(|(status, at)| status != "new" && within(*at))
-            .filter(|found| *found == &ticket.spans[1])
-        {
-            took("response", &[(reported, *started)]);
-        }
-        if let Some(at) = ticket.first_replied.filter(|at| within(*at)) {
-            took("first_reply", &[(reported, at)]);
-        }
-        if let Some((_, solved)) =
-            ticket.spans.iter().rev().find(|(status, _)| status == "resolved").filter(|(_, at)| within(*at))
-        {
-            resolved += 1;
-            reopened += i64::from(ticket.reopenings > 0);
-            first_contact += i64::from(ticket.reopenings == 0 && ticket.answers <= 1);
-            took("resolution", &[(reported, *solved)]);
-            let pairs = ticket.spans.iter().zip(ticket.spans.iter().skip(1));
-            let open: Vec<_> = pairs
-                .filter(|((status, _), (_, to))| status == "open" && to <= solved)
-                .map(|((_, from), (_, to))| (*from, *to))
-                .collect();
-            took("service", &open);
-        }
-        for clock in ticket.body["clocks"].as_array().unwrap() {
-            let target = clock["target"].as_str().unwrap().to_owned();
-            if clock["state"] == "met" && within(us(&clock["met_at"])) {
-                *kept.entry((target.clone(), "met")).or_default() += 1;
+    let mut took = |what, stretches: &[(i64, i64)]| {
+        let all: i64 = stretches.iter().map(|(from, to)| to - from).sum();
+        let office: i64 = stretches.iter().map(|(from, to)| office_us(*from, *to)).sum();
+        durations.entry((what, "calendar")).or_default().push(all / S);
+        durations.entry((what, "business")).or_default().push(office / S);
+    };
+    for fact in facts.into_iter().filter(|fact| from <= fact.at && fact.at < to) {
+        match &fact.what {
+            What::Created => created += 1,
+            What::Started(stretches) => took("response", stretches),
+            What::Replied(stretches) => took("first_reply", stretches),
+            What::Resolved { first_contact, service, resolution } => {
+                resolved += 1;
+                first_contacts += i64::from(*first_contact);
+                took("service", service);
+                took("resolution", resolution);
             }
-            if clock["state"] == "breached" && within(us(&clock["breached_at"])) && us(&clock["breached_at"]) <= now {
-                *kept.entry((target, "breached")).or_default() += 1;
-            }
-        }
-        for (at, s, cost) in ticket.work.iter().filter(|(at, ..)| within(*at)) {
-            assert!(*at <= now);
-            work_s += s;
-            match cost["currency"].as_str() {
-                Some(currency) => {
-                    *costs.entry(currency.to_owned()).or_default() += cost["amount_minor"].as_i64().unwrap()
+            What::Reopened => reopened += 1,
+            What::Met(target) => *kept.entry((target, "met")).or_default() += 1,
+            What::Breached(target) => *kept.entry((target, "breached")).or_default() += 1,
+            What::Worked(s, cost) => {
+                work_s += s;
+                match cost["currency"].as_str() {
+                    Some(currency) => {
+                        *costs.entry(currency.to_owned()).or_default() += cost["amount_minor"].as_i64().unwrap()
+                    }
+                    None => unrated_s += s,
                 }
-                None => unrated_s += s,
             }
         }
     }
@@ -385,7 +497,7 @@ fn recount<'a>(tickets: impl Iterator<Item = &'a Told>, from: i64, to: i64, now:
         json!({ "calendar": of("calendar"), "business": of("business") })
     };
     let attained = |target: &str| {
-        let count = |how| kept.get(&(target.to_owned(), how)).copied().unwrap_or(0);
+        let count = |how| kept.get(&(target, how)).copied().unwrap_or(0);
         json!({ "met": count("met"), "breached": count("breached"), "attainment": ratio(count("met"), count("met") + count("breached")) })
     };
     let costs: Vec<_> = costs
@@ -396,8 +508,8 @@ fn recount<'a>(tickets: impl Iterator<Item = &'a Told>, from: i64, to: i64, now:
         })
         .collect();
     json!({
-        "tickets": { "created": created, "resolved": resolved, "reopened": reopened, "first_contact": first_contact },
-        "reopen_rate": ratio(reopened, resolved), "first_contact_rate": ratio(first_contact, resolved),
+        "tickets": { "created": created, "resolved": resolved, "reopened": reopened, "first_contact": first_contacts },
+        "reopen_rate": ratio(reopened, resolved), "first_contact_rate": ratio(first_contacts, resolved),
         "durations": { "response": by_hours("response"), "first_reply": by_hours("first_reply"), "service": by_hours("service"), "resolution": by_hours("resolution") },
         "sla": { "response": attained("response"), "first_reply": attained("first_reply"), "service": attained("service") },
         "cost": { "work_s": work_s, "unrated_work_s": unrated_s, "costs": costs },
@@ -410,7 +522,7 @@ fn recount_backlog<'a>(tickets: impl Iterator<Item = &'a Told>, now: i64, due_wi
     let mut by = BTreeMap::<String, i64>::new();
     let (mut open, mut unassigned, mut breached, mut due, mut oldest) = (0, 0, 0, 0, None::<i64>);
     let mut ages = [0; 7];
-    for ticket in tickets.filter(|ticket| !ticket.is("status", "resolved") && !ticket.is("status", "closed")) {
+    for ticket in tickets.filter(|ticket| ticket.is_open()) {
         open += 1;
         *by.entry(ticket.body["status"].to_string()).or_default() += 1;
         *by.entry(ticket.body["priority"].to_string()).or_default() += 1;
@@ -444,45 +556,101 @@ fn recount_backlog<'a>(tickets: impl Iterator<Item = &'a Told>, now: i64, due_wi
     })
 }
 
-/// Every group with what `count` makes of its tickets, in the order of the answer.
-fn grouped<'a>(
-    group: &str,
-    tickets: &[&'a Told],
-    count: impl Fn(&mut dyn Iterator<Item = &'a Told>) -> Value,
-) -> Vec<(Value, Value)> {
-    let mut keys: BTreeMap<String, Value> =
-        words(group).iter().enumerate().map(|(i, word)| (i.to_string(), json!(word))).collect();
-    keys.extend(tickets.iter().flat_map(|ticket| ticket.keys(group)));
-    let of = |order: &String| {
-        tickets.iter().copied().filter(|ticket| ticket.keys(group).iter().any(|(o, _)| o == order)).collect::<Vec<_>>()
-    };
-    keys.iter().map(|(order, key)| (key.clone(), count(&mut of(order).into_iter()))).collect()
+/// Every group with what is in it, by the fields that `fields` tells of each, in the order of the answer.
+fn grouped<'a, T>(by: &str, all: &[&'a T], fields: impl Fn(&'a T) -> &'a Value) -> Vec<(Value, Vec<&'a T>)> {
+    let words = words(by).iter().enumerate().map(|(i, word)| (vec![i.to_string()], (json!({ by: word }), Vec::new())));
+    let mut groups: BTreeMap<Vec<String>, (Value, Vec<&'a T>)> = words.collect();
+    for one in all {
+        for (order, key) in groups_of(fields(one), by) {
+            groups.entry(order).or_insert_with(|| (key, Vec::new())).1.push(one);
+        }
+    }
+    groups.into_values().collect()
 }
+
+/// A filter, by what a ticket was when something happened to it and by what it is now.
+struct Filter {
+    query: &'static str,
+    then: fn(&Value) -> bool,
+    now: fn(&Value) -> bool,
+}
+
+const FILTERS: [Filter; 8] = [
+    Filter { query: "", then: |_| true, now: |_| true },
+    Filter { query: "&priority=high,urgent", then: |then| is(then, "priority", &["high", "urgent"]), now: |_| true },
+    Filter { query: "&tag=printer", then: |then| has_tag(then, "printer"), now: |_| true },
+    Filter { query: "&assignee_id=none", then: |then| then["assignee"].is_null(), now: |_| true },
+    Filter {
+        query: "&team_id=none&status=resolved,open,closed",
+        then: |then| then["team"].is_null(),
+        now: |now| is(now, "status", &["resolved", "open", "closed"]),
+    },
+    Filter {
+        query: "&tag=fire&channel=web,phone",
+        then: |then| has_tag(then, "fire") && is(then, "channel", &["web", "phone"]),
+        now: |_| true,
+    },
+    Filter {
+        query: "&sla=breached",
+        then: |_| true,
+        now: |now| now["clocks"].as_array().unwrap().iter().any(|clock| clock["state"] == "breached"),
+    },
+    Filter {
+        query: "&type=question&tag=fire,printer",
+        then: |then| is(then, "type", &["question"]) && (has_tag(then, "fire") || has_tag(then, "printer")),
+        now: |_| true,
+    },
+];
 
 fn with_key((key, mut figures): (Value, Value)) -> Value {
     figures["key"] = key;
     figures
 }
 
-const GROUPS: [&str; 7] = ["team", "priority", "type", "channel", "assignee", "tag", "policy"];
+/// What is grouped by; the backlog is not by the last ones.
+const GROUPS: [&str; 14] = [
+    "team",
+    "priority",
+    "type",
+    "channel",
+    "assignee",
+    "tag",
+    "policy",
+    "team,priority",
+    "tag,assignee",
+    "channel,tag",
+    "policy,type",
+    "worker",
+    "worker,team",
+    "tag,worker",
+];
 
-/// Folds or builds something, or neither.
+fn groups_of_backlog() -> impl Iterator<Item = &'static str> {
+    GROUPS.into_iter().filter(|by| !by.contains("worker"))
+}
+
+/// Folds something, writes something down, begins anew, or none of it.
 async fn keep(desk: &Desk, draw: &impl Fn(usize) -> usize) {
-    let now = desk.clock.now();
-    match draw(8) {
-        0 => {
-            tally::service::fold(&desk.db, [1, 3, 100][draw(3)]).await.unwrap();
+    match draw(16) {
+        0..=2 => {
+            fold(&desk.db, [1, 3, 100][draw(3)]).await.unwrap();
         }
-        1 => {
-            metrics::service::cells::build(&desk.db, now, [1, 20, 5_000][draw(3)]).await.unwrap();
+        3 | 4 => {
+            desk.write_down_breaches([1, 20, 500][draw(3)]).await;
         }
-        // As if it had not been done for a long time, or by an instance whose clock is behind.
-        2 => {
-            let some_time_ago = now.plus_s(-(draw(400_000) as i64));
-            metrics::service::cells::build(&desk.db, some_time_ago, 100).await.unwrap();
-        }
+        5 => anew(desk).await,
+        6 => fold_all(desk).await,
         _ => {}
     }
+}
+
+async fn anew(desk: &Desk) {
+    let begin = async |tx: &mut skranke::db::Conn| begin_anew(tx).await;
+    desk.db.write(skranke::db::Roots::none(), begin).await.unwrap();
+}
+
+async fn fold_all(desk: &Desk) {
+    while fold(&desk.db, 500).await.unwrap() > 0 {}
 }
 
 /// Asks for a report in two ways: as it is, and with a filter that lets every ticket through but that no cells are kept by.
@@ -501,8 +669,11 @@ async fn compare(desk: &Desk, monitor: &Caller, teams: &[String], began: i64, dr
     };
     let (a, b) = (some(draw), some(draw));
     let (from, to) = (a.min(b), a.max(b) + 1);
-    let mut groups =
-        vec!["", "&group_by=priority", "&group_by=team", "&group_by=type", "&group_by=channel", "&group_by=policy"];
+    let mut groups = GROUPS
+        .iter()
+        .map(|by| format!("&group_by={by}"))
+        .chain([String::new(), String::new(), String::new()])
+        .collect::<Vec<_>>();
     let mut filters = vec![
         "",
         "",
@@ -512,6 +683,11 @@ async fn compare(desk: &Desk, monitor: &Caller, teams: &[String], began: i64, dr
         "&team_id=none",
         "&channel=web,phone",
         "&type=question",
+        "&tag=printer",
+        "&tag=printer,fire",
+        "&assignee_id=none",
+        "&priority=high&tag=fire",
+        "&team_id=none&channel=web",
     ]
     .into_iter()
     .map(str::to_owned)
@@ -576,9 +752,8 @@ fn rows_of(report: &Value) -> Vec<BTreeMap<String, String>> {
         (Some(series), _) => series
             .iter()
             .flat_map(|series| {
-                let key = (!report["group_by"].is_null()).then(|| ("key".to_owned(), series["key"].clone()));
                 let points = series["points"].as_array().unwrap().iter();
-                points.map(move |point| row(key.clone().into_iter().collect(), point))
+                points.map(move |point| row([("key".to_owned(), series["key"].clone())].into_iter().collect(), point))
             })
             .collect(),
         (_, Some(groups)) => groups.iter().map(|group| row(of_window.clone(), group)).collect(),
@@ -595,15 +770,22 @@ on_both! {
         desk.patch(&team).by(&admin).json(&json!({ "name": "=HYPERLINK(\"http://x\", \"Øre\")" })).expect(200).await;
         let span = format!("from={}&to={}", written(world.began - 6 * DAY), written(desk.clock.now().micros() + S));
         let mut formulas = 0;
-        for group in GROUPS.map(|group| format!("&group_by={group}")).into_iter().chain([String::new()]) {
+        for group in GROUPS.map(|by| format!("&group_by={by}")).into_iter().chain([String::new()]) {
             for path in [format!("summary?{span}{group}"), format!("timeseries?{span}&interval=week{group}"), format!("backlog?due_within_s=60{group}"), format!("summary?{span}{group}&tag=nowhere")] {
+                if path.contains("backlog") && path.contains("worker") {
+                    continue;
+                }
                 let path = format!("/v1/metrics/{path}");
                 let (header, rows) = table(desk, &world.monitor, &path).await;
                 let json = desk.get(&path).by(&world.monitor).header("accept", "application/json").expect(200).await.body;
                 assert_eq!(rows, rows_of(&json), "{path}");
-                formulas += rows.iter().filter(|row| row.get("key.name").is_some_and(|name| name.starts_with("'="))).count();
+                formulas += rows.iter().filter(|row| row.get("key.team.name").is_some_and(|name| name.starts_with("'="))).count();
                 // All columns are there also where there is nothing to tell, those of the group first.
-                let first = if path.contains("backlog") { "now,open,by_status.new" } else { "from,to,tickets.created,tickets.resolved" };
+                let first = match &path {
+                    path if path.contains("backlog") => "now,open,by_status.new",
+                    path if path.contains("timeseries") => "from,to,backlog,tickets.created,tickets.resolved",
+                    _ => "from,to,tickets.created,tickets.resolved",
+                };
                 let last = if path.contains("backlog") { "sla.service.breached" } else { "cost.unrated_work_s" };
                 let header = header.join(",");
                 assert_eq!((header.starts_with("key"), header.contains(first), header.contains(last)), (!group.is_empty(), true, true), "{path}: {header}");
@@ -646,95 +828,96 @@ on_both! {
     }
 
     async fn figures_are_what_a_plain_recount_of_the_trail_comes_to(desk) {
-        let world = live(desk, seed(), 150, &async || {}).await;
+        let chance = Mutex::new(Chance(seed() ^ 7));
+        let world = live(desk, seed(), 150, &async || keep(desk, &|below| chance.lock().unwrap().below(below)).await).await;
         let told = told(desk, &world).await;
         let now = desk.clock.now().micros();
         let (began, monitor) = (world.began, &world.monitor);
-        type Keep = fn(&Told) -> bool;
-        let filters: [(&str, Keep); 5] = [
-            ("", |_| true),
-            ("&priority=high,urgent", |t| t.is("priority", "high") || t.is("priority", "urgent")),
-            ("&team_id=none&status=resolved,open,closed", |t| t.body["team"].is_null() && ["resolved", "open", "closed"].iter().any(|s| t.is("status", s))),
-            ("&tag=fire&channel=web,phone", |t| t.has_tag("fire") && (t.is("channel", "web") || t.is("channel", "phone"))),
-            ("&sla=breached", |t| t.body["clocks"].as_array().unwrap().iter().any(|c| c["state"] == "breached")),
-        ];
         let windows = [(began - 6 * DAY, now + S), (began + (now - began) / 3, now - (now - began) / 4), (now - DAY, now + 30 * DAY)];
-        for (filter, keep) in filters {
-            let tickets: Vec<&Told> = told.iter().filter(|ticket| keep(ticket)).collect();
+        for Filter { query, then, now: is_now } in FILTERS {
+            let tickets: Vec<&Told> = told.iter().filter(|ticket| is_now(&ticket.body)).collect();
+            let facts: Vec<&Fact> = tickets.iter().flat_map(|ticket| &ticket.facts).filter(|fact| then(&fact.then)).collect();
             for (from, to) in windows {
-                let span = format!("from={}&to={}{filter}", written(from), written(to));
-                let total = recount(tickets.iter().copied(), from, to, now);
+                let span = format!("from={}&to={}{query}", written(from), written(to));
+                let total = recount(facts.iter().copied(), from, to);
                 let read = desk.get(&format!("/v1/metrics/summary?{span}")).by(monitor).expect(200).await.body;
                 assert_eq!(read, json!({ "from": written(from), "to": written(to), "total": total, "group_by": null, "groups": null, "truncated": false, "pending_tickets": 0 }), "{span}");
-                for group in GROUPS {
-                    let read = desk.get(&format!("/v1/metrics/summary?{span}&group_by={group}")).by(monitor).expect(200).await.body;
-                    assert_eq!((&read["total"], &read["group_by"]), (&total, &json!(group)), "{span}");
-                    let groups = grouped(group, &tickets, |tickets| recount(tickets, from, to, now));
+                let nothing = recount([], from, to);
+                for by in GROUPS {
+                    let read = desk.get(&format!("/v1/metrics/summary?{span}&group_by={by}")).by(monitor).expect(200).await.body;
+                    assert_eq!((&read["total"], &read["group_by"]), (&total, &json!(by.split(',').collect::<Vec<_>>())), "{span}");
+                    let groups = grouped(by, &facts, |fact| &fact.then).into_iter().map(|(key, facts)| (key, recount(facts, from, to)));
                     // Groups with nothing to tell are not there, but for the words of a vocabulary.
-                    let nothing = recount([].into_iter(), from, to, now);
-                    let groups: Vec<_> = groups.into_iter().filter(|(_, figures)| *figures != nothing || !words(group).is_empty()).map(with_key).collect();
-                    assert_eq!(read["groups"], json!(groups), "{span} by {group}");
+                    let groups: Vec<_> = groups.filter(|(_, figures)| *figures != nothing || !words(by).is_empty()).map(with_key).collect();
+                    assert_eq!(read["groups"], json!(groups), "{span} by {by}");
                 }
             }
+            let open: Vec<&Told> = tickets.iter().copied().filter(|ticket| ticket.is_open() && then(&ticket.history.last().unwrap().1)).collect();
             for (due_within, due_within_s) in [("", 3_600), ("&due_within_s=0", 0), ("&due_within_s=31622400", 31_622_400)] {
-                let total = recount_backlog(tickets.iter().copied(), now, due_within_s);
-                let open: Vec<&Told> = tickets.iter().copied().filter(|t| !t.is("status", "resolved") && !t.is("status", "closed")).collect();
-                for group in GROUPS {
-                    let path = format!("/v1/metrics/backlog?group_by={group}{due_within}{filter}");
+                let total = recount_backlog(open.iter().copied(), now, due_within_s);
+                for by in groups_of_backlog() {
+                    let path = format!("/v1/metrics/backlog?group_by={by}{due_within}{query}");
                     let mut read = desk.get(&path).by(monitor).expect(200).await.body;
-                    let groups: Vec<_> = grouped(group, &open, |tickets| recount_backlog(tickets, now, due_within_s)).into_iter().map(with_key).collect();
-                    assert_eq!(read["groups"], json!(groups), "{path}");
-                    let teams: Vec<_> = grouped("team", &open, |tickets| json!({ "open": tickets.count() })).into_iter().map(with_key).collect();
-                    assert_eq!(read["total"].as_object_mut().unwrap().remove("by_team"), Some(json!(teams)), "{path}");
+                    let groups = grouped(by, &open, |ticket| &ticket.history.last().unwrap().1).into_iter().map(|(key, tickets)| (key, recount_backlog(tickets.into_iter(), now, due_within_s)));
+                    assert_eq!(read["groups"], json!(groups.map(with_key).collect::<Vec<_>>()), "{path}");
+                    let teams = grouped("team", &open, |ticket| &ticket.history.last().unwrap().1).into_iter().map(|(key, tickets)| (key, json!({ "open": tickets.len() })));
+                    assert_eq!(read["total"].as_object_mut().unwrap().remove("by_team"), Some(json!(teams.map(with_key).collect::<Vec<_>>())), "{path}");
                     assert_eq!(read["total"], total, "{path}");
                     assert_eq!((&read["now"], &read["due_within_s"]), (&json!(written(now)), &json!(due_within_s)));
                 }
             }
         }
         // Enough has happened for all of this to mean something.
-        let whole = recount(told.iter(), began - 6 * DAY, now + S, now);
+        let whole = recount(told.iter().flat_map(|ticket| &ticket.facts), began - 6 * DAY, now + S);
         assert!(whole["tickets"]["created"].as_i64().unwrap() > 10 && whole["tickets"]["resolved"].as_i64().unwrap() > 3, "{whole}");
         assert!(whole["sla"]["response"]["breached"].as_i64().unwrap() > 0 && whole["cost"]["work_s"].as_i64().unwrap() > 0, "{whole}");
+        let moved = told.iter().flat_map(|ticket| &ticket.facts).filter(|fact| told.iter().all(|now| now.history.last().unwrap().1 != fact.then)).count();
+        assert!(moved > 10, "nothing has changed since it happened");
     }
 
     async fn steps_come_to_what_the_window_comes_to(desk) {
         let world = live(desk, seed(), 100, &async || {}).await;
         let told = told(desk, &world).await;
         let now = desk.clock.now().micros();
-        let all: Vec<&Told> = told.iter().collect();
         for (interval, zone, from, to) in [
             ("day", "Europe/Oslo", world.began - 6 * DAY + 7 * HOUR, now + S),
             ("hour", "Asia/Kathmandu", now - 3 * DAY, now),
-            ("week", "UTC", world.began - 6 * DAY, now + S),
+            ("week", "UTC", world.began - 6 * DAY, now - DAY),
             ("month", "Pacific/Apia", world.began - 6 * DAY, now + DAY),
         ] {
             let span = format!("from={}&to={}", written(from), written(to));
-            for group in [None, Some("priority"), Some("tag"), Some("team")] {
-                let by = group.map_or(String::new(), |group| format!("&group_by={group}"));
-                let path = format!("/v1/metrics/timeseries?{span}&interval={interval}&time_zone={zone}{by}");
+            for (by, filter) in ["", "priority", "tag", "team", "assignee", "policy", "team,priority", "tag,assignee", "worker", "team,worker"].into_iter().zip(FILTERS.iter().cycle()) {
+                let Filter { query, then, now: is_now } = filter;
+                let tickets: Vec<&Told> = told.iter().filter(|ticket| is_now(&ticket.body)).collect();
+                let facts: Vec<&Fact> = tickets.iter().flat_map(|ticket| &ticket.facts).filter(|fact| then(&fact.then)).collect();
+                let group_by = if by.is_empty() { String::new() } else { format!("&group_by={by}") };
+                let path = format!("/v1/metrics/timeseries?{span}&interval={interval}&time_zone={zone}{query}{group_by}");
                 let read = desk.get(&path).by(&world.monitor).expect(200).await.body;
-                let summary = desk.get(&format!("/v1/metrics/summary?{span}{by}")).by(&world.monitor).expect(200).await.body;
+                let summary = desk.get(&format!("/v1/metrics/summary?{span}{query}{group_by}")).by(&world.monitor).expect(200).await.body;
                 assert_eq!((&read["interval"], &read["time_zone"], &read["truncated"]), (&json!(interval), &json!(zone), &json!(false)));
+                assert_eq!(read["group_by"], summary["group_by"]);
                 let series = read["series"].as_array().unwrap();
-                let sums: Vec<&Value> = match group {
-                    None => vec![&summary["total"]],
-                    Some(_) => summary["groups"].as_array().unwrap().iter().collect(),
-                };
-                assert_eq!(series.len(), sums.len());
+                let mut whole = summary["total"].clone();
+                whole["key"] = json!({});
+                let whole = [whole];
+                let sums = if by.is_empty() { &whole[..] } else { summary["groups"].as_array().unwrap() };
+                let keys = |of: &[Value]| of.iter().map(|one| one["key"].clone()).collect::<Vec<_>>();
+                assert_eq!(keys(series), keys(sums), "{path}");
                 for (series, sum) in series.iter().zip(sums) {
-                    assert_eq!(series["key"], sum["key"]);
+                    let of_group: Vec<&Fact> = facts.iter().copied().filter(|fact| is_in(&fact.then, by, &series["key"])).collect();
                     let mut end = from;
-                    let of_group = |told: &&&Told| group.is_none_or(|group| told.keys(group).iter().any(|(_, key)| *key == series["key"]));
                     for point in series["points"].as_array().unwrap() {
                         assert_eq!(us(&point["from"]), end, "steps follow each other");
                         end = us(&point["to"]);
-                        let mut expected = recount(all.iter().filter(of_group).copied(), us(&point["from"]), end, now);
+                        let mut expected = recount(of_group.iter().copied(), us(&point["from"]), end);
                         expected["from"] = point["from"].clone();
                         expected["to"] = point["to"].clone();
+                        let unsolved = tickets.iter().filter_map(|ticket| ticket.before(end)).filter(|then_| is_open(then_) && then(then_) && is_in(then_, by, &series["key"])).count();
+                        expected["backlog"] = if by.contains("worker") { Value::Null } else { json!(unsolved) };
                         assert_eq!(*point, expected, "{path}");
                     }
                     assert_eq!(end, to);
-                    for count in ["/tickets/created", "/tickets/resolved", "/durations/response/business/count", "/sla/service/breached", "/cost/work_s"] {
+                    for count in ["/tickets/created", "/tickets/resolved", "/tickets/reopened", "/durations/response/business/count", "/sla/service/breached", "/sla/response/met", "/cost/work_s"] {
                         let points = series["points"].as_array().unwrap().iter();
                         let added: i64 = points.map(|point| point.pointer(count).unwrap().as_i64().unwrap()).sum();
                         assert_eq!(added, sum.pointer(count).unwrap().as_i64().unwrap(), "{path} {count}");
@@ -763,30 +946,35 @@ on_both! {
         for _ in 0..60 {
             compare(desk, &world.monitor, &world.teams, began, &draw).await;
         }
-        // All of it is built in the end, and nothing is left to fold.
-        desk.clock.pass_s(61);
-        tally::service::fold(&desk.db, 7).await.unwrap();
-        metrics::service::cells::build(&desk.db, desk.clock.now(), 40).await.unwrap();
+        // All of it is folded in the end.
+        desk.write_down_breaches(500).await;
+        fold_all(desk).await;
         for _ in 0..60 {
             compare(desk, &world.monitor, &world.teams, began, &draw).await;
         }
-        // Made anew from the rows alone, also with changes that were never folded, it is the same again, and nothing is left of before.
-        let anew = async |tx: &mut skranke::db::Conn| tally::service::cells::begin_anew(tx).await;
-        desk.db.write(skranke::db::Roots::none(), anew).await.unwrap();
+        // Made anew from the rows alone, also with changes that were never folded, it is the same again.
+        anew(desk).await;
         for _ in 0..10 {
             compare(desk, &world.monitor, &world.teams, began, &draw).await;
         }
-        metrics::service::cells::build(&desk.db, desk.clock.now(), 1_000).await.unwrap();
+        fold(&desk.db, 1).await.unwrap();
         for _ in 0..40 {
             compare(desk, &world.monitor, &world.teams, began, &draw).await;
         }
-        desk.store.run("DELETE FROM cells; DELETE FROM cell_parts; DELETE FROM fact_log;").await;
-        let whole = format!("/v1/metrics/summary?from={}&to={}", written(began - 10 * DAY), written(desk.clock.now().micros()));
-        let created = desk.get(&whole).by(&world.monitor).expect(200).await.body["total"]["tickets"]["created"].clone();
-        assert_eq!(created, 0, "it is cells that are read");
-        let zero = if desk.db.engine() == "sqlite" { "0" } else { "to_timestamp(0)" };
-        desk.store.run(&format!("UPDATE cell_marks SET day = {zero}, month = {zero}, year = {zero};")).await;
-        metrics::service::cells::build(&desk.db, desk.clock.now(), 1_000).await.unwrap();
+        fold_all(desk).await;
+        for _ in 0..40 {
+            compare(desk, &world.monitor, &world.teams, began, &draw).await;
+        }
+        // It is cells that are read, and nothing is left of before when they are made anew.
+        let whole_hours = |us: i64| written(us.div_euclid(HOUR) * HOUR);
+        let whole = format!("/v1/metrics/summary?from={}&to={}", whole_hours(began - 10 * DAY), whole_hours(desk.clock.now().micros()));
+        let created = async || desk.get(&whole).by(&world.monitor).expect(200).await.body["total"]["tickets"]["created"].as_i64().unwrap();
+        let before = created().await;
+        desk.store.run("DELETE FROM cells;").await;
+        assert!(before > 10 && created().await == 0, "it is cells that are read");
+        anew(desk).await;
+        fold_all(desk).await;
+        assert_eq!(created().await, before);
         for _ in 0..40 {
             compare(desk, &world.monitor, &world.teams, began, &draw).await;
         }
@@ -834,8 +1022,12 @@ on_both! {
             for _ in 0..25 {
                 desk.clock.pass_s(37);
                 // It may lose against the other one too often: then it goes on the next time.
-                drop(tally::service::fold(&desk.db, 5).await);
-                drop(metrics::service::cells::build(&desk.db, desk.clock.now(), 10).await);
+                drop(fold(&desk.db, 5).await);
+                drop(write_down_breaches(&desk.db, &desk.ids, 10).await);
+                if chance.below(10) == 0 {
+                    let begin = async |tx: &mut skranke::db::Conn| begin_anew(tx).await;
+                    drop(desk.db.write(skranke::db::Roots::none(), begin).await);
+                }
                 tokio::time::sleep(std::time::Duration::from_millis(chance.below(20) as u64)).await;
             }
         };
@@ -848,11 +1040,212 @@ on_both! {
             compare(desk, &monitor, &[], began, &draw).await;
         }
         desk.clock.pass_s(100);
-        tally::service::fold(&desk.db, 500).await.unwrap();
-        metrics::service::cells::build(&desk.db, desk.clock.now(), 500).await.unwrap();
+        fold_all(desk).await;
         for _ in 0..40 {
             compare(desk, &monitor, &[], began, &draw).await;
         }
+    }
+
+    /// Whoever reports weekly reports the same of a week whenever they look at it.
+    async fn a_past_window_never_changes(desk) {
+        let chance = Mutex::new(Chance(seed() ^ 3));
+        let draw = |below: usize| chance.lock().unwrap().below(below);
+        let world = live(desk, seed(), 80, &async || keep(desk, &draw).await).await;
+        let requester = desk.requester().await;
+        desk.clock.pass_s(10);
+        let (began, to) = (world.began, desk.clock.now().micros());
+        let mut paths = Vec::new();
+        for (from, to) in [(began - 6 * DAY, to), (began + (to - began) / 3, to - (to - began) / 3), (to.div_euclid(DAY) * DAY - 2 * DAY, to.div_euclid(DAY) * DAY)] {
+            let span = format!("from={}&to={}", written(from), written(to));
+            for by in GROUPS {
+                paths.push(format!("summary?{span}&group_by={by}"));
+                paths.push(format!("timeseries?{span}&group_by={by}&interval=day&time_zone=Europe/Oslo"));
+            }
+            for filter in ["&priority=high", "&team_id=none", "&tag=printer", "&assignee_id=none&channel=web", "&created_after=1970-01-01T00:00:00Z"] {
+                paths.push(format!("summary?{span}{filter}"));
+                paths.push(format!("timeseries?{span}{filter}&interval=week"));
+            }
+        }
+        let read = async || {
+            let mut texts = Vec::new();
+            for path in &paths {
+                texts.push((path, desk.get(&format!("/v1/metrics/{path}")).by(&world.monitor).expect(200).await.text()));
+            }
+            texts
+        };
+        let before = read().await;
+        let check = async |after: &str| {
+            for ((path, was), (_, is)) in before.iter().zip(read().await) {
+                assert_eq!(*was, is, "{path} after {after}");
+            }
+        };
+        desk.clock.pass_s(100_000);
+        check("some time").await;
+        let numbers: Vec<i64> = desk.all(&world.agents[0], "/v1/tickets?limit=200").await.iter().map(|ticket| ticket["number"].as_i64().unwrap()).collect();
+        let agent = |nth: usize| &world.agents[nth];
+        for step in 0..120 {
+            keep(desk, &draw).await;
+            desk.clock.pass_s([0, 1, 59, 3_600, 9_999, 86_400][draw(6)]);
+            let ticket = format!("/v1/tickets/{}", numbers[draw(numbers.len())]);
+            let target_s = 600 * (1 + draw(100) as i64);
+            let rules = json!([
+                { "target": "response", "priority": null, "target_s": target_s, "hours": (["calendar", "business"][draw(2)]) },
+                { "target": "service", "priority": null, "target_s": 2 * target_s, "hours": "calendar" },
+            ]);
+            let shift = json!([{ "from": "08:00", "to": (["12:00", "16:00", "18:00"][draw(3)]) }]);
+            let policy = format!("/v1/sla/policies/{}", POLICIES[draw(2)].0);
+            let patches = [
+                json!({ "status": "open" }), json!({ "status": "open" }), json!({ "status": "resolved" }), json!({ "status": "resolved" }),
+                json!({ "status": "waiting_requester" }), json!({ "status": "closed" }),
+                json!({ "priority": (["low", "normal", "high", "urgent"][draw(4)]) }), json!({ "team_id": world.teams[draw(2)] }), json!({ "team_id": null }),
+                json!({ "assignee_id": agent(draw(3)).id }), json!({ "assignee_id": null }), json!({ "tags": (["printer", "fire", "new tag"][..draw(4)]) }),
+                json!({ "type": (["incident", "question", "problem"][draw(3)]) }), json!({ "channel": (["phone", "chat"][draw(2)]) }),
+            ];
+            match draw(20) {
+                0..=11 => drop(desk.patch(&ticket).by(agent(draw(3))).json(&patches[draw(patches.len())]).send().await),
+                12 | 13 => {
+                    let by = [agent(0), agent(1), &requester][draw(3)];
+                    desk.post(&format!("{ticket}/comments")).by(by).json(&json!({ "body": "b", "visibility": "public" })).send().await;
+                }
+                14 | 15 => drop(desk.post(&format!("{ticket}/time-entries")).by(agent(0)).json(&json!({ "work_s": 60, "agent_id": agent(draw(3)).id })).send().await),
+                16 => drop(desk.ticket(agent(0), json!({ "reported_at": written(to - DAY), "tags": ["printer"] })).await),
+                17 => drop(desk.patch(&policy).by(&world.admin).json(&json!({ "targets": rules, "calendar_id": CALENDAR })).expect(200).await),
+                18 => {
+                    let condition = [json!({ "tags": ["fire"] }), json!({ "priorities": ["high", "low"] }), json!({})][draw(3)].clone();
+                    desk.patch(&policy).by(&world.admin).json(&json!({ "condition": condition, "calendar_id": CALENDAR })).expect(200).await;
+                }
+                _ => {
+                    let hours = json!({ "working_hours": { "monday": shift, "tuesday": shift, "sunday": shift } });
+                    desk.patch(&format!("/v1/sla/calendars/{CALENDAR}")).by(&world.admin).json(&hours).expect(200).await;
+                }
+            }
+            if step % 30 == 29 {
+                check(&format!("{step} things that happened")).await;
+            }
+        }
+        desk.clock.pass_s(40 * 86_400);
+        check("everything").await;
+        while desk.write_down_breaches(7).await > 0 {}
+        check("breaches were written down").await;
+        fold_all(desk).await;
+        check("all of it was folded").await;
+        anew(desk).await;
+        check("it was begun anew").await;
+        fold_all(desk).await;
+        check("it was made anew").await;
+    }
+
+    /// Each resolution counts when it happens, with what it took until then, and where the ticket is then.
+    async fn a_ticket_that_comes_back_counts_again(desk) {
+        let (admin, agent, monitor) = (desk.admin().await, desk.agent().await, desk.account("metrics:read").await);
+        let mut teams = Vec::new();
+        for name in ["A", "B"] {
+            teams.push(desk.post("/v1/teams").by(&admin).json(&json!({ "name": name })).expect(201).await.body["id"].clone());
+        }
+        desk.clock.go_to("2026-03-02T09:00:00Z");
+        let ticket = desk.ticket(&agent, json!({ "team_id": teams[0] })).await;
+        let path = format!("/v1/tickets/{}", ticket["number"]);
+        let to = async |patch: Value| {
+            desk.clock.pass_s(3_600);
+            desk.patch(&path).by(&agent).json(&patch).expect(200).await;
+        };
+        to(json!({ "status": "open" })).await;
+        to(json!({ "status": "resolved" })).await;
+        desk.clock.go_to("2026-03-03T08:00:00Z");
+        to(json!({ "team_id": teams[1] })).await;
+        to(json!({ "status": "open" })).await;
+        to(json!({ "status": "resolved" })).await;
+        to(json!({ "status": "open" })).await;
+        desk.clock.go_to("2026-03-04T09:00:00Z");
+        to(json!({ "status": "resolved" })).await;
+        desk.clock.go_to("2026-03-05T00:00:00Z");
+        let days = "from=2026-03-02T00:00:00Z&to=2026-03-05T00:00:00Z";
+        let read = desk.get(&format!("/v1/metrics/timeseries?{days}&interval=day&group_by=team")).by(&monitor).expect(200).await.body;
+        let nothing = json!({ "created": 0, "resolved": 0, "reopened": 0, "first_contact": 0 });
+        let expected = [
+            (0, [(json!({ "created": 1, "resolved": 1, "reopened": 0, "first_contact": 1 }), json!(0.0), json!(3_600.0), 0),
+                (nothing.clone(), Value::Null, Value::Null, 0), (nothing.clone(), Value::Null, Value::Null, 0)]),
+            (1, [(nothing, Value::Null, Value::Null, 0),
+                (json!({ "created": 0, "resolved": 1, "reopened": 2, "first_contact": 0 }), json!(2.0), json!(7_200.0), 1),
+                (json!({ "created": 0, "resolved": 1, "reopened": 0, "first_contact": 0 }), json!(0.0), json!(86_400.0), 0)]),
+        ];
+        assert_eq!(read["series"].as_array().unwrap().len(), 2);
+        for (team, points) in expected {
+            assert_eq!(read["series"][team]["key"]["team"]["id"], teams[team]);
+            for (day, (tickets, reopen_rate, service_s, backlog)) in points.into_iter().enumerate() {
+                let point = &read["series"][team]["points"][day];
+                let told = (&point["tickets"], &point["reopen_rate"], &point["durations"]["service"]["calendar"]["mean_s"], &point["backlog"]);
+                assert_eq!(told, (&tickets, &reopen_rate, &service_s, &json!(backlog)), "day {day} of {team}");
+            }
+        }
+        let whole = desk.get(&format!("/v1/metrics/summary?{days}")).by(&monitor).expect(200).await.body["total"].clone();
+        assert_eq!(whole["tickets"], json!({ "created": 1, "resolved": 3, "reopened": 2, "first_contact": 1 }));
+        let service = &whole["durations"]["service"]["calendar"];
+        assert_eq!((&service["count"], &service["mean_s"], &service["p50_s"]), (&json!(3), &json!(32_400.0), &json!(told_s(7_200))));
+        assert_eq!(whole["durations"]["resolution"]["calendar"]["max_s"], told_s(49 * 3_600));
+        assert_eq!(whole["durations"]["response"]["calendar"]["count"], 1);
+    }
+
+    /// Work is told of whoever did it, and nothing else is.
+    async fn work_is_told_of_who_did_it(desk) {
+        let (admin, one, two) = (desk.admin().await, desk.agent().await, desk.agent().await);
+        desk.patch(&format!("/v1/users/{}", one.id)).by(&admin).json(&json!({ "hourly_rate": { "amount_minor": 6_000, "currency": "EUR" } })).expect(200).await;
+        let ticket = desk.ticket(&two, json!({ "assignee_id": two.id })).await;
+        for (who, work_s) in [(&one, 600), (&one, 1_200), (&two, 60)] {
+            desk.post(&format!("/v1/tickets/{}/time-entries", ticket["number"])).by(&admin).json(&json!({ "work_s": work_s, "agent_id": who.id })).expect(201).await;
+        }
+        // Whose ticket it is later changes nothing.
+        desk.patch_ticket(&two, &ticket, json!({ "assignee_id": one.id })).await;
+        desk.clock.pass_s(1);
+        let read = desk.get("/v1/metrics/summary?group_by=worker,assignee").by(&one).expect(200).await.body;
+        let named = |who: &Caller| json!({ "id": who.id, "name": who.name });
+        let mut expected = [
+            (named(&one), json!({ "work_s": 1_800, "unrated_work_s": 0, "costs": [{ "currency": "EUR", "total_minor": 3_000, "per_resolved_ticket_minor": null }] })),
+            (named(&two), json!({ "work_s": 60, "unrated_work_s": 60, "costs": [] })),
+        ];
+        expected.sort_by_key(|(key, _)| key["name"].as_str().unwrap().to_owned());
+        let told: Vec<_> = read["groups"].as_array().unwrap().iter().map(|group| (group["key"].clone(), group["cost"].clone(), group["tickets"]["created"].clone())).collect();
+        let expected = expected.map(|(key, cost)| (json!({ "worker": key, "assignee": named(&two) }), cost, json!(0)));
+        assert_eq!(told, expected);
+        assert_eq!((&read["total"]["tickets"]["created"], &read["total"]["cost"]["work_s"]), (&json!(1), &json!(1_860)));
+    }
+
+    /// Percentiles are told of buckets: of any durations, within one percent.
+    async fn percentiles_are_within_one_percent(desk) {
+        let (agent, monitor) = (desk.agent().await, desk.account("metrics:read").await);
+        let mut chance = Chance(seed());
+        let now = desk.clock.now().micros();
+        let mut exact = BTreeMap::<&str, Vec<i64>>::new();
+        for _ in 0..120 {
+            // From a second to a year, each octave alike.
+            let seconds = (1i64 << chance.below(25)) + chance.below(1 << 20) as i64 % (1 << chance.below(25));
+            let priority = *chance.of(&["low", "high"]);
+            let ticket = desk.ticket(&agent, json!({ "priority": priority, "reported_at": written(now - seconds * S) })).await;
+            desk.patch_ticket(&agent, &ticket, json!({ "status": "resolved" })).await;
+            exact.entry(priority).or_default().push(seconds);
+            exact.entry("").or_default().push(seconds);
+        }
+        let check = async || {
+            let read = desk.get(&format!("/v1/metrics/summary?group_by=priority&to={}", written(now + S))).by(&monitor).expect(200).await.body;
+            for (nth, priority) in [(None, ""), (Some(0), "low"), (Some(2), "high")] {
+                let told = &nth.map_or(&read["total"], |nth: usize| &read["groups"][nth])["durations"];
+                let mut exact = exact[priority].clone();
+                exact.sort();
+                for what in ["response", "resolution"] {
+                    let told = &told[what]["calendar"];
+                    let mean = exact.iter().sum::<i64>() as f64 / exact.len() as f64;
+                    assert_eq!((&told["count"], &told["mean_s"]), (&json!(exact.len()), &json!((mean * 1e3).round() / 1e3)));
+                    for (percentile, percent) in [("p50_s", 50), ("p90_s", 90), ("p95_s", 95), ("p99_s", 99), ("max_s", 100)] {
+                        let exact = exact[(percent * exact.len()).div_ceil(100) - 1];
+                        let told = told[percentile].as_i64().unwrap();
+                        assert!((told - exact).abs() * 100 <= exact, "{percentile} of {what}: {told} for {exact}");
+                    }
+                }
+            }
+        };
+        check().await;
+        fold_all(desk).await;
+        check().await;
     }
 
     /// Nothing is written when a promise is broken: it is seen by reading.
@@ -885,10 +1278,10 @@ on_both! {
         let monitor = desk.account("metrics:read").await;
         let read = desk.get("/v1/metrics/summary?group_by=priority").by(&monitor).expect(200).await.body;
         assert_eq!((&read["from"], &read["to"]), (&json!("2026-01-31T09:00:00Z"), &json!("2026-03-02T09:00:00Z")));
-        let nothing = recount([].into_iter(), 0, 1, 0);
+        let nothing = recount([], 0, 1);
         assert_eq!(read["total"], nothing);
         assert_eq!(nothing["reopen_rate"], Value::Null);
-        let groups: Vec<_> = words("priority").iter().map(|word| with_key((json!(word), nothing.clone()))).collect();
+        let groups: Vec<_> = words("priority").iter().map(|word| with_key((json!({ "priority": word }), nothing.clone()))).collect();
         assert_eq!(read["groups"], json!(groups));
         assert_eq!(desk.get("/v1/metrics/summary?group_by=team").by(&monitor).expect(200).await.body["groups"], json!([]));
         let read = desk.get("/v1/metrics/backlog?group_by=assignee").by(&monitor).expect(200).await.body;
@@ -896,8 +1289,8 @@ on_both! {
         let read = desk.get("/v1/metrics/timeseries?interval=week&group_by=tag").by(&monitor).expect(200).await.body;
         assert_eq!(read["series"], json!([]));
         let read = desk.get("/v1/metrics/timeseries?interval=month").by(&monitor).expect(200).await.body;
-        let point = |from: &str, to: &str| { let mut point = nothing.clone(); point["from"] = json!(from); point["to"] = json!(to); point };
-        assert_eq!(read["series"], json!([{ "key": null, "points": [
+        let point = |from: &str, to: &str| { let mut point = nothing.clone(); point["backlog"] = json!(0); point["from"] = json!(from); point["to"] = json!(to); point };
+        assert_eq!(read["series"], json!([{ "key": {}, "points": [
             point("2026-01-31T09:00:00Z", "2026-02-01T00:00:00Z"), point("2026-02-01T00:00:00Z", "2026-03-01T00:00:00Z"),
             point("2026-03-01T00:00:00Z", "2026-03-02T09:00:00Z"),
         ] }]));
@@ -942,6 +1335,15 @@ on_both! {
             ("timeseries?interval=hour&from=2025-12-01T00:00:00Z&to=2026-03-01T00:00:00Z", vec!["interval"]),
             ("backlog?from=2026-03-01T00:00:00Z&due_within_s=-1&group_by=&sla=soon", vec!["due_within_s", "from", "group_by", "sla"]),
             ("backlog?due_within_s=31622401", vec!["due_within_s"]),
+            ("backlog?group_by=worker", vec!["group_by"]),
+            ("backlog?group_by=team,worker", vec!["group_by"]),
+            ("backlog?group_by=team,team", vec!["group_by"]),
+            ("summary?group_by=team,team", vec!["group_by"]),
+            ("summary?group_by=team,priority,tag", vec!["group_by"]),
+            ("summary?group_by=team,colour", vec!["group_by"]),
+            ("summary?group_by=team,", vec!["group_by"]),
+            ("timeseries?interval=day&group_by=worker,worker", vec!["group_by"]),
+            ("timeseries?interval=day&group_by=worker,tag,team", vec!["group_by"]),
         ] {
             let refused = desk.get(&format!("/v1/metrics/{path}")).by(&agent).refused(400, "invalid_query").await;
             assert_eq!(refused.pointers(), pointers, "{path}");
@@ -962,7 +1364,7 @@ on_both! {
         for (who, count) in [(&one, 2), (&two, 1)] {
             let read = desk.get("/v1/metrics/summary?assignee_id=me&group_by=assignee").by(who).expect(200).await.body;
             assert_eq!((&read["total"]["tickets"]["created"], read["groups"].as_array().unwrap().len()), (&json!(count), 1));
-            assert_eq!(read["groups"][0]["key"], json!({ "id": who.id, "name": who.name }));
+            assert_eq!(read["groups"][0]["key"], json!({ "assignee": { "id": who.id, "name": who.name } }));
             let read = desk.get("/v1/metrics/backlog?assignee_id=me").by(who).expect(200).await.body;
             assert_eq!(read["total"]["open"], count);
         }
@@ -1010,7 +1412,7 @@ on_both! {
         desk.clock.pass_s(1);
         for (path, many) in [("summary?", "groups"), ("backlog?", "groups"), ("timeseries?interval=month&", "series")] {
             let read = desk.get(&format!("/v1/metrics/{path}group_by=tag")).by(&agent).expect(200).await.body;
-            let keys: Vec<_> = read[many].as_array().unwrap().iter().map(|group| group["key"].as_str().unwrap()).collect();
+            let keys: Vec<_> = read[many].as_array().unwrap().iter().map(|group| group["key"]["tag"].as_str().unwrap()).collect();
             assert_eq!((keys.len(), &read["truncated"], keys[999]), (1_000, &json!(true), "tag 1039"), "{path}");
             assert!(keys.is_sorted());
         }
@@ -1032,22 +1434,24 @@ async fn both_engines_answer_alike_to_the_byte() {
         let now = desk.clock.now().micros();
         let span = format!("from={}&to={}", written(world.began - 6 * DAY), written(now + S));
         let mut paths = vec!["backlog".to_owned(), format!("timeseries?{span}&interval=day&time_zone=Europe/Oslo")];
-        for group in GROUPS {
-            paths.extend([
-                format!("summary?{span}&group_by={group}"),
-                format!("backlog?group_by={group}&due_within_s=86400"),
-            ]);
+        for by in GROUPS {
+            paths.push(format!("summary?{span}&group_by={by}"));
+            paths.push(format!("timeseries?{span}&group_by={by}&interval=week"));
         }
+        paths.extend(groups_of_backlog().map(|by| format!("backlog?group_by={by}&due_within_s=86400")));
         let mut ids: BTreeSet<(String, String)> =
             world.teams.iter().enumerate().map(|(i, id)| (id.clone(), format!("team {i}"))).collect();
         ids.extend(world.agents.iter().map(|agent| (agent.id.clone(), agent.name.clone())));
         let mut texts = Vec::new();
         for path in paths {
-            let mut text = desk.get(&format!("/v1/metrics/{path}")).by(&world.monitor).expect(200).await.text();
-            for (id, name) in &ids {
-                text = text.replace(id, name);
+            for form in ["application/json", "text/csv"] {
+                let ask = desk.get(&format!("/v1/metrics/{path}")).by(&world.monitor).header("accept", form);
+                let mut text = ask.expect(200).await.text();
+                for (id, name) in &ids {
+                    text = text.replace(id, name);
+                }
+                texts.push(text);
             }
-            texts.push(text);
         }
         answers.push(texts);
         desk.close().await;

@@ -249,13 +249,13 @@ async fn is_checked(engine: Engine) {
 
     for (wrong, right, what, named) in [
         (
-            r#"INSERT INTO tallies (series, labels, hour, n) VALUES ('tickets', '["open","low","none"]', 0, 1)"#,
+            r#"INSERT INTO tallies (series, labels, quarter, n) VALUES ('tickets', '["open","low","none"]', 0, 1)"#,
             "DELETE FROM tallies WHERE series = 'tickets' AND labels LIKE '%low%'",
             "numbers",
             "tickets by status",
         ),
         (
-            r#"INSERT INTO tallies (series, labels, hour, n)
+            r#"INSERT INTO tallies (series, labels, quarter, n)
                VALUES ('waiting_all_stand', '[null,"open","low",false,null,null,null]', 0, 3)"#,
             "DELETE FROM tallies WHERE series = 'waiting_all_stand' AND labels LIKE '%low%'",
             "numbers",

@@ -23,14 +23,14 @@ fn parsed<T: serde::de::DeserializeOwned>(value: &Value) -> T {
 }
 
 /// All that was ever configured.
-struct Configured {
+pub struct Configured {
     policies: BTreeMap<PolicyId, Vec<Value>>,
     calendars: BTreeMap<CalendarId, Vec<Value>>,
-    almanac: CalendarSet,
+    pub almanac: CalendarSet,
 }
 
 impl Configured {
-    async fn read(desk: &Desk, admin: &Caller) -> Self {
+    pub async fn read(desk: &Desk, admin: &Caller) -> Self {
         let mut all = Self { policies: BTreeMap::new(), calendars: BTreeMap::new(), almanac: CalendarSet::default() };
         for policy in desk.all(admin, "/v1/sla/policies").await {
             let versions = format!("/v1/sla/policies/{}/versions", policy["id"].as_str().unwrap());
@@ -91,7 +91,7 @@ impl Configured {
 }
 
 /// What a ticket's fields say of it.
-fn traits(fields: &BTreeMap<String, Value>) -> Traits {
+fn traits(fields: &Fields) -> Traits {
     Traits {
         team_id: parsed(&fields["team_id"]),
         priority: parsed(&fields["priority"]),
@@ -101,37 +101,55 @@ fn traits(fields: &BTreeMap<String, Value>) -> Traits {
     }
 }
 
-/// The times of a ticket by its trail alone.
-fn replay(events: &[Value], configured: &Configured) -> Times {
-    let mut fields: BTreeMap<String, Value> =
-        ["team_id", "first_replied_at"].map(|name| (name.into(), Value::Null)).into();
+/// The fields of a ticket by their names, as its trail tells them.
+pub type Fields = serde_json::Map<String, Value>;
+
+/// Something that happened to a ticket: an entry of its trail, or a change of what was configured.
+pub struct Step<'a> {
+    /// When.
+    pub at: Instant,
+    /// The entry; none if it was configured.
+    pub event: Option<&'a Value>,
+    /// The ticket before, if it was there.
+    pub before: Option<(&'a Fields, &'a Times)>,
+    /// And after it.
+    pub after: (&'a Fields, &'a Times),
+}
+
+/// The times of a ticket by its trail alone; `each` hears of every step.
+pub fn replay(events: &[Value], configured: &Configured, mut each: impl FnMut(Step<'_>)) -> Times {
+    let mut fields: Fields =
+        ["team_id", "assignee_id", "first_replied_at"].map(|name| (name.to_owned(), Value::Null)).into_iter().collect();
     let mut times: Option<Times> = None;
     let mut changes: Vec<Instant> = configured.instants().into_iter().rev().collect();
-    let judge = |times: &mut Times, fields: &BTreeMap<String, Value>, occasion, at| {
+    let judge = |times: &mut Times, fields: &Fields, occasion, at| {
         times.judge(&traits(fields), &configured.book(at), &configured.almanac, occasion, at);
     };
     for event in events.iter().map(Some).chain([None]) {
         while changes.last().is_some_and(|at| event.is_none_or(|event| *at <= instant(&event["at"]))) {
             let at = changes.pop().unwrap();
             if let Some(times) = times.as_mut().filter(|_| fields["status"] != "closed") {
+                let was = times.clone();
                 judge(times, &fields, Occasion::Configuration, at);
+                each(Step { at, event: None, before: Some((&fields, &was)), after: (&fields, times) });
             }
         }
         let Some(event) = event else { continue };
-        let before = fields.clone();
+        let (before, was) = (fields.clone(), times.clone());
         for change in event["changes"].as_array().unwrap() {
             fields.insert(change["field"].as_str().unwrap().into(), change["after"].clone());
         }
-        if before == fields {
-            continue;
-        }
         let at = instant(&event["at"]);
-        let same = times.is_some() && traits(&before) == traits(&fields);
-        let occasion = if same { Occasion::Step } else { Occasion::Ticket };
-        let times = times.get_or_insert_with(|| Times::new(instant(&fields["reported_at"])));
-        times.step(parsed(&fields["status"]), at);
-        times.timeline.first_replied_at = fields["first_replied_at"].as_str().map(|text| text.parse().unwrap());
-        judge(times, &fields, occasion, at);
+        if before != fields {
+            let same = times.is_some() && traits(&before) == traits(&fields);
+            let occasion = if same { Occasion::Step } else { Occasion::Ticket };
+            let times = times.get_or_insert_with(|| Times::new(instant(&fields["reported_at"])));
+            times.step(parsed(&fields["status"]), at);
+            times.timeline.first_replied_at = fields["first_replied_at"].as_str().map(|text| text.parse().unwrap());
+            judge(times, &fields, occasion, at);
+        }
+        let before = was.as_ref().map(|was| (&before, was));
+        each(Step { at, event: Some(event), before, after: (&fields, times.as_ref().unwrap()) });
     }
     times.unwrap()
 }
@@ -237,7 +255,7 @@ on_both! {
         let mut states = BTreeSet::new();
         for ticket in desk.all(&admin, "/v1/tickets").await {
             let trail = desk.all(&admin, &format!("/v1/tickets/{}/events", ticket["number"])).await;
-            let times = replay(&trail, &configured);
+            let times = replay(&trail, &configured, |_| ());
             let clocks: Vec<_> = times.clocks.iter().map(|clock| ClockBody::of(clock, &configured.almanac, now)).collect();
             assert_eq!(json!(clocks), ticket["clocks"], "ticket {}: {trail:#?}", ticket["number"]);
             assert_eq!(json!(DurationsBody::of(&times, now)), ticket["durations"], "ticket {}", ticket["number"]);

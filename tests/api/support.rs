@@ -182,6 +182,12 @@ pub struct Caller {
 }
 
 impl Desk {
+    /// Writes down what time has broken of some tickets, if it has of any.
+    pub async fn write_down_breaches(&self, most: u16) -> usize {
+        let clock = self.ids.clone();
+        skranke::sla::service::write_down_breaches(&self.db, &clock, most).await.unwrap()
+    }
+
     /// The rows that follow from tickets are what these tell.
     pub async fn rows_are_right(&self) {
         let now = self.clock.now();
@@ -736,8 +742,7 @@ impl Store {
             "words_marks(id",
             "cell_marks(id",
             "rebuilds(id",
-            "cell_parts(id",
-            "fact_log(slice",
+            "facts(id",
         ];
         for rowid in rowids {
             shape.indexes.insert(rowid.into());

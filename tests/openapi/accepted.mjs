@@ -13,4 +13,8 @@ export const accepted = [
     why: "The words of grant_type stand in the form itself.",
     what: /^add paths \/ \/v1\/auth\/token \/ post \/ requestBody \/ .* \/ grant_type \/ type$/,
   },
+  {
+    why: "Reports are grouped by one thing or two, and a group is an object by what it is grouped by.",
+    what: /^(add|replace|remove) paths \/ \/v1\/metrics\/(backlog|summary|timeseries) \/ get \/ (parameters \/ \d+ \/ schema \/ enum \/ \d|responses \/ 200 \/ .* \/ (group_by \/ oneOf \/ 1 \/ (type|items)|key( \/ oneOf \/ 1 \/ type)?|groups \/ items \/ allOf \/ \d \/ required \/ \d))$/,
+  },
 ];

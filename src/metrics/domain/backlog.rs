@@ -1,41 +1,12 @@
-//! What there is to do, told from tallies of quarters of an hour and from the tickets of those that are only partly over. Pure.
+//! What there is to do: told of tickets one by one, or from counters and the few tickets that those cannot tell of. Pure.
 
-use super::figures::{AGES_S, Backlog, GroupBy, Key};
-use crate::kernel::{AnyId, Instant};
-use crate::sla::domain::clock::ClockState;
-use crate::tally::domain::backlog::{Axis, Stance, StandCell, quarter_of};
+use std::collections::BTreeMap;
 
-/// The axis along which these groups lie.
-pub fn axis(group: Option<GroupBy>) -> Axis {
-    match group {
-        None => Axis::All,
-        Some(GroupBy::Team) => Axis::Team,
-        Some(GroupBy::Priority) => Axis::Priority,
-        Some(GroupBy::Type) => Axis::Type,
-        Some(GroupBy::Channel) => Axis::Channel,
-        Some(GroupBy::Assignee) => Axis::Assignee,
-        Some(GroupBy::Tag) => Axis::Tag,
-        Some(GroupBy::Policy) => Axis::Policy,
-    }
-}
+use crate::kernel::{ClockState, Instant, Priority, Status, Target};
+use crate::tally::domain::backlog::Stand;
 
-/// The group of this place on `axis`.
-pub fn key(axis: Axis, place: Option<String>) -> Option<Key> {
-    match (axis, place) {
-        (_, None) => Some(Key::None),
-        (Axis::Team | Axis::Assignee | Axis::Policy, Some(id)) => id.parse().ok().map(|id| Key::Id(AnyId(id))),
-        (_, Some(word)) => Some(Key::Word(word)),
-    }
-}
-
-/// The place of this group on its axis.
-pub fn place(key: &Key) -> Option<String> {
-    match key {
-        Key::Id(id) => Some(id.to_string()),
-        Key::Word(word) => Some(word.clone()),
-        Key::None => None,
-    }
-}
+/// Where one age of a ticket ends and the next one begins, in seconds.
+pub const AGES_S: [i64; 7] = [0, 3_600, 14_400, 86_400, 259_200, 604_800, 2_592_000];
 
 /// The moment of an answer: now, and until when what is due is due soon.
 #[derive(Debug, Clone, Copy)]
@@ -46,20 +17,11 @@ pub struct Moment {
     pub until: Instant,
 }
 
-/// When each promise about a ticket is broken, if nothing happens: response, first reply, solution.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Due(pub [Option<Instant>; 3]);
-
 impl Moment {
     /// The moment `now` of an answer about what is due within `due_within_s` seconds.
     pub fn new(now: Instant, due_within_s: i64) -> Self {
         // A clock is broken from the microsecond after it was due.
         Self { now, until: Instant::from_micros(now.plus_s(due_within_s).micros() + 1) }
-    }
-
-    /// The quarters that are only partly over at `now` or at `until`: tickets that have to do with them are looked at.
-    pub fn partly(self) -> (i64, i64) {
-        (quarter_of(self.now), quarter_of(self.until))
     }
 
     /// From which instant on tickets are younger than each age but the first, the youngest first.
@@ -68,21 +30,88 @@ impl Moment {
     }
 }
 
+/// A ticket that is not solved, as it is at some instant.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UnsolvedTicket {
+    /// Where it stands.
+    pub status: Status,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// The zero of its clocks.
+    pub reported_at: Instant,
+    /// Whether somebody works on it.
+    pub assigned: bool,
+    /// How its clocks stand.
+    pub clocks: Vec<(Target, ClockState)>,
+    /// Whether a clock that runs is due soon.
+    pub due: bool,
+}
+
+/// A ticket with clocks that time has broken, which is not written down, or that are due soon.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Due {
+    /// From when on each of its clocks is breached that runs as far as is written down: response, first reply, service.
+    pub breach_at: [Option<Instant>; 3],
+    /// Whether it is written down that another one of its clocks is breached.
+    pub is_breached: bool,
+}
+
+/// How many clocks are in each state.
+pub type States = BTreeMap<ClockState, i64>;
+
+/// What there is to do.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Backlog {
+    /// Tickets that are not solved.
+    pub open: i64,
+    /// Of them, by where they stand.
+    pub by_status: BTreeMap<Status, i64>,
+    /// By how urgent they are.
+    pub by_priority: BTreeMap<Priority, i64>,
+    /// By age, as [`AGES_S`] has them.
+    pub by_age: [i64; AGES_S.len()],
+    /// When the oldest was reported.
+    pub oldest_reported_at: Option<Instant>,
+    /// Those that nobody has.
+    pub unassigned: i64,
+    /// Those with a promise that is broken.
+    pub breached: i64,
+    /// Those with a promise that is due soon.
+    pub due_within: i64,
+    /// All promises, by target.
+    pub clocks: [States; 3],
+}
+
 impl Backlog {
-    /// Takes `n` tickets that stand like this; every promise that is not kept and not paused as one that runs.
-    pub fn stand(&mut self, (_, status, priority, assigned, response, first_reply, service): &StandCell, n: i64) {
+    /// Takes one more ticket, as it is at `now`.
+    pub fn add(&mut self, ticket: &UnsolvedTicket, now: Instant) {
+        let age_s = (now.micros() - ticket.reported_at.micros()).max(0) / 1_000_000;
+        self.open += 1;
+        *self.by_status.entry(ticket.status).or_default() += 1;
+        *self.by_priority.entry(ticket.priority).or_default() += 1;
+        self.by_age[AGES_S.partition_point(|from_s| *from_s <= age_s).max(1) - 1] += 1;
+        self.oldest_reported_at =
+            Some(self.oldest_reported_at.map_or(ticket.reported_at, |at| at.min(ticket.reported_at)));
+        self.unassigned += i64::from(!ticket.assigned);
+        self.breached += i64::from(ticket.clocks.iter().any(|(_, state)| *state == ClockState::Breached));
+        self.due_within += i64::from(ticket.due);
+        for (target, state) in &ticket.clocks {
+            *self.clocks[*target as usize].entry(*state).or_default() += 1;
+        }
+    }
+
+    /// Takes `n` tickets that stand like this as far as is written down.
+    pub fn stand(&mut self, (_, status, priority, assigned, response, first_reply, service): &Stand, n: i64) {
+        let clocks = [response, first_reply, service];
         self.open += n;
         *self.by_status.entry(*status).or_default() += n;
         *self.by_priority.entry(*priority).or_default() += n;
         self.unassigned += if *assigned == 0 { n } else { 0 };
-        for (states, stance) in self.clocks.iter_mut().zip([response, first_reply, service]) {
-            let state = match stance {
-                Some(Stance::Open) => ClockState::Running,
-                Some(Stance::Paused) => ClockState::Paused,
-                Some(Stance::Met) => ClockState::Met,
-                None => continue,
-            };
-            *states.entry(state).or_default() += n;
+        self.breached += if clocks.contains(&&Some(ClockState::Breached)) { n } else { 0 };
+        for (states, state) in self.clocks.iter_mut().zip(clocks) {
+            if let Some(state) = state {
+                *states.entry(*state).or_default() += n;
+            }
         }
     }
 
@@ -95,34 +124,15 @@ impl Backlog {
         }
     }
 
-    /// Of the promises about the target of this number that run, `n` are broken.
-    pub fn broken(&mut self, target: usize, n: i64) {
-        if let Some(states) = self.clocks.get_mut(target).filter(|_| n != 0) {
-            *states.entry(ClockState::Running).or_default() -= n;
-            *states.entry(ClockState::Breached).or_default() += n;
+    /// Takes what is not written down of a ticket that it has: what time has broken by now, and what is due soon.
+    pub fn look(&mut self, due: &Due, Moment { now, until }: Moment) {
+        let is_over = |at: &Option<Instant>| at.is_some_and(|at| at <= now);
+        for (states, _) in self.clocks.iter_mut().zip(&due.breach_at).filter(|(_, at)| is_over(at)) {
+            *states.entry(ClockState::Running).or_default() -= 1;
+            *states.entry(ClockState::Breached).or_default() += 1;
         }
-    }
-
-    /// Takes what no tally tells of a ticket that has to do with the quarters that are partly over.
-    pub fn look(&mut self, due: &Due, moment: Moment) {
-        let Moment { now, until } = moment;
-        let (this, last) = moment.partly();
-        for (target, at) in due.0.iter().enumerate() {
-            self.broken(target, i64::from(at.is_some_and(|at| quarter_of(at) == this && at <= now)));
-        }
-        let mut order: Vec<Instant> = due.0.iter().flatten().copied().collect();
-        order.sort_unstable();
-        let first = order.first().is_some_and(|at| quarter_of(*at) == this && *at <= now);
-        self.breached += i64::from(first);
-        // Of one ticket, at most one promise is the next one.
-        let mut before: Option<Instant> = None;
-        for at in order {
-            let partly = quarter_of(at) == this
-                || quarter_of(at) == last
-                || before.is_some_and(|before| quarter_of(before) == this);
-            let next = before.is_none_or(|before| before <= now) && now < at && at <= until;
-            self.due_within += i64::from(partly && next);
-            before = Some(at);
-        }
+        self.breached += i64::from(!due.is_breached && due.breach_at.iter().any(is_over));
+        let is_soon = |at: &Option<Instant>| at.is_some_and(|at| now < at && at <= until);
+        self.due_within += i64::from(due.breach_at.iter().any(is_soon));
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::kernel::{Instant, TeamId};
+use crate::kernel::TeamId;
 use crate::sla::domain::policy::{Hours, Target};
 use crate::sla::domain::tally::Board;
 use crate::sla::service::Near;
@@ -96,9 +96,9 @@ pub struct Moving {
     pub numbers: Vec<(Vec<String>, i64)>,
 }
 
-/// The clocks of tickets at `now`, by what the tally says and the clocks `near` that moment say.
-pub fn board(now: Instant, sums: &Sums, near: &Near) -> Vec<Moving> {
-    let Board { breached, clocks } = Board::at(now, sums, &near.breached);
+/// The clocks of tickets, by what the tally says and the clocks `near` this moment say.
+pub fn board(sums: &Sums, near: &Near) -> Vec<Moving> {
+    let Board { breached, clocks } = Board::of(sums, &near.lapsed);
     let words = |a: &str, b: &str| vec![a.to_owned(), b.to_owned()];
     let breached = breached.into_iter().map(|((target, priority), n)| (words(target.as_str(), priority.as_str()), n));
     let clocks = clocks.into_iter().map(|((target, state), n)| (words(target.as_str(), state.as_str()), n));
@@ -182,8 +182,8 @@ pub fn numbers(series: Series, sums: &Sums, teams: &Teams) -> BTreeMap<Vec<Strin
             .collect();
     }
     let mut numbers: BTreeMap<Vec<String>, i64> = sets.into_iter().map(|set| (set, 0)).collect();
-    for (cell, n) in sums.iter().filter(|(cell, _)| cell.series == series.as_str()) {
-        let labels = series.labels().iter().zip(cell.values());
+    for (counter, n) in sums.iter().filter(|(counter, _)| counter.series == series.as_str()) {
+        let labels = series.labels().iter().zip(counter.values());
         let set: Option<Vec<String>> = labels
             .map(|(label, value)| match label {
                 Label::Team => teams.label(&value).map(str::to_owned),
@@ -201,7 +201,7 @@ pub fn numbers(series: Series, sums: &Sums, teams: &Teams) -> BTreeMap<Vec<Strin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tally::domain::Cell;
+    use crate::tally::domain::Counter;
     use proptest::prelude::*;
     use uuid::Uuid;
 
@@ -219,7 +219,7 @@ mod tests {
             let mut sums = Sums::default();
             let mut all = 0;
             for (team, n) in tickets.into_iter().filter(|(team, _)| *team < count) {
-                sums.add(Cell::of(Series::Created, &["low", &id(team).to_string()]), n);
+                sums.add(Counter::of(Series::Created, &["low", &id(team).to_string()]), n);
                 all += n;
             }
             let numbers = numbers(Series::Created, &sums, &teams(count));
@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn a_removed_team_takes_its_series_along() {
         let mut sums = Sums::default();
-        sums.add(Cell::of(Series::Created, &["low", &id(7).to_string()]), 3);
+        sums.add(Counter::of(Series::Created, &["low", &id(7).to_string()]), 3);
         assert_eq!(numbers(Series::Created, &sums, &teams(7)).values().sum::<i64>(), 0);
         assert_eq!(numbers(Series::Created, &sums, &teams(8))[&vec!["low".to_owned(), "team 7".to_owned()]], 3);
     }
@@ -240,8 +240,8 @@ mod tests {
     #[test]
     fn a_team_may_have_a_name_that_means_something_here() {
         let mut sums = Sums::default();
-        sums.add(Cell::of(Series::Created, &["low", &id(0).to_string()]), 3);
-        sums.add(Cell::of(Series::Created, &["low", NO_TEAM]), 4);
+        sums.add(Counter::of(Series::Created, &["low", &id(0).to_string()]), 3);
+        sums.add(Counter::of(Series::Created, &["low", NO_TEAM]), 4);
         let numbers = numbers(Series::Created, &sums, &Teams::new([(id(0), NO_TEAM.to_owned())]));
         assert_eq!(numbers[&vec!["low".to_owned(), NO_TEAM.to_owned()]], 7);
     }

@@ -1,19 +1,21 @@
-//! What there is to do. Without filters it is told from the tallies, at a cost that does not grow with the tickets.
+//! What there is to do. Without filters, and by at most one thing, it is told from counters and the few tickets that those cannot tell of.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::reports::{Group, Groups, arrange};
+use super::ask::{Ask, GroupFilter};
+use super::groups::{Group, Groups, arrange};
 use crate::db::Conn;
 use crate::kernel::{Instant, Problem};
-use crate::metrics::domain::backlog::{Moment, axis, key, place};
-use crate::metrics::domain::figures::{AGES_S, Backlog, GroupBy, Key, MOST_GROUPS, keep_largest};
+use crate::metrics::domain::backlog::{AGES_S, Backlog, Moment};
+use crate::metrics::domain::figures::{GroupBy, GroupKey, Key, MOST_GROUPS, combined, keep_largest};
 use crate::metrics::store::backlog as store;
-use crate::tally::domain::backlog::{self as tally, Axis, Part, StandCell, quarter_of, start_of};
+use crate::tally::domain::backlog::{Stand, labels, quarter_of, start_of};
+use crate::tally::domain::facts::{Axis, TicketGroups};
 use crate::tally::store::backlog::Ledger;
 use crate::tickets::store::TicketCriteria;
 
-/// What there is to do at the instant of a sieve.
+/// What there is to do at the instant of criteria.
 #[derive(Debug)]
 pub struct ToDo {
     /// All of it.
@@ -30,46 +32,84 @@ pub struct ToDo {
 /// When the database is away.
 pub async fn backlog(
     conn: &mut Conn,
-    sieve: &TicketCriteria,
-    group: Option<GroupBy>,
+    criteria: &TicketCriteria,
+    by: &[GroupBy],
     due_within_s: i64,
 ) -> Result<ToDo, Problem> {
-    let found = if sieve.is_open() {
-        counted(conn, Moment::new(sieve.now, due_within_s), group).await?
-    } else {
-        read(conn, sieve, group, due_within_s).await?
+    let moment = Moment::new(criteria.now, due_within_s);
+    let found = match by {
+        [] if criteria.is_open() => counted(conn, moment, None).await?,
+        [one] if criteria.is_open() => counted(conn, moment, Some(*one)).await?,
+        _ => read(conn, criteria, by, moment).await?,
     };
     let Found { total, mut by_team, groups, groups_left_out } = found;
     let teams_left_out = keep_largest(&mut by_team, MOST_GROUPS, |open| *open);
-    let by_team = arrange(conn, Some(GroupBy::Team), by_team, teams_left_out).await?;
+    let by_team = arrange(conn, &[GroupBy::Team], by_team, teams_left_out, |_| 0).await?;
     let by_team = by_team.unwrap_or(Groups { items: Vec::<Group<i64>>::new(), truncated: false });
-    Ok(ToDo { total, by_team, groups: arrange(conn, group, groups, groups_left_out).await? })
+    let groups = arrange(conn, by, groups, groups_left_out, |_| Backlog::default()).await?;
+    Ok(ToDo { total, by_team, groups })
+}
+
+/// How many tickets are not solved: of those that are meant, and of each group; nothing of groups of those who work.
+///
+/// # Errors
+/// When the database is away.
+pub async fn unsolved(conn: &mut Conn, ask: &Ask) -> Result<(i64, Option<BTreeMap<GroupKey, i64>>), Problem> {
+    let (then, now) = GroupFilter::split(&ask.criteria);
+    let is_by_work = ask.groups.contains(&GroupBy::Worker);
+    let by = if is_by_work { &[][..] } else { &ask.groups };
+    let (mut total, mut groups): (i64, BTreeMap<GroupKey, i64>) = (0, BTreeMap::new());
+    let simple = then.axis().filter(|(axis, _)| {
+        now.is_open()
+            && by.iter().all(|by| *axis == Axis::All || (by.axis() == *axis && *axis != Axis::Tag))
+            && by.len() < 2
+    });
+    if let Some((axis, keys)) = simple {
+        let axes: BTreeSet<Axis> = std::iter::once(axis).chain(by.iter().map(|by| by.axis())).collect();
+        let ledger = Ledger::open(conn, axes).await?;
+        let meant =
+            |group: &GroupKey| keys.as_ref().is_none_or(|keys| group.iter().all(|key| keys.contains(&key.to_string())));
+        let of_axis = standing(conn, &ledger, axis).await?;
+        total = of_axis.iter().filter(|(group, _)| meant(group)).map(|(_, backlog)| backlog.open).sum();
+        if let [by] = by {
+            let of_axis = if by.axis() == axis { of_axis } else { standing(conn, &ledger, by.axis()).await? };
+            let of_axis = of_axis.into_iter().filter(|(group, _)| axis == Axis::All || meant(group));
+            groups = of_axis.map(|(group, backlog)| (group, backlog.open)).collect();
+        }
+    } else {
+        store::each_unsolved(conn, &ask.criteria, 0, |_, groups_of| {
+            total += 1;
+            for group in combined(by, |axis| axis.keys(groups_of)) {
+                *groups.entry(group).or_default() += 1;
+            }
+        })
+        .await?;
+    }
+    Ok((total, (!is_by_work).then_some(groups)))
 }
 
 /// What there is to do, not yet in order.
 struct Found {
     total: Backlog,
-    by_team: BTreeMap<Key, i64>,
-    groups: BTreeMap<Key, Backlog>,
+    by_team: BTreeMap<GroupKey, i64>,
+    groups: BTreeMap<GroupKey, Backlog>,
     groups_left_out: bool,
 }
 
-/// Reads all tickets that the sieve lets through.
-async fn read(
-    conn: &mut Conn,
-    sieve: &TicketCriteria,
-    group: Option<GroupBy>,
-    due_within_s: i64,
-) -> Result<Found, Problem> {
-    sieve.readable(conn).await?;
+/// Reads all tickets that meet the criteria.
+async fn read(conn: &mut Conn, criteria: &TicketCriteria, by: &[GroupBy], moment: Moment) -> Result<Found, Problem> {
+    criteria.readable(conn).await?;
     let mut total = Backlog::default();
-    let mut by_team: BTreeMap<Key, i64> = BTreeMap::new();
-    let mut groups: BTreeMap<Key, Backlog> = BTreeMap::new();
-    store::each_waiting(conn, sieve, group, due_within_s, |row| {
-        total.add(&row.ticket, sieve.now);
-        *by_team.entry(row.team).or_default() += 1;
-        for key in row.keys {
-            groups.entry(key).or_default().add(&row.ticket, sieve.now);
+    let mut by_team: BTreeMap<GroupKey, i64> = BTreeMap::new();
+    let mut groups: BTreeMap<GroupKey, Backlog> = BTreeMap::new();
+    let due_within_s = (moment.until.micros() - moment.now.micros()) / 1_000_000;
+    store::each_unsolved(conn, criteria, due_within_s, |ticket, groups_of| {
+        total.add(&ticket, moment.now);
+        for team in combined(&[GroupBy::Team], |axis| axis.keys(groups_of)) {
+            *by_team.entry(team).or_default() += 1;
+        }
+        for group in combined(by, |axis| axis.keys(groups_of)) {
+            groups.entry(group).or_default().add(&ticket, moment.now);
         }
     })
     .await?;
@@ -77,86 +117,73 @@ async fn read(
     Ok(Found { total, by_team, groups, groups_left_out })
 }
 
-/// Reads the tallies, and the tickets of a few quarters of an hour.
-async fn counted(conn: &mut Conn, moment: Moment, group: Option<GroupBy>) -> Result<Found, Problem> {
-    let axes: BTreeSet<Axis> = [Axis::All, Axis::Team, axis(group)].into();
-    let ledger = Ledger::open(conn, &axes.into_iter().collect::<Vec<_>>()).await?;
+/// Reads counters, and the tickets that those cannot tell of.
+async fn counted(conn: &mut Conn, moment: Moment, by: Option<GroupBy>) -> Result<Found, Problem> {
+    let axis = by.map_or(Axis::All, GroupBy::axis);
+    let axes: BTreeSet<Axis> = [Axis::All, Axis::Team, axis].into();
+    let ledger = Ledger::open(conn, axes).await?;
     let teams = standing(conn, &ledger, Axis::Team).await?;
-    let by_team = teams.into_iter().map(|(key, backlog)| (key, backlog.open)).collect();
-    let (all, _) = along(conn, &ledger, moment, None).await?;
-    let (groups, groups_left_out) = match group {
-        Some(_) => along(conn, &ledger, moment, group).await?,
+    let by_team = teams.into_iter().map(|(team, backlog)| (team, backlog.open)).collect();
+    let due = store::due_until(conn, moment.until).await?;
+    let of_axis = async |conn: &mut Conn, axis| {
+        let mut groups = standing(conn, &ledger, axis).await?;
+        let left_out = keep_largest(&mut groups, MOST_GROUPS, |backlog| backlog.open);
+        let mut along = Along { conn, ledger: &ledger, moment, axis, groups: &mut groups };
+        along.ages().await?;
+        along.oldest().await?;
+        for (due, groups_of) in &due {
+            for key in axis.keys(groups_of) {
+                if let Some(backlog) = groups.get_mut(&vec![key]) {
+                    backlog.look(due, moment);
+                }
+            }
+        }
+        Ok::<_, Problem>((groups, left_out))
+    };
+    let (all, _) = of_axis(conn, Axis::All).await?;
+    let (groups, groups_left_out) = match by {
+        Some(_) => of_axis(conn, axis).await?,
         None => (BTreeMap::new(), false),
     };
     let total = all.into_values().next().unwrap_or_default();
     Ok(Found { total, by_team, groups, groups_left_out })
 }
 
-/// The tickets along `axis`, by what does not depend on when one asks.
-async fn standing(conn: &mut Conn, ledger: &Ledger, axis: Axis) -> Result<BTreeMap<Key, Backlog>, Problem> {
-    let mut groups: BTreeMap<Key, Backlog> = BTreeMap::new();
-    for (cell, n) in ledger.cells(conn, (axis, Part::Stand), (-1, 1)).await?.iter() {
-        let labels: StandCell = serde_json::from_str(&cell.labels).map_err(Problem::internal)?;
-        if let Some(key) = key(axis, labels.0.clone()) {
-            groups.entry(key).or_default().stand(&labels, n);
-        }
+/// The tickets along `axis`, by what is written down of them.
+async fn standing(conn: &mut Conn, ledger: &Ledger, axis: Axis) -> Result<BTreeMap<GroupKey, Backlog>, Problem> {
+    let mut groups: BTreeMap<GroupKey, Backlog> = BTreeMap::new();
+    for (counter, n) in ledger.stands(conn, axis).await?.iter() {
+        let stand: Stand = serde_json::from_str(&counter.labels).map_err(Problem::internal)?;
+        let key = axis.parse(stand.0.clone().unwrap_or_default()).map_err(Problem::internal)?;
+        groups.entry(vec![key]).or_default().stand(&stand, n);
     }
     groups.retain(|_, backlog| backlog.open > 0);
     Ok(groups)
 }
 
-/// The largest groups, or the one of all tickets; and whether any had to go.
-async fn along(
-    conn: &mut Conn,
-    ledger: &Ledger,
-    moment: Moment,
-    group: Option<GroupBy>,
-) -> Result<(BTreeMap<Key, Backlog>, bool), Problem> {
-    let mut groups = standing(conn, ledger, axis(group)).await?;
-    let left_out = keep_largest(&mut groups, MOST_GROUPS, |backlog| backlog.open);
-    if !groups.is_empty() {
-        let mut along = Along { conn, ledger, moment, group, groups: &mut groups };
-        along.ages().await?;
-        along.oldest().await?;
-        along.promises().await?;
-        along.near().await?;
-    }
-    Ok((groups, left_out))
-}
-
-/// Groups, and what they are told from.
+/// Groups along an axis, and what they are told from.
 struct Along<'a> {
     conn: &'a mut Conn,
     ledger: &'a Ledger,
     moment: Moment,
-    group: Option<GroupBy>,
-    groups: &'a mut BTreeMap<Key, Backlog>,
+    axis: Axis,
+    groups: &'a mut BTreeMap<GroupKey, Backlog>,
 }
 
 impl Along<'_> {
-    /// The labels of each group.
-    fn labels(&self) -> Vec<String> {
-        self.groups.keys().map(|key| tally::place(place(key).as_deref())).collect()
-    }
-
-    /// What the cells of `part` with these labels come to, in their order.
-    async fn between(&mut self, part: Part, labels: &[String], quarters: (i64, i64)) -> Result<Vec<i64>, Problem> {
-        let mut sums = self.ledger.between(self.conn, (axis(self.group), part), labels, quarters).await?;
-        Ok(labels.iter().map(|labels| sums.remove(labels).unwrap_or(0)).collect())
-    }
-
     async fn ages(&mut self) -> Result<(), Problem> {
-        let labels = self.labels();
-        let mut younger = vec![[0; AGES_S.len() - 1]; labels.len()];
-        let mut whole = vec![0; labels.len()];
+        let keys: Vec<Key> = self.groups.keys().flatten().cloned().collect();
+        let labels: Vec<String> = keys.iter().map(labels).collect();
+        let mut younger = vec![[0; AGES_S.len() - 1]; keys.len()];
+        let mut whole = vec![0; keys.len()];
         let mut before = i64::MAX;
         for (nth, at) in self.moment.ages().enumerate() {
             let quarter = quarter_of(at);
-            let some = self.between(Part::Reported, &labels, (quarter, before)).await?;
-            let rest = store::reported_between(self.conn, self.group, at, start_of(quarter + 1)).await?;
-            for (place, key) in self.groups.keys().enumerate() {
-                whole[place] += some[place];
-                younger[place][nth] = whole[place] + rest.get(key).copied().unwrap_or(0);
+            let some = self.ledger.reported(self.conn, self.axis, &labels, (quarter, before)).await?;
+            let rest = self.reported_in(quarter, |reported_at| reported_at > at).await?;
+            for (place, (key, labels)) in keys.iter().zip(&labels).enumerate() {
+                whole[place] += some.get(labels).copied().unwrap_or(0);
+                younger[place][nth] = whole[place] + rest.get(key).map_or(0, |(n, _)| *n);
             }
             before = quarter + 1;
         }
@@ -167,70 +194,37 @@ impl Along<'_> {
     }
 
     async fn oldest(&mut self) -> Result<(), Problem> {
-        if self.group.is_none() {
-            let oldest = store::oldest(self.conn).await?;
-            self.groups.values_mut().for_each(|backlog| backlog.oldest_reported_at = oldest);
-            return Ok(());
-        }
-        let mut of_quarter: BTreeMap<i64, BTreeMap<Key, Instant>> = BTreeMap::new();
-        for (key, backlog) in self.groups.iter_mut() {
-            let first = self.ledger.first(self.conn, axis(self.group), place(key).as_deref()).await?;
-            let Some(quarter) = first else { continue };
-            let oldest = match of_quarter.entry(quarter) {
-                Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(free) => {
-                    let span = (start_of(quarter), start_of(quarter + 1));
-                    free.insert(store::oldest_between(self.conn, self.group, span.0, span.1).await?)
-                }
-            };
-            backlog.oldest_reported_at = oldest.get(key).copied();
-        }
-        Ok(())
-    }
-
-    /// The promises of all quarters that are over, or that are whole before what is due soon ends.
-    async fn promises(&mut self) -> Result<(), Problem> {
-        let (this, last) = self.moment.partly();
-        let labels = self.labels();
-        let late = self.between(Part::Late, &labels, (i64::MIN, this)).await?;
-        let soon = self.between(Part::Late, &labels, (this, last)).await?;
-        for (backlog, (late, soon)) in self.groups.values_mut().zip(late.into_iter().zip(soon)) {
-            backlog.breached += late;
-            backlog.due_within += soon;
-        }
-        for target in 0..3 {
-            let labels: Vec<_> = self.groups.keys().map(|key| tally::place_of(place(key).as_deref(), target)).collect();
-            let broken = self.between(Part::Breach, &labels, (i64::MIN, this)).await?;
-            for (backlog, broken) in self.groups.values_mut().zip(broken) {
-                backlog.broken(target, broken);
+        let mut in_quarter: BTreeMap<i64, BTreeMap<Key, (i64, Instant)>> = BTreeMap::new();
+        let keys: Vec<Key> = self.groups.keys().flatten().cloned().collect();
+        for key in keys {
+            let Some(quarter) = self.ledger.first(self.conn, self.axis, &key).await? else { continue };
+            if let Entry::Vacant(free) = in_quarter.entry(quarter) {
+                free.insert(self.reported_in(quarter, |_| true).await?);
             }
-        }
-        let axis = axis(self.group);
-        for (place, n) in self.ledger.next(self.conn, axis, this, last).await? {
-            if let Some(backlog) = key(axis, place).and_then(|key| self.groups.get_mut(&key)) {
-                backlog.due_within += n;
+            let oldest = in_quarter.get(&quarter).and_then(|found| found.get(&key)).map(|(_, oldest)| *oldest);
+            if let Some(backlog) = self.groups.get_mut(&vec![key]) {
+                backlog.oldest_reported_at = oldest;
             }
         }
         Ok(())
     }
 
-    /// The promises of this quarter, and of the one in which what is due soon ends.
-    async fn near(&mut self) -> Result<(), Problem> {
-        let (this, last) = self.moment.partly();
-        let mut found = BTreeMap::new();
-        let just_before = |at: Instant| Instant::from_micros(at.micros() - 1);
-        let whole = (start_of(this), just_before(start_of(this + 1)));
-        store::broken_between(self.conn, self.group, whole.0, whole.1, &mut found).await?;
-        if last != this {
-            store::broken_between(self.conn, self.group, start_of(last), self.moment.until, &mut found).await?;
-        }
-        for (due, keys) in found.values() {
-            for key in keys {
-                if let Some(backlog) = self.groups.get_mut(key) {
-                    backlog.look(due, self.moment);
-                }
+    /// How many tickets were reported in a quarter of an hour at an instant that is `meant`, and the first of those instants, by group.
+    async fn reported_in(
+        &mut self,
+        quarter: i64,
+        meant: impl Fn(Instant) -> bool,
+    ) -> Result<BTreeMap<Key, (i64, Instant)>, Problem> {
+        let mut found: BTreeMap<Key, (i64, Instant)> = BTreeMap::new();
+        let tickets: Vec<(Instant, TicketGroups)> =
+            store::reported_between(self.conn, start_of(quarter), start_of(quarter + 1)).await?;
+        for (at, groups) in tickets.into_iter().filter(|(at, _)| meant(*at)) {
+            for key in self.axis.keys(&groups) {
+                let (n, first) = found.entry(key).or_insert((0, at));
+                *n += 1;
+                *first = at.min(*first);
             }
         }
-        Ok(())
+        Ok(found)
     }
 }

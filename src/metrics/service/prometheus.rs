@@ -4,7 +4,6 @@ use crate::db::{Db, Load};
 use crate::kernel::{Instant, Problem};
 use crate::metrics::domain::series::{NAMED_TEAMS, Teams, needed};
 use crate::sla::service::Near;
-use crate::tally::domain::hour_of;
 use crate::tally::store::Totals;
 use crate::{people, sla, tally};
 
@@ -17,8 +16,6 @@ pub struct Figures {
     pub near: Near,
     /// How many tickets have not followed the last edit of policies or calendars.
     pub pending_tickets: i64,
-    /// Which moment it is.
-    pub now: Instant,
     /// The teams that they are about.
     pub teams: Teams,
     /// How busy the connections are.
@@ -35,7 +32,7 @@ pub async fn figures(db: &Db, now: Instant) -> Result<Figures, Problem> {
     let load = db.load();
     let (totals, near, pending_tickets, teams) = db
         .snapshot(async move |conn| {
-            let totals = tally::store::totals(conn, &needed(), hour_of(now)).await?;
+            let totals = tally::store::totals(conn, &needed()).await?;
             let near = sla::service::near(conn, now).await?;
             let pending_tickets = sla::service::pending_tickets(conn).await?;
             let most = i64::try_from(NAMED_TEAMS).unwrap_or(i64::MAX) + 1;
@@ -44,5 +41,5 @@ pub async fn figures(db: &Db, now: Instant) -> Result<Figures, Problem> {
         })
         .await?;
     let teams = Teams::new(teams.into_iter().map(|team| (team.id, team.name)));
-    Ok(Figures { totals, near, pending_tickets, now, teams, load, engine: db.engine() })
+    Ok(Figures { totals, near, pending_tickets, teams, load, engine: db.engine() })
 }

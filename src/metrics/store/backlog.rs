@@ -1,21 +1,20 @@
-//! Tickets that are not solved: row by row, or those of a few quarters of an hour, which is the least that the tallies tell apart.
+//! Tickets that are not solved, one by one.
 
 use std::collections::BTreeMap;
 
-use diesel::dsl::count_star;
 use diesel::prelude::*;
-use diesel::sql_types::{Bool, Nullable, Text};
+use diesel::sql_types::Bool;
 
-use super::facts::{KeyRow, columns, keys};
 use crate::db::raw::raw;
 use crate::db::schema::{ticket_clocks, tickets};
 use crate::db::{Conn, RunQueryDsl, boxed, on_each};
-use crate::kernel::sql::{Guid, Json, Moment};
-use crate::kernel::{AnyId, Instant, PrincipalId, Priority, Problem, Status, TeamId};
-use crate::metrics::domain::backlog::Due;
-use crate::metrics::domain::figures::{GroupBy, Key, Waiting};
-use crate::sla::domain::clock::{Clock, ClockState};
-use crate::sla::domain::policy::Target;
+use crate::kernel::sql::Json;
+use crate::kernel::{
+    Channel, ClockState, Instant, PolicyId, PrincipalId, Priority, Problem, Status, Target, TeamId, TicketType,
+};
+use crate::metrics::domain::backlog::{Due, UnsolvedTicket};
+use crate::sla::domain::clock::Clock;
+use crate::tally::domain::facts::TicketGroups;
 use crate::tickets::store::{TicketCriteria, narrow};
 
 /// How many tickets are read at once.
@@ -24,32 +23,36 @@ const AT_ONCE: i64 = 2_000;
 /// Word for word as in the index `tickets_unsolved`. By the status SQLite would rather go along an index that begins with it.
 const UNSOLVED: &str = "tickets.resolved_at IS NULL";
 
-/// A ticket that is not solved, its team, and its groups.
-#[derive(Debug)]
-pub struct WaitingRow {
-    /// The ticket.
-    pub ticket: Waiting,
-    /// Whose queue it is in.
-    pub team: Key,
-    /// The groups that it is in.
-    pub keys: Vec<Key>,
+type GroupsRow =
+    ((Priority, TicketType, Channel, Json<Vec<String>>), (Option<TeamId>, Option<PolicyId>, Option<PrincipalId>));
+
+/// The groups of a ticket.
+macro_rules! groups {
+    () => {
+        (
+            (tickets::priority, tickets::kind, tickets::channel, tickets::tags),
+            (tickets::team_id, ticket_clocks::policy_id, tickets::assignee_id),
+        )
+    };
 }
 
-/// Goes through all tickets that `sieve` lets through and that are not solved, as they are at its instant, some at a time.
+fn groups(((priority, kind, channel, tags), (team, policy, assignee)): GroupsRow) -> TicketGroups {
+    TicketGroups { priority, kind, channel, team, policy, assignee, tags: tags.0 }
+}
+
+/// Goes through all tickets that meet `criteria` and that are not solved, as they are at its instant, some at a time, each with its groups.
 /// What is due is due within `due_within_s` seconds of it.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn each_waiting(
+pub async fn each_unsolved(
     conn: &mut Conn,
-    sieve: &TicketCriteria,
-    group: Option<GroupBy>,
+    criteria: &TicketCriteria,
     due_within_s: i64,
-    mut each: impl FnMut(WaitingRow),
+    mut each: impl FnMut(UnsolvedTicket, &TicketGroups),
 ) -> Result<(), Problem> {
-    type Row = ((Instant, i64), (Status, Priority, Option<PrincipalId>, Option<TeamId>), Json, KeyRow);
-    let (id, word) = columns(group);
-    let (now, until) = (sieve.now, sieve.now.plus_s(due_within_s));
+    type Row = ((Instant, i64), Status, Json<Vec<Clock>>, GroupsRow);
+    let (now, until) = (criteria.now, criteria.now.plus_s(due_within_s));
     let mut behind: Option<(Instant, i64)> = None;
     loop {
         let rows: Vec<Row> = on_each!(conn, |c| {
@@ -58,13 +61,8 @@ pub async fn each_waiting(
                 .filter(raw::<Bool>(UNSOLVED))
                 .order((tickets::reported_at, tickets::number))
                 .limit(AT_ONCE)
-                .select((
-                    (tickets::reported_at, tickets::number),
-                    (tickets::status, tickets::priority, tickets::assignee_id, tickets::team_id),
-                    ticket_clocks::clocks,
-                    (raw::<Nullable<Guid>>(id), raw::<Nullable<Text>>(word)),
-                ));
-            let mut query = narrow!(boxed(c, unsolved), sieve);
+                .select(((tickets::reported_at, tickets::number), tickets::status, ticket_clocks::clocks, groups!()));
+            let mut query = narrow!(boxed(c, unsolved), criteria);
             if let Some((at, number)) = behind {
                 query = query.filter(
                     raw::<Bool>("(tickets.reported_at, tickets.number) > (").bind(at).sql(", ").bind(number).sql(")"),
@@ -73,23 +71,20 @@ pub async fn each_waiting(
             query.load(c).await
         })?;
         let read = i64::try_from(rows.len()).unwrap_or(0);
-        for (place, (status, priority, assignee, team), clocks, key) in rows {
+        for (place, status, clocks, row) in rows {
             behind = Some(place);
-            let clocks: Vec<Clock> = serde_json::from_value(clocks.0).map_err(Problem::internal)?;
-            let clocks: Vec<Clock> = clocks.into_iter().map(|clock| clock.at(now)).collect();
+            let groups = groups(row);
+            let clocks: Vec<Clock> = clocks.0.into_iter().map(|clock| clock.at(now)).collect();
             let runs = |clock: &&Clock| clock.state() == ClockState::Running;
-            each(WaitingRow {
-                ticket: Waiting {
-                    status,
-                    priority,
-                    reported_at: place.0,
-                    assigned: assignee.is_some(),
-                    due: clocks.iter().filter(runs).any(|clock| clock.due_at().is_some_and(|at| at <= until)),
-                    clocks: clocks.iter().map(|clock| (clock.target, clock.state())).collect(),
-                },
-                team: team.map_or(Key::None, |TeamId(id)| Key::Id(AnyId(id))),
-                keys: keys(group, key)?,
-            });
+            let ticket = UnsolvedTicket {
+                status,
+                priority: groups.priority,
+                reported_at: place.0,
+                assigned: groups.assignee.is_some(),
+                due: clocks.iter().filter(runs).any(|clock| clock.due_at().is_some_and(|at| at <= until)),
+                clocks: clocks.iter().map(|clock| (clock.target, clock.state())).collect(),
+            };
+            each(ticket, &groups);
         }
         if read < AT_ONCE {
             return Ok(());
@@ -97,135 +92,63 @@ pub async fn each_waiting(
     }
 }
 
-/// The column with the group of a ticket, where its clocks are not read anyway.
-fn own_columns(group: Option<GroupBy>) -> (&'static str, &'static str) {
-    match (group, columns(group)) {
-        (Some(GroupBy::Policy), (_, word)) => {
-            ("(SELECT policy_id FROM ticket_clocks WHERE ticket_number = tickets.number)", word)
-        }
-        (_, columns) => columns,
-    }
-}
-
-/// The groups that a ticket is in; without groups, that of all.
-fn places(group: Option<GroupBy>, key: KeyRow) -> Result<Vec<Key>, Problem> {
-    if group.is_none() { Ok(vec![Key::None]) } else { keys(group, key) }
-}
-
-/// How many unsolved tickets were reported after `after` and before `before`, by group.
+/// The unsolved tickets that were reported from `from` on and before `before`: when, and their groups.
 ///
 /// # Errors
 /// When the database is away.
 pub async fn reported_between(
     conn: &mut Conn,
-    group: Option<GroupBy>,
-    after: Instant,
-    before: Instant,
-) -> Result<BTreeMap<Key, i64>, Problem> {
-    let (id, word) = own_columns(group);
-    let rows: Vec<(Option<AnyId>, Option<String>, i64)> = on_each!(conn, |c| {
-        tickets::table
-            .filter(raw::<Bool>(UNSOLVED).and(tickets::reported_at.gt(after)).and(tickets::reported_at.lt(before)))
-            .group_by((raw::<Nullable<Guid>>(id), raw::<Nullable<Text>>(word)))
-            .select((raw::<Nullable<Guid>>(id), raw::<Nullable<Text>>(word), count_star()))
-            .load(c)
-            .await
-    })?;
-    let mut counts = BTreeMap::new();
-    for (id, word, n) in rows {
-        for key in places(group, (id, word))? {
-            *counts.entry(key).or_default() += n;
-        }
-    }
-    Ok(counts)
-}
-
-/// When the oldest of the unsolved tickets was reported that were reported from `from` on and before `before`, by group.
-///
-/// # Errors
-/// When the database is away.
-pub async fn oldest_between(
-    conn: &mut Conn,
-    group: Option<GroupBy>,
     from: Instant,
     before: Instant,
-) -> Result<BTreeMap<Key, Instant>, Problem> {
-    let (id, word) = own_columns(group);
-    let rows: Vec<(Option<AnyId>, Option<String>, Instant)> = on_each!(conn, |c| {
-        tickets::table
-            .filter(raw::<Bool>(UNSOLVED).and(tickets::reported_at.ge(from)).and(tickets::reported_at.lt(before)))
-            .group_by((raw::<Nullable<Guid>>(id), raw::<Nullable<Text>>(word)))
-            .select((raw::<Nullable<Guid>>(id), raw::<Nullable<Text>>(word), raw::<Moment>("min(tickets.reported_at)")))
-            .load(c)
-            .await
-    })?;
-    let mut oldest: BTreeMap<Key, Instant> = BTreeMap::new();
-    for (id, word, at) in rows {
-        for key in places(group, (id, word))? {
-            oldest.entry(key).and_modify(|least| *least = at.min(*least)).or_insert(at);
-        }
-    }
-    Ok(oldest)
+) -> Result<Vec<(Instant, TicketGroups)>, Problem> {
+    let query = tickets::table
+        .inner_join(ticket_clocks::table)
+        .filter(raw::<Bool>(UNSOLVED).and(tickets::reported_at.ge(from)).and(tickets::reported_at.lt(before)))
+        .select((tickets::reported_at, groups!()));
+    let rows: Vec<(Instant, GroupsRow)> = on_each!(conn, |c| query.load(c).await)?;
+    Ok(rows.into_iter().map(|(at, row)| (at, groups(row))).collect())
 }
 
-/// When the oldest unsolved ticket was reported.
+/// The unsolved tickets with a clock that runs, as far as is written down, and is breached until `until` if nothing happens, each with its groups.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn oldest(conn: &mut Conn) -> Result<Option<Instant>, Problem> {
-    let found = on_each!(conn, |c| {
-        tickets::table
-            .filter(raw::<Bool>(UNSOLVED))
-            .order(tickets::reported_at)
-            .select(tickets::reported_at)
-            .first(c)
-            .await
-    });
-    Ok(found.optional()?)
-}
-
-/// The unsolved tickets with a promise that is broken from some instant on from `from` to `to`, both included, by number.
-///
-/// # Errors
-/// When the database is away.
-pub async fn broken_between(
-    conn: &mut Conn,
-    group: Option<GroupBy>,
-    from: Instant,
-    to: Instant,
-    found: &mut BTreeMap<i64, (Due, Vec<Key>)>,
-) -> Result<(), Problem> {
-    let (id, word) = own_columns(group);
+pub async fn due_until(conn: &mut Conn, until: Instant) -> Result<Vec<(Due, TicketGroups)>, Problem> {
+    type Row = (i64, Option<Instant>, (Option<Instant>, Option<Instant>, Option<Instant>), GroupsRow);
+    let mut found: BTreeMap<i64, (Due, TicketGroups)> = BTreeMap::new();
     for target in Target::ALL.iter().copied() {
-        macro_rules! broken {
+        macro_rules! due {
             ($breach_at:expr) => {
                 on_each!(conn, |c| {
                     ticket_clocks::table
                         .inner_join(tickets::table)
-                        .filter($breach_at.ge(from).and($breach_at.le(to)).and(raw::<Bool>(UNSOLVED)))
+                        .filter($breach_at.le(until).and(raw::<Bool>(UNSOLVED)))
                         .select((
                             ticket_clocks::ticket_number,
+                            ticket_clocks::breach_at,
                             (
                                 ticket_clocks::response_breach_at,
                                 ticket_clocks::first_reply_breach_at,
                                 ticket_clocks::service_breach_at,
                             ),
-                            (raw::<Nullable<Guid>>(id), raw::<Nullable<Text>>(word)),
+                            groups!(),
                         ))
                         .load(c)
                         .await
                 })?
             };
         }
-        type Loaded = (i64, (Option<Instant>, Option<Instant>, Option<Instant>), KeyRow);
-        let rows: Vec<Loaded> = match target {
-            Target::Response => broken!(ticket_clocks::response_breach_at),
-            Target::FirstReply => broken!(ticket_clocks::first_reply_breach_at),
-            Target::Service => broken!(ticket_clocks::service_breach_at),
+        let rows: Vec<Row> = match target {
+            Target::Response => due!(ticket_clocks::response_breach_at),
+            Target::FirstReply => due!(ticket_clocks::first_reply_breach_at),
+            Target::Service => due!(ticket_clocks::service_breach_at),
         };
-        for (number, (response, first_reply, service), key) in rows {
-            found.insert(number, (Due([response, first_reply, service]), places(group, key)?));
+        for (number, first, (response, first_reply, service), row) in rows {
+            let breach_at = [response, first_reply, service];
+            // What is written down as breached came before all that still runs.
+            let is_breached = first < breach_at.iter().flatten().min().copied();
+            found.insert(number, (Due { breach_at, is_breached }, groups(row)));
         }
     }
-    Ok(())
+    Ok(found.into_values().collect())
 }

@@ -76,13 +76,13 @@ struct Answer(Figures, BTreeMap<&'static str, JobStatus>);
 
 impl Collector for Answer {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
-        let Figures { totals, near, pending_tickets, now, teams, load, engine } = &self.0;
+        let Figures { totals, near, pending_tickets, teams, load, engine } = &self.0;
         for kept in KEPT {
             let numbers: Vec<_> = numbers(kept.series, &totals.sums, teams).into_iter().collect();
             let labels: Vec<_> = kept.series.labels().iter().map(|label| label.as_str()).collect();
             encode_family(&mut encoder, (kept.kind, kept.name, kept.help), &labels, &numbers)?;
         }
-        for moving in board(*now, &totals.sums, near) {
+        for moving in board(&totals.sums, near) {
             let family = (moving.kind, moving.name, moving.help);
             encode_family(&mut encoder, family, moving.labels, &moving.numbers)?;
         }

@@ -1,5 +1,7 @@
 //! Reports as clients ask for them and see them. What each figure means stands here, beside it.
 
+use std::collections::BTreeMap;
+
 use deserr::Deserr;
 use jiff::tz::TimeZone;
 use serde::Serialize;
@@ -7,20 +9,25 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::audit::wire::Named;
-use crate::http::query::query_part;
+use crate::http::query::{Csv, query_part};
 use crate::http::{Table, TableWriter};
 use crate::kernel::fault::{self, Faults};
-use crate::kernel::{AnyId, Currency, FieldError, Instant, Money, Priority, Problem, Status};
-use crate::metrics::domain::figures::{AGES_S, Backlog, GroupBy, Key, States, Steps, costs, mean_s, rate};
+use crate::kernel::{
+    AnyId, Channel, Currency, FieldError, Instant, Money, PrincipalId, Priority, Problem, Status, TicketType,
+};
+use crate::metrics::domain::backlog::{AGES_S, Backlog, States, UnsolvedTicket};
+use crate::metrics::domain::figures::{GroupBy, Key, costs, mean_s, rate};
 use crate::metrics::domain::window::{Interval, Window};
+use crate::metrics::service::ask::Ask;
 use crate::metrics::service::backlog::ToDo;
-use crate::metrics::service::reports::{Group, Groups};
-use crate::metrics::store::facts::Ask;
+use crate::metrics::service::groups::{Group, Groups};
+use crate::metrics::service::reports::Step;
 use crate::sla::domain::calendar;
 use crate::sla::domain::clock::ClockState;
 use crate::sla::domain::policy::Target;
-use crate::tally::domain::cells::{Counts, Figures, Heap, Measure, Spread};
+use crate::tally::domain::cells::{Counts, Figures, Measure};
 use crate::tally::domain::facts::{Took, What};
+use crate::tally::domain::sketch::{Sketch, Spread};
 
 /// Which window of time, and by what tickets are grouped.
 #[derive(Debug, Clone, Deserr, IntoParams)]
@@ -35,13 +42,36 @@ pub struct WindowQuery {
     #[deserr(default)]
     #[param(value_type = Option<String>, format = DateTime)]
     pub to: Option<Instant>,
-    /// By what tickets are grouped, as they are now.
+    /// By what it is grouped: by one thing or two different ones, separated by a comma. Tickets are in the groups that they were in when
+    /// something happened to them.
     #[deserr(default)]
-    #[param(value_type = Option<GroupBy>, inline)]
-    pub group_by: Option<GroupBy>,
+    #[param(value_type = Option<Vec<GroupBy>>, min_items = 1, max_items = 2, style = Form, explode = false, example = json!(["team", "priority"]))]
+    pub group_by: Option<Csv<GroupBy>>,
+}
+
+/// By what it is grouped.
+///
+/// # Errors
+/// The fault that it is by more than two things, or twice by the same.
+fn groups(group_by: Option<&Csv<GroupBy>>) -> Result<Vec<GroupBy>, FieldError> {
+    match group_by.map_or(&[][..], |by| by.0.as_slice()) {
+        [one, other] if one == other => {
+            Err(FieldError::new("group_by", "invalid", "must not name the same thing twice"))
+        }
+        by @ ([] | [_] | [_, _]) => Ok(by.to_vec()),
+        _ => Err(FieldError::new("group_by", "too_many", "must name at most two things")),
+    }
 }
 
 impl WindowQuery {
+    /// By what it is grouped.
+    ///
+    /// # Errors
+    /// As those of [`groups`].
+    pub fn groups(&self) -> Result<Vec<GroupBy>, FieldError> {
+        groups(self.group_by.as_ref())
+    }
+
     /// The window that is meant at `now`.
     ///
     /// # Errors
@@ -132,10 +162,24 @@ pub struct BacklogQuery {
     #[deserr(default)]
     #[param(value_type = Option<i64>, minimum = 0, maximum = 31622400, default = 3600)]
     pub due_within_s: Ahead,
-    /// By what tickets are grouped, as they are now.
+    /// By what tickets are grouped: by one thing or two different ones, separated by a comma. Not by `worker`.
     #[deserr(default)]
-    #[param(value_type = Option<GroupBy>, inline)]
-    pub group_by: Option<GroupBy>,
+    #[param(value_type = Option<Vec<GroupBy>>, min_items = 1, max_items = 2, style = Form, explode = false, example = json!(["team"]))]
+    pub group_by: Option<Csv<GroupBy>>,
+}
+
+impl BacklogQuery {
+    /// By what tickets are grouped.
+    ///
+    /// # Errors
+    /// As those of [`groups`], and that nobody has worked on what is still to do.
+    pub fn groups(&self) -> Result<Vec<GroupBy>, FieldError> {
+        let by = groups(self.group_by.as_ref())?;
+        if by.contains(&GroupBy::Worker) {
+            return Err(FieldError::new("group_by", "invalid", "must not be `worker`: that groups work, not tickets"));
+        }
+        Ok(by)
+    }
 }
 
 query_part!(WindowQuery);
@@ -145,25 +189,71 @@ query_part!(BacklogQuery);
 /// Whatever has an id and a name.
 pub type NamedThing = Named<AnyId>;
 
-/// What a group is: something with an id, or a word.
-#[derive(Debug, Serialize, ToSchema)]
+/// Which group: one member for each thing that is grouped by, null for what has none of it.
+#[derive(Debug, Default, Serialize, ToSchema)]
 #[schema(as = GroupKey)]
-#[serde(untagged)]
-pub enum KeyBody {
-    /// A team, an assignee or a policy.
-    Named(NamedThing),
-    /// A priority, a type, a channel or a tag.
-    Word(String),
+pub struct KeyBody {
+    /// The team.
+    #[schema(value_type = Option<NamedThing>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    team: Option<Option<NamedThing>>,
+    /// The priority.
+    #[schema(value_type = Priority, required = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    priority: Option<String>,
+    /// The type.
+    #[schema(value_type = TicketType, required = false)]
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind: Option<String>,
+    /// The channel.
+    #[schema(value_type = Channel, required = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channel: Option<String>,
+    /// The assignee.
+    #[schema(value_type = Option<NamedThing>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    assignee: Option<Option<NamedThing>>,
+    /// The tag.
+    #[schema(value_type = Option<String>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tag: Option<Option<String>>,
+    /// The SLA policy.
+    #[schema(value_type = Option<NamedThing>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<Option<NamedThing>>,
+    /// Who worked.
+    #[schema(value_type = NamedThing, required = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    worker: Option<NamedThing>,
 }
 
 impl KeyBody {
-    fn of(key: Key, name: Option<String>) -> Option<Self> {
-        match key {
-            Key::Id(id) => Some(Self::Named(Named { id, name: name.unwrap_or_default() })),
-            Key::Word(word) => Some(Self::Word(word)),
-            Key::None => None,
+    fn of(by: &[GroupBy], keys: Vec<(Key, Option<String>)>) -> Self {
+        let mut body = Self::default();
+        for (by, (key, name)) in by.iter().zip(keys) {
+            let (thing, word) = match key {
+                Key::Id(id) => (Some(Named { id, name: name.unwrap_or_default() }), None),
+                Key::Word(word) => (None, Some(word)),
+                Key::None => (None, None),
+            };
+            match by {
+                GroupBy::Team => body.team = Some(thing),
+                GroupBy::Priority => body.priority = word,
+                GroupBy::Type => body.kind = word,
+                GroupBy::Channel => body.channel = word,
+                GroupBy::Assignee => body.assignee = Some(thing),
+                GroupBy::Tag => body.tag = Some(word),
+                GroupBy::Policy => body.policy = Some(thing),
+                GroupBy::Worker => body.worker = thing,
+            }
         }
+        body
     }
+}
+
+/// By what it is grouped, as it is answered.
+fn by(groups: &[GroupBy]) -> Option<Vec<GroupBy>> {
+    (!groups.is_empty()).then(|| groups.to_vec())
 }
 
 /// What happened to tickets in a window of time.
@@ -172,8 +262,9 @@ impl KeyBody {
 pub struct FiguresBody {
     /// How many tickets.
     pub tickets: TicketFigures,
-    /// `tickets.reopened / tickets.resolved`, rounded to six digits; null when none was resolved.
-    #[schema(required, minimum = 0.0, maximum = 1.0)]
+    /// `tickets.reopened / tickets.resolved`, rounded to six digits; null when none was resolved. More than 1 when tickets came back
+    /// in the window that were resolved before it.
+    #[schema(required, minimum = 0.0)]
     pub reopen_rate: Option<f64>,
     /// `tickets.first_contact / tickets.resolved`, rounded to six digits; null when none was resolved.
     #[schema(required, minimum = 0.0, maximum = 1.0)]
@@ -192,14 +283,14 @@ pub struct TicketFigures {
     /// Tickets that were opened in the window, by `created_at`.
     #[schema(minimum = 0)]
     pub created: i64,
-    /// Tickets that were resolved in the window. Each counts once, at its latest resolution, also when it has come back since.
+    /// Times that a ticket was resolved in the window: one that came back and was resolved again counts again.
     #[schema(minimum = 0)]
     pub resolved: i64,
-    /// Of those resolved, the ones that came back at any time, before that resolution or since.
+    /// Times that a resolved ticket came back in the window.
     #[schema(minimum = 0)]
     pub reopened: i64,
-    /// Of those resolved, the ones that never came back and have at most one public comment by an agent other than the
-    /// requester.
+    /// Of the times that a ticket was resolved, those of tickets that had never come back until then and had at most one public
+    /// comment by an agent other than the requester.
     #[schema(minimum = 0)]
     pub first_contact: i64,
 }
@@ -211,10 +302,9 @@ pub struct DurationFigures {
     pub response: SpreadByHours,
     /// From the report until an agent first answered in public: of tickets first answered in the window.
     pub first_reply: SpreadByHours,
-    /// The time in `open`, without all waiting and all time resolved: of tickets resolved in the window, until their latest
-    /// resolution.
+    /// The time in `open`, without all waiting and all time resolved: each time that a ticket was resolved in the window, until then.
     pub service: SpreadByHours,
-    /// From the report to the latest resolution, minus nothing: of tickets resolved in the window.
+    /// From the report to the resolution, minus nothing: each time that a ticket was resolved in the window.
     pub resolution: SpreadByHours,
 }
 
@@ -231,13 +321,14 @@ pub struct SpreadByHours {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Spread)]
 pub struct SpreadBody {
-    /// How many tickets have this duration.
+    /// How many such durations there are.
     #[schema(minimum = 0)]
     pub count: i64,
-    /// The mean, in seconds, rounded to a thousandth.
+    /// The mean, in seconds, rounded to a thousandth; exact.
     #[schema(required, minimum = 0.0)]
     pub mean_s: Option<f64>,
-    /// The median, in seconds: half of the tickets took no longer. Exact, by nearest rank, as are the other percentiles.
+    /// The median, in seconds: half of them took no longer. By nearest rank and within 1 % of it, as are the other percentiles and the
+    /// longest; below 128 seconds exact.
     #[schema(required, minimum = 0)]
     pub p50_s: Option<i64>,
     /// 90 percent took no longer, in seconds.
@@ -249,7 +340,7 @@ pub struct SpreadBody {
     /// 99 percent took no longer, in seconds.
     #[schema(required, minimum = 0)]
     pub p99_s: Option<i64>,
-    /// The longest, in seconds.
+    /// The longest, in seconds, within 1 %.
     #[schema(required, minimum = 0)]
     pub max_s: Option<i64>,
 }
@@ -269,7 +360,7 @@ pub struct SlaFigures {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Attainment)]
 pub struct AttainmentBody {
-    /// Clocks that were met in the window, and still are: that of a ticket which came back runs again.
+    /// Times that a clock ended in time in the window: that of a ticket which came back may end again.
     #[schema(minimum = 0)]
     pub met: i64,
     /// Clocks that became breached in the window, until now: at the instant after they were due, also if nothing was written
@@ -309,7 +400,7 @@ pub struct CostFigure {
 
 impl From<Spread> for SpreadBody {
     fn from(spread: Spread) -> Self {
-        let percentile = |place: usize| (spread.count > 0).then(|| spread.percentiles[place]);
+        let percentile = |place: usize| (spread.count > 0).then(|| spread.percentiles_s[place]);
         Self {
             count: spread.count,
             mean_s: mean_s(&spread),
@@ -322,9 +413,9 @@ impl From<Spread> for SpreadBody {
     }
 }
 
-impl From<[Spread; 2]> for SpreadByHours {
-    fn from([calendar, business]: [Spread; 2]) -> Self {
-        Self { calendar: calendar.into(), business: business.into() }
+impl From<[&Sketch; 2]> for SpreadByHours {
+    fn from([calendar, business]: [&Sketch; 2]) -> Self {
+        Self { calendar: calendar.spread().into(), business: business.spread().into() }
     }
 }
 
@@ -349,10 +440,10 @@ impl From<&Figures> for FiguresBody {
             reopen_rate: rate(reopened, resolved),
             first_contact_rate: rate(first_contact, resolved),
             durations: DurationFigures {
-                response: figures.of(Measure::Response).into(),
-                first_reply: figures.of(Measure::FirstReply).into(),
-                service: figures.of(Measure::Service).into(),
-                resolution: figures.of(Measure::Resolution).into(),
+                response: figures.durations.of(Measure::Response).into(),
+                first_reply: figures.durations.of(Measure::FirstReply).into(),
+                service: figures.durations.of(Measure::Service).into(),
+                resolution: figures.durations.of(Measure::Resolution).into(),
             },
             sla: SlaFigures {
                 response: AttainmentBody::of(counts, Target::Response),
@@ -374,9 +465,9 @@ pub struct SummaryBody {
     pub to: Instant,
     /// The figures of all tickets that the filters let through, each counted once.
     pub total: FiguresBody,
-    /// By what tickets are grouped.
-    #[schema(required)]
-    pub group_by: Option<GroupBy>,
+    /// By what it is grouped; null when that was not asked.
+    #[schema(required, max_items = 2)]
+    pub group_by: Option<Vec<GroupBy>>,
     /// The figures of each group, in the order of their names; null when nothing was asked to be grouped.
     #[schema(required, max_items = 1000)]
     pub groups: Option<Vec<GroupFigures>>,
@@ -391,9 +482,8 @@ pub struct SummaryBody {
 /// The figures of a group.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct GroupFigures {
-    /// Which group; null for tickets without.
-    #[schema(required)]
-    pub key: Option<KeyBody>,
+    /// Which group.
+    pub key: KeyBody,
     /// Its figures.
     #[serde(flatten)]
     pub figures: FiguresBody,
@@ -403,15 +493,15 @@ impl SummaryBody {
     /// The answer to `ask`.
     pub fn of(ask: &Ask, total: Figures, groups: Option<Groups<Figures>>, pending_tickets: i64) -> Self {
         let truncated = groups.as_ref().is_some_and(|groups| groups.truncated);
-        let group = |Group { key, name, about }: Group<Figures>| GroupFigures {
-            key: KeyBody::of(key, name),
+        let group = |Group { keys, about }: Group<Figures>| GroupFigures {
+            key: KeyBody::of(&ask.groups, keys),
             figures: (&about).into(),
         };
         Self {
             from: ask.window.from,
             to: ask.window.to,
             total: (&total).into(),
-            group_by: ask.group,
+            group_by: by(&ask.groups),
             groups: groups.map(|groups| groups.items.into_iter().map(group).collect()),
             truncated,
             pending_tickets,
@@ -425,7 +515,7 @@ impl SummaryBody {
             from,
             to,
             total: example_figures(),
-            group_by: Some(GroupBy::Team),
+            group_by: Some(vec![GroupBy::Team]),
             groups: Some(vec![group]),
             truncated: false,
             pending_tickets: 0,
@@ -446,9 +536,9 @@ pub struct TimeseriesBody {
     /// Whose local time it goes by.
     #[schema(examples("Europe/Oslo"))]
     pub time_zone: String,
-    /// By what tickets are grouped.
-    #[schema(required)]
-    pub group_by: Option<GroupBy>,
+    /// By what it is grouped; null when that was not asked.
+    #[schema(required, max_items = 2)]
+    pub group_by: Option<Vec<GroupBy>>,
     /// One series of all tickets that the filters let through; with `group_by` one of each group, in the order of their names.
     #[schema(max_items = 1000)]
     pub series: Vec<Series>,
@@ -463,9 +553,8 @@ pub struct TimeseriesBody {
 /// The figures of each step, of all tickets or of one group.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Series {
-    /// Which group; null for tickets without, and when nothing was asked to be grouped.
-    #[schema(required)]
-    pub key: Option<KeyBody>,
+    /// Which group; without members when nothing was asked to be grouped.
+    pub key: KeyBody,
     /// Every step of the window, in order.
     #[schema(max_items = 2000)]
     pub points: Vec<Point>,
@@ -478,6 +567,10 @@ pub struct Point {
     pub from: Instant,
     /// The first instant after it.
     pub to: Instant,
+    /// How many tickets were neither resolved nor closed at the end of the step, or are now if that is to come; of a group, those that were in
+    /// it then. Null in groups by `worker`.
+    #[schema(required, minimum = 0)]
+    pub backlog: Option<i64>,
     /// Its figures.
     #[serde(flatten)]
     pub figures: FiguresBody,
@@ -485,21 +578,33 @@ pub struct Point {
 
 impl TimeseriesBody {
     /// The answer to `ask` in steps between `edges`.
-    pub fn of(ask: &Ask, query: &StepsQuery, edges: &[Instant], groups: Groups<Steps>, pending_tickets: i64) -> Self {
-        let nothing = Figures::default();
-        let points = |steps: &Steps| {
-            let figures = |step| FiguresBody::from(steps.get(&step).unwrap_or(&nothing));
-            let pairs = edges.iter().zip(edges.iter().skip(1)).enumerate();
-            pairs.map(|(step, (from, to))| Point { from: *from, to: *to, figures: figures(step) }).collect()
+    pub fn of(
+        ask: &Ask,
+        query: &StepsQuery,
+        edges: &[Instant],
+        groups: Groups<Vec<Step>>,
+        pending_tickets: i64,
+    ) -> Self {
+        let points = |steps: &[Step]| {
+            let pairs = edges.iter().zip(edges.iter().skip(1)).zip(steps);
+            let point = |((from, to), step): ((&Instant, &Instant), &Step)| Point {
+                from: *from,
+                to: *to,
+                backlog: step.backlog,
+                figures: (&step.figures).into(),
+            };
+            pairs.map(point).collect()
         };
-        let one =
-            |Group { key, name, about }: Group<Steps>| Series { key: KeyBody::of(key, name), points: points(&about) };
+        let one = |Group { keys, about }: Group<Vec<Step>>| Series {
+            key: KeyBody::of(&ask.groups, keys),
+            points: points(&about),
+        };
         Self {
             from: ask.window.from,
             to: ask.window.to,
             interval: query.interval,
             time_zone: query.time_zone.0.iana_name().unwrap_or("UTC").to_owned(),
-            group_by: ask.group,
+            group_by: by(&ask.groups),
             series: groups.items.into_iter().map(one).collect(),
             truncated: groups.truncated,
             pending_tickets,
@@ -508,7 +613,10 @@ impl TimeseriesBody {
 
     fn example() -> Self {
         let [from, to] = example_day();
-        let series = Series { key: None, points: vec![Point { from, to, figures: example_figures() }] };
+        let series = Series {
+            key: KeyBody::default(),
+            points: vec![Point { from, to, backlog: Some(12), figures: example_figures() }],
+        };
         let time_zone = "Europe/Oslo".to_owned();
         Self {
             from,
@@ -534,9 +642,9 @@ pub struct BacklogBody {
     pub due_within_s: i64,
     /// All tickets that the filters let through, each counted once.
     pub total: BacklogTotal,
-    /// By what tickets are grouped.
-    #[schema(required)]
-    pub group_by: Option<GroupBy>,
+    /// By what it is grouped; null when that was not asked.
+    #[schema(required, max_items = 2)]
+    pub group_by: Option<Vec<GroupBy>>,
     /// Each group, in the order of their names; null when nothing was asked to be grouped.
     #[schema(required, max_items = 1000)]
     pub groups: Option<Vec<BacklogGroup>>,
@@ -562,9 +670,8 @@ pub struct BacklogTotal {
 /// How many tickets a team has to do.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TeamBacklog {
-    /// Which team; null for tickets in no queue.
-    #[schema(required)]
-    pub key: Option<KeyBody>,
+    /// Which team; null in it for tickets in no queue.
+    pub key: KeyBody,
     /// Tickets that are neither resolved nor closed.
     #[schema(minimum = 0)]
     pub open: i64,
@@ -573,9 +680,8 @@ pub struct TeamBacklog {
 /// What there is to do, of a group.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct BacklogGroup {
-    /// Which group; null for tickets without.
-    #[schema(required)]
-    pub key: Option<KeyBody>,
+    /// Which group.
+    pub key: KeyBody,
     /// Its figures.
     #[serde(flatten)]
     pub figures: BacklogFigures,
@@ -737,12 +843,13 @@ impl From<&Backlog> for BacklogFigures {
 
 impl BacklogBody {
     /// What there is to do at `now`.
-    pub fn of(now: Instant, query: &BacklogQuery, to_do: ToDo, pending_tickets: i64) -> Self {
+    pub fn of(now: Instant, query: &BacklogQuery, groups_by: &[GroupBy], to_do: ToDo, pending_tickets: i64) -> Self {
         let ToDo { total, by_team, groups } = to_do;
         let truncated = by_team.truncated || groups.as_ref().is_some_and(|groups| groups.truncated);
-        let team = |Group { key, name, about }: Group<i64>| TeamBacklog { key: KeyBody::of(key, name), open: about };
-        let group = |Group { key, name, about }: Group<Backlog>| BacklogGroup {
-            key: KeyBody::of(key, name),
+        let team =
+            |Group { keys, about }: Group<i64>| TeamBacklog { key: KeyBody::of(&[GroupBy::Team], keys), open: about };
+        let group = |Group { keys, about }: Group<Backlog>| BacklogGroup {
+            key: KeyBody::of(groups_by, keys),
             figures: (&about).into(),
         };
         let by_team = by_team.items.into_iter().map(team).collect();
@@ -750,7 +857,7 @@ impl BacklogBody {
             now,
             due_within_s: query.due_within_s.get(),
             total: BacklogTotal { figures: (&total).into(), by_team },
-            group_by: query.group_by,
+            group_by: by(groups_by),
             groups: groups.map(|groups| groups.items.into_iter().map(group).collect()),
             truncated,
             pending_tickets,
@@ -761,7 +868,7 @@ impl BacklogBody {
         let now = example_day()[1];
         let mut backlog = Backlog::default();
         backlog.add(
-            &crate::metrics::domain::figures::Waiting {
+            &UnsolvedTicket {
                 status: Status::Open,
                 priority: Priority::High,
                 reported_at: now.plus_s(-7_200),
@@ -779,49 +886,61 @@ impl BacklogBody {
 
 /// A row of a report: the figures of a window or a step, of all tickets or of one group.
 #[derive(Debug, Serialize)]
-struct FiguresRow<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    key: Option<&'a Option<KeyBody>>,
+struct FiguresRow<'a, K> {
+    key: K,
     from: Instant,
     to: Instant,
+    #[serde(flatten)]
+    backlog: Option<StepBacklog>,
     #[serde(flatten)]
     figures: &'a FiguresBody,
 }
 
+/// What a row tells of a step alone.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct StepBacklog {
+    backlog: Option<i64>,
+}
+
 /// A row of the backlog: of all tickets or of one group.
 #[derive(Debug, Serialize)]
-struct BacklogRow<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    key: Option<&'a Option<KeyBody>>,
+struct BacklogRow<'a, K> {
+    key: K,
     now: Instant,
     #[serde(flatten)]
     figures: &'a BacklogFigures,
+}
+
+/// A key of nothing, which names the columns of keys.
+fn no_key(by: Option<&Vec<GroupBy>>) -> BTreeMap<&'static str, ()> {
+    by.into_iter().flatten().map(|by| (by.as_str(), ())).collect()
 }
 
 impl Table for SummaryBody {
     /// Each group, or the total if nothing was grouped.
     fn write(&self, table: &mut TableWriter) -> Result<(), Problem> {
         let &Self { from, to, .. } = self;
-        let Some(groups) = &self.groups else {
-            return table.add(&FiguresRow { key: None, from, to, figures: &self.total });
-        };
-        table.add_columns(&FiguresRow { key: Some(&None), from, to, figures: &self.total })?;
-        groups
-            .iter()
-            .try_for_each(|GroupFigures { key, figures }| table.add(&FiguresRow { key: Some(key), from, to, figures }))
+        let key = no_key(self.group_by.as_ref());
+        let total = FiguresRow { key, from, to, backlog: None, figures: &self.total };
+        let Some(groups) = &self.groups else { return table.add(&total) };
+        table.add_columns(&total)?;
+        groups.iter().try_for_each(|GroupFigures { key, figures }| {
+            table.add(&FiguresRow { key, from, to, backlog: None, figures })
+        })
     }
 }
 
 impl Table for TimeseriesBody {
     /// Each step of each series.
     fn write(&self, table: &mut TableWriter) -> Result<(), Problem> {
-        let is_grouped = self.group_by.is_some();
-        let nothing = FiguresBody::from(&Figures::default());
-        let key = is_grouped.then_some(&None);
-        table.add_columns(&FiguresRow { key, from: self.from, to: self.to, figures: &nothing })?;
+        let &Self { from, to, .. } = self;
+        let (key, figures) = (no_key(self.group_by.as_ref()), FiguresBody::from(&Figures::default()));
+        let backlog = Some(StepBacklog { backlog: None });
+        table.add_columns(&FiguresRow { key, from, to, backlog, figures: &figures })?;
         for Series { key, points } in &self.series {
-            for Point { from, to, figures } in points {
-                table.add(&FiguresRow { key: is_grouped.then_some(key), from: *from, to: *to, figures })?;
+            for Point { from, to, backlog, figures } in points {
+                let backlog = Some(StepBacklog { backlog: *backlog });
+                table.add(&FiguresRow { key, from: *from, to: *to, backlog, figures })?;
             }
         }
         Ok(())
@@ -831,14 +950,11 @@ impl Table for TimeseriesBody {
 impl Table for BacklogBody {
     /// Each group, or the total if nothing was grouped.
     fn write(&self, table: &mut TableWriter) -> Result<(), Problem> {
-        let (now, total) = (self.now, &self.total.figures);
-        let Some(groups) = &self.groups else {
-            return table.add(&BacklogRow { key: None, now, figures: total });
-        };
-        table.add_columns(&BacklogRow { key: Some(&None), now, figures: total })?;
-        groups
-            .iter()
-            .try_for_each(|BacklogGroup { key, figures }| table.add(&BacklogRow { key: Some(key), now, figures }))
+        let now = self.now;
+        let total = BacklogRow { key: no_key(self.group_by.as_ref()), now, figures: &self.total.figures };
+        let Some(groups) = &self.groups else { return table.add(&total) };
+        table.add_columns(&total)?;
+        groups.iter().try_for_each(|BacklogGroup { key, figures }| table.add(&BacklogRow { key, now, figures }))
     }
 }
 
@@ -847,31 +963,26 @@ fn example_day() -> [Instant; 2] {
     [1_772_406_000, 1_772_492_400].map(|s| Instant::EPOCH.plus_s(s))
 }
 
-fn example_team() -> Option<KeyBody> {
+fn example_team() -> KeyBody {
     let id = AnyId(Uuid::from_u128(0x019a_2f4e_7c1b_7d3e_8f00_0000_0000_000c));
-    KeyBody::of(Key::Id(id), Some("Facilities".to_owned()))
+    KeyBody::of(&[GroupBy::Team], vec![(Key::Id(id), Some("Facilities".to_owned()))])
 }
 
 fn example_figures() -> FiguresBody {
     let took = |calendar_s, business_s| Took::of(Some(calendar_s), Some(business_s));
     let cost = "EUR".parse().ok().map(|currency| Money { amount_minor: 3_750, currency });
-    let mut heap = Heap::default();
+    let mut figures = Figures::default();
     for what in [
         What::Created,
         What::Created,
         What::Started(took(210, 210)),
         What::Replied(took(600, 600)),
-        What::Resolved {
-            reopened: false,
-            first_contact: true,
-            service: took(5_400, 3_600),
-            resolution: took(9_000, 3_810),
-        },
+        What::Resolved { is_first_contact: true, service: took(5_400, 3_600), resolution: took(9_000, 3_810) },
         What::Met(Target::Response),
         What::Breached(Target::Service),
-        What::Worked { work_s: 1_500, cost },
+        What::Worked { worker: PrincipalId(Uuid::nil()), work_s: 1_500, cost },
     ] {
-        heap.add(&what, 1);
+        figures.add(&what, 1);
     }
-    (&heap.told()).into()
+    (&figures).into()
 }

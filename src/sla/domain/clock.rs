@@ -4,22 +4,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::policy::{CalendarSet, Measure, Pledge, SlaConfiguration, Target, Traits, VersionOf};
-use crate::kernel::words::words;
+pub use crate::kernel::ClockState;
 use crate::kernel::{CalendarId, Instant, PolicyId, PrincipalId, Status};
-
-words! {
-    /// How a clock stands.
-    pub enum ClockState {
-        /// Time counts.
-        Running = "running",
-        /// Time does not count now.
-        Paused = "paused",
-        /// It ended in time.
-        Met = "met",
-        /// It did not, for good.
-        Breached = "breached",
-    }
-}
+use crate::tally::domain::facts::TicketGroups;
 
 /// What happened to a ticket, as far as time goes.
 #[derive(Debug, Clone, PartialEq)]
@@ -305,6 +292,19 @@ pub struct Facts {
     pub assignee_id: Option<PrincipalId>,
     /// What it is.
     pub traits: Traits,
+}
+
+impl Facts {
+    /// Whether nobody has to do anything about it any more.
+    pub fn is_solved(&self) -> bool {
+        matches!(self.status, Status::Resolved | Status::Closed)
+    }
+
+    /// The groups that the ticket is in, with this policy.
+    pub fn groups(&self, policy: Option<PolicyId>) -> TicketGroups {
+        let Traits { team_id, priority, kind, channel, tags } = self.traits.clone();
+        TicketGroups { priority, kind, channel, team: team_id, policy, assignee: self.assignee_id, tags }
+    }
 }
 
 /// Why the clocks of a ticket are judged anew.

@@ -1,81 +1,61 @@
-//! What has happened to a ticket, as far as figures go, and which promises about it were or will be broken. Pure.
+//! What happens to a ticket by a change, as far as figures go. Pure.
 
-use super::clock::{Clock, Times};
-use crate::kernel::{Channel, Instant, Money, Priority, TeamId, TicketType};
-use crate::tally::domain::facts::{Fact, Keys, Took, What};
+use super::clock::{Clock, ClockState, Times};
+use super::tally::{Seen, resolutions};
+use crate::kernel::{Instant, Status};
+use crate::tally::domain::facts::{Fact, Took, What};
 
-/// What figures ask of a ticket besides its times.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Card {
-    /// How urgent it is.
-    pub priority: Priority,
-    /// What kind of thing it is.
-    pub kind: TicketType,
-    /// How it was reported.
-    pub channel: Channel,
-    /// The queue that it is in.
-    pub team_id: Option<TeamId>,
-    /// When it was typed in.
-    pub created_at: Instant,
-    /// When somebody began to work on it.
-    pub started_at: Option<Instant>,
-    /// When an agent first answered in public.
-    pub first_replied_at: Option<Instant>,
-    /// How often it came back after it was solved.
-    pub reopen_count: i32,
-    /// How many public comments agents have written.
-    pub agent_comments: i32,
-}
-
-impl Card {
-    /// The groups that the ticket is in, with these times.
-    pub fn keys(&self, times: &Times) -> Keys {
-        let Self { priority, kind, channel, team_id, .. } = *self;
-        Keys { priority, kind, channel, team: team_id, policy: times.policy_id }
+/// What has happened by a change at `now` of a ticket that was `before`, or was not there, and is `after`: each thing once, for good, about the
+/// ticket as it was then. Agents have answered `agent_comments` times in public. Among it is what time has broken before the change.
+pub fn happened(before: Option<Seen<'_>>, after: Seen<'_>, agent_comments: i32, now: Instant) -> Vec<Fact> {
+    let (facts, times) = after;
+    let groups = facts.groups(times.policy_id);
+    let mut all = Vec::new();
+    let mut add = |at, groups: &_, what| all.push(Fact::new(at, facts.number, Clone::clone(groups), what));
+    let was_groups = before.map(|(facts, times)| facts.groups(times.policy_id));
+    if let (Some((was, _)), Some(was_groups)) = (before, &was_groups)
+        && !was.is_solved()
+        && *was_groups != groups
+    {
+        add(now, was_groups, What::Left);
+        add(now, &groups, What::Entered);
     }
-}
 
-/// Work on a ticket, as far as figures go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Work {
-    /// When it was done.
-    pub at: Instant,
-    /// How long it took, in seconds.
-    pub work_s: i64,
-    /// What it cost, if there was a rate.
-    pub cost: Option<Money>,
-}
-
-impl Work {
-    /// The same of a ticket in these groups.
-    pub fn fact(&self, keys: Keys) -> Fact {
-        Fact { at: self.at, keys, what: What::Worked { work_s: self.work_s, cost: self.cost } }
+    let (timeline, measured) = (&times.timeline, &times.measured);
+    let was = before.map(|(_, times)| times);
+    let newly = |which: fn(&Times) -> Option<Instant>| which(times).filter(|_| was.and_then(which).is_none());
+    if before.is_none() {
+        add(now, &groups, What::Created);
     }
-}
-
-/// What has happened to a ticket: the very facts that its rows tell when they are read.
-pub fn facts(card: &Card, times: &Times, work: &[Work]) -> Vec<Fact> {
-    let keys = card.keys(times);
-    let (reported_at, measured) = (times.timeline.reported_at, &times.measured);
-    let mut facts = vec![Fact { at: card.created_at, keys, what: What::Created }];
-    let mut happened = |at: Option<Instant>, what: &dyn Fn(Instant) -> What| {
-        facts.extend(at.map(|at| Fact { at, keys, what: what(at) }));
-    };
-    happened(card.started_at, &|at| What::Started(Took::between(reported_at, at, measured.response_business_s)));
-    happened(card.first_replied_at, &|at| {
-        What::Replied(Took::between(reported_at, at, measured.first_reply_business_s))
-    });
-    happened(measured.last_resolved_at, &|_| {
-        What::resolved(
-            (card.reopen_count, card.agent_comments),
-            (measured.service_s, measured.service_business_s),
-            (measured.resolution_s, measured.resolution_business_s),
-        )
-    });
+    if let Some(at) = newly(|times| times.timeline.started_at()) {
+        let took = Took::between(timeline.reported_at, at, measured.response_business_s);
+        add(now, &groups, What::Started(took));
+    }
+    if let Some(at) = newly(|times| times.timeline.first_replied_at) {
+        let took = Took::between(timeline.reported_at, at, measured.first_reply_business_s);
+        add(now, &groups, What::Replied(took));
+    }
+    if resolutions(times) > was.map_or(0, resolutions) {
+        let resolved = What::Resolved {
+            is_first_contact: resolutions(times) == 1 && agent_comments <= 1,
+            service: Took::of(measured.service_s, measured.service_business_s),
+            resolution: Took::of(measured.resolution_s, measured.resolution_business_s),
+        };
+        add(now, &groups, resolved);
+    }
+    if before.is_some_and(|(was, _)| was.status == Status::Resolved) && !facts.is_solved() {
+        add(now, &groups, What::Reopened);
+    }
     for clock in &times.clocks {
-        happened(clock.met_at(), &|_| What::Met(clock.target));
-        happened(Clock::breach_at(clock), &|_| What::Breached(clock.target));
+        let was = was.and_then(|was| was.clocks.iter().find(|was| was.target == clock.target));
+        if clock.met_at().is_some_and(|at| was.and_then(Clock::met_at) != Some(at)) {
+            add(now, &groups, What::Met(clock.target));
+        }
+        if clock.state() == ClockState::Breached && was.is_none_or(|was| was.state() != ClockState::Breached) {
+            let at = clock.breach_at().unwrap_or(now);
+            let of_then = was_groups.as_ref().filter(|_| at < now);
+            add(at, of_then.unwrap_or(&groups), What::Breached(clock.target));
+        }
     }
-    facts.extend(work.iter().map(|work| work.fact(keys)));
-    facts
+    all
 }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::clock::{Clock, ClockState, Facts, Progress, Times};
+use super::clock::{Clock, ClockState, Facts, Times};
 use super::policy::{Hours, Target};
-use crate::kernel::{AnyId, Instant, Priority, Status};
-use crate::tally::domain::backlog::{Promise, Stance, Waiting};
-use crate::tally::domain::{Cell, Series, Standing, Sums, hour_of};
+use crate::kernel::{Priority, Status};
+use crate::tally::domain::backlog::Unsolved;
+use crate::tally::domain::{Counter, Series, Standing, Sums};
 
 /// A ticket as the rules see it, and its times.
 pub type Seen<'a> = (&'a Facts, &'a Times);
@@ -15,46 +15,26 @@ pub type Seen<'a> = (&'a Facts, &'a Times);
 /// took, and whether it waits to be solved.
 pub fn counts(before: Option<Seen<'_>>, after: Seen<'_>) -> Sums {
     let mut sums = clocks(before.map(|(_, times)| times), after.1, after.0.traits.priority);
-    if let Some(was) = before.and_then(waiting) {
-        sums.add(was.cell(), -1);
+    if let Some(was) = before.and_then(unsolved) {
+        sums.add(was.counter(), -1);
     }
-    if let Some(is) = waiting(after) {
-        sums.add(is.cell(), 1);
+    if let Some(is) = unsolved(after) {
+        sums.add(is.counter(), 1);
     }
     sums
 }
 
 /// The ticket as whoever counts what there is to do sees it; nothing once it is solved.
-fn waiting((facts, times): Seen<'_>) -> Option<Waiting> {
-    if matches!(facts.status, Status::Resolved | Status::Closed) {
+fn unsolved((facts, times): Seen<'_>) -> Option<Unsolved> {
+    if facts.is_solved() {
         return None;
     }
-    let mut promises = [None; 3];
+    let mut clocks = [None; 3];
     for clock in &times.clocks {
-        promises[clock.target as usize] = Some(promise(clock));
+        clocks[clock.target as usize] = Some(clock.state());
     }
-    let traits = &facts.traits;
-    Some(Waiting {
-        status: facts.status,
-        priority: traits.priority,
-        kind: traits.kind,
-        channel: traits.channel,
-        team: traits.team_id.map(|id| AnyId(id.0)),
-        assignee: facts.assignee_id.map(|id| AnyId(id.0)),
-        policy: times.policy_id.map(|id| AnyId(id.0)),
-        tags: traits.tags.clone(),
-        reported_at: facts.reported_at,
-        promises,
-    })
-}
-
-fn promise(clock: &Clock) -> Promise {
-    let stance = match clock.progress {
-        Progress::Running { .. } | Progress::Breached { .. } => Stance::Open,
-        Progress::Paused => Stance::Paused,
-        Progress::Met { .. } => Stance::Met,
-    };
-    (stance, clock.breach_at().map(Instant::micros))
+    let groups = facts.groups(times.policy_id);
+    Some(Unsolved { status: facts.status, groups, reported_us: facts.reported_at.micros(), clocks })
 }
 
 /// Durations count for the `priority` that the ticket has now, clocks for the one that they were promised for.
@@ -66,7 +46,7 @@ fn clocks(before: Option<&Times>, after: &Times, priority: Priority) -> Sums {
     for clock in &after.clocks {
         let was = before.and_then(|before| before.clocks.iter().find(|was| was.target == clock.target));
         if clock.met_at().is_some_and(|at| was.and_then(Clock::met_at) != Some(at)) {
-            sums.add(cell(Series::ClocksMet, clock.target, clock.pledge.priority), 1);
+            sums.add(counter(Series::ClocksMet, clock.target, clock.pledge.priority), 1);
         }
     }
 
@@ -90,31 +70,30 @@ fn clocks(before: Option<&Times>, after: &Times, priority: Priority) -> Sums {
     sums
 }
 
-fn resolutions(times: &Times) -> usize {
+/// How often a ticket was solved.
+pub fn resolutions(times: &Times) -> usize {
     times.timeline.spans.iter().filter(|(status, _)| *status == Status::Resolved).count()
 }
 
-fn cell(series: Series, target: Target, priority: Priority) -> Cell {
-    Cell::of(series, &[target.as_str(), priority.as_str()])
+fn counter(series: Series, target: Target, priority: Priority) -> Counter {
+    Counter::of(series, &[target.as_str(), priority.as_str()])
 }
 
-/// Where the clocks stand, as far as that does not depend on when one asks: each that is or will be breached counts for
-/// the hour in which that is so first.
+/// Where the clocks stand as they are written down.
 fn standing(times: &Times) -> Sums {
     let mut sums = Sums::default();
     for clock in &times.clocks {
-        let standing = match clock.progress {
-            Progress::Running { .. } => Some(Standing::Open),
-            Progress::Paused => Some(Standing::Paused),
-            Progress::Met { .. } => None,
-            Progress::Breached { .. } if times.timeline.end(clock.target).is_some() => Some(Standing::EndedLate),
-            Progress::Breached { .. } => Some(Standing::Open),
+        let standing = match clock.state() {
+            ClockState::Running => Some(Standing::Running),
+            ClockState::Paused => Some(Standing::Paused),
+            ClockState::Breached if times.timeline.end(clock.target).is_none() => Some(Standing::Breached),
+            ClockState::Met | ClockState::Breached => None,
         };
         if let Some(standing) = standing {
-            sums.add(Cell::of(Series::Clocks, &[clock.target.as_str(), standing.as_str()]), 1);
+            sums.add(Counter::of(Series::Clocks, &[clock.target.as_str(), standing.as_str()]), 1);
         }
-        if let Some(at) = clock.breach_at() {
-            sums.add(cell(Series::ClocksBreached, clock.target, clock.pledge.priority).in_hour(hour_of(at)), 1);
+        if clock.state() == ClockState::Breached {
+            sums.add(counter(Series::ClocksBreached, clock.target, clock.pledge.priority), 1);
         }
     }
     sums
@@ -130,31 +109,28 @@ pub struct Board {
 }
 
 impl Board {
-    /// What the tallies say at `now`. The hour of `now` is not over: `this_hour` are the clocks that were breached in it so
-    /// far, seen in the same snapshot as the tallies.
-    pub fn at(now: Instant, sums: &Sums, this_hour: &BTreeMap<(Target, Priority), i64>) -> Self {
-        let hour = hour_of(now);
-        let mut over: BTreeMap<(&str, Vec<String>), i64> = BTreeMap::new();
-        for (cell, n) in sums.iter().filter(|(cell, _)| cell.hour < hour) {
-            *over.entry((cell.series.as_str(), cell.values())).or_default() += n;
+    /// What the tallies say, and `lapsed`: the clocks that time has broken since it was last written down, seen in the same snapshot.
+    pub fn of(sums: &Sums, lapsed: &BTreeMap<(Target, Priority), i64>) -> Self {
+        let mut all: BTreeMap<(&str, Vec<String>), i64> = BTreeMap::new();
+        for (counter, n) in sums.iter() {
+            *all.entry((counter.series.as_str(), counter.values())).or_default() += n;
         }
         let sum = |series: Series, target: Target, value: &str| {
-            over.get(&(series.as_str(), vec![target.to_string(), value.to_owned()])).copied().unwrap_or(0)
+            all.get(&(series.as_str(), vec![target.to_string(), value.to_owned()])).copied().unwrap_or(0)
         };
         let mut board = Self { breached: BTreeMap::new(), clocks: BTreeMap::new() };
         for target in Target::ALL.iter().copied() {
-            let mut all = 0;
+            let mut lapsed_of_target = 0;
             for priority in Priority::ALL.iter().copied() {
-                let before = sum(Series::ClocksBreached, target, priority.as_str());
-                let breached = before + this_hour.get(&(target, priority)).copied().unwrap_or(0);
-                board.breached.insert((target, priority), breached);
-                all += breached;
+                let lapsed = lapsed.get(&(target, priority)).copied().unwrap_or(0);
+                let written = sum(Series::ClocksBreached, target, priority.as_str());
+                board.breached.insert((target, priority), written + lapsed);
+                lapsed_of_target += lapsed;
             }
             let written = |standing: Standing| sum(Series::Clocks, target, standing.as_str());
-            let breached = all - written(Standing::EndedLate);
-            board.clocks.insert((target, ClockState::Running), written(Standing::Open) - breached);
+            board.clocks.insert((target, ClockState::Running), written(Standing::Running) - lapsed_of_target);
             board.clocks.insert((target, ClockState::Paused), written(Standing::Paused));
-            board.clocks.insert((target, ClockState::Breached), breached);
+            board.clocks.insert((target, ClockState::Breached), written(Standing::Breached) + lapsed_of_target);
         }
         board
     }

@@ -5,16 +5,16 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use crate::db::{Conn, Db, Root, Roots};
-use crate::kernel::{Clock, Code, Instant, Priority, Problem};
+use crate::kernel::{Clock, Code, Instant, PolicyId, Priority, Problem};
 use crate::sla::domain::clock::{Facts, MOST_STEPS, Occasion, Times};
-use crate::sla::domain::past::facts as what_happened;
+use crate::sla::domain::past::happened;
 use crate::sla::domain::policy::{CalendarSet, SlaConfiguration, Target};
 use crate::sla::domain::tally::counts;
+use crate::sla::store::clocks;
 use crate::sla::store::configuration::{self, Edit, Generation};
-use crate::sla::store::{clocks, past};
 use crate::tally;
-use crate::tally::domain::facts::Facts as TicketFacts;
-use crate::tally::domain::{Sums, hour_of};
+use crate::tally::domain::Sums;
+use crate::tally::domain::facts::{Fact, What};
 
 /// How many judgements the transaction of an edit may make; where there are more, it leaves them to others.
 const AT_ONCE: usize = 500;
@@ -22,13 +22,16 @@ const AT_ONCE: usize = 500;
 /// How many judgements one transaction makes that lets tickets follow edits by itself, while others wait.
 const STEP: usize = 100;
 
+/// How many tickets with clocks that time has broken are read at once.
+const LAPSED_AT_ONCE: i64 = 1_000;
+
 /// The times of a ticket after a change of it.
 #[derive(Debug)]
 pub struct ClockChange {
     /// What the change counts.
     pub counted: Sums,
-    /// The times before, if it was there.
-    pub was: Option<Times>,
+    /// What has happened by it.
+    pub happened: Vec<Fact>,
     /// The times now.
     pub times: Times,
 }
@@ -46,10 +49,12 @@ pub async fn open(
     let mut times = Times::new(ticket.reported_at);
     times.judge(&ticket.traits, book, &CalendarSet::default(), Occasion::Ticket, now);
     clocks::insert(tx, ticket.number, &times, now).await?;
-    Ok(ClockChange { counted: counts(None, (ticket, &times)), was: None, times })
+    let seen = (ticket, &times);
+    Ok(ClockChange { counted: counts(None, seen), happened: happened(None, seen, 0, now), times })
 }
 
-/// Follows a change of a ticket at `now`, if its clocks care; before it, the edits that they have not followed yet.
+/// Follows a change of a ticket at `now`, if its clocks or figures care; before it, the edits that they have not followed yet. Agents have
+/// answered `agent_comments` times in public.
 ///
 /// # Errors
 /// `conflict` when it has changed its status too often, or when the database is away.
@@ -57,6 +62,7 @@ pub async fn follow(
     tx: &mut Conn,
     before: &Facts,
     after: &Facts,
+    agent_comments: i32,
     now: Instant,
 ) -> Result<Option<ClockChange>, Problem> {
     if before == after {
@@ -69,11 +75,12 @@ pub async fn follow(
             format!("This ticket has changed its status {MOST_STEPS} times. It can only be resolved and closed.");
         return Err(Problem::new(Code::Conflict, detail));
     }
-    let mut times = was.clone();
+    let (mut times, mut all) = (was.clone(), Vec::new());
     if followed < book.edit {
-        catch_up(tx, before, &mut times, followed).await?;
+        all = catch_up(tx, before, &mut times, followed).await?;
         clocks::has_followed(tx, after.number, book.edit).await?;
     }
+    let caught_up = times.clone();
     let almanac = configuration::almanac(tx, times.calendars()).await?;
     times.step(after.status, now);
     times.timeline.first_replied_at = after.first_replied_at;
@@ -83,7 +90,8 @@ pub async fn follow(
         clocks::update(tx, after.number, &times).await?;
     }
     let counted = counts(Some((before, &was)), (after, &times));
-    Ok(Some(ClockChange { counted, was: Some(was), times }))
+    all.extend(happened(Some((before, &caught_up)), (after, &times), agent_comments, now));
+    Ok(Some(ClockChange { counted, happened: all, times }))
 }
 
 /// The one place that every change of policies and calendars goes through, in its transaction and while no other write is
@@ -150,70 +158,128 @@ async fn follow_some(tx: &mut Conn, most: usize, now: Instant, clock: &Clock) ->
     // Where there are none, an instance that knew of no edits has judged by what held.
     let last = edits.last().map_or(newest, |edit| edit.number);
     let behind = clocks::behind(tx, last, (most / edits.len().max(1)).max(1)).await?;
-    let (mut counted, mut changed, mut same) = (Sums::default(), Vec::new(), Vec::new());
+    let (mut counted, mut facts) = (Sums::default(), Vec::new());
+    let (mut changed, mut same) = (Vec::new(), Vec::new());
     for (ticket, was, followed) in &behind {
         let mut times = was.clone();
         for edit in edits.iter().filter(|edit| edit.number > *followed) {
-            follow_edit(tx, edit, ticket, &mut times).await?;
+            facts.extend(follow_edit(tx, edit, ticket, &mut times).await?);
         }
         if times == *was {
             same.push(ticket.number);
         } else {
             clocks::update(tx, ticket.number, &times).await?;
             counted.merge(counts(Some((ticket, was)), (ticket, &times)));
-            changed.push((ticket.number, was, times));
+            changed.push(ticket.number);
         }
     }
-    let numbers = changed.iter().map(|(number, ..)| *number).collect();
-    clocks::have_followed(tx, numbers, same, last, now).await?;
-    let facts = rejudged(tx, &changed).await?;
+    clocks::have_followed(tx, changed, same, last, now).await?;
     tally::store::add(tx, clock.id(now), &counted, &facts).await?;
     Ok(behind.len())
 }
 
-/// Judges the clocks of a ticket by all edits after the one that they have followed last, in their order.
-async fn catch_up(tx: &mut Conn, ticket: &Facts, times: &mut Times, mut followed: i64) -> Result<(), Problem> {
+/// Judges the clocks of a ticket by all edits after the one that they have followed last, in their order; gives what has happened by it.
+async fn catch_up(tx: &mut Conn, ticket: &Facts, times: &mut Times, mut followed: i64) -> Result<Vec<Fact>, Problem> {
+    let mut facts = Vec::new();
     loop {
         let edits = configuration::edits_after(tx, followed).await?;
         for edit in &edits {
-            follow_edit(tx, edit, ticket, times).await?;
+            facts.extend(follow_edit(tx, edit, ticket, times).await?);
             followed = edit.number;
         }
         if edits.len() < configuration::EDITS_AT_ONCE {
-            return Ok(());
+            return Ok(facts);
         }
     }
 }
 
-/// Judges the clocks of a ticket by an edit, as of its instant: whoever does so, and whenever, comes to the same.
-async fn follow_edit(tx: &mut Conn, edit: &Edit, ticket: &Facts, times: &mut Times) -> Result<(), Problem> {
+/// Judges the clocks of a ticket by an edit, as of its instant: whoever does so, and whenever, comes to the same. Gives what has happened by it.
+async fn follow_edit(tx: &mut Conn, edit: &Edit, ticket: &Facts, times: &mut Times) -> Result<Vec<Fact>, Problem> {
     let almanac = configuration::almanac(tx, times.calendars()).await?;
+    let was = times.clone();
     times.judge(&ticket.traits, &edit.book, &almanac, Occasion::Configuration, edit.at);
-    Ok(())
+    // No edit solves a ticket, so nobody asks how many answers it needed.
+    Ok(happened(Some((ticket, &was)), (ticket, times), 0, edit.at))
 }
 
-/// The facts that change with the times of tickets, from what they were to what they are.
-async fn rejudged(tx: &mut Conn, changed: &[(i64, &Times, Times)]) -> Result<TicketFacts, Problem> {
-    let cards = past::cards(tx, changed.iter().map(|(number, ..)| *number).collect()).await?;
-    // Work moves with its ticket from group to group.
-    let moved = changed.iter().filter(|(_, was, times)| was.policy_id != times.policy_id);
-    let work = past::work(tx, moved.map(|(number, ..)| *number).collect()).await?;
-    let mut facts = TicketFacts::default();
-    for (number, was, times) in changed {
-        let work = work.get(number).map_or(&[][..], Vec::as_slice);
-        if let Some(card) = cards.get(number) {
-            let (before, after) = (what_happened(card, was, work), what_happened(card, times, work));
-            facts.merge(TicketFacts::changed(before, after));
+/// The policy that a ticket has now, also if its clocks have not followed the last edits yet.
+///
+/// # Errors
+/// When the database is away.
+pub async fn policy_of(tx: &mut Conn, ticket: &Facts) -> Result<Option<PolicyId>, Problem> {
+    Ok(configuration::current(tx).await?.select(&ticket.traits).map(|policy| policy.of.id))
+}
+
+/// Writes down what time has broken of at most about `most` tickets that have followed all edits, in one short transaction; gives how many there were. It is true before, too: this
+/// makes it quick to read, and part of what has happened. Nothing of a ticket changes by it that anybody sees.
+///
+/// # Errors
+/// When the database is away: what is left is done the next time.
+pub async fn write_down_breaches(db: &Db, clock: &Clock, most: u16) -> Result<usize, Problem> {
+    let now = clock.now();
+    if !db.read(async move |conn| clocks::is_any_lapsed(conn, now).await).await? {
+        return Ok(0);
+    }
+    let clock = clock.clone();
+    db.write(Roots::none(), async move |tx| {
+        let (mut counted, mut facts, mut written) = (Sums::default(), Vec::new(), 0);
+        for target in Target::ALL.iter().copied() {
+            // What was written down for another target is not found again.
+            let lapsed =
+                clocks::with_lapsed(tx, target, (Instant::EPOCH, 0), now, true, i64::from(most) - written).await?;
+            for (ticket, was) in &lapsed {
+                let (times, happened) = lapse(ticket, was, now);
+                clocks::update(tx, ticket.number, &times).await?;
+                counted.merge(counts(Some((ticket, was)), (ticket, &times)));
+                facts.extend(happened);
+            }
+            written += i64::try_from(lapsed.len()).unwrap_or(0);
+        }
+        tally::store::add(tx, clock.id(now), &counted, &facts).await?;
+        Ok(usize::try_from(written).unwrap_or(0))
+    })
+    .await
+}
+
+/// What time has broken until `now`, which is not written down.
+///
+/// # Errors
+/// When the database is away.
+pub async fn lapsed(conn: &mut Conn, now: Instant) -> Result<Vec<Fact>, Problem> {
+    let mut facts = Vec::new();
+    for target in Target::ALL.iter().copied() {
+        let mut behind = (Instant::EPOCH, 0);
+        loop {
+            let some = clocks::with_lapsed(conn, target, behind, now, false, LAPSED_AT_ONCE).await?;
+            for (ticket, was) in &some {
+                let (_, happened) = lapse(ticket, was, now);
+                let of_target = happened.into_iter().filter(|fact| fact.what == What::Breached(target));
+                for fact in of_target {
+                    behind = (fact.at(), ticket.number);
+                    facts.push(fact);
+                }
+            }
+            if i64::try_from(some.len()).unwrap_or(0) < LAPSED_AT_ONCE {
+                break;
+            }
         }
     }
     Ok(facts)
 }
 
+/// The times of a ticket with what time has broken until `now` written down, and what that tells.
+fn lapse(ticket: &Facts, was: &Times, now: Instant) -> (Times, Vec<Fact>) {
+    let mut times = was.clone();
+    times.clocks = times.clocks.into_iter().map(|clock| clock.at(now)).collect();
+    let facts = happened(Some((ticket, was)), (ticket, &times), 0, now);
+    (times, facts)
+}
+
 /// Clocks near the present.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Near {
-    /// How many have been breached in the hour that is not over.
-    pub breached: BTreeMap<(Target, Priority), i64>,
+    /// How many time has broken, which is not written down.
+    pub lapsed: BTreeMap<(Target, Priority), i64>,
     /// How many run and are due within the next [`SOON_S`] seconds.
     pub due_soon: BTreeMap<Target, i64>,
 }
@@ -221,16 +287,15 @@ pub struct Near {
 /// What is soon, in seconds.
 pub const SOON_S: i64 = 3600;
 
-/// The clocks near `now`. It reads what happens within two hours, however many tickets there are.
+/// The clocks near `now`. It reads what is due within the next hour, and what has lapsed in the last seconds, however many tickets there are.
 ///
 /// # Errors
 /// When the database is away.
 pub async fn near(conn: &mut Conn, now: Instant) -> Result<Near, Problem> {
     let mut near = Near::default();
-    let hour = Instant::EPOCH.plus_s(hour_of(now) * 3600);
     for target in Target::ALL.iter().copied() {
-        let breached = clocks::breached_between(conn, target, hour, now).await?;
-        near.breached.extend(breached.into_iter().map(|(priority, n)| ((target, priority), n)));
+        let lapsed = clocks::lapsed(conn, target, now).await?;
+        near.lapsed.extend(lapsed.into_iter().map(|(priority, n)| ((target, priority), n)));
         // A clock is breached at the first instant after it was due.
         let soon = Instant::from_micros(now.plus_s(SOON_S).micros() + 1);
         near.due_soon.insert(target, clocks::due_between(conn, target, now, soon).await?);

@@ -10,7 +10,7 @@ use crate::db::schema::{ticket_clocks, tickets};
 use crate::db::{Conn, EngineConn, RunQueryDsl, on_each, send, steady};
 use crate::kernel::sql::Json;
 use crate::kernel::{Channel, Instant, PolicyId, PrincipalId, Priority, Problem, Status, TeamId, TicketId, TicketType};
-use crate::sla::domain::clock::{Clock, Facts, Measured, Timeline, Times};
+use crate::sla::domain::clock::{Clock, ClockState, Facts, Measured, Timeline, Times};
 use crate::sla::domain::policy::{Target, Traits};
 
 /// A row, as it is stored.
@@ -31,11 +31,8 @@ pub struct Stored {
     resolution_s: Option<i64>,
     resolution_business_s: Option<i64>,
     response_breach_at: Option<Instant>,
-    response_met_at: Option<Instant>,
     first_reply_breach_at: Option<Instant>,
-    first_reply_met_at: Option<Instant>,
     service_breach_at: Option<Instant>,
-    service_met_at: Option<Instant>,
 }
 
 impl Stored {
@@ -61,9 +58,10 @@ impl Stored {
     fn of(ticket_number: i64, times: &Times) -> Self {
         let Times { policy_id, timeline, clocks, measured } = times;
         let spans = timeline.spans.iter().map(|(status, from)| (*status, from.micros())).collect();
-        let clock = |target: Target| clocks.iter().find(|clock| clock.target == target);
-        let breach_at = |target: Target| clock(target).and_then(Clock::breach_at);
-        let met_at = |target: Target| clock(target).and_then(Clock::met_at);
+        // Of those that are breached it is written down.
+        let running =
+            |target: Target| clocks.iter().find(|clock| clock.target == target && clock.state() == ClockState::Running);
+        let breach_at = |target: Target| running(target).and_then(Clock::breach_at);
         Self {
             ticket_number,
             policy_id: *policy_id,
@@ -79,11 +77,8 @@ impl Stored {
             resolution_s: measured.resolution_s,
             resolution_business_s: measured.resolution_business_s,
             response_breach_at: breach_at(Target::Response),
-            response_met_at: met_at(Target::Response),
             first_reply_breach_at: breach_at(Target::FirstReply),
-            first_reply_met_at: met_at(Target::FirstReply),
             service_breach_at: breach_at(Target::Service),
-            service_met_at: met_at(Target::Service),
         }
     }
 }
@@ -236,6 +231,10 @@ pub async fn replace(tx: &mut Conn, ticket_number: i64, times: &Times, created_a
 
 /// Tickets that are not closed, word for word as in their index.
 const UNCLOSED: &str = "tickets.status <> 'closed'";
+
+/// Tickets that no edit has still to reach.
+const FOLLOWED: &str =
+    "(tickets.status = 'closed' OR tickets.followed_edit >= (SELECT edit FROM configuration WHERE id = 1))";
 
 /// How many tickets are counted at most that have not followed an edit.
 pub const MOST_COUNTED: usize = 100_000;
@@ -429,19 +428,13 @@ macro_rules! by_breach {
     };
 }
 
-/// The clocks of `target` that are breached since some moment from `from` to `to`, both included: how many, by the
-/// priority that they were promised for.
+/// The clocks of `target` that time has broken until `now`, which is not written down: how many, by the priority that they were promised for.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn breached_between(
-    conn: &mut Conn,
-    target: Target,
-    from: Instant,
-    to: Instant,
-) -> Result<BTreeMap<Priority, i64>, Problem> {
+pub async fn lapsed(conn: &mut Conn, target: Target, now: Instant) -> Result<BTreeMap<Priority, i64>, Problem> {
     let rows: Vec<Json> = by_breach!(target, |breach_at| {
-        let query = ticket_clocks::table.filter(breach_at.between(from, to)).select(ticket_clocks::clocks);
+        let query = ticket_clocks::table.filter(breach_at.le(now)).select(ticket_clocks::clocks);
         on_each!(conn, |c| query.load(c).await)
     })?;
     let mut counts = BTreeMap::new();
@@ -452,6 +445,58 @@ pub async fn breached_between(
         }
     }
     Ok(counts)
+}
+
+/// At most `most` tickets whose clock of `target` time has broken until `now`, which is not written down, in the order of those instants and
+/// their numbers; those behind `behind`. With `is_current`, only those that have followed all edits: of others, an edit may still prevent it.
+///
+/// # Errors
+/// When the database is away.
+pub async fn with_lapsed(
+    conn: &mut Conn,
+    target: Target,
+    behind: (Instant, i64),
+    now: Instant,
+    is_current: bool,
+    most: i64,
+) -> Result<Vec<(Facts, Times)>, Problem> {
+    let column = match target {
+        Target::Response => "response_breach_at",
+        Target::FirstReply => "first_reply_breach_at",
+        Target::Service => "service_breach_at",
+    };
+    let rows: Vec<FactsRow> = by_breach!(target, |breach_at| {
+        on_each!(conn, |c| {
+            // The first of both is for the index.
+            let place = format!("(ticket_clocks.{column}, ticket_clocks.ticket_number) > (");
+            let next = raw::<Bool>(place).bind(behind.0).sql(", ").bind(behind.1).sql(")");
+            let current = raw::<Bool>(if is_current { FOLLOWED } else { "TRUE" });
+            facts!()
+                .filter(breach_at.ge(behind.0).and(breach_at.le(now)).assume_not_null().and(next).and(current))
+                .order((breach_at, ticket_clocks::ticket_number))
+                .limit(most)
+                .load(c)
+                .await
+        })
+    })?;
+    rows.into_iter().map(|row| read(row).map(|(facts, times, _)| (facts, times))).collect()
+}
+
+/// Whether time has broken a clock until `now`, which is not written down.
+///
+/// # Errors
+/// When the database is away.
+pub async fn is_any_lapsed(conn: &mut Conn, now: Instant) -> Result<bool, Problem> {
+    for target in Target::ALL.iter().copied() {
+        let found: Option<i64> = by_breach!(target, |breach_at| {
+            let first = ticket_clocks::table.filter(breach_at.le(now)).order(breach_at);
+            on_each!(conn, |c| first.select(ticket_clocks::ticket_number).first(c).await).optional()
+        })?;
+        if found.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// How many clocks of `target` will be breached at some moment after `from` up to `to`, if nothing happens.

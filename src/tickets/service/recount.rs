@@ -4,19 +4,18 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::db::{Conn, Db, Roots};
-use crate::kernel::{Instant, Problem, Status};
+use crate::kernel::{Problem, Status};
 use crate::sla::domain::clock::Times;
 use crate::sla::domain::tally as sla;
 use crate::tally;
-use crate::tally::domain::{Cell, Label, SUM, Series, Sums};
-use crate::tally::service::Settling;
+use crate::tally::domain::{Counter, Label, SUM, Series, Sums, is_known};
 use crate::tickets::domain::Ticket;
 use crate::tickets::store;
 
-/// How many tickets, and how many kept cells, are read at once.
+/// How many tickets, and how many kept counters, are read at once.
 const AT_ONCE: i64 = 2_000;
 
-/// How many cells one transaction puts right.
+/// How many counters one transaction puts right.
 const GROW_AT_ONCE: usize = 200;
 
 /// The pause between two of these transactions, in which others write.
@@ -40,15 +39,13 @@ pub struct Comparison {
     recounts: i64,
 }
 
-/// Holds what is kept against all tickets, as they are at one instant. `now` tells which hours are so long past that nobody tells
-/// them apart; `told` hears the number of the ticket that was read last. All of it belongs into one snapshot, which may be a long one: it keeps nobody
+/// Holds what is kept against all tickets, as they are at one instant. `told` hears the number of the ticket that was read last. All of it belongs into one snapshot, which may be a long one: it keeps nobody
 /// waiting.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn compare(conn: &mut Conn, now: Instant, told: &dyn Fn(i64)) -> Result<Comparison, Problem> {
+pub async fn compare(conn: &mut Conn, told: &dyn Fn(i64)) -> Result<Comparison, Problem> {
     let recounts = tally::store::recounts(conn).await?;
-    let settling = Settling::at(now);
     let (mut lacks, mut happened, mut most) = (Sums::default(), History::default(), BTreeMap::new());
     let (mut tickets, mut last) = (0, 0);
     loop {
@@ -61,7 +58,7 @@ pub async fn compare(conn: &mut Conn, now: Instant, told: &dyn Fn(i64)) -> Resul
             limits(&times, &mut most);
         }
         happened.told.merge(take_history(&mut counted));
-        lacks.merge(settling.of(counted.spread()));
+        lacks.merge(known(counted));
         tickets += read;
         told(last);
         if i64::try_from(read).unwrap_or(0) < AT_ONCE {
@@ -71,13 +68,13 @@ pub async fn compare(conn: &mut Conn, now: Instant, told: &dyn Fn(i64)) -> Resul
     let mut kept = tally::store::Kept::default();
     while let Some(mut some) = kept.next(conn, AT_ONCE).await? {
         happened.kept.merge(take_history(&mut some));
-        lacks.take(settling.of(some.spread()));
+        lacks.take(known(some));
     }
-    let mut wrong: Vec<String> = lacks.iter().map(|(cell, _)| cell.series.clone()).collect();
+    let mut wrong: Vec<String> = lacks.iter().map(|(counter, _)| counter.series.clone()).collect();
     for series in HISTORY {
         if !happened.is_possible(series, &most) {
             wrong.push(series.to_string());
-            let of_series = |cell: &Cell| cell.series == series.as_str();
+            let of_series = |counter: &Counter| counter.series == series.as_str();
             lacks.merge(happened.told.extract(of_series));
             lacks.take(happened.kept.extract(of_series));
         }
@@ -92,15 +89,15 @@ pub async fn compare(conn: &mut Conn, now: Instant, told: &dyn Fn(i64)) -> Resul
 ///
 /// # Errors
 /// `conflict` when somebody else does so at the same time, or when the database is away.
-pub async fn recount(db: &Db, now: Instant, told: &dyn Fn(i64)) -> Result<usize, Problem> {
-    let found = db.look(async |conn| compare(conn, now, told).await).await?;
+pub async fn recount(db: &Db, told: &dyn Fn(i64)) -> Result<usize, Problem> {
+    let found = db.look(async |conn| compare(conn, told).await).await?;
     let (mut lacks, mut recounts) = (found.lacks, found.recounts);
-    // Half of what has happened would not be seen to be wrong the next time: they are few cells.
+    // Half of what has happened would not be seen to be wrong the next time: they are few counters.
     let happened = take_history(&mut lacks);
-    let cells: Vec<(Cell, i64)> = lacks.iter().map(|(cell, n)| (cell.clone(), n)).collect();
-    let parts = cells.chunks(GROW_AT_ONCE).map(|some| {
+    let counters: Vec<(Counter, i64)> = lacks.iter().map(|(counter, n)| (counter.clone(), n)).collect();
+    let parts = counters.chunks(GROW_AT_ONCE).map(|some| {
         let mut sums = Sums::default();
-        some.iter().cloned().for_each(|(cell, n)| sums.add(cell, n));
+        some.iter().cloned().for_each(|(counter, n)| sums.add(counter, n));
         sums
     });
     for sums in std::iter::once(happened).chain(parts) {
@@ -116,12 +113,17 @@ pub async fn recount(db: &Db, now: Instant, told: &dyn Fn(i64)) -> Result<usize,
     Ok(found.tickets)
 }
 
+/// What is spread of it, without what only a newer version knows.
+fn known(counted: Sums) -> Sums {
+    counted.spread().extract(|counter| is_known(&counter.series))
+}
+
 /// What a ticket counts, as it stands.
 fn counts(ticket: &Ticket, times: &Times) -> Sums {
     let mut counted = sla::counts(None, (&ticket.facts(), times));
     counted.merge(crate::tickets::tally::counts(None, ticket));
     // Each reopening tells of a resolution before it.
-    let of_now = Cell::of(Series::Resolved, &[ticket.priority.as_str(), &crate::tickets::tally::team(ticket)]);
+    let of_now = Counter::of(Series::Resolved, &[ticket.priority.as_str(), &crate::tickets::tally::team(ticket)]);
     counted.add(of_now, ticket.reopen_count.into());
     counted
 }
@@ -138,7 +140,7 @@ fn limits(times: &Times, most: &mut BTreeMap<Option<String>, i64>) {
 }
 
 fn take_history(sums: &mut Sums) -> Sums {
-    sums.extract(|cell| HISTORY.iter().any(|series| series.as_str() == cell.series))
+    sums.extract(|counter| HISTORY.iter().any(|series| series.as_str() == counter.series))
 }
 
 /// What has happened: as tickets tell it, and as it is kept.
@@ -168,8 +170,8 @@ impl History {
 /// What `series` comes to by those labels that never change, and of durations only how many there are.
 fn by(sums: &Sums, series: Series) -> BTreeMap<Vec<String>, i64> {
     let mut all = BTreeMap::new();
-    for (cell, n) in sums.iter().filter(|(cell, _)| cell.series == series.as_str()) {
-        let values = cell.values();
+    for (counter, n) in sums.iter().filter(|(counter, _)| counter.series == series.as_str()) {
+        let values = counter.values();
         if values.last().is_some_and(|last| last == SUM) {
             continue;
         }

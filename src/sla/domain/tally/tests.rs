@@ -3,12 +3,13 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::kernel::Instant;
 use crate::sla::domain::clock::tests::{Story, any_story, cases, told};
 use crate::tally::domain::{Label, SUM};
 
 /// What somebody counts who looks at all tickets.
 fn recount(tickets: &[Times], now: Instant) -> Board {
-    let mut board = Board::at(now, &Sums::default(), &BTreeMap::new());
+    let mut board = Board::of(&Sums::default(), &BTreeMap::new());
     for times in tickets {
         for clock in times.clocks.iter().map(|clock| clock.clone().at(now)) {
             let state = clock.state();
@@ -23,24 +24,22 @@ fn recount(tickets: &[Times], now: Instant) -> Board {
     board
 }
 
-/// What the service reads beside the tallies.
-fn this_hour(tickets: &[Times], now: Instant) -> BTreeMap<(Target, Priority), i64> {
+/// What the service reads beside the tallies: what time has broken, which is not written down.
+fn lapsed(tickets: &[Times], now: Instant) -> BTreeMap<(Target, Priority), i64> {
     let mut counts = BTreeMap::new();
     for clock in tickets.iter().flat_map(|times| &times.clocks) {
-        if clock.breach_at().is_some_and(|at| hour_of(at) == hour_of(now) && at <= now) {
+        if clock.state() == ClockState::Running && clock.breach_at().is_some_and(|at| at <= now) {
             *counts.entry((clock.target, clock.pledge.priority)).or_default() += 1;
         }
     }
     counts
 }
 
-/// Moments from `from` to `to` at which something may be seen to change: `to`, the ends of hours, and the moments around
-/// the ends of clocks.
+/// Moments from `from` to `to` at which something may be seen to change: both, and the moments around the ends of clocks.
 fn moments(times: &Times, from: Instant, to: Instant) -> Vec<Instant> {
-    let hour = Instant::EPOCH.plus_s(hour_of(to) * 3600);
     let ends = times.clocks.iter().filter_map(Clock::breach_at);
     let around = |at: Instant| [at.micros() - 1, at.micros(), at.micros() + 1].map(Instant::from_micros);
-    let mut all: Vec<Instant> = ends.chain([hour]).flat_map(around).filter(|at| from <= *at && *at <= to).collect();
+    let mut all: Vec<Instant> = ends.flat_map(around).filter(|at| from <= *at && *at <= to).collect();
     all.extend([from, to]);
     all.sort();
     all
@@ -54,9 +53,12 @@ fn check(story: &Story) -> Result<(), TestCaseError> {
     let (mut met, mut solved) = (0, 0);
     for (nth, (times, priority, from)) in written.iter().enumerate() {
         let counted = clocks(before, times, *priority);
-        for (cell, n) in counted.iter() {
-            prop_assert!(cell.hour == 0 || cell.hour >= hour_of(*from), "the past stays as it is: {cell:?} {n}");
-            prop_assert!(n > 0 || cell.series.starts_with("clocks"), "durations only come: {cell:?} {n}");
+        for (counter, n) in counted.iter() {
+            prop_assert!(
+                n > 0 || counter.series != Series::ClocksBreached.as_str(),
+                "what was broken stays broken: {counter:?} {n}"
+            );
+            prop_assert!(n > 0 || counter.series.starts_with("clocks"), "durations only come: {counter:?} {n}");
         }
         sums.merge(counted);
         let is_met = |times: &Times, target| times.clocks.iter().any(|c| c.target == target && c.met_at().is_some());
@@ -69,7 +71,7 @@ fn check(story: &Story) -> Result<(), TestCaseError> {
         let to = written.get(nth + 1).map_or(looks, |(_, _, next)| *next);
         for now in moments(times, *from, to) {
             let tickets = std::slice::from_ref(times);
-            let board = Board::at(now, &sums, &this_hour(tickets, now));
+            let board = Board::of(&sums, &lapsed(tickets, now));
             prop_assert_eq!(&board, &recount(tickets, now));
             for (key, n) in board.breached {
                 let was = highest.insert(key, n).unwrap_or(0);
@@ -78,14 +80,15 @@ fn check(story: &Story) -> Result<(), TestCaseError> {
         }
         before = Some(times);
     }
-    let kept = sums.iter().filter(|(cell, _)| cell.series == Series::ClocksMet.as_str()).map(|(_, n)| n);
+    let kept = sums.iter().filter(|(counter, _)| counter.series == Series::ClocksMet.as_str()).map(|(_, n)| n);
     prop_assert_eq!(kept.sum::<i64>(), met);
     let (times, ..) = &written[written.len() - 1];
     for hours in ["calendar", "business"] {
         let count = |series: Series| {
             prop_assert_eq!(series.labels().last(), Some(&Label::Le));
-            let of = sums.iter().filter(|(cell, _)| cell.series == series.as_str() && cell.values()[1] == hours);
-            Ok(of.filter(|(cell, _)| cell.values()[2] != SUM).map(|(_, n)| n).sum::<i64>())
+            let of =
+                sums.iter().filter(|(counter, _)| counter.series == series.as_str() && counter.values()[1] == hours);
+            Ok(of.filter(|(counter, _)| counter.values()[2] != SUM).map(|(_, n)| n).sum::<i64>())
         };
         prop_assert_eq!(count(Series::Response)?, i64::from(times.timeline.started_at().is_some()));
         prop_assert_eq!(count(Series::Service)?, solved);

@@ -1,0 +1,242 @@
+//! Queries of what happened to tickets.
+
+use diesel::prelude::*;
+use diesel::sql_types::Bool;
+
+use crate::db::raw::raw;
+use crate::db::schema::{facts, tally_deltas};
+use crate::db::{Conn, RunQueryDsl, on_each, send};
+use crate::kernel::sql::Json;
+use crate::kernel::{
+    Channel, Currency, Instant, Money, PolicyId, PrincipalId, Priority, Problem, Target, TeamId, TicketType,
+};
+use crate::tally::domain::facts::{Fact, FactKind, TicketGroups, Took, What};
+
+/// A fact, as it is stored.
+#[derive(Debug, Queryable, Selectable, Insertable)]
+#[diesel(table_name = facts, treat_none_as_default_value = false)]
+pub struct FactRow {
+    at: Instant,
+    ticket_number: i64,
+    kind: FactKind,
+    n: i32,
+    priority: Priority,
+    ticket_type: TicketType,
+    channel: Channel,
+    team_id: Option<TeamId>,
+    policy_id: Option<PolicyId>,
+    assignee_id: Option<PrincipalId>,
+    tags: Json<Vec<String>>,
+    target: Option<Target>,
+    calendar_s: Option<i64>,
+    business_s: Option<i64>,
+    resolution_s: Option<i64>,
+    resolution_business_s: Option<i64>,
+    is_first_contact: bool,
+    worker_id: Option<PrincipalId>,
+    work_s: Option<i64>,
+    cost_minor: Option<i64>,
+    cost_currency: Option<Currency>,
+}
+
+impl FactRow {
+    fn of(fact: &Fact) -> Self {
+        let TicketGroups { priority, kind, channel, team, policy, assignee, tags } = fact.groups.clone();
+        let mut row = Self {
+            at: fact.at(),
+            ticket_number: fact.ticket,
+            kind: FactKind::Created,
+            n: fact.n.into(),
+            priority,
+            ticket_type: kind,
+            channel,
+            team_id: team,
+            policy_id: policy,
+            assignee_id: assignee,
+            tags: Json(tags),
+            target: None,
+            calendar_s: None,
+            business_s: None,
+            resolution_s: None,
+            resolution_business_s: None,
+            is_first_contact: false,
+            worker_id: None,
+            work_s: None,
+            cost_minor: None,
+            cost_currency: None,
+        };
+        let took = |took: Option<Took>| (took.map(|took| took.calendar_s), took.map(|took| took.business_s));
+        row.kind = match fact.what {
+            What::Created => FactKind::Created,
+            What::Entered => FactKind::Entered,
+            What::Left => FactKind::Left,
+            What::Started(response) => {
+                (row.calendar_s, row.business_s) = took(response);
+                FactKind::Started
+            }
+            What::Replied(first_reply) => {
+                (row.calendar_s, row.business_s) = took(first_reply);
+                FactKind::Replied
+            }
+            What::Resolved { is_first_contact, service, resolution } => {
+                row.is_first_contact = is_first_contact;
+                (row.calendar_s, row.business_s) = took(service);
+                (row.resolution_s, row.resolution_business_s) = took(resolution);
+                FactKind::Resolved
+            }
+            What::Reopened => FactKind::Reopened,
+            What::Met(target) => {
+                row.target = Some(target);
+                FactKind::Met
+            }
+            What::Breached(target) => {
+                row.target = Some(target);
+                FactKind::Breached
+            }
+            What::Worked { worker, work_s, cost } => {
+                row.worker_id = Some(worker);
+                row.work_s = Some(work_s);
+                (row.cost_minor, row.cost_currency) = cost.map(|cost| (cost.amount_minor, cost.currency)).unzip();
+                FactKind::Worked
+            }
+        };
+        row
+    }
+
+    /// What it tells.
+    ///
+    /// # Errors
+    /// When it lacks what its kind must have.
+    pub fn fact(self) -> Result<Fact, Problem> {
+        let lacks = || {
+            Problem::internal(format!("a fact of kind {} about ticket {} is not whole", self.kind, self.ticket_number))
+        };
+        let took = Took::of(self.calendar_s, self.business_s);
+        let what = match self.kind {
+            FactKind::Created => What::Created,
+            FactKind::Entered => What::Entered,
+            FactKind::Left => What::Left,
+            FactKind::Started => What::Started(took),
+            FactKind::Replied => What::Replied(took),
+            FactKind::Resolved => What::Resolved {
+                is_first_contact: self.is_first_contact,
+                service: took,
+                resolution: Took::of(self.resolution_s, self.resolution_business_s),
+            },
+            FactKind::Reopened => What::Reopened,
+            FactKind::Met => What::Met(self.target.ok_or_else(lacks)?),
+            FactKind::Breached => What::Breached(self.target.ok_or_else(lacks)?),
+            FactKind::Worked => What::Worked {
+                worker: self.worker_id.ok_or_else(lacks)?,
+                work_s: self.work_s.ok_or_else(lacks)?,
+                cost: Money::from_stored(self.cost_minor, self.cost_currency),
+            },
+        };
+        let groups = TicketGroups {
+            priority: self.priority,
+            kind: self.ticket_type,
+            channel: self.channel,
+            team: self.team_id,
+            policy: self.policy_id,
+            assignee: self.assignee_id,
+            tags: self.tags.0,
+        };
+        let fact = Fact::new(self.at, self.ticket_number, groups, what);
+        Ok(if self.n < 0 { fact.taken_away() } else { fact })
+    }
+}
+
+/// Stores facts, of which the first gets the number behind `last`.
+///
+/// # Errors
+/// When the database is away.
+pub async fn insert(tx: &mut Conn, last: i64, new: &[Fact]) -> Result<(), Problem> {
+    for (id, fact) in (last + 1..).zip(new) {
+        send!(tx, diesel::insert_into(facts::table).values((facts::id.eq(id), FactRow::of(fact))))?;
+    }
+    Ok(())
+}
+
+/// At most `count` facts behind the one of number `after`, each with its number.
+///
+/// # Errors
+/// When the database is away.
+pub async fn after(conn: &mut Conn, after: i64, count: i64) -> Result<Vec<(i64, Fact)>, Problem> {
+    let rows: Vec<(i64, FactRow)> = on_each!(conn, |c| {
+        facts::table
+            .filter(facts::id.gt(after))
+            .order(facts::id)
+            .limit(count)
+            .select((facts::id, FactRow::as_select()))
+            .load(c)
+            .await
+    })?;
+    rows.into_iter().map(|(id, row)| Ok((id, row.fact()?))).collect()
+}
+
+/// How many facts are read at once.
+const AT_ONCE: i64 = 2_000;
+
+/// Tells `each` the facts from `from` on and before `to`, each with its number.
+///
+/// # Errors
+/// When the database is away.
+pub async fn between(
+    conn: &mut Conn,
+    from: Instant,
+    to: Instant,
+    mut each: impl FnMut(i64, Fact) -> Result<(), Problem>,
+) -> Result<(), Problem> {
+    let mut behind = (from, 0);
+    loop {
+        let rows: Vec<(i64, FactRow)> = on_each!(conn, |c| {
+            let next = raw::<Bool>("(at, id) > (").bind(behind.0).sql(", ").bind(behind.1).sql(")");
+            facts::table
+                .filter(next.and(facts::at.lt(to)))
+                .order((facts::at, facts::id))
+                .limit(AT_ONCE)
+                .select((facts::id, FactRow::as_select()))
+                .load(c)
+                .await
+        })?;
+        let read = i64::try_from(rows.len()).unwrap_or(0);
+        for (id, row) in rows {
+            behind = (row.at, id);
+            each(id, row.fact()?)?;
+        }
+        if read < AT_ONCE {
+            return Ok(());
+        }
+    }
+}
+
+/// What changes have added that is not folded yet.
+///
+/// # Errors
+/// When the database is away.
+pub async fn unfolded(conn: &mut Conn) -> Result<Vec<Fact>, Problem> {
+    let packed = tally_deltas::facts.assume_not_null();
+    let query = tally_deltas::table.filter(tally_deltas::facts.is_not_null()).select(packed);
+    let rows: Vec<Vec<u8>> = on_each!(conn, |c| query.load(c).await)?;
+    let mut facts = Vec::new();
+    for row in rows {
+        facts.extend(unpack(&row)?);
+    }
+    Ok(facts)
+}
+
+/// Facts, as a change hands them over.
+///
+/// # Errors
+/// When they cannot be written, which would be our fault.
+pub(super) fn pack(facts: &[Fact]) -> Result<Vec<u8>, Problem> {
+    postcard::to_allocvec(facts).map_err(Problem::internal)
+}
+
+/// As [`pack`] wrote them.
+///
+/// # Errors
+/// When it did not.
+pub(super) fn unpack(bytes: &[u8]) -> Result<Vec<Fact>, Problem> {
+    postcard::from_bytes(bytes).map_err(Problem::internal)
+}
