@@ -45,7 +45,7 @@ fn asked(call: &Call, criteria: TicketCriteria, span: &WindowQuery) -> Result<As
 ///
 /// Figures by one thing are kept ready, so that they take no longer the more tickets there are: without filters, or with one of
 /// `team_id`, `priority`, `type`, `channel`, `assignee_id` and `tag` and no other grouping than by the same. By two things, and with several filters or others, all that happened in the
-/// window is read, which takes about a second for a million things, and ends with 503 where a report takes too long.
+/// window is read, which takes longer the more that is, and ends with 503 where a report takes too long.
 ///
 /// With `Accept: text/csv` the answer is a table (RFC 4180): a line of names, then one row a group, or the total alone without
 /// `group_by`. Columns are called as the paths of the JSON, joined with dots: `key.team.name`, `tickets.created`,
