@@ -12,7 +12,7 @@ use rusqlite::types::Value as Cell;
 use super::chance::Rng;
 use super::load::{Client, Line};
 use super::postgres::Cluster;
-use super::procs::{Server, Settings, all_output, fail};
+use super::procs::{Server, Settings, all_output, fail, own_cpu_us};
 
 /// The environment variable that names the file for what a server sends to SQLite.
 pub const RECORD: &str = "SIZE_RECORD";
@@ -401,7 +401,16 @@ impl Reader<'_> {
     }
 }
 
-/// Sends a script as fast as SQLite takes it, from this many threads; gives rounds a second.
+/// What a bare loop came to.
+#[derive(Debug, Clone, Copy)]
+pub struct Loop {
+    /// Rounds a second.
+    pub rate: f64,
+    /// The processor time of one.
+    pub cpu_us: f64,
+}
+
+/// Sends a script as fast as SQLite takes it, from this many threads.
 pub fn sqlite_rate(
     path: &Path,
     pragmas: &[String],
@@ -409,17 +418,27 @@ pub fn sqlite_rate(
     size: u64,
     threads: usize,
     seconds: u64,
-) -> f64 {
-    let rounds: u64 = std::thread::scope(|scope| {
+) -> Loop {
+    let began_us = own_cpu_us();
+    let (rounds, all): (u64, u64) = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads)
             .map(|nth| scope.spawn(move || sqlite_rounds(path, pragmas, script, size, nth as u64, seconds)))
             .collect();
-        workers.into_iter().map(|worker| worker.join().expect("a worker")).sum()
+        let counts = workers.into_iter().map(|worker| worker.join().expect("a worker"));
+        counts.fold((0, 0), |(rounds, all), (some, some_of_all)| (rounds + some, all + some_of_all))
     });
-    rounds as f64 / seconds as f64
+    Loop { rate: rounds as f64 / seconds as f64, cpu_us: (own_cpu_us() - began_us) / all as f64 }
 }
 
-fn sqlite_rounds(path: &Path, pragmas: &[String], script: &Script<Cell>, size: u64, nth: u64, seconds: u64) -> u64 {
+/// How many rounds there were once it was warm, and how many all in all.
+fn sqlite_rounds(
+    path: &Path,
+    pragmas: &[String],
+    script: &Script<Cell>,
+    size: u64,
+    nth: u64,
+    seconds: u64,
+) -> (u64, u64) {
     let conn = Connection::open(path).expect("the file opens");
     for pragma in pragmas {
         conn.execute_batch(pragma).expect("settings");
@@ -431,7 +450,7 @@ fn sqlite_rounds(path: &Path, pragmas: &[String], script: &Script<Cell>, size: u
         script.0.iter().map(|(sql, _)| conn.prepare(sql).unwrap_or_else(|e| fail(&format!("{sql}: {e}")))).collect();
     let warm = Instant::now() + Duration::from_millis(300);
     let mut deadline = warm + Duration::from_secs(seconds);
-    let (mut rounds, mut warming) = (0, true);
+    let (mut rounds, mut all, mut warming) = (0, 0, true);
     while Instant::now() < deadline {
         if warming && Instant::now() >= warm {
             warming = false;
@@ -467,8 +486,9 @@ fn sqlite_rounds(path: &Path, pragmas: &[String], script: &Script<Cell>, size: u
             }
         }
         rounds += 1;
+        all += 1;
     }
-    rounds
+    (rounds, all)
 }
 
 /// An id of this moment, in the order of time as UUIDv7 has it.

@@ -89,6 +89,11 @@ impl Cluster {
         std::fs::write(&file, text + &settings).expect("the settings");
     }
 
+    /// The processor time that its processes have taken so far, in microseconds.
+    pub fn cpu_us(&self) -> f64 {
+        self.running.as_ref().map_or(0.0, Running::cpu_us)
+    }
+
     /// Runs the cluster in this mode.
     pub fn run(&mut self, mode: Mode) {
         if self.running.is_some() && self.mode == mode {

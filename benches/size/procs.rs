@@ -50,6 +50,11 @@ impl Running {
         !matches!(self.child.try_wait(), Ok(None))
     }
 
+    /// The processor time that it has taken so far, and the processes that it has started, in microseconds.
+    pub fn cpu_us(&self) -> f64 {
+        cpu_us(self.pid())
+    }
+
     /// A figure of `/proc/PID/status` in KiB.
     pub fn memory_kib(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
@@ -73,6 +78,33 @@ impl Drop for Running {
         }
         ENDINGS.lock().expect("endings").retain(|(other, _)| *other != pid);
     }
+}
+
+/// `/proc/PID/stat` counts in hundredths of a second, on every Linux.
+const TICK_US: f64 = 1e4;
+
+/// The processor time that a process has taken so far, with those that it has started, ended or not, in microseconds: in user
+/// mode and in the kernel.
+pub fn cpu_us(pid: u32) -> f64 {
+    // Behind the name, which may have spaces in it: the state, the parent; from the 12th on utime, stime, cutime, cstime.
+    let figures = |pid: &str| -> Option<Vec<i64>> {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let (_, rest) = text.rsplit_once(')')?;
+        Some(rest.split_whitespace().map(|figure| figure.parse().unwrap_or(0)).collect())
+    };
+    let own = figures(&pid.to_string()).map_or(0, |own| own[11..15].iter().sum());
+    let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let others = all.filter_map(|entry| figures(entry.file_name().to_str()?));
+    let children: i64 =
+        others.filter(|other| other[1] == i64::from(pid)).map(|other| other[11..13].iter().sum::<i64>()).sum();
+    (own + children) as f64 * TICK_US
+}
+
+/// The processor time that this program itself has taken so far, without what it has started, in microseconds.
+pub fn own_cpu_us() -> f64 {
+    let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let figures = text.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().skip(11).take(2)).into_iter().flatten();
+    figures.filter_map(|figure| figure.parse::<f64>().ok()).sum::<f64>() * TICK_US
 }
 
 /// Says why and ends, after all that was started.

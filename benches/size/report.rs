@@ -34,6 +34,9 @@ pub struct Measure {
     pub rate: f64,
     pub p50_us: f64,
     pub p99_us: f64,
+    /// The processor time that a request takes, of the server and of PostgreSQL's processes; nothing where it was not measured.
+    #[serde(default)]
+    pub cpu_us: Option<f64>,
     /// How many runs these are medians of; 0 when single requests were timed one after the other.
     pub runs: usize,
     pub charted: bool,
@@ -46,7 +49,7 @@ pub struct Compared {
     pub title: String,
     /// What the limit is.
     pub limit: String,
-    /// Medians, a second; or for the mixed load p99 and p50 in microseconds.
+    /// Medians: a second; where less is better, in microseconds.
     pub ours: f64,
     pub theirs: f64,
     pub ratio: f64,
@@ -443,7 +446,9 @@ fn processes(all: &[Results]) -> String {
 }
 
 fn rates(all: &[Results]) -> String {
-    let mut text = String::from("\n## Under load\n\nRequests a second, median, p99.\n");
+    let mut text = String::from(
+        "\n## Under load\n\nRequests a second, median, p99, and the processor time of a request: of the server and of PostgreSQL's processes.\n",
+    );
     for r in all {
         write!(text, "\n### {}, {} tickets\n\n| request |", name(&r.engine), short(r.size)).expect("memory");
         let mut columns: Vec<usize> = r.measures.iter().map(|m| m.connections).collect();
@@ -465,7 +470,10 @@ fn rates(all: &[Results]) -> String {
             write!(text, "| {title} |").expect("memory");
             for n in &columns {
                 match r.measures.iter().find(|m| m.title == title && m.connections == *n) {
-                    Some(m) => write!(text, " {:.0}/s, {}, {} |", m.rate, time(m.p50_us), time(m.p99_us)),
+                    Some(m) => {
+                        let cpu = m.cpu_us.map_or_else(|| "–".to_owned(), time);
+                        write!(text, " {:.0}/s, {}, {}, {cpu} |", m.rate, time(m.p50_us), time(m.p99_us))
+                    }
                     None => write!(text, " – |"),
                 }
                 .expect("memory");

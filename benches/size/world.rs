@@ -12,8 +12,8 @@ use skranke::kernel::{
     CalendarId, Channel, ClockState, Instant, PolicyId, PrincipalId, Priority, Status, TeamId, TicketId, TicketType,
 };
 use skranke::sla::domain::calendar::{Calendar, Definition};
-use skranke::sla::domain::clock::{Clock, Facts, Occasion, Times};
-use skranke::sla::domain::past::happened;
+use skranke::sla::domain::change::happened;
+use skranke::sla::domain::clock::{Clock, Occasion, TicketState, Times};
 use skranke::sla::domain::policy::{
     Condition, Hours, Policy, PolicyDefinition, Rule, SlaConfiguration, Target, VersionOf,
 };
@@ -230,7 +230,7 @@ pub struct Case {
 /// The helpdesk.
 pub struct World {
     pub parameters: Parameters,
-    pub book: SlaConfiguration,
+    pub configuration: SlaConfiguration,
     pub teams: Vec<TeamId>,
     pub agents: Vec<PrincipalId>,
     pub requesters: Vec<PrincipalId>,
@@ -272,7 +272,7 @@ impl World {
             "holidays": { "2026-12-25": "Christmas Day", "2026-01-01": "New Year's Day", "2026-05-17": "Constitution Day" },
         }))
         .expect("a calendar");
-        let book = book(&calendar, &teams, [4, 5].map(|kind| id(seed, kind, 0, from_us - DAY_US)));
+        let configuration = configuration(&calendar, &teams, [4, 5].map(|kind| id(seed, kind, 0, from_us - DAY_US)));
         // Most people work by day, from Monday to Friday.
         let weight = |hour: i64| {
             let (day, hour) = ((hour / 24 + 3) % 7, hour % 24);
@@ -292,7 +292,7 @@ impl World {
         let week = week.collect();
         Self {
             parameters,
-            book,
+            configuration,
             teams,
             agents: some(2, AGENTS).into_iter().map(PrincipalId).collect(),
             requesters: some(3, REQUESTERS).into_iter().map(PrincipalId).collect(),
@@ -462,10 +462,16 @@ impl World {
 
     /// The clocks as they stand after all that happened, and what figures tell of that.
     fn times(&self, ticket: &Ticket, steps: &[(Status, i64)], replied_us: Option<i64>) -> (Times, Vec<Fact>) {
-        let mut card = Facts { status: Status::New, first_replied_at: None, ..ticket.facts() };
+        let mut card = TicketState { status: Status::New, first_replied_at: None, ..ticket.state() };
         let traits = card.traits.clone();
         let mut times = Times::new(ticket.reported_at);
-        times.judge(&traits, &self.book, &self.book.almanac, Occasion::Ticket, ticket.created_at);
+        times.judge(
+            &traits,
+            &self.configuration,
+            &self.configuration.calendar_set,
+            Occasion::Ticket,
+            ticket.created_at,
+        );
         let mut facts = happened(None, (&card, &times), 0, ticket.created_at);
         let mut all: Vec<(i64, Option<Status>)> = steps.iter().map(|(status, us)| (*us, Some(*status))).collect();
         if let Some(us) = replied_us {
@@ -487,7 +493,7 @@ impl World {
             }
             // Closing decides nothing.
             if status != Some(Status::Closed) {
-                times.judge(&traits, &self.book, &self.book.almanac, Occasion::Step, now);
+                times.judge(&traits, &self.configuration, &self.configuration.calendar_set, Occasion::Step, now);
             }
             facts.extend(happened(Some((&was, &was_times)), (&card, &times), 1, now));
         }
@@ -718,10 +724,10 @@ impl World {
             .enumerate()
             .flat_map(|(nth, id)| [self.teams[nth / (AGENTS / TEAMS)].0.into(), id.0.into(), since.clone()]);
         let json = |value: serde_json::Value| Value::Json(value.to_string());
-        let (calendar, definition) = (self.book.default_calendar.expect("one").0, json!(self.calendar));
+        let (calendar, definition) = (self.configuration.default_calendar.expect("one").0, json!(self.calendar));
         let mut policies = Vec::new();
         let mut versions = Vec::new();
-        for Policy { of, definition } in &self.book.policies {
+        for Policy { of, definition } in &self.configuration.policies {
             let written = json(json!(definition));
             policies.extend([
                 of.id.0.into(),
@@ -798,7 +804,7 @@ impl World {
 }
 
 /// Two policies: one for what presses, by the clock on the wall, and one for the four largest teams, by office hours.
-fn book(calendar: &Definition, teams: &[TeamId], [calendar_id, policy_id]: [Uuid; 2]) -> SlaConfiguration {
+fn configuration(calendar: &Definition, teams: &[TeamId], [calendar_id, policy_id]: [Uuid; 2]) -> SlaConfiguration {
     let calendar_id = CalendarId(calendar_id);
     let rule = |target, priority, hours_h: i64, hours| Rule { target, priority, target_s: hours_h * 3_600, hours };
     let pressing = PolicyDefinition {
@@ -826,15 +832,15 @@ fn book(calendar: &Definition, teams: &[TeamId], [calendar_id, policy_id]: [Uuid
     };
     let (first, second) = (policy_id, Uuid::from_u128(policy_id.as_u128() + 1));
     let policy = |id, definition| Policy { of: VersionOf { id: PolicyId(id), version: 1 }, definition };
-    let mut book = SlaConfiguration {
+    let mut configuration = SlaConfiguration {
         policies: vec![policy(first, pressing), policy(second, usual)],
         calendars: BTreeMap::from([(calendar_id, 1)]),
         default_calendar: Some(calendar_id),
         ..SlaConfiguration::default()
     };
     let made = Calendar::new(calendar).expect("a calendar that makes sense");
-    book.almanac.0.insert(VersionOf { id: calendar_id, version: 1 }, Arc::new(made));
-    book
+    configuration.calendar_set.0.insert(VersionOf { id: calendar_id, version: 1 }, Arc::new(made));
+    configuration
 }
 
 /// The steps of a ticket after its creation, with their instants, in order.

@@ -44,9 +44,7 @@ pub async fn add(
     store::insert(tx, &comment).await?;
     record(tx, act, &comment, EventKind::CommentAdded, vec![]).await?;
     if comment.visibility == Visibility::Public {
-        let mut heard = ticket.clone();
-        heard.hear(speaker(&act.who, &ticket), act.now)?;
-        tickets::service::save_commented(tx, &ticket, heard, act).await?;
+        tickets::service::hear(tx, act, ticket.clone(), speaker(&act.who, &ticket)).await?;
     }
     index(tx, &ticket, &comment).await?;
     Ok(CommentRow { comment, author: act.who.name.clone() })

@@ -1,7 +1,7 @@
 //! Answers, as values: they can be stored and given again.
 
 use actix_web::body::BoxBody;
-use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::http::header::{self, EntityTag, Header, HeaderName, HeaderValue, IfNoneMatch};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, Responder};
 use serde::Serialize;
@@ -202,7 +202,9 @@ impl Responder for Reply {
 
 /// Whether `If-None-Match` names `tag` (weak comparison, RFC 9110, 13.1.2).
 fn none_match(request: &HttpRequest, tag: &str) -> bool {
-    request.headers().get_all(header::IF_NONE_MATCH).filter_map(|v| v.to_str().ok()).any(|value| {
-        value.split(',').map(str::trim).any(|candidate| candidate == "*" || candidate.trim_start_matches("W/") == tag)
-    })
+    match (IfNoneMatch::parse(request), tag.parse::<EntityTag>()) {
+        (Ok(IfNoneMatch::Any), _) => true,
+        (Ok(IfNoneMatch::Items(known)), Ok(tag)) => known.iter().any(|known| known.weak_eq(&tag)),
+        _ => false,
+    }
 }

@@ -4,6 +4,7 @@ use deserr::{Deserr, IntoValue, Value as Given, ValuePointerRef};
 use serde_json::{Map, Number, Value};
 
 use super::fault::Faults;
+use super::sql::Json;
 
 /// How large the fields of one thing may be, in bytes of JSON.
 pub const LARGEST_B: usize = 16 * 1024;
@@ -51,6 +52,18 @@ impl Fields {
     /// Whether they are within [`DEEPEST`].
     fn are_flat(&self) -> bool {
         self.0.values().all(|value| is_within(value, DEEPEST - 1))
+    }
+}
+
+impl From<Fields> for Json {
+    fn from(fields: Fields) -> Self {
+        Json(Value::Object(fields.0))
+    }
+}
+
+impl From<Json> for Fields {
+    fn from(stored: Json) -> Self {
+        Self::from_stored(stored.0)
     }
 }
 

@@ -26,6 +26,15 @@ impl<T> Patch<T> {
         }
     }
 
+    /// The same with what `to` makes of the value.
+    pub fn map<U>(self, to: impl FnOnce(T) -> U) -> Patch<U> {
+        match self {
+            Patch::Absent => Patch::Absent,
+            Patch::Null => Patch::Null,
+            Patch::Value(value) => Patch::Value(to(value)),
+        }
+    }
+
     /// Whether the field is mentioned at all.
     pub fn is_present(&self) -> bool {
         !matches!(self, Patch::Absent)

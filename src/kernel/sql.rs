@@ -39,6 +39,18 @@ pub struct Lexemes;
 #[diesel(sql_type = Document)]
 pub struct Json<T = serde_json::Value>(pub T);
 
+impl<T> From<Vec<T>> for Json<Vec<T>> {
+    fn from(values: Vec<T>) -> Self {
+        Self(values)
+    }
+}
+
+impl<T> From<Json<Vec<T>>> for Vec<T> {
+    fn from(stored: Json<Vec<T>>) -> Self {
+        stored.0
+    }
+}
+
 impl<T: Serialize + Debug> ToSql<Document, Pg> for Json<T> {
     fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
         // The binary form of jsonb is a version byte and the text.

@@ -2,10 +2,10 @@
 
 pub mod calendar;
 pub mod calendars;
+pub mod change;
 pub mod clock;
 pub mod explain;
 pub mod icalendar;
-pub mod past;
 pub mod policies;
 pub mod policy;
 pub mod preview;

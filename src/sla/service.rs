@@ -10,9 +10,7 @@ pub use calendars::{
     change_calendar, create_calendar, delete_calendar, import_holidays, list_calendar_versions, list_calendars,
     read_calendar,
 };
-pub use clocks::{
-    ClockChange, Near, follow, follow_edits, lapsed, near, open, pending_tickets, policy_of, write_down_breaches,
-};
+pub use clocks::{Near, begin, follow, follow_edits, lapsed, near, pending_tickets, policy_of, write_down_breaches};
 pub use correction::{correct, correction};
 pub use explain::explain;
 pub use policies::{

@@ -1,27 +1,34 @@
 //! A ticket and the rules of its life. Pure: the clock comes in as a value.
 
+pub mod change;
 pub mod search;
 mod words;
 
+use diesel::prelude::*;
 use serde_json::{Value, json};
 
-use crate::audit::domain::Change;
+use crate::audit::domain::Change as FieldChange;
+use crate::db::schema::tickets;
 use crate::kernel::fields::Fields;
+use crate::kernel::sql::Json;
 pub use crate::kernel::vocabulary::{Channel, Priority, Status, TicketType};
 use crate::kernel::{Code, Instant, PrincipalId, Problem, TeamId, TicketId};
-use crate::sla::domain::clock::Facts;
+use crate::sla::domain::clock::TicketState;
 use crate::sla::domain::policy::Traits;
 
 /// The subject of a ticket whose texts were removed.
 pub const REDACTED: &str = "Redacted";
 
-/// A ticket.
-#[derive(Debug, Clone, PartialEq)]
+/// A ticket, as it is stored: a field is a column, which is read, inserted and updated by its place here.
+#[derive(Debug, Clone, PartialEq, Queryable, Selectable, Insertable, AsChangeset)]
+#[diesel(table_name = tickets, primary_key(number), treat_none_as_null = true, treat_none_as_default_value = false)]
 pub struct Ticket {
-    /// The id.
-    pub id: TicketId,
-    /// The number for humans; only grows.
+    /// The number for humans; only grows. The database gives it.
+    #[diesel(skip_insertion)]
     pub number: i64,
+    /// The id.
+    #[diesel(skip_update)]
+    pub id: TicketId,
     /// One line that says what it is about.
     pub subject: String,
     /// All there is to say.
@@ -41,16 +48,20 @@ pub struct Ticket {
     /// Who has the problem.
     pub requester_id: Option<PrincipalId>,
     /// Who typed it in.
+    #[diesel(skip_update)]
     pub created_by_id: PrincipalId,
     /// The name that its creator's system has for it.
     pub external_id: Option<String>,
     /// The ticket that it follows up.
     pub follow_up_of: Option<TicketId>,
     /// Labels, each once.
+    #[diesel(serialize_as = Json<Vec<String>>, deserialize_as = Json<Vec<String>>)]
     pub tags: Vec<String>,
     /// Free fields.
+    #[diesel(serialize_as = Json, deserialize_as = Json)]
     pub custom_fields: Fields,
     /// When it was typed in.
+    #[diesel(skip_update)]
     pub created_at: Instant,
     /// When anything that everybody may see changed last.
     pub updated_at: Instant,
@@ -107,6 +118,45 @@ impl Walker {
 }
 
 impl Ticket {
+    /// A new ticket, of which its subject alone is said. The database gives its number.
+    pub fn new(id: TicketId, subject: String, created_by_id: PrincipalId, now: Instant) -> Self {
+        Self {
+            number: 0,
+            id,
+            subject,
+            description: String::new(),
+            status: Status::New,
+            priority: Priority::Normal,
+            kind: TicketType::Incident,
+            channel: Channel::Api,
+            team_id: None,
+            assignee_id: None,
+            requester_id: None,
+            created_by_id,
+            external_id: None,
+            follow_up_of: None,
+            tags: Vec::new(),
+            custom_fields: Fields::default(),
+            created_at: now,
+            updated_at: now,
+            reported_at: now,
+            started_at: None,
+            first_replied_at: None,
+            resolved_at: None,
+            closed_at: None,
+            reopen_count: 0,
+            agent_comments: 0,
+            version: 1,
+        }
+    }
+
+    /// The same, changed at `now` as everybody sees: the next version.
+    #[must_use]
+    pub fn touched(self, now: Instant) -> Self {
+        // Never back, also when an instance's clock is.
+        Self { updated_at: self.updated_at.max(now), version: self.version + 1, ..self }
+    }
+
     /// Passes unless the ticket is closed for good.
     ///
     /// # Errors
@@ -190,8 +240,8 @@ impl Ticket {
     }
 
     /// What its clocks ask of it.
-    pub fn facts(&self) -> Facts {
-        Facts {
+    pub fn state(&self) -> TicketState {
+        TicketState {
             number: self.number,
             reported_at: self.reported_at,
             status: self.status,
@@ -209,69 +259,39 @@ impl Ticket {
 
     /// Every field that differs between `before` and this ticket, but for `updated_at` and `version`, which differ at
     /// each change. From nothing, every field that has a value.
-    pub fn changes_since(&self, before: Option<&Ticket>) -> Vec<Change> {
+    pub fn changes_since(&self, before: Option<&Ticket>) -> Vec<FieldChange> {
         let after = self.audited();
         let before = before.map(Ticket::audited);
         let fields = after.into_iter().enumerate();
         fields
             .filter_map(|(i, (field, after))| {
                 let before = before.as_ref().map_or(Value::Null, |b| b[i].1.clone());
-                Change::of(field, before, after)
+                FieldChange::of(field, before, after)
             })
             .collect()
     }
 
     fn audited(&self) -> Vec<(&'static str, Value)> {
-        // Taken apart whole, so that a new field does not compile until it is decided whether it is audited.
-        let Ticket {
-            id: _,
-            number: _,
-            subject,
-            description,
-            status,
-            priority,
-            kind,
-            channel,
-            team_id,
-            assignee_id,
-            requester_id,
-            created_by_id: _,
-            external_id,
-            follow_up_of,
-            tags,
-            custom_fields,
-            created_at: _,
-            updated_at: _,
-            reported_at,
-            started_at,
-            first_replied_at,
-            resolved_at,
-            closed_at,
-            reopen_count,
-            // Told by the comments themselves.
-            agent_comments: _,
-            version: _,
-        } = self;
         vec![
-            ("subject", json!(subject)),
-            ("description", json!(description)),
-            ("status", json!(status)),
-            ("priority", json!(priority)),
-            ("type", json!(kind)),
-            ("channel", json!(channel)),
-            ("team_id", json!(team_id)),
-            ("assignee_id", json!(assignee_id)),
-            ("requester_id", json!(requester_id)),
-            ("external_id", json!(external_id)),
-            ("follow_up_of", json!(follow_up_of)),
-            ("tags", json!(tags)),
-            ("custom_fields", custom_fields.to_json()),
-            ("reported_at", json!(reported_at)),
-            ("started_at", json!(started_at)),
-            ("first_replied_at", json!(first_replied_at)),
-            ("resolved_at", json!(resolved_at)),
-            ("closed_at", json!(closed_at)),
-            ("reopen_count", json!(reopen_count)),
+            ("subject", json!(self.subject)),
+            ("description", json!(self.description)),
+            ("status", json!(self.status)),
+            ("priority", json!(self.priority)),
+            ("type", json!(self.kind)),
+            ("channel", json!(self.channel)),
+            ("team_id", json!(self.team_id)),
+            ("assignee_id", json!(self.assignee_id)),
+            ("requester_id", json!(self.requester_id)),
+            ("external_id", json!(self.external_id)),
+            ("follow_up_of", json!(self.follow_up_of)),
+            ("tags", json!(self.tags)),
+            ("custom_fields", self.custom_fields.to_json()),
+            ("reported_at", json!(self.reported_at)),
+            ("started_at", json!(self.started_at)),
+            ("first_replied_at", json!(self.first_replied_at)),
+            ("resolved_at", json!(self.resolved_at)),
+            ("closed_at", json!(self.closed_at)),
+            ("reopen_count", json!(self.reopen_count)),
         ]
     }
 }
@@ -283,34 +303,34 @@ mod tests {
     use uuid::Uuid;
 
     fn ticket() -> Ticket {
-        Ticket {
-            id: TicketId(Uuid::nil()),
-            number: 1,
-            subject: "s".into(),
-            description: String::new(),
-            status: Status::New,
-            priority: Priority::Normal,
-            kind: TicketType::Incident,
-            channel: Channel::Api,
-            team_id: None,
-            assignee_id: None,
-            requester_id: None,
-            created_by_id: PrincipalId(Uuid::nil()),
-            external_id: None,
-            follow_up_of: None,
-            tags: vec![],
-            custom_fields: Fields::default(),
-            created_at: Instant::EPOCH,
-            updated_at: Instant::EPOCH,
-            reported_at: Instant::EPOCH,
-            started_at: None,
-            first_replied_at: None,
-            resolved_at: None,
-            closed_at: None,
-            reopen_count: 0,
-            agent_comments: 0,
-            version: 1,
-        }
+        let (id, nobody) = (TicketId(Uuid::nil()), PrincipalId(Uuid::nil()));
+        Ticket { number: 1, ..Ticket::new(id, "s".into(), nobody, Instant::EPOCH) }
+    }
+
+    /// A new column does not pass until it is decided whether it is audited.
+    #[test]
+    fn every_column_is_audited_or_named_here() {
+        let not_audited = [
+            "number",
+            "priority_rank",
+            "id",
+            "created_by_id",
+            "created_at",
+            "updated_at",
+            "version",
+            "followed_edit",
+            // Told by the comments themselves.
+            "agent_comments",
+        ];
+        let all = tickets::table.select(tickets::all_columns);
+        let query = diesel::debug_query::<diesel::sqlite::Sqlite, _>(&all).to_string();
+        let selected = query.split(" FROM ").next().expect("a list of columns");
+        let columns = selected.split("`tickets`.`").skip(1).filter_map(|rest| rest.split('`').next());
+        let mut expected: Vec<_> = columns.filter(|column| !not_audited.contains(column)).collect();
+        let mut audited: Vec<_> = ticket().audited().into_iter().map(|(field, _)| field).collect();
+        expected.sort_unstable();
+        audited.sort_unstable();
+        assert_eq!(audited, expected);
     }
 
     #[derive(Debug, Clone)]

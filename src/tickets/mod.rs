@@ -5,5 +5,4 @@ pub mod policy;
 pub mod routes;
 pub mod service;
 pub mod store;
-pub mod tally;
 pub mod wire;

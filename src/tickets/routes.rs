@@ -52,13 +52,13 @@ async fn list_tickets(who: Allowed<ReadTickets>, call: Call) -> Answer {
     let now = call.now();
     let sieve = TicketCriteria::new(&who.reach(), &filter, who.who().id, now)?;
     let (db, limit) = (call.db_for_lists(who.who().id), options.limit);
-    let (rows, almanac) = if sieve.q.is_some() {
+    let (rows, calendar_set) = if sieve.q.is_some() {
         // May take longer, and more than one statement.
         db.snapshot(async move |conn: &mut Conn| service::list(conn, &sieve, &options, after).await).await?
     } else {
         db.list(async move |conn: &mut Conn| service::list(conn, &sieve, &options, after).await).await?
     };
-    let body = |row| TicketBody::of(row, &almanac, now);
+    let body = |row| TicketBody::of(row, &calendar_set, now);
     Page::reply(&call, limit, &list, rows, |row| store::key(sort, row), body)
 }
 

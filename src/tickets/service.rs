@@ -1,20 +1,23 @@
 //! The use cases of tickets: one function each, run within one transaction.
 
+mod change;
 mod derived;
 mod recount;
-
-use std::sync::atomic::{AtomicBool, Ordering};
+mod words;
 
 pub use derived::{DerivedFaults, correct, look_at_rows};
 pub use recount::{Comparison, compare, recount};
+pub use words::{
+    erase_words, index_all_later, index_anew_if_broken, index_comment, index_later, index_waiting, tidy_words,
+    waiting_for_index,
+};
 
+use super::domain::change::TicketChange;
 use super::domain::search::Document;
-use super::domain::{Channel, Priority, REDACTED, Status, Ticket, TicketType, Walker};
+use super::domain::{REDACTED, Speaker, Status, Ticket, Walker};
 use super::policy::Reach;
-use super::store::search::{Place, Waiting};
 use super::store::{self, Person, TicketCriteria, TicketRow};
 use super::wire::{ListOptions, NewTicket, TicketBody, TicketPatch, TicketRef};
-use crate::audit::domain::{Event, EventKind, Visibility};
 use crate::auth::domain::{Principal, Role};
 use crate::auth::policy::Act;
 use crate::db::{Conn, Db, Root, Roots};
@@ -22,17 +25,11 @@ use crate::http::Rows;
 use crate::http::call::IfMatch;
 use crate::http::idempotency::{Answers, Said};
 use crate::kernel::fields::{Fields, LARGEST_B};
-use crate::kernel::{Clock, Code, CommentId, FieldError, Instant, Patch, PrincipalId, Problem, TeamId};
+use crate::kernel::{Clock, Code, FieldError, Instant, Patch, PrincipalId, Problem, TeamId};
+use crate::sla::domain::change::TooManySteps;
 use crate::sla::domain::policy::CalendarSet;
-use crate::sla::service::ClockChange;
 use crate::sla::wire::explain::{SlaTicket, TicketSlaBody};
-use crate::{people, sla, tally};
-
-/// How many pages of the index of words one transaction writes anew.
-const WORDS_AT_ONCE: u16 = 64;
-
-/// The place of what is done with the index of words when all are in it.
-const BEHIND_ALL: i64 = i64::MAX;
+use crate::{people, sla};
 
 /// How many tickets one transaction closes.
 const CLOSE_AT_ONCE: i64 = 200;
@@ -43,8 +40,8 @@ const CLOSE_AT_ONCE: i64 = 200;
 /// `not_found`.
 pub async fn read(conn: &mut Conn, reach: &Reach, which: TicketRef, now: Instant) -> Result<TicketBody, Problem> {
     let row = store::find_named(conn, reach, which).await?;
-    let almanac = sla::store::configuration::almanac(conn, row.times.calendars()).await?;
-    Ok(TicketBody::of(row, &almanac, now))
+    let calendar_set = sla::store::configuration::calendar_set(conn, row.times.calendars()).await?;
+    Ok(TicketBody::of(row, &calendar_set, now))
 }
 
 /// Why the clocks of the ticket `which` stand as they do at `now`.
@@ -97,8 +94,9 @@ pub async fn list(
     after: Option<(i64, i64)>,
 ) -> Result<(Rows<TicketRow>, CalendarSet), Problem> {
     let rows = store::list(conn, sieve, options, after).await?;
-    let almanac = sla::store::configuration::almanac(conn, rows.iter().flat_map(|row| row.times.calendars())).await?;
-    Ok((rows, almanac))
+    let calendar_set =
+        sla::store::configuration::calendar_set(conn, rows.iter().flat_map(|row| row.times.calendars())).await?;
+    Ok((rows, calendar_set))
 }
 
 /// What a new ticket will be found by. Telling takes a while, in which no transaction need be open.
@@ -158,43 +156,35 @@ pub async fn open(
         // A person who says nothing reports for themself.
         (None, None) => who.role().map(|_| (who.id, who.name.clone())).unzip(),
     };
+    let opened = Ticket::new(act.id(), new.subject.into_inner(), who.id, now);
     let mut ticket = Ticket {
-        id: act.id(),
-        number: 0,
-        subject: new.subject.into_inner(),
         description: new.description.map(|text| text.into_inner()).unwrap_or_default(),
-        status: Status::New,
-        priority: new.priority.unwrap_or(Priority::Normal),
-        kind: new.kind.unwrap_or(TicketType::Incident),
-        channel: new.channel.unwrap_or(Channel::Api),
+        priority: new.priority.unwrap_or(opened.priority),
+        kind: new.kind.unwrap_or(opened.kind),
+        channel: new.channel.unwrap_or(opened.channel),
         team_id: new.team_id,
         assignee_id: new.assignee_id,
         requester_id,
-        created_by_id: who.id,
         external_id,
         follow_up_of,
         tags: new.tags.unwrap_or_default().0,
         custom_fields: new.custom_fields.unwrap_or_default().without_nulls(),
-        created_at: now,
-        updated_at: now,
         reported_at: new.reported_at.unwrap_or(now),
-        started_at: None,
-        first_replied_at: None,
-        resolved_at: None,
-        closed_at: None,
-        reopen_count: 0,
-        agent_comments: 0,
-        version: 1,
+        ..opened
     };
-    let book = sla::store::configuration::current(tx).await?;
-    ticket.number = store::insert(tx, &ticket, book.edit).await?;
-    let followed = sla::service::open(tx, &book, &ticket.facts(), now).await?;
-    let times = followed.times.clone();
-    record(tx, None, &ticket, Some(followed), Some(who.id), &act.clock).await?;
-    keep(tx, vec![(Place { ticket: ticket.number, ordinal: 0 }, words)]).await?;
-    let almanac = sla::store::configuration::almanac(tx, times.calendars()).await?;
+    let configuration = sla::store::configuration::current(tx).await?;
+    ticket.number = store::insert(tx, &ticket, configuration.edit).await?;
+    let (clocks, facts) = sla::service::begin(&configuration, &ticket.state(), now);
+    let times = clocks.after.clone();
+    change::save(tx, &TicketChange::opened(ticket.clone(), clocks, facts, who.id), &act.clock).await?;
+    words::add_ticket(tx, ticket.number, words).await?;
+    let calendar_set = sla::store::configuration::calendar_set(tx, times.calendars()).await?;
     let created_by = who.name.clone();
-    Ok(TicketBody::of(TicketRow { ticket, team, requester, assignee, created_by, times, relevance: 0 }, &almanac, now))
+    Ok(TicketBody::of(
+        TicketRow { ticket, team, requester, assignee, created_by, times, relevance: 0 },
+        &calendar_set,
+        now,
+    ))
 }
 
 /// Changes a ticket as `patch` says.
@@ -218,45 +208,9 @@ pub async fn change(
         crate::audit::store::require_room_for_requester(tx, before.id).await?;
     }
 
-    let TicketPatch {
-        subject,
-        description,
-        status,
-        priority,
-        kind,
-        channel,
-        team_id,
-        assignee_id,
-        requester_id,
-        tags,
-        custom_fields,
-        external_id,
-    } = patch;
-    let mut after = before.clone();
-    after.subject = subject.0.map_or(after.subject, |line| line.into_inner());
-    after.description = description.0.map_or(after.description, |text| text.into_inner());
-    after.priority = priority.0.unwrap_or(after.priority);
-    after.kind = kind.0.unwrap_or(after.kind);
-    after.channel = channel.0.unwrap_or(after.channel);
-    after.team_id = team_id.or(after.team_id);
-    after.assignee_id = assignee_id.or(after.assignee_id);
-    after.requester_id = requester_id.or(after.requester_id);
-    after.external_id = match external_id {
-        Patch::Absent => after.external_id,
-        Patch::Null => None,
-        Patch::Value(line) => Some(line.into_inner()),
-    };
-    after.tags = match tags {
-        Patch::Absent => after.tags,
-        Patch::Null => Vec::new(),
-        Patch::Value(tags) => tags.0,
-    };
-    after.custom_fields = match custom_fields {
-        Patch::Absent => after.custom_fields,
-        Patch::Null => Fields::default(),
-        Patch::Value(patch) => after.custom_fields.merged(&patch),
-    };
-    if let Some(to) = status.0 {
+    let to = patch.status.0;
+    let mut after = patched(before.clone(), patch);
+    if let Some(to) = to {
         let walker = if act.who.is_requester() { Walker::Requester } else { Walker::Desk };
         after.step(to, walker, act.now)?;
     }
@@ -281,8 +235,32 @@ pub async fn change(
     if after.external_id != before.external_id {
         require_free(tx, act.who.id, before.created_by_id, after.external_id.as_deref(), Some(before.number)).await?;
     }
-    save(tx, &before, after, Some(act.who.id), act.now, &act.clock).await?;
-    read(tx, reach, TicketRef::Number(before.number), act.now).await
+    let number = before.number;
+    if after != before {
+        let change = change::changed(tx, before, after, Some(act.who.id), act.now).await??;
+        change::save(tx, &change, &act.clock).await?;
+    }
+    read(tx, reach, TicketRef::Number(number), act.now).await
+}
+
+/// The ticket as `patch` makes it, but for its status: that takes a step.
+fn patched(mut ticket: Ticket, patch: TicketPatch) -> Ticket {
+    ticket.subject = patch.subject.0.map_or(ticket.subject, |line| line.into_inner());
+    ticket.description = patch.description.0.map_or(ticket.description, |text| text.into_inner());
+    ticket.priority = patch.priority.0.unwrap_or(ticket.priority);
+    ticket.kind = patch.kind.0.unwrap_or(ticket.kind);
+    ticket.channel = patch.channel.0.unwrap_or(ticket.channel);
+    ticket.team_id = patch.team_id.or(ticket.team_id);
+    ticket.assignee_id = patch.assignee_id.or(ticket.assignee_id);
+    ticket.requester_id = patch.requester_id.or(ticket.requester_id);
+    ticket.external_id = patch.external_id.map(|line| line.into_inner()).or(ticket.external_id);
+    ticket.tags = patch.tags.map(|tags| tags.0).or(Some(ticket.tags)).unwrap_or_default();
+    ticket.custom_fields = match patch.custom_fields {
+        Patch::Absent => ticket.custom_fields,
+        Patch::Null => Fields::default(),
+        Patch::Value(patch) => ticket.custom_fields.merged(&patch),
+    };
+    ticket
 }
 
 /// Takes much of what people have written out of the trail of a ticket that is to be [redacted](redact), a piece at a time, so
@@ -327,27 +305,14 @@ pub async fn redact(
 ) -> Result<(), Problem> {
     let before = store::find(tx, reach, which).await?;
     condition.check(before.version)?;
-    let mut after = before.redacted();
-    store::redact_around(tx, &after, act.now).await?;
-    crate::audit::store::scrub_ticket(tx, after.id).await?;
-    if after != before {
-        touch(&mut after, act.now);
-        store::update(tx, &before, &after).await?;
-        let event = Event {
-            ticket_id: after.id,
-            at: after.updated_at,
-            actor: Some(act.who.id),
-            kind: EventKind::TicketRedacted,
-            visibility: Visibility::Public,
-            comment_id: None,
-            changes: vec![],
-        };
-        crate::audit::store::add(tx, event, &act.clock).await?;
+    store::redact_around(tx, &before, act.now).await?;
+    crate::audit::store::scrub_ticket(tx, before.id).await?;
+    if before.redacted() != before {
+        change::save(tx, &TicketChange::redacted(before.clone(), act.who.id, act.now), &act.clock).await?;
     }
-    index(tx, &after).await?;
-    forget_comments(tx, &after).await?;
-    answers.amend(tx, after.id, |said| without_texts(said, act.now)).await?;
-    erase_words(tx).await
+    words::forget_comments(tx, &before).await?;
+    answers.amend(tx, before.id, |said| without_texts(said, act.now)).await?;
+    words::erase_words(tx).await
 }
 
 /// What an answer said of a ticket, of a comment or of work on it, without its texts, which were redacted at `now`.
@@ -365,289 +330,20 @@ fn without_texts(said: &mut Said, now: Instant) {
     }
 }
 
-/// Stores `after` over `before` with its event, if anything differs; a change grows the version.
+/// What a public comment of `speaker` does to its ticket. One that has changed its status too often stays where it is: nobody's
+/// words are lost for that.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn save(
-    tx: &mut Conn,
-    before: &Ticket,
-    mut after: Ticket,
-    actor: Option<PrincipalId>,
-    now: Instant,
-    clock: &Clock,
-) -> Result<(), Problem> {
-    if after == *before {
-        return Ok(());
-    }
-    touch(&mut after, now);
-    write(tx, before, &after, actor, clock).await
-}
-
-/// As [`save`], for what everybody sees but no field of the ticket tells: a public comment. A ticket that has changed its
-/// status too often stays where it is: nobody's words are lost for that.
-///
-/// # Errors
-/// When the database is away.
-pub async fn save_commented(tx: &mut Conn, before: &Ticket, mut after: Ticket, act: &Act) -> Result<(), Problem> {
-    if before.status != after.status
-        && !sla::store::clocks::find(tx, &before.facts()).await?.timeline.takes(after.status)
-    {
-        after = before.clone();
-    }
-    touch(&mut after, act.now);
-    write(tx, before, &after, Some(act.who.id), &act.clock).await
-}
-
-/// The ticket, its clocks and its trail: always together.
-async fn write(
-    tx: &mut Conn,
-    before: &Ticket,
-    after: &Ticket,
-    actor: Option<PrincipalId>,
-    clock: &Clock,
-) -> Result<(), Problem> {
-    store::update(tx, before, after).await?;
-    let (was, is) = (before.facts(), after.facts());
-    let followed = sla::service::follow(tx, &was, &is, after.agent_comments, after.updated_at).await?;
-    record(tx, Some(before), after, followed, actor, clock).await?;
-    let searched = |ticket: &Ticket| (ticket.subject.clone(), ticket.tags.clone(), ticket.description.clone());
-    if searched(before) == searched(after) { Ok(()) } else { index(tx, after).await }
-}
-
-/// Makes `ticket` found by what it says now, and by nothing else but its comments.
-///
-/// # Errors
-/// When the database is away.
-async fn index(tx: &mut Conn, ticket: &Ticket) -> Result<(), Problem> {
-    keep(tx, vec![(Place { ticket: ticket.number, ordinal: 0 }, document(ticket))]).await
-}
-
-/// Makes `ticket` found by what this comment on it says now, and no longer by what it said before.
-///
-/// # Errors
-/// When the database is away.
-pub async fn index_comment(
-    tx: &mut Conn,
-    ticket: &Ticket,
-    comment: CommentId,
-    visibility: Visibility,
-    body: &str,
-) -> Result<(), Problem> {
-    let document = Document::of_comment(visibility == Visibility::Internal, body);
-    match store::search::ordinal(tx, comment).await? {
-        Some(ordinal) => keep(tx, vec![(Place { ticket: ticket.number, ordinal }, document)]).await,
-        None => store::search::put_comment(tx, ticket.number, comment, document).await,
-    }
-}
-
-/// Lets `ticket` be found by no comment that is on it now, when their texts are gone. Behind what others of the same commit index
-/// of these, and before they index newer ones.
-async fn forget_comments(tx: &mut Conn, ticket: &Ticket) -> Result<(), Problem> {
-    let id = ticket.id;
-    let last = Place { ticket: ticket.number, ordinal: store::search::last_ordinal(tx, id).await? };
-    if last.ordinal == 0 {
-        return Ok(());
-    }
-    tx.at_last(
-        last.rowid(),
-        Box::new(move |tx| Box::pin(async move { store::search::empty_comments(tx, id, last).await })),
-    )
-    .await
-}
-
-/// Lets words go from the files, too, that were indexed and are no longer: at once from a small index, and from a large one
-/// by and by, as [`tidy_words`] goes on.
-///
-/// # Errors
-/// When the database is away.
-pub async fn erase_words(tx: &mut Conn) -> Result<(), Problem> {
-    tx.erase();
-    tx.kept::<Tidying>().0.store(true, Ordering::Relaxed);
-    tx.at_last(BEHIND_ALL, Box::new(|tx| Box::pin(async move { store::search::begin_merge(tx, WORDS_AT_ONCE).await })))
-        .await
-}
-
-/// Goes on with what [`erase_words`] has begun, a little in one transaction; gives whether there is more to do. Who writes waits
-/// while the log is emptied, which is done once, behind the last of it.
-///
-/// # Errors
-/// When the database is away.
-pub async fn tidy_words(db: &Db) -> Result<bool, Problem> {
-    db.write(Roots::none(), async move |tx| {
-        let more = store::search::go_on_merging(tx, WORDS_AT_ONCE).await?;
-        let had_more = tx.kept::<Tidying>().0.swap(more, Ordering::Relaxed);
-        if had_more && !more {
-            tx.erase();
-        }
-        Ok(more)
-    })
-    .await
-}
-
-/// Whether words were erased, or there was more to do, when they were last tidied: whoever writes merges some of the index, too, and
-/// may have come to the end of it since. If the process ends meanwhile, the log is emptied when it begins anew.
-#[derive(Default)]
-struct Tidying(AtomicBool);
-
-/// Together with what others index, by ascending place: whenever one is not above the one before, SQLite's index writes what it
-/// has gathered, and all that is written must be merged with the rest some day.
-async fn keep(tx: &mut Conn, mut documents: Vec<(Place, Document)>) -> Result<(), Problem> {
-    documents.sort_by_key(|(place, _)| *place);
-    let Some((place, _)) = documents.first() else { return Ok(()) };
-    tx.at_last(place.rowid(), Box::new(move |tx| Box::pin(async move { store::search::put(tx, documents).await })))
-        .await?;
-    tx.at_last(BEHIND_ALL, Box::new(|tx| Box::pin(async move { store::search::merge_some(tx).await }))).await
-}
-
-fn document(ticket: &Ticket) -> Document {
-    Document::of_ticket(&ticket.subject, &ticket.tags, &ticket.description)
-}
-
-/// Lets the tickets up to the number `until` be indexed by [`index_waiting`], with their comments: for those that were stored by
-/// other means.
-///
-/// # Errors
-/// When the database is away.
-pub async fn index_later(tx: &mut Conn, until: i64) -> Result<(), Problem> {
-    while let Some(waiting) = store::search::waiting(tx).await? {
-        if waiting.until > until && waiting.from <= 1 {
-            return Ok(());
-        }
-        if waiting.until > until {
-            break;
-        }
-        store::search::set_waiting(tx, waiting, None).await?;
-    }
-    let all = Waiting { until, from: 1, next_comment: 0 };
-    store::search::set_waiting(tx, all, Some(all)).await
-}
-
-/// Lets all tickets be indexed by [`index_waiting`].
-///
-/// # Errors
-/// When the database is away.
-pub async fn index_all_later(tx: &mut Conn) -> Result<(), Problem> {
-    let last = store::last_number(tx).await?;
-    index_later(tx, last).await
-}
-
-/// Lets all tickets be indexed by [`index_waiting`] as if none ever was, where the index cannot be read: until they are, searches do not
-/// find them. Gives whether that was so.
-///
-/// # Errors
-/// When the database is away.
-pub async fn index_anew_if_broken(db: &Db) -> Result<bool, Problem> {
-    if db.look(async |conn| store::search::is_whole(conn).await).await? {
-        return Ok(false);
-    }
-    let begin = async |tx: &mut Conn| {
-        store::search::empty(tx).await?;
-        index_all_later(tx).await
+pub async fn hear(tx: &mut Conn, act: &Act, ticket: Ticket, speaker: Speaker) -> Result<(), Problem> {
+    let (by, now) = (Some(act.who.id), act.now);
+    let mut heard = ticket.clone();
+    heard.hear(speaker, now)?;
+    let change = match change::changed(tx, ticket.clone(), heard, by, now).await? {
+        Ok(change) => change,
+        Err(TooManySteps) => change::changed(tx, ticket.clone(), ticket, by, now).await??,
     };
-    db.write(Roots::none(), begin).await.map(|()| true)
-}
-
-/// Up to which number tickets wait to be indexed, if any does.
-///
-/// # Errors
-/// When the database is away.
-pub async fn waiting_for_index(conn: &mut Conn) -> Result<Option<i64>, Problem> {
-    Ok(store::search::waiting(conn).await?.map(|waiting| waiting.until))
-}
-
-/// Indexes at most `at_once` of the tickets and comments that wait for it, the newest tickets first, in one transaction; gives their
-/// number, and 0 when none waits any more. Several instances may do so at the same time.
-///
-/// # Errors
-/// When the database is away.
-pub async fn index_waiting(db: &Db, at_once: u16) -> Result<usize, Problem> {
-    db.write(Roots::none(), async move |tx| {
-        let mut done = 0;
-        while let Some(waiting) = store::search::waiting(tx).await? {
-            let (more, left) = index_some(tx, waiting, at_once).await?;
-            store::search::set_waiting(tx, waiting, left).await?;
-            done += more;
-            if done > 0 {
-                break;
-            }
-        }
-        Ok(done)
-    })
-    .await
-}
-
-/// Indexes at most `at_once` of the tickets and comments that wait; gives their number, and what is left.
-async fn index_some(tx: &mut Conn, waiting: Waiting, at_once: u16) -> Result<(usize, Option<Waiting>), Problem> {
-    let tickets = store::search::newest(tx, &waiting, at_once).await?;
-    let commented = store::search::commented(tx, tickets.iter().map(|ticket| ticket.id).collect()).await?;
-    let (mut documents, mut room) = (Vec::new(), usize::from(at_once));
-    let mut left = None;
-    for ticket in &tickets {
-        let mut next_comment = if ticket.number == waiting.until { waiting.next_comment } else { 0 };
-        if room > 0 && next_comment == 0 {
-            documents.push((Place { ticket: ticket.number, ordinal: 0 }, document(ticket)));
-            (room, next_comment) = (room - 1, 1);
-        }
-        if room > 0 && commented.contains(&ticket.id) {
-            room -= store::search::number_comments(tx, ticket.id, room).await?;
-            let comments = store::search::texts(tx, ticket.id, next_comment, room).await?;
-            room -= comments.len();
-            for (ordinal, internal, body) in comments {
-                documents.push((Place { ticket: ticket.number, ordinal }, Document::of_comment(internal, &body)));
-                next_comment = ordinal + 1;
-            }
-        }
-        if room == 0 {
-            // It may have more comments.
-            left = Some(Waiting { until: ticket.number, next_comment, ..waiting });
-            break;
-        }
-    }
-    keep(tx, documents).await?;
-    let done = usize::from(at_once) - room;
-    let all_met = tickets.len() < usize::from(at_once);
-    let below = tickets.last().filter(|_| left.is_none() && !all_met).map(|ticket| ticket.number - 1);
-    if let Some(until) = below.filter(|until| *until >= waiting.from) {
-        left = Some(Waiting { until, next_comment: 0, ..waiting });
-    }
-    Ok((done, left))
-}
-
-fn touch(ticket: &mut Ticket, now: Instant) {
-    // Never back, also when an instance's clock is.
-    ticket.updated_at = ticket.updated_at.max(now);
-    ticket.version += 1;
-}
-
-/// What a change counts, if its clocks have followed it, and its event.
-async fn record(
-    tx: &mut Conn,
-    before: Option<&Ticket>,
-    after: &Ticket,
-    followed: Option<ClockChange>,
-    actor: Option<PrincipalId>,
-    clock: &Clock,
-) -> Result<(), Problem> {
-    let (mut counted, happened) =
-        followed.map_or_else(Default::default, |ClockChange { counted, happened, .. }| (counted, happened));
-    counted.merge(super::tally::counts(before, after));
-    tally::store::add(tx, clock.id(after.updated_at), &counted, &happened).await?;
-    let changes = after.changes_since(before);
-    if changes.is_empty() {
-        return Ok(());
-    }
-    let kind = if before.is_some() { EventKind::TicketUpdated } else { EventKind::TicketCreated };
-    let event = Event {
-        ticket_id: after.id,
-        at: after.updated_at,
-        actor,
-        kind,
-        visibility: Visibility::Public,
-        comment_id: None,
-        changes,
-    };
-    crate::audit::store::add(tx, event, clock).await
+    change::save(tx, &change, &act.clock).await
 }
 
 /// Closes the tickets that have been resolved for `after_s` seconds; several instances may do so at once. Returns how
@@ -662,12 +358,14 @@ pub async fn close_resolved(db: &Db, after_s: i64, now: Instant, clock: &Clock) 
         let batch = db
             .write(Roots::none(), async move |tx| {
                 let due = store::resolved_until(tx, now.plus_s(-after_s), CLOSE_AT_ONCE).await?;
-                for before in &due {
+                let closed = due.len();
+                for before in due {
                     let mut after = before.clone();
                     after.step(Status::Closed, Walker::Desk, now)?;
-                    save(tx, before, after, None, now, &clock).await?;
+                    let change = change::changed(tx, before, after, None, now).await??;
+                    change::save(tx, &change, &clock).await?;
                 }
-                Ok(due.len())
+                Ok(closed)
             })
             .await?;
         closed += batch;

@@ -28,103 +28,6 @@ diesel::alias! {
     const CREATORS: Alias<Creators> = principals as creators;
 }
 
-#[derive(Debug, Queryable, Selectable)]
-#[diesel(table_name = tickets)]
-struct Stored {
-    number: i64,
-    id: TicketId,
-    subject: String,
-    description: String,
-    status: Status,
-    priority: Priority,
-    kind: TicketType,
-    channel: Channel,
-    team_id: Option<TeamId>,
-    assignee_id: Option<PrincipalId>,
-    requester_id: Option<PrincipalId>,
-    created_by_id: PrincipalId,
-    external_id: Option<String>,
-    follow_up_of: Option<TicketId>,
-    tags: Json<Vec<String>>,
-    custom_fields: Json,
-    created_at: Instant,
-    updated_at: Instant,
-    reported_at: Instant,
-    started_at: Option<Instant>,
-    first_replied_at: Option<Instant>,
-    resolved_at: Option<Instant>,
-    closed_at: Option<Instant>,
-    reopen_count: i32,
-    agent_comments: i32,
-    version: i64,
-}
-
-impl From<Stored> for Ticket {
-    fn from(row: Stored) -> Self {
-        Ticket {
-            id: row.id,
-            number: row.number,
-            subject: row.subject,
-            description: row.description,
-            status: row.status,
-            priority: row.priority,
-            kind: row.kind,
-            channel: row.channel,
-            team_id: row.team_id,
-            assignee_id: row.assignee_id,
-            requester_id: row.requester_id,
-            created_by_id: row.created_by_id,
-            external_id: row.external_id,
-            follow_up_of: row.follow_up_of,
-            tags: row.tags.0,
-            custom_fields: Fields::from_stored(row.custom_fields.0),
-            created_at: row.created_at,
-            updated_at: row.updated_at,
-            reported_at: row.reported_at,
-            started_at: row.started_at,
-            first_replied_at: row.first_replied_at,
-            resolved_at: row.resolved_at,
-            closed_at: row.closed_at,
-            reopen_count: row.reopen_count,
-            agent_comments: row.agent_comments,
-            version: row.version,
-        }
-    }
-}
-
-impl From<&Ticket> for Stored {
-    fn from(ticket: &Ticket) -> Self {
-        Stored {
-            number: ticket.number,
-            id: ticket.id,
-            subject: ticket.subject.clone(),
-            description: ticket.description.clone(),
-            status: ticket.status,
-            priority: ticket.priority,
-            kind: ticket.kind,
-            channel: ticket.channel,
-            team_id: ticket.team_id,
-            assignee_id: ticket.assignee_id,
-            requester_id: ticket.requester_id,
-            created_by_id: ticket.created_by_id,
-            external_id: ticket.external_id.clone(),
-            follow_up_of: ticket.follow_up_of,
-            tags: Json(ticket.tags.clone()),
-            custom_fields: Json(ticket.custom_fields.to_json()),
-            created_at: ticket.created_at,
-            updated_at: ticket.updated_at,
-            reported_at: ticket.reported_at,
-            started_at: ticket.started_at,
-            first_replied_at: ticket.first_replied_at,
-            resolved_at: ticket.resolved_at,
-            closed_at: ticket.closed_at,
-            reopen_count: ticket.reopen_count,
-            agent_comments: ticket.agent_comments,
-            version: ticket.version,
-        }
-    }
-}
-
 /// A ticket with the names that its ids stand for.
 #[derive(Debug)]
 pub struct TicketRow {
@@ -144,10 +47,10 @@ pub struct TicketRow {
     pub relevance: i64,
 }
 
-type Joined = (Stored, clocks::Stored, Option<String>, Option<String>, Option<String>, String);
+type Joined = (Ticket, clocks::Stored, Option<String>, Option<String>, Option<String>, String);
 
 /// A ticket of a list, and whether its texts are large and were not read with it.
-type Listed = (Stored, clocks::Stored, Option<String>, Option<String>, Option<String>, String, bool);
+type Listed = (Ticket, clocks::Stored, Option<String>, Option<String>, Option<String>, String, bool);
 
 fn from_list(row: Listed) -> Result<(TicketRow, bool), Problem> {
     let (stored, times, team, requester, assignee, created_by, lacks) = row;
@@ -157,8 +60,7 @@ fn from_list(row: Listed) -> Result<(TicketRow, bool), Problem> {
 impl TryFrom<Joined> for TicketRow {
     type Error = Problem;
 
-    fn try_from((stored, times, team, requester, assignee, created_by): Joined) -> Result<Self, Problem> {
-        let ticket = Ticket::from(stored);
+    fn try_from((ticket, times, team, requester, assignee, created_by): Joined) -> Result<Self, Problem> {
         let times = times.times(ticket.reported_at, ticket.first_replied_at);
         Ok(Self { ticket, team, requester, assignee, created_by, times, relevance: 0 })
     }
@@ -167,7 +69,7 @@ impl TryFrom<Joined> for TicketRow {
 /// Tickets with their names: one statement, however many rows.
 macro_rules! with_names {
     () => {
-        with_names!(@ Stored::as_select(),)
+        with_names!(@ Ticket::as_select(),)
     };
     ($stored:expr, $lacks:expr) => {
         with_names!(@ $stored, $lacks)
@@ -266,15 +168,15 @@ pub use list::list;
 /// # Errors
 /// `not_found`, the same for a ticket that does not exist and for one out of reach.
 pub async fn find(conn: &mut Conn, reach: &Reach, which: TicketRef) -> Result<Ticket, Problem> {
-    let stored: Option<Stored> = on_each!(conn, |c| {
-        let all = tickets::table.select(Stored::as_select());
+    let ticket: Option<Ticket> = on_each!(conn, |c| {
+        let all = tickets::table.select(Ticket::as_select());
         match which {
             TicketRef::Id(id) => all.filter(tickets::id.eq(id)).first(c).await,
             TicketRef::Number(number) => all.filter(tickets::number.eq(number)).first(c).await,
         }
         .optional()
     })?;
-    within(stored.map(Ticket::from), reach, |ticket| ticket)
+    within(ticket, reach, |ticket| ticket)
 }
 
 /// The ticket `which` with its names, if it is within `reach`.
@@ -558,19 +460,18 @@ pub async fn last_number(conn: &mut Conn) -> Result<i64, Problem> {
 /// # Errors
 /// When the database is away.
 pub async fn after(tx: &mut Conn, number: i64, most: i64) -> Result<Vec<(Ticket, Times)>, Problem> {
-    let rows: Vec<(Stored, clocks::Stored)> = on_each!(tx, |c| {
+    let rows: Vec<(Ticket, clocks::Stored)> = on_each!(tx, |c| {
         tickets::table
             .inner_join(ticket_clocks::table)
             .filter(tickets::number.gt(number))
             .order(tickets::number)
             .limit(most)
-            .select((Stored::as_select(), clocks::Stored::as_select()))
+            .select((Ticket::as_select(), clocks::Stored::as_select()))
             .load(c)
             .await
     })?;
     rows.into_iter()
-        .map(|(stored, times)| {
-            let ticket = Ticket::from(stored);
+        .map(|(ticket, times)| {
             let times = times.times(ticket.reported_at, ticket.first_replied_at);
             Ok((ticket, times))
         })
@@ -582,35 +483,7 @@ pub async fn after(tx: &mut Conn, number: i64, most: i64) -> Result<Vec<(Ticket,
 /// # Errors
 /// A transient problem when another request takes the same external id right now.
 pub async fn insert(tx: &mut Conn, ticket: &Ticket, edit: i64) -> Result<i64, Problem> {
-    let row = Stored::from(ticket);
-    let values = (
-        tickets::id.eq(row.id),
-        tickets::subject.eq(row.subject),
-        tickets::description.eq(row.description),
-        tickets::status.eq(row.status),
-        tickets::priority.eq(row.priority),
-        tickets::kind.eq(row.kind),
-        tickets::channel.eq(row.channel),
-        tickets::team_id.eq(row.team_id),
-        tickets::assignee_id.eq(row.assignee_id),
-        tickets::requester_id.eq(row.requester_id),
-        tickets::created_by_id.eq(row.created_by_id),
-        tickets::external_id.eq(row.external_id),
-        tickets::follow_up_of.eq(row.follow_up_of),
-        tickets::tags.eq(row.tags),
-        tickets::custom_fields.eq(row.custom_fields),
-        tickets::created_at.eq(row.created_at),
-        tickets::updated_at.eq(row.updated_at),
-        tickets::reported_at.eq(row.reported_at),
-        tickets::started_at.eq(row.started_at),
-        tickets::first_replied_at.eq(row.first_replied_at),
-        tickets::resolved_at.eq(row.resolved_at),
-        tickets::closed_at.eq(row.closed_at),
-        tickets::reopen_count.eq(row.reopen_count),
-        tickets::agent_comments.eq(row.agent_comments),
-        tickets::version.eq(row.version),
-        tickets::followed_edit.eq(edit),
-    );
+    let values = (ticket.clone(), tickets::followed_edit.eq(edit));
     let number: i64 = on_each!(tx, |c| {
         diesel::insert_into(tickets::table).values(values).returning(tickets::number).get_result(c).await
     })
@@ -641,71 +514,26 @@ pub async fn update(tx: &mut Conn, before: &Ticket, after: &Ticket) -> Result<()
         reopen_count: after.reopen_count,
         ..heard.clone()
     };
-    // Taken apart whole, so that a new column does not compile until it is written.
-    let Stored {
-        number,
-        id: _,
-        subject,
-        description,
-        status,
-        priority,
-        kind,
-        channel,
-        team_id,
-        assignee_id,
-        requester_id,
-        created_by_id,
-        external_id,
-        follow_up_of,
-        tags,
-        custom_fields,
-        created_at: _,
-        updated_at,
-        reported_at,
-        started_at,
-        first_replied_at,
-        resolved_at,
-        closed_at,
-        reopen_count,
-        agent_comments,
-        version,
-    } = Stored::from(after);
-    let this = diesel::update(tickets::table.find(number));
+    let this = diesel::update(tickets::table.find(after.number));
     let talk = (
-        tickets::updated_at.eq(updated_at),
-        tickets::started_at.eq(started_at),
-        tickets::first_replied_at.eq(first_replied_at),
-        tickets::agent_comments.eq(agent_comments),
-        tickets::version.eq(version),
+        tickets::updated_at.eq(after.updated_at),
+        tickets::started_at.eq(after.started_at),
+        tickets::first_replied_at.eq(after.first_replied_at),
+        tickets::agent_comments.eq(after.agent_comments),
+        tickets::version.eq(after.version),
     );
     let standing = (
-        tickets::status.eq(status),
-        tickets::resolved_at.eq(resolved_at),
-        tickets::closed_at.eq(closed_at),
-        tickets::reopen_count.eq(reopen_count),
-    );
-    let content = (
-        tickets::subject.eq(subject),
-        tickets::description.eq(description),
-        tickets::priority.eq(priority),
-        tickets::kind.eq(kind),
-        tickets::channel.eq(channel),
-        tickets::team_id.eq(team_id),
-        tickets::assignee_id.eq(assignee_id),
-        tickets::requester_id.eq(requester_id),
-        tickets::created_by_id.eq(created_by_id),
-        tickets::external_id.eq(external_id),
-        tickets::follow_up_of.eq(follow_up_of),
-        tickets::tags.eq(tags),
-        tickets::custom_fields.eq(custom_fields),
-        tickets::reported_at.eq(reported_at),
+        tickets::status.eq(after.status),
+        tickets::resolved_at.eq(after.resolved_at),
+        tickets::closed_at.eq(after.closed_at),
+        tickets::reopen_count.eq(after.reopen_count),
     );
     if heard == *after {
         send!(tx, steady(this.set(talk)))?;
     } else if moved == *after {
         send!(tx, steady(this.set((talk, standing))))?;
     } else {
-        send!(tx, steady(this.set((talk, standing, content))), external_id_taken)?;
+        send!(tx, steady(this.set(after.clone())), external_id_taken)?;
     }
     if before.tags != after.tags {
         let old = ticket_tags::table.filter(ticket_tags::ticket_number.eq(after.number));
@@ -838,14 +666,13 @@ pub async fn resolved_until(tx: &mut Conn, before: Instant, most: i64) -> Result
         EngineConn::Sqlite(_) => "likelihood(tickets.status = 'resolved', 0.5)",
         EngineConn::Postgres(_) => "tickets.status = 'resolved'",
     };
-    let rows: Vec<Stored> = on_each!(tx, |c| {
+    Ok(on_each!(tx, |c| {
         tickets::table
             .filter(raw::<Bool>(resolved).and(tickets::resolved_at.le(before)))
             .order(tickets::resolved_at)
             .limit(most)
-            .select(Stored::as_select())
+            .select(Ticket::as_select())
             .load(c)
             .await
-    })?;
-    Ok(rows.into_iter().map(Ticket::from).collect())
+    })?)
 }

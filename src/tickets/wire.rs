@@ -357,10 +357,10 @@ pub struct TicketBody {
 }
 
 impl TicketBody {
-    /// A ticket at `now`; `almanac` has the calendars of its clocks.
-    pub fn of(row: TicketRow, almanac: &CalendarSet, now: Instant) -> Self {
+    /// A ticket at `now`; `calendar_set` has the calendars of its clocks.
+    pub fn of(row: TicketRow, calendar_set: &CalendarSet, now: Instant) -> Self {
         let TicketRow { ticket, team, requester, assignee, created_by, times, relevance: _ } = row;
-        let clocks: Vec<_> = times.clocks.iter().map(|clock| ClockBody::of(clock, almanac, now)).collect();
+        let clocks: Vec<_> = times.clocks.iter().map(|clock| ClockBody::of(clock, calendar_set, now)).collect();
         let lapsed = clocks.iter().filter(|clock| clock.state == ClockState::Breached).count();
         Self {
             id: ticket.id,

@@ -64,8 +64,8 @@ pub async fn add(
         created_at: act.now,
         version: 1,
     };
-    let facts = ticket.facts();
-    let groups = facts.groups(sla::service::policy_of(tx, &facts).await?);
+    let state = ticket.state();
+    let groups = state.groups(sla::service::policy_of(tx, &state).await?);
     store::insert(tx, &entry, &groups).await?;
     count(tx, act, happened(&entry, groups)).await?;
     let added = |(field, value)| Change::of(field, Value::Null, value);

@@ -245,7 +245,7 @@ on_both! {
             .db
             .write_alone(async move |tx| {
                 tx.batch(&insert).await?;
-                assert_eq!(configuration::almanac(tx, [VersionOf { id, version: 2 }]).await?.0.len(), 1);
+                assert_eq!(configuration::calendar_set(tx, [VersionOf { id, version: 2 }]).await?.0.len(), 1);
                 Err::<(), _>(Problem::unavailable("the commit fails"))
             })
             .await;

@@ -26,12 +26,13 @@ fn parsed<T: serde::de::DeserializeOwned>(value: &Value) -> T {
 pub struct Configured {
     policies: BTreeMap<PolicyId, Vec<Value>>,
     calendars: BTreeMap<CalendarId, Vec<Value>>,
-    pub almanac: CalendarSet,
+    pub calendar_set: CalendarSet,
 }
 
 impl Configured {
     pub async fn read(desk: &Desk, admin: &Caller) -> Self {
-        let mut all = Self { policies: BTreeMap::new(), calendars: BTreeMap::new(), almanac: CalendarSet::default() };
+        let mut all =
+            Self { policies: BTreeMap::new(), calendars: BTreeMap::new(), calendar_set: CalendarSet::default() };
         for policy in desk.all(admin, "/v1/sla/policies").await {
             let versions = format!("/v1/sla/policies/{}/versions", policy["id"].as_str().unwrap());
             all.policies.insert(parsed(&policy["id"]), desk.all(admin, &versions).await);
@@ -51,7 +52,7 @@ impl Configured {
                     "time_zone": version["time_zone"], "working_hours": version["working_hours"], "holidays": holidays,
                 }));
                 let of = VersionOf { id, version: version["version"].as_i64().unwrap() };
-                all.almanac.0.insert(of, Arc::new(Calendar::new(&definition).unwrap()));
+                all.calendar_set.0.insert(of, Arc::new(Calendar::new(&definition).unwrap()));
             }
             all.calendars.insert(id, versions);
         }
@@ -69,24 +70,25 @@ impl Configured {
     }
 
     /// What held at an instant.
-    fn book(&self, at: Instant) -> SlaConfiguration {
+    fn configuration(&self, at: Instant) -> SlaConfiguration {
         let holding = |versions: &Vec<Value>| {
             versions.iter().filter(|v| instant(&v["created_at"]) <= at).max_by_key(|v| v["version"].as_i64()).cloned()
         };
-        let mut book = SlaConfiguration { almanac: self.almanac.clone(), ..SlaConfiguration::default() };
+        let mut configuration =
+            SlaConfiguration { calendar_set: self.calendar_set.clone(), ..SlaConfiguration::default() };
         for (id, versions) in &self.policies {
             if let Some(version) = holding(versions) {
                 let of = VersionOf { id: *id, version: version["version"].as_i64().unwrap() };
-                book.policies.push(Policy { of, definition: parsed(&version) });
+                configuration.policies.push(Policy { of, definition: parsed(&version) });
             }
         }
-        book.policies.sort_by_key(|policy| (policy.definition.position, policy.of.id));
+        configuration.policies.sort_by_key(|policy| (policy.definition.position, policy.of.id));
         for (id, versions) in &self.calendars {
             if let Some(version) = holding(versions) {
-                book.calendars.insert(*id, version["version"].as_i64().unwrap());
+                configuration.calendars.insert(*id, version["version"].as_i64().unwrap());
             }
         }
-        book
+        configuration
     }
 }
 
@@ -123,7 +125,7 @@ pub fn replay(events: &[Value], configured: &Configured, mut each: impl FnMut(St
     let mut times: Option<Times> = None;
     let mut changes: Vec<Instant> = configured.instants().into_iter().rev().collect();
     let judge = |times: &mut Times, fields: &Fields, occasion, at| {
-        times.judge(&traits(fields), &configured.book(at), &configured.almanac, occasion, at);
+        times.judge(&traits(fields), &configured.configuration(at), &configured.calendar_set, occasion, at);
     };
     for event in events.iter().map(Some).chain([None]) {
         while changes.last().is_some_and(|at| event.is_none_or(|event| *at <= instant(&event["at"]))) {
@@ -256,7 +258,7 @@ on_both! {
         for ticket in desk.all(&admin, "/v1/tickets").await {
             let trail = desk.all(&admin, &format!("/v1/tickets/{}/events", ticket["number"])).await;
             let times = replay(&trail, &configured, |_| ());
-            let clocks: Vec<_> = times.clocks.iter().map(|clock| ClockBody::of(clock, &configured.almanac, now)).collect();
+            let clocks: Vec<_> = times.clocks.iter().map(|clock| ClockBody::of(clock, &configured.calendar_set, now)).collect();
             assert_eq!(json!(clocks), ticket["clocks"], "ticket {}: {trail:#?}", ticket["number"]);
             assert_eq!(json!(DurationsBody::of(&times, now)), ticket["durations"], "ticket {}", ticket["number"]);
             states.extend(clocks.iter().map(|clock| (clock.target.as_str(), clock.state.as_str())));

@@ -1,9 +1,11 @@
 //! The clocks of a ticket. Pure: whether a promise is kept is a function of what happened, the promise, and the instant
 //! at which one asks. Nothing has to run for it to be true.
 
+use diesel::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::policy::{CalendarSet, Measure, Pledge, SlaConfiguration, Target, Traits, VersionOf};
+use crate::db::schema::tickets;
 pub use crate::kernel::ClockState;
 use crate::kernel::{CalendarId, Instant, PolicyId, PrincipalId, Status};
 use crate::tally::domain::facts::TicketGroups;
@@ -277,9 +279,10 @@ impl Measured {
     }
 }
 
-/// What the rules ask of a ticket.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Facts {
+/// What the rules, and whoever counts, ask of a ticket as it stands.
+#[derive(Debug, Clone, PartialEq, Queryable, Selectable)]
+#[diesel(table_name = tickets)]
+pub struct TicketState {
     /// Which ticket.
     pub number: i64,
     /// The zero of its clocks.
@@ -291,10 +294,11 @@ pub struct Facts {
     /// Who works on it, which no rule asks, but whoever counts what there is to do.
     pub assignee_id: Option<PrincipalId>,
     /// What it is.
+    #[diesel(embed)]
     pub traits: Traits,
 }
 
-impl Facts {
+impl TicketState {
     /// Whether nobody has to do anything about it any more.
     pub fn is_solved(&self) -> bool {
         matches!(self.status, Status::Resolved | Status::Closed)
@@ -346,30 +350,30 @@ impl Times {
     }
 
     /// Judges the clocks of a ticket like this at `now`. What was breached stays so, what was met stays so unless the
-    /// ticket has come back, and all else is judged from the ticket's zero by what the book says now. `almanac` has the
+    /// ticket has come back, and all else is judged from the ticket's zero by what the configuration says now. `calendar_set` has the
     /// calendars that the clocks name.
     pub fn judge(
         &mut self,
         ticket: &Traits,
-        book: &SlaConfiguration,
-        almanac: &CalendarSet,
+        configuration: &SlaConfiguration,
+        calendar_set: &CalendarSet,
         occasion: Occasion,
         now: Instant,
     ) {
-        let policy = book.select(ticket);
+        let policy = configuration.select(ticket);
         let judged = Target::ALL.iter().filter_map(|target| {
             let old = self.clocks.iter().find(|clock| clock.target == *target).cloned().map(|clock| clock.at(now));
             let end = self.timeline.end(*target);
             match old {
                 Some(clock) if clock.state() == ClockState::Breached => {
-                    let measure = almanac.measure(&clock.pledge);
+                    let measure = calendar_set.measure(&clock.pledge);
                     Some(clock.recounted(&measure, &self.timeline))
                 }
                 Some(clock) if clock.state() == ClockState::Met && end.is_some() => Some(clock),
                 None if end.is_some() && occasion != Occasion::Ticket => None,
                 _ => {
-                    let pledge = book.pledge(policy?, *target, ticket.priority)?;
-                    let measure = book.almanac.measure(&pledge);
+                    let pledge = configuration.pledge(policy?, *target, ticket.priority)?;
+                    let measure = configuration.calendar_set.measure(&pledge);
                     let mut clock = Clock::judge(*target, pledge, &measure, &self.timeline).at(now);
                     if let Progress::Breached { at, .. } = &mut clock.progress {
                         // It was not breached a moment ago, so no figure of the past may change.
@@ -381,42 +385,47 @@ impl Times {
         });
         self.clocks = judged.collect();
         self.policy_id = policy.map(|policy| policy.of.id);
-        self.measured.follow(&self.timeline, &book.business(policy));
+        self.measured.follow(&self.timeline, &configuration.business(policy));
     }
 
-    /// The times of a ticket that has taken these steps, the last of them into where it stands, each judged at its instant by `book`:
-    /// what was written down of it, had this book always held.
-    pub fn retold(ticket: &Facts, created_at: Instant, steps: &[(Status, Instant)], book: &SlaConfiguration) -> Self {
+    /// The times of a ticket that has taken these steps, the last of them into where it stands, each judged at its instant by `configuration`:
+    /// what was written down of it, had this configuration always held.
+    pub fn retold(
+        ticket: &TicketState,
+        created_at: Instant,
+        steps: &[(Status, Instant)],
+        configuration: &SlaConfiguration,
+    ) -> Self {
         let mut times = Self::new(ticket.reported_at);
         let mut happenings: Vec<(Instant, Option<Status>)> = steps.iter().map(|(to, at)| (*at, Some(*to))).collect();
         happenings.extend(ticket.first_replied_at.map(|at| (at, None)));
         happenings.sort_by_key(|(at, _)| *at);
-        times.judge(&ticket.traits, book, &book.almanac, Occasion::Ticket, created_at);
+        times.judge(&ticket.traits, configuration, &configuration.calendar_set, Occasion::Ticket, created_at);
         for (at, step) in happenings {
             match step {
                 Some(status) => times.step(status, at),
                 None => times.timeline.first_replied_at = Some(at),
             }
-            times.judge(&ticket.traits, book, &book.almanac, Occasion::Step, at);
+            times.judge(&ticket.traits, configuration, &configuration.calendar_set, Occasion::Step, at);
         }
         times
     }
 
     /// The same as they should be written down at `now`: measured as the timeline tells it, and if `ticket` has followed all edits of
-    /// policies and calendars up to `book` and can still be judged by it, promised what that promises. `almanac` has the calendars
+    /// policies and calendars up to `configuration` and can still be judged by it, promised what that promises. `calendar_set` has the calendars
     /// that the clocks name.
     #[must_use]
     pub fn corrected(
         &self,
-        ticket: &Facts,
-        book: &SlaConfiguration,
-        almanac: &CalendarSet,
+        ticket: &TicketState,
+        configuration: &SlaConfiguration,
+        calendar_set: &CalendarSet,
         has_followed: bool,
         now: Instant,
     ) -> Self {
         let mut right = self.clone();
         if has_followed && ticket.status != Status::Closed {
-            right.judge(&ticket.traits, book, almanac, Occasion::Configuration, now);
+            right.judge(&ticket.traits, configuration, calendar_set, Occasion::Configuration, now);
             // A clock that has run past its end since is written down as one that runs.
             if right.policy_id == self.policy_id
                 && self.clocks.iter().cloned().map(|c| c.at(now)).eq(right.clocks.iter().cloned())
@@ -424,8 +433,8 @@ impl Times {
                 right.clocks.clone_from(&self.clocks);
             }
         }
-        let policy = book.policies.iter().find(|policy| Some(policy.of.id) == right.policy_id);
-        right.measured = self.measured.corrected(&self.timeline, &book.business(policy));
+        let policy = configuration.policies.iter().find(|policy| Some(policy.of.id) == right.policy_id);
+        right.measured = self.measured.corrected(&self.timeline, &configuration.business(policy));
         right
     }
 

@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use diesel::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::calendar::Calendar;
+use crate::db::schema::tickets;
 pub use crate::kernel::Target;
+use crate::kernel::sql::Json;
 use crate::kernel::words::words;
 use crate::kernel::{CalendarId, Channel, Instant, PolicyId, Priority, TeamId, TicketType};
 
@@ -30,7 +33,8 @@ pub struct VersionOf<Id> {
 }
 
 /// What a ticket is, as far as policies ask.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Queryable, Selectable)]
+#[diesel(table_name = tickets)]
 pub struct Traits {
     /// Whose queue it is in.
     pub team_id: Option<TeamId>,
@@ -41,6 +45,7 @@ pub struct Traits {
     /// How it was reported.
     pub channel: Channel,
     /// Its labels.
+    #[diesel(deserialize_as = Json<Vec<String>>)]
     pub tags: Vec<String>,
 }
 
@@ -186,7 +191,7 @@ pub struct SlaConfiguration {
     /// The calendar for tickets whose policy has none.
     pub default_calendar: Option<CalendarId>,
     /// The calendars of these versions.
-    pub almanac: CalendarSet,
+    pub calendar_set: CalendarSet,
 }
 
 impl SlaConfiguration {
@@ -209,7 +214,7 @@ impl SlaConfiguration {
     /// any, all time is.
     pub fn business(&self, policy: Option<&Policy>) -> Measure {
         let id = policy.and_then(|policy| policy.definition.calendar_id).or(self.default_calendar);
-        let calendar = id.and_then(|id| self.version_of(id)).and_then(|of| self.almanac.0.get(&of));
+        let calendar = id.and_then(|id| self.version_of(id)).and_then(|of| self.calendar_set.0.get(&of));
         calendar.map_or(Measure::AllTime, |calendar| Measure::Working(calendar.clone()))
     }
 

@@ -1,6 +1,6 @@
 //! What a policy would have promised, and kept, had it been there. Pure.
 
-use super::clock::{Clock, ClockState, Facts, Times};
+use super::clock::{Clock, ClockState, TicketState, Times};
 use super::policy::{Policy, PolicyDefinition, SlaConfiguration, Target, VersionOf};
 use crate::kernel::{Instant, PolicyId};
 
@@ -55,28 +55,30 @@ pub struct Seen {
 /// A draft among the policies that there are.
 #[derive(Debug, Clone)]
 pub struct Trial {
-    book: SlaConfiguration,
+    configuration: SlaConfiguration,
     draft: VersionOf<PolicyId>,
 }
 
 impl Trial {
-    /// `draft` in its place in `book`; behind those of the same position, since it is the youngest.
-    pub fn new(mut book: SlaConfiguration, draft: PolicyDefinition) -> Self {
+    /// `draft` in its place in `configuration`; behind those of the same position, since it is the youngest.
+    pub fn new(mut configuration: SlaConfiguration, draft: PolicyDefinition) -> Self {
         // No policy has this id, and none this version.
         let of = VersionOf { id: PolicyId(uuid::Uuid::nil()), version: 0 };
-        let place = book.policies.partition_point(|policy| policy.definition.position <= draft.position);
-        book.policies.insert(place, Policy { of, definition: draft });
-        Self { book, draft: of }
+        let place = configuration.policies.partition_point(|policy| policy.definition.position <= draft.position);
+        configuration.policies.insert(place, Policy { of, definition: draft });
+        Self { configuration, draft: of }
     }
 
     /// Judges one ticket as if the draft had held since it was reported, at `now`.
-    pub fn see(&self, seen: &mut Seen, ticket: &Facts, times: &Times, now: Instant) {
+    pub fn see(&self, seen: &mut Seen, ticket: &TicketState, times: &Times, now: Instant) {
         seen.tickets += 1;
-        let Some(policy) = self.book.select(&ticket.traits).filter(|policy| policy.of == self.draft) else { return };
+        let Some(policy) = self.configuration.select(&ticket.traits).filter(|policy| policy.of == self.draft) else {
+            return;
+        };
         seen.matched += 1;
         for (nth, target) in Target::ALL.iter().enumerate() {
-            if let Some(pledge) = self.book.pledge(policy, *target, ticket.traits.priority) {
-                let measure = self.book.almanac.measure(&pledge);
+            if let Some(pledge) = self.configuration.pledge(policy, *target, ticket.traits.priority) {
+                let measure = self.configuration.calendar_set.measure(&pledge);
                 seen.promised[nth].add(Clock::judge(*target, pledge, &measure, &times.timeline).at(now).state());
             }
             if let Some(clock) = times.clocks.iter().find(|clock| clock.target == *target) {

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::clock::{Clock, ClockState, Facts, Times};
+use super::clock::{Clock, ClockState, TicketState, Times};
 use super::policy::{Hours, Target};
 use crate::kernel::{Priority, Status};
 use crate::tally::domain::backlog::Unsolved;
 use crate::tally::domain::{Counter, Series, Standing, Sums};
 
 /// A ticket as the rules see it, and its times.
-pub type Seen<'a> = (&'a Facts, &'a Times);
+pub type Seen<'a> = (&'a TicketState, &'a Times);
 
 /// What the tallies gain and lose when a ticket that was `before`, or was not there, is `after`: its clocks, how long things
 /// took, and whether it waits to be solved.

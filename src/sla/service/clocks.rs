@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use crate::db::{Conn, Db, Root, Roots};
-use crate::kernel::{Clock, Code, Instant, PolicyId, Priority, Problem};
-use crate::sla::domain::clock::{Facts, MOST_STEPS, Occasion, Times};
-use crate::sla::domain::past::happened;
+use crate::kernel::{Clock, Instant, PolicyId, Priority, Problem};
+use crate::sla::domain::change::{ClockChange, TooManySteps, happened};
+use crate::sla::domain::clock::{Occasion, TicketState, Times};
 use crate::sla::domain::policy::{CalendarSet, SlaConfiguration, Target};
 use crate::sla::domain::tally::counts;
 use crate::sla::store::clocks;
@@ -25,73 +25,49 @@ const STEP: usize = 100;
 /// How many tickets with clocks that time has broken are read at once.
 const LAPSED_AT_ONCE: i64 = 1_000;
 
-/// The times of a ticket after a change of it.
-#[derive(Debug)]
-pub struct ClockChange {
-    /// What the change counts.
-    pub counted: Sums,
-    /// What has happened by it.
-    pub happened: Vec<Fact>,
-    /// The times now.
-    pub times: Times,
-}
-
-/// Starts the clocks of a new ticket, by the `book` of now.
-///
-/// # Errors
-/// When the database is away.
-pub async fn open(
-    tx: &mut Conn,
-    book: &SlaConfiguration,
-    ticket: &Facts,
-    now: Instant,
-) -> Result<ClockChange, Problem> {
+/// The clocks of a new ticket begin, by the `configuration` of now. Nothing is stored yet.
+pub fn begin(configuration: &SlaConfiguration, ticket: &TicketState, now: Instant) -> (ClockChange, Vec<Fact>) {
     let mut times = Times::new(ticket.reported_at);
-    times.judge(&ticket.traits, book, &CalendarSet::default(), Occasion::Ticket, now);
-    clocks::insert(tx, ticket.number, &times, now).await?;
-    let seen = (ticket, &times);
-    Ok(ClockChange { counted: counts(None, seen), happened: happened(None, seen, 0, now), times })
+    times.judge(&ticket.traits, configuration, &CalendarSet::default(), Occasion::Ticket, now);
+    let (counts, facts) = (counts(None, (ticket, &times)), happened(None, (ticket, &times), 0, now));
+    (ClockChange { before: None, after: times, counts, caught_up_with: None }, facts)
 }
 
-/// Follows a change of a ticket at `now`, if its clocks or figures care; before it, the edits that they have not followed yet. Agents have
-/// answered `agent_comments` times in public.
+/// What the times of a ticket make of its change at `now`, and what has happened by it; before it, they catch up with the
+/// edits that they have not followed yet. Nothing, if no clock and no figure asks for what has changed. Nothing is stored yet.
+/// Agents have answered `agent_comments` times in public.
 ///
 /// # Errors
-/// `conflict` when it has changed its status too often, or when the database is away.
+/// When the database is away. A step for which there is no room is [`TooManySteps`].
 pub async fn follow(
     tx: &mut Conn,
-    before: &Facts,
-    after: &Facts,
+    before: &TicketState,
+    after: &TicketState,
     agent_comments: i32,
     now: Instant,
-) -> Result<Option<ClockChange>, Problem> {
+) -> Result<Result<Option<(ClockChange, Vec<Fact>)>, TooManySteps>, Problem> {
     if before == after {
-        return Ok(None);
+        return Ok(Ok(None));
     }
-    let book = configuration::current(tx).await?;
-    let (was, followed) = clocks::find_followed(tx, before).await?;
+    let configuration = configuration::current(tx).await?;
+    let (was, followed) = clocks::find(tx, before).await?;
     if before.status != after.status && !was.timeline.takes(after.status) {
-        let detail =
-            format!("This ticket has changed its status {MOST_STEPS} times. It can only be resolved and closed.");
-        return Err(Problem::new(Code::Conflict, detail));
+        return Ok(Err(TooManySteps));
     }
-    let (mut times, mut all) = (was.clone(), Vec::new());
-    if followed < book.edit {
-        all = catch_up(tx, before, &mut times, followed).await?;
-        clocks::has_followed(tx, after.number, book.edit).await?;
+    let (mut times, mut facts, is_behind) = (was.clone(), Vec::new(), followed < configuration.edit);
+    if is_behind {
+        facts = catch_up(tx, before, &mut times, followed).await?;
     }
     let caught_up = times.clone();
-    let almanac = configuration::almanac(tx, times.calendars()).await?;
+    let calendars = configuration::calendar_set(tx, times.calendars()).await?;
     times.step(after.status, now);
     times.timeline.first_replied_at = after.first_replied_at;
     let occasion = if before.traits == after.traits { Occasion::Step } else { Occasion::Ticket };
-    times.judge(&after.traits, &book, &almanac, occasion, now);
-    if times != was {
-        clocks::update(tx, after.number, &times).await?;
-    }
-    let counted = counts(Some((before, &was)), (after, &times));
-    all.extend(happened(Some((before, &caught_up)), (after, &times), agent_comments, now));
-    Ok(Some(ClockChange { counted, happened: all, times }))
+    times.judge(&after.traits, &configuration, &calendars, occasion, now);
+    facts.extend(happened(Some((before, &caught_up)), (after, &times), agent_comments, now));
+    let counts = counts(Some((before, &was)), (after, &times));
+    let caught_up_with = is_behind.then_some(configuration.edit);
+    Ok(Ok(Some((ClockChange { before: Some(was), after: times, counts, caught_up_with }, facts))))
 }
 
 /// The one place that every change of policies and calendars goes through, in its transaction and while no other write is
@@ -179,7 +155,12 @@ async fn follow_some(tx: &mut Conn, most: usize, now: Instant, clock: &Clock) ->
 }
 
 /// Judges the clocks of a ticket by all edits after the one that they have followed last, in their order; gives what has happened by it.
-async fn catch_up(tx: &mut Conn, ticket: &Facts, times: &mut Times, mut followed: i64) -> Result<Vec<Fact>, Problem> {
+async fn catch_up(
+    tx: &mut Conn,
+    ticket: &TicketState,
+    times: &mut Times,
+    mut followed: i64,
+) -> Result<Vec<Fact>, Problem> {
     let mut facts = Vec::new();
     loop {
         let edits = configuration::edits_after(tx, followed).await?;
@@ -194,10 +175,15 @@ async fn catch_up(tx: &mut Conn, ticket: &Facts, times: &mut Times, mut followed
 }
 
 /// Judges the clocks of a ticket by an edit, as of its instant: whoever does so, and whenever, comes to the same. Gives what has happened by it.
-async fn follow_edit(tx: &mut Conn, edit: &Edit, ticket: &Facts, times: &mut Times) -> Result<Vec<Fact>, Problem> {
-    let almanac = configuration::almanac(tx, times.calendars()).await?;
+async fn follow_edit(
+    tx: &mut Conn,
+    edit: &Edit,
+    ticket: &TicketState,
+    times: &mut Times,
+) -> Result<Vec<Fact>, Problem> {
+    let calendar_set = configuration::calendar_set(tx, times.calendars()).await?;
     let was = times.clone();
-    times.judge(&ticket.traits, &edit.book, &almanac, Occasion::Configuration, edit.at);
+    times.judge(&ticket.traits, &edit.configuration, &calendar_set, Occasion::Configuration, edit.at);
     // No edit solves a ticket, so nobody asks how many answers it needed.
     Ok(happened(Some((ticket, &was)), (ticket, times), 0, edit.at))
 }
@@ -206,7 +192,7 @@ async fn follow_edit(tx: &mut Conn, edit: &Edit, ticket: &Facts, times: &mut Tim
 ///
 /// # Errors
 /// When the database is away.
-pub async fn policy_of(tx: &mut Conn, ticket: &Facts) -> Result<Option<PolicyId>, Problem> {
+pub async fn policy_of(tx: &mut Conn, ticket: &TicketState) -> Result<Option<PolicyId>, Problem> {
     Ok(configuration::current(tx).await?.select(&ticket.traits).map(|policy| policy.of.id))
 }
 
@@ -268,7 +254,7 @@ pub async fn lapsed(conn: &mut Conn, now: Instant) -> Result<Vec<Fact>, Problem>
 }
 
 /// The times of a ticket with what time has broken until `now` written down, and what that tells.
-fn lapse(ticket: &Facts, was: &Times, now: Instant) -> (Times, Vec<Fact>) {
+fn lapse(ticket: &TicketState, was: &Times, now: Instant) -> (Times, Vec<Fact>) {
     let mut times = was.clone();
     times.clocks = times.clocks.into_iter().map(|clock| clock.at(now)).collect();
     let facts = happened(Some((ticket, was)), (ticket, &times), 0, now);

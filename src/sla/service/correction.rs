@@ -13,17 +13,17 @@ use crate::sla::store::configuration;
 /// # Errors
 /// When the database is away.
 pub async fn correction(conn: &mut Conn, ticket: &TicketClocks, now: Instant) -> Result<Option<Times>, Problem> {
-    let book = configuration::current(conn).await?;
+    let configuration = configuration::current(conn).await?;
     let times = match ticket.times() {
         Some(times) => {
-            let almanac = configuration::almanac(conn, times.calendars()).await?;
-            times.corrected(&ticket.facts, &book, &almanac, ticket.followed >= book.edit, now)
+            let calendar_set = configuration::calendar_set(conn, times.calendars()).await?;
+            times.corrected(&ticket.state, &configuration, &calendar_set, ticket.followed >= configuration.edit, now)
         }
         None => {
             let mut steps = statuses(conn, ticket.id).await?;
             // The opening, which is no step.
             steps.retain(|(status, _)| *status != crate::kernel::Status::New);
-            Times::retold(&ticket.facts, ticket.created_at, &steps, &book)
+            Times::retold(&ticket.state, ticket.created_at, &steps, &configuration)
         }
     };
     Ok((!ticket.tells(&times)).then_some(times))
@@ -34,7 +34,7 @@ pub async fn correction(conn: &mut Conn, ticket: &TicketClocks, now: Instant) ->
 /// # Errors
 /// When the database is away.
 pub async fn correct(tx: &mut Conn, ticket: &TicketClocks, right: &Times, now: Instant) -> Result<(), Problem> {
-    let number = ticket.facts.number;
+    let number = ticket.state.number;
     clocks::replace(tx, number, right, ticket.created_at).await?;
     if ticket.times().as_ref() == Some(right) {
         return Ok(());

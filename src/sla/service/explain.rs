@@ -20,7 +20,7 @@ pub async fn explain(
     times: &Times,
     now: Instant,
 ) -> Result<TicketSlaBody, Problem> {
-    let almanac = configuration::almanac(conn, times.calendars()).await?;
+    let calendar_set = configuration::calendar_set(conn, times.calendars()).await?;
     let by: BTreeSet<_> = times.clocks.iter().map(|clock| clock.pledge.policy).collect();
     let policies = store::names(conn, &by).await?;
     let calendars = store::calendar_names(conn, &times.calendars().collect()).await?;
@@ -36,9 +36,9 @@ pub async fn explain(
         let of = clock.pledge.calendar;
         let calendar = of.and_then(|of| Some((of.version, calendars.get(&of)?)));
         let named = calendar.map(|(version, (name, _))| (version, name.as_str()));
-        let told = tell(&clock, &almanac.measure(&clock.pledge), named, &times.timeline, now);
+        let told = tell(&clock, &calendar_set.measure(&clock.pledge), named, &times.timeline, now);
         ExplainedClockBody {
-            clock: ClockBody::of(&clock, &almanac, now),
+            clock: ClockBody::of(&clock, &calendar_set, now),
             policy_name: policies.get(&clock.pledge.policy).cloned().unwrap_or_default(),
             calendar_name: calendar.map(|(_, (name, _))| name.clone()),
             time_zone: calendar.map(|(_, (_, zone))| zone.clone()),

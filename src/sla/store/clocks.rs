@@ -9,9 +9,10 @@ use crate::db::raw::raw;
 use crate::db::schema::{ticket_clocks, tickets};
 use crate::db::{Conn, EngineConn, RunQueryDsl, on_each, send, steady};
 use crate::kernel::sql::Json;
-use crate::kernel::{Channel, Instant, PolicyId, PrincipalId, Priority, Problem, Status, TeamId, TicketId, TicketType};
-use crate::sla::domain::clock::{Clock, ClockState, Facts, Measured, Timeline, Times};
-use crate::sla::domain::policy::{Target, Traits};
+use crate::kernel::{Instant, PolicyId, Priority, Problem, Status, TicketId};
+use crate::sla::domain::change::ClockChange;
+use crate::sla::domain::clock::{Clock, ClockState, Measured, TicketState, Timeline, Times};
+use crate::sla::domain::policy::Target;
 
 /// A row, as it is stored.
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable, Insertable, AsChangeset)]
@@ -83,21 +84,27 @@ impl Stored {
     }
 }
 
-/// The times of a ticket.
+/// Stores what a change has done to the times of a ticket at `now`.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn find(tx: &mut Conn, facts: &Facts) -> Result<Times, Problem> {
-    let row: Stored =
-        on_each!(tx, |c| ticket_clocks::table.find(facts.number).select(Stored::as_select()).first(c).await)?;
-    Ok(row.times(facts.reported_at, facts.first_replied_at))
+pub async fn save(tx: &mut Conn, ticket_number: i64, change: &ClockChange, now: Instant) -> Result<(), Problem> {
+    match &change.before {
+        None => insert(tx, ticket_number, &change.after, now).await?,
+        Some(before) if *before != change.after => update(tx, ticket_number, &change.after).await?,
+        Some(_) => {}
+    }
+    match change.caught_up_with {
+        Some(edit) => has_followed(tx, ticket_number, edit).await,
+        None => Ok(()),
+    }
 }
 
 /// Stores the times of a new ticket, which is created at `now`.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn insert(tx: &mut Conn, ticket_number: i64, times: &Times, now: Instant) -> Result<(), Problem> {
+async fn insert(tx: &mut Conn, ticket_number: i64, times: &Times, now: Instant) -> Result<(), Problem> {
     let row = (Stored::of(ticket_number, times), ticket_clocks::created_at.eq(now));
     send!(tx, diesel::insert_into(ticket_clocks::table).values(row))
 }
@@ -111,44 +118,35 @@ pub async fn update(tx: &mut Conn, ticket_number: i64, times: &Times) -> Result<
     send!(tx, steady(diesel::update(ticket_clocks::table.find(ticket_number)).set(row)))
 }
 
-type FactsRow = (
-    (i64, Instant, Status, Option<Instant>, Option<PrincipalId>, i64),
-    (Option<TeamId>, Priority, TicketType, Channel, Json),
-    Stored,
-);
+/// A ticket, the row of its times, and the number of the edit that these have followed last.
+type Row = (TicketState, Stored, i64);
 
-/// What the rules ask of tickets, with their times and the number of the edit that these have followed last.
-macro_rules! facts {
+/// Tickets as the rules see them, with their times and the number of the edit that these have followed last.
+macro_rules! with_times {
     () => {
         tickets::table.inner_join(ticket_clocks::table).select((
-            (
-                tickets::number,
-                tickets::reported_at,
-                tickets::status,
-                tickets::first_replied_at,
-                tickets::assignee_id,
-                tickets::followed_edit,
-            ),
-            (tickets::team_id, tickets::priority, tickets::kind, tickets::channel, tickets::tags),
+            TicketState::as_select(),
             Stored::as_select(),
+            tickets::followed_edit,
         ))
     };
 }
 
-fn read(row: FactsRow) -> Result<(Facts, Times, i64), Problem> {
-    let ((number, reported_at, status, first_replied_at, assignee_id, followed), traits, stored) = row;
-    let (team_id, priority, kind, channel, tags) = traits;
-    let tags = serde_json::from_value(tags.0).map_err(Problem::internal)?;
-    let traits = Traits { team_id, priority, kind, channel, tags };
-    let times = stored.times(reported_at, first_replied_at);
-    Ok((Facts { number, reported_at, status, first_replied_at, assignee_id, traits }, times, followed))
+fn read((ticket, stored, followed): Row) -> (TicketState, Times, i64) {
+    let times = stored.times(ticket.reported_at, ticket.first_replied_at);
+    (ticket, times, followed)
+}
+
+fn read_without_edit(row: Row) -> (TicketState, Times) {
+    let (ticket, times, _) = read(row);
+    (ticket, times)
 }
 
 /// A ticket and the row of its times, as that is stored.
 #[derive(Debug)]
 pub struct TicketClocks {
-    /// What the rules ask of the ticket.
-    pub facts: Facts,
+    /// The ticket as the rules see it.
+    pub state: TicketState,
     /// The ticket's id.
     pub id: TicketId,
     /// When it was typed in.
@@ -163,12 +161,12 @@ impl TicketClocks {
     /// The times of the ticket, if there is a row of them.
     pub fn times(&self) -> Option<Times> {
         let (stored, _) = self.row.as_ref()?;
-        Some(stored.clone().times(self.facts.reported_at, self.facts.first_replied_at))
+        Some(stored.clone().times(self.state.reported_at, self.state.first_replied_at))
     }
 
     /// Whether the row is what is stored of `times`.
     pub fn tells(&self, times: &Times) -> bool {
-        let right = Stored::of(self.facts.number, times);
+        let right = Stored::of(self.state.number, times);
         self.row.as_ref().is_some_and(|(stored, created_at)| *stored == right && *created_at == self.created_at)
     }
 }
@@ -178,13 +176,7 @@ impl TicketClocks {
 /// # Errors
 /// When the database is away.
 pub async fn rows_between(conn: &mut Conn, after: i64, until: i64, most: i64) -> Result<Vec<TicketClocks>, Problem> {
-    type Row = (
-        (i64, Instant, Status, Option<Instant>, Option<PrincipalId>, i64),
-        (Option<TeamId>, Priority, TicketType, Channel, Json<Vec<String>>),
-        (TicketId, Instant),
-        Option<Stored>,
-        Option<Instant>,
-    );
+    type Row = (TicketState, TicketId, Instant, i64, Option<Stored>, Option<Instant>);
     let rows: Vec<Row> = on_each!(conn, |c| {
         tickets::table
             .left_join(ticket_clocks::table)
@@ -192,29 +184,22 @@ pub async fn rows_between(conn: &mut Conn, after: i64, until: i64, most: i64) ->
             .order(tickets::number)
             .limit(most)
             .select((
-                (
-                    tickets::number,
-                    tickets::reported_at,
-                    tickets::status,
-                    tickets::first_replied_at,
-                    tickets::assignee_id,
-                    tickets::followed_edit,
-                ),
-                (tickets::team_id, tickets::priority, tickets::kind, tickets::channel, tickets::tags),
-                (tickets::id, tickets::created_at),
+                TicketState::as_select(),
+                tickets::id,
+                tickets::created_at,
+                tickets::followed_edit,
                 Option::<Stored>::as_select(),
                 ticket_clocks::created_at.nullable(),
             ))
             .load(c)
             .await
     })?;
-    let of = |row: Row| {
-        let ((number, reported_at, status, first_replied_at, assignee_id, followed), traits, ticket, stored, created) =
-            row;
-        let (team_id, priority, kind, channel, tags) = traits;
-        let traits = Traits { team_id, priority, kind, channel, tags: tags.0 };
-        let facts = Facts { number, reported_at, status, first_replied_at, assignee_id, traits };
-        TicketClocks { facts, id: ticket.0, created_at: ticket.1, followed, row: stored.zip(created) }
+    let of = |(state, id, created_at, followed, stored, created): Row| TicketClocks {
+        state,
+        id,
+        created_at,
+        followed,
+        row: stored.zip(created),
     };
     Ok(rows.into_iter().map(of).collect())
 }
@@ -244,16 +229,16 @@ pub const MOST_COUNTED: usize = 100_000;
 ///
 /// # Errors
 /// When the database is away.
-pub async fn behind(tx: &mut Conn, newest: i64, most: usize) -> Result<Vec<(Facts, Times, i64)>, Problem> {
-    let rows: Vec<FactsRow> = on_each!(tx, |c| {
-        facts!()
+pub async fn behind(tx: &mut Conn, newest: i64, most: usize) -> Result<Vec<(TicketState, Times, i64)>, Problem> {
+    let rows: Vec<Row> = on_each!(tx, |c| {
+        with_times!()
             .filter(raw::<Bool>(UNCLOSED).and(tickets::followed_edit.lt(newest)))
             .order((tickets::followed_edit, tickets::number))
             .limit(i64::try_from(most).unwrap_or(i64::MAX))
             .load(c)
             .await
     })?;
-    rows.into_iter().map(read).collect()
+    Ok(rows.into_iter().map(read).collect())
 }
 
 /// The last edit that all tickets have followed which are not closed; nothing if all are.
@@ -323,18 +308,18 @@ const TURN: i64 = 0x736b_5f65_6469_7473;
 ///
 /// # Errors
 /// When the database is away.
-pub async fn find_followed(tx: &mut Conn, facts: &Facts) -> Result<(Times, i64), Problem> {
-    let query = ticket_clocks::table.inner_join(tickets::table).filter(ticket_clocks::ticket_number.eq(facts.number));
+pub async fn find(tx: &mut Conn, ticket: &TicketState) -> Result<(Times, i64), Problem> {
+    let query = ticket_clocks::table.inner_join(tickets::table).filter(ticket_clocks::ticket_number.eq(ticket.number));
     let (row, followed): (Stored, i64) =
         on_each!(tx, |c| query.select((Stored::as_select(), tickets::followed_edit)).first(c).await)?;
-    Ok((row.times(facts.reported_at, facts.first_replied_at), followed))
+    Ok((row.times(ticket.reported_at, ticket.first_replied_at), followed))
 }
 
 /// Writes down that the times of a ticket have followed `edit`.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn has_followed(tx: &mut Conn, ticket_number: i64, edit: i64) -> Result<(), Problem> {
+async fn has_followed(tx: &mut Conn, ticket_number: i64, edit: i64) -> Result<(), Problem> {
     send!(tx, steady(diesel::update(tickets::table.find(ticket_number)).set(tickets::followed_edit.eq(edit))))
 }
 
@@ -390,7 +375,7 @@ pub async fn created_between(
     after: CreatedKey,
     to: Instant,
     most: i64,
-) -> Result<(Vec<(Facts, Times)>, Option<CreatedKey>), Problem> {
+) -> Result<(Vec<(TicketState, Times)>, Option<CreatedKey>), Problem> {
     let keys: Vec<CreatedKey> = on_each!(conn, |c| {
         let behind = raw::<Bool>("(created_at, number) > (").bind(after.0).sql(", ").bind(after.1).sql(")");
         tickets::table
@@ -403,9 +388,8 @@ pub async fn created_between(
             .await
     })?;
     let numbers: Vec<i64> = keys.iter().map(|(_, number)| *number).collect();
-    let rows: Vec<FactsRow> = on_each!(conn, |c| facts!().filter(tickets::number.eq_any(numbers)).load(c).await)?;
-    let tickets = rows.into_iter().map(|row| read(row).map(|(facts, times, _)| (facts, times)));
-    Ok((tickets.collect::<Result<_, _>>()?, keys.last().copied()))
+    let rows: Vec<Row> = on_each!(conn, |c| with_times!().filter(tickets::number.eq_any(numbers)).load(c).await)?;
+    Ok((rows.into_iter().map(read_without_edit).collect(), keys.last().copied()))
 }
 
 /// Runs `$query` with the column that says from which instant on the clock of `$target` is breached.
@@ -459,19 +443,19 @@ pub async fn with_lapsed(
     now: Instant,
     is_current: bool,
     most: i64,
-) -> Result<Vec<(Facts, Times)>, Problem> {
+) -> Result<Vec<(TicketState, Times)>, Problem> {
     let column = match target {
         Target::Response => "response_breach_at",
         Target::FirstReply => "first_reply_breach_at",
         Target::Service => "service_breach_at",
     };
-    let rows: Vec<FactsRow> = by_breach!(target, |breach_at| {
+    let rows: Vec<Row> = by_breach!(target, |breach_at| {
         on_each!(conn, |c| {
             // The first of both is for the index.
             let place = format!("(ticket_clocks.{column}, ticket_clocks.ticket_number) > (");
             let next = raw::<Bool>(place).bind(behind.0).sql(", ").bind(behind.1).sql(")");
             let current = raw::<Bool>(if is_current { FOLLOWED } else { "TRUE" });
-            facts!()
+            with_times!()
                 .filter(breach_at.ge(behind.0).and(breach_at.le(now)).assume_not_null().and(next).and(current))
                 .order((breach_at, ticket_clocks::ticket_number))
                 .limit(most)
@@ -479,7 +463,7 @@ pub async fn with_lapsed(
                 .await
         })
     })?;
-    rows.into_iter().map(|row| read(row).map(|(facts, times, _)| (facts, times))).collect()
+    Ok(rows.into_iter().map(read_without_edit).collect())
 }
 
 /// Whether time has broken a clock until `now`, which is not written down.

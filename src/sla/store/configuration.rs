@@ -40,7 +40,7 @@ pub const EDITS_AT_ONCE: usize = 10;
 
 #[derive(Default)]
 struct ConfigurationCache {
-    book: Mutex<Option<(Generation, Arc<SlaConfiguration>)>>,
+    configuration: Mutex<Option<(Generation, Arc<SlaConfiguration>)>>,
     calendars: Mutex<BTreeMap<VersionOf<CalendarId>, Arc<Calendar>>>,
 }
 
@@ -56,7 +56,7 @@ pub struct Edit {
     /// From when on it holds.
     pub at: Instant,
     /// All that holds from then on, until the next.
-    pub book: Arc<SlaConfiguration>,
+    pub configuration: Arc<SlaConfiguration>,
 }
 
 /// A configuration as an edit is stored with it.
@@ -72,16 +72,17 @@ struct Contents {
 /// # Errors
 /// When the database is away.
 pub async fn current(tx: &mut Conn) -> Result<Arc<SlaConfiguration>, Problem> {
-    let shelf = tx.kept::<ConfigurationCache>();
+    let cache = tx.kept::<ConfigurationCache>();
     let row = configuration::table.find(1).select((configuration::generation, configuration::edit));
     let (generation, edit): (Generation, i64) = on_each!(tx, |c| row.first(c).await)?;
-    let kept = shelf.book.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let kept = cache.configuration.lock().unwrap_or_else(PoisonError::into_inner).clone();
     match kept {
-        Some((of, book)) if of == generation => Ok(book),
+        Some((of, configuration)) if of == generation => Ok(configuration),
         _ => {
-            let book = Arc::new(load(tx, edit).await?);
-            *shelf.book.lock().unwrap_or_else(PoisonError::into_inner) = Some((generation, book.clone()));
-            Ok(book)
+            let configuration = Arc::new(load(tx, edit).await?);
+            *cache.configuration.lock().unwrap_or_else(PoisonError::into_inner) =
+                Some((generation, configuration.clone()));
+            Ok(configuration)
         }
     }
 }
@@ -132,19 +133,20 @@ pub async fn edits_after(tx: &mut Conn, number: i64) -> Result<Vec<Edit>, Proble
         .limit(i64::try_from(EDITS_AT_ONCE).unwrap_or(i64::MAX))
         .select((configuration_edits::number, configuration_edits::generation, configuration_edits::edited_at));
     let rows: Vec<(i64, Generation, Instant)> = on_each!(tx, |c| query.load(c).await)?;
-    let shelf = tx.kept_by_name::<Past>();
-    let mut books = shelf.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let unknown = rows.iter().filter(|(_, generation, _)| !books.contains_key(&generation.0));
+    let cache = tx.kept_by_name::<Past>();
+    let mut configurations = cache.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let unknown = rows.iter().filter(|(_, generation, _)| !configurations.contains_key(&generation.0));
     let unknown: Vec<i64> = unknown.map(|(number, ..)| *number).collect();
     if !unknown.is_empty() {
         // Never more than are read at once.
-        books.retain(|kept, _| rows.iter().any(|(_, generation, _)| generation.0 == *kept));
-        books.extend(past(tx, unknown).await?);
-        *shelf.0.lock().unwrap_or_else(PoisonError::into_inner) = books.clone();
+        configurations.retain(|kept, _| rows.iter().any(|(_, generation, _)| generation.0 == *kept));
+        configurations.extend(past(tx, unknown).await?);
+        *cache.0.lock().unwrap_or_else(PoisonError::into_inner) = configurations.clone();
     }
     let edit = |(number, generation, at): (i64, Generation, Instant)| {
-        let book = books.get(&generation.0).cloned().ok_or_else(|| Problem::internal("an edit has no contents"))?;
-        Ok(Edit { number, at, book })
+        let configuration =
+            configurations.get(&generation.0).cloned().ok_or_else(|| Problem::internal("an edit has no contents"))?;
+        Ok(Edit { number, at, configuration })
     };
     rows.into_iter().map(edit).collect()
 }
@@ -167,14 +169,17 @@ async fn past(tx: &mut Conn, edits: Vec<i64>) -> Result<Vec<(Uuid, Arc<SlaConfig
         configuration_edits::contents,
     ));
     let rows: Vec<(i64, Generation, Json<Contents>)> = on_each!(tx, |c| query.load(c).await)?;
-    let mut books = Vec::with_capacity(rows.len());
+    let mut configurations = Vec::with_capacity(rows.len());
     for (edit, generation, contents) in rows {
         let Contents { policies, calendars, default_calendar } = contents.0;
-        let almanac = almanac(tx, calendars.iter().copied()).await?;
+        let calendar_set = calendar_set(tx, calendars.iter().copied()).await?;
         let calendars = calendars.into_iter().map(|of| (of.id, of.version)).collect();
-        books.push((generation.0, Arc::new(SlaConfiguration { edit, policies, calendars, default_calendar, almanac })));
+        configurations.push((
+            generation.0,
+            Arc::new(SlaConfiguration { edit, policies, calendars, default_calendar, calendar_set }),
+        ));
     }
-    Ok(books)
+    Ok(configurations)
 }
 
 async fn load(tx: &mut Conn, edit: i64) -> Result<SlaConfiguration, Problem> {
@@ -193,29 +198,29 @@ async fn load(tx: &mut Conn, edit: i64) -> Result<SlaConfiguration, Problem> {
             .load(c)
             .await
     })?;
-    let mut book = SlaConfiguration { edit, ..SlaConfiguration::default() };
+    let mut configuration = SlaConfiguration { edit, ..SlaConfiguration::default() };
     for (id, version, definition) in policies {
         let definition = serde_json::from_value(definition.0).map_err(Problem::internal)?;
-        book.policies.push(Policy { of: VersionOf { id, version }, definition });
+        configuration.policies.push(Policy { of: VersionOf { id, version }, definition });
     }
     for (id, version, is_default, definition) in rows {
         let (of, calendar) = (VersionOf { id, version }, read(definition)?);
         // Most calendars are the same before and after an edit.
         keep(tx, of, &calendar);
-        book.calendars.insert(id, version);
-        book.almanac.0.insert(of, calendar);
+        configuration.calendars.insert(id, version);
+        configuration.calendar_set.0.insert(of, calendar);
         if is_default {
-            book.default_calendar = Some(id);
+            configuration.default_calendar = Some(id);
         }
     }
-    Ok(book)
+    Ok(configuration)
 }
 
 /// The calendars of these versions.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn almanac(
+pub async fn calendar_set(
     conn: &mut Conn,
     wanted: impl IntoIterator<Item = VersionOf<CalendarId>>,
 ) -> Result<CalendarSet, Problem> {
@@ -223,10 +228,10 @@ pub async fn almanac(
     if wanted.is_empty() {
         return Ok(CalendarSet::default());
     }
-    let shelf = conn.kept::<ConfigurationCache>();
+    let cache = conn.kept::<ConfigurationCache>();
     let mut found = BTreeMap::new();
     for of in wanted {
-        let kept = shelf.calendars.lock().unwrap_or_else(PoisonError::into_inner).get(&of).cloned();
+        let kept = cache.calendars.lock().unwrap_or_else(PoisonError::into_inner).get(&of).cloned();
         let calendar = match kept {
             Some(calendar) => calendar,
             None => {
@@ -242,8 +247,8 @@ pub async fn almanac(
 }
 
 fn keep(conn: &Conn, of: VersionOf<CalendarId>, calendar: &Arc<Calendar>) {
-    let shelf = conn.kept::<ConfigurationCache>();
-    let mut kept = shelf.calendars.lock().unwrap_or_else(PoisonError::into_inner);
+    let cache = conn.kept::<ConfigurationCache>();
+    let mut kept = cache.calendars.lock().unwrap_or_else(PoisonError::into_inner);
     if kept.len() >= MOST_KEPT {
         kept.clear();
     }

@@ -136,10 +136,10 @@ pub struct ClockBody {
 }
 
 impl ClockBody {
-    /// A clock at `now`; `almanac` has its calendar.
-    pub fn of(clock: &Clock, almanac: &CalendarSet, now: Instant) -> Self {
+    /// A clock at `now`; `calendar_set` has its calendar.
+    pub fn of(clock: &Clock, calendar_set: &CalendarSet, now: Instant) -> Self {
         let clock = clock.clone().at(now);
-        let elapsed_s = clock.elapsed_us(&almanac.measure(&clock.pledge), now) / 1_000_000;
+        let elapsed_s = clock.elapsed_us(&calendar_set.measure(&clock.pledge), now) / 1_000_000;
         let breached = clock.state() == ClockState::Breached;
         Self {
             target: clock.target,

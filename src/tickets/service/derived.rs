@@ -34,11 +34,11 @@ pub struct DerivedFaults {
 /// When the database is away.
 pub async fn look_at_rows(conn: &mut Conn, after: i64, now: Instant) -> Result<DerivedFaults, Problem> {
     let tickets = clocks::rows_between(conn, after, i64::MAX, AT_ONCE).await?;
-    let Some(last) = tickets.last().map(|ticket| ticket.facts.number) else { return Ok(DerivedFaults::default()) };
+    let Some(last) = tickets.last().map(|ticket| ticket.state.number) else { return Ok(DerivedFaults::default()) };
     let mut found_by = store::tags_between(conn, after, last).await?;
     let mut found = DerivedFaults { tickets: tickets.len(), last, ..DerivedFaults::default() };
     for ticket in &tickets {
-        let number = ticket.facts.number;
+        let number = ticket.state.number;
         if found_by.remove(&number).unwrap_or_default() != tags_of(ticket) {
             found.tags.push(number);
         }
@@ -80,7 +80,7 @@ async fn correct_one(tx: &mut Conn, number: i64, now: Instant) -> Result<(), Pro
     let Some(ticket) = clocks::rows_between(tx, number - 1, number, 1).await?.pop() else { return Ok(()) };
     let found_by = store::tags_between(tx, number - 1, number).await?.remove(&number);
     if found_by.unwrap_or_default() != tags_of(&ticket) {
-        store::replace_tags(tx, number, &ticket.facts.traits.tags, ticket.created_at).await?;
+        store::replace_tags(tx, number, &ticket.state.traits.tags, ticket.created_at).await?;
     }
     if let Some(right) = sla::correction(tx, &ticket, now).await? {
         sla::correct(tx, &ticket, &right, now).await?;
@@ -90,5 +90,5 @@ async fn correct_one(tx: &mut Conn, number: i64, now: Instant) -> Result<(), Pro
 
 /// By which tags a ticket is to be found.
 fn tags_of(ticket: &TicketClocks) -> BTreeSet<(String, Instant)> {
-    ticket.facts.traits.tags.iter().map(|tag| (tag.clone(), ticket.created_at)).collect()
+    ticket.state.traits.tags.iter().map(|tag| (tag.clone(), ticket.created_at)).collect()
 }

@@ -9,7 +9,7 @@ use crate::sla::domain::clock::Times;
 use crate::sla::domain::tally as sla;
 use crate::tally;
 use crate::tally::domain::{Counter, Label, SUM, Series, Sums, is_known};
-use crate::tickets::domain::Ticket;
+use crate::tickets::domain::{Ticket, change};
 use crate::tickets::store;
 
 /// How many tickets, and how many kept counters, are read at once.
@@ -120,10 +120,10 @@ fn known(counted: Sums) -> Sums {
 
 /// What a ticket counts, as it stands.
 fn counts(ticket: &Ticket, times: &Times) -> Sums {
-    let mut counted = sla::counts(None, (&ticket.facts(), times));
-    counted.merge(crate::tickets::tally::counts(None, ticket));
+    let mut counted = sla::counts(None, (&ticket.state(), times));
+    counted.merge(change::counts(None, ticket));
     // Each reopening tells of a resolution before it.
-    let of_now = Counter::of(Series::Resolved, &[ticket.priority.as_str(), &crate::tickets::tally::team(ticket)]);
+    let of_now = Counter::of(Series::Resolved, &[ticket.priority.as_str(), &change::team(ticket)]);
     counted.add(of_now, ticket.reopen_count.into());
     counted
 }

@@ -17,7 +17,7 @@ use diesel::sqlite::Sqlite;
 
 use super::leads::Order;
 use super::list::{Walk, place_of, round, rows, which};
-use super::{Stored, TicketCriteria, TicketRow};
+use super::{TicketCriteria, TicketRow};
 use crate::audit::domain::Visibility;
 use crate::db::raw::raw;
 use crate::db::schema::{comments, ticket_lexemes, ticket_words, tickets, words_backlog, words_marks};
@@ -992,8 +992,7 @@ async fn remove_waiting(tx: &mut Conn, until: i64) -> Result<(), Problem> {
 pub async fn newest(conn: &mut Conn, waiting: &Waiting, most: u16) -> Result<Vec<Ticket>, Problem> {
     let these = tickets::table.filter(tickets::number.between(waiting.from, waiting.until));
     let these = these.order(tickets::number.desc()).limit(most.into());
-    let rows: Vec<Stored> = on_each!(conn, |c| these.select(Stored::as_select()).load(c).await)?;
-    Ok(rows.into_iter().map(Ticket::from).collect())
+    Ok(on_each!(conn, |c| these.select(Ticket::as_select()).load(c).await)?)
 }
 
 #[cfg(test)]

@@ -136,7 +136,7 @@ struct World {
     version: i64,
     rules: Vec<Rule>,
     definition: Definition,
-    almanac: CalendarSet,
+    calendar_set: CalendarSet,
 }
 
 impl World {
@@ -156,15 +156,15 @@ impl World {
             version: 1,
             rules: story.rules.clone(),
             definition: story.definition.clone(),
-            almanac: CalendarSet::default(),
+            calendar_set: CalendarSet::default(),
         }
     }
 
-    fn book(&mut self) -> SlaConfiguration {
+    fn configuration(&mut self) -> SlaConfiguration {
         let id = CalendarId(Uuid::from_u128(1));
         let of = VersionOf { id, version: self.version };
         let calendar = Arc::new(Calendar::new(&self.definition).expect("a calendar"));
-        self.almanac.0.insert(of, calendar);
+        self.calendar_set.0.insert(of, calendar);
         let policy = Policy {
             of: VersionOf { id: PolicyId(Uuid::from_u128(2)), version: self.version },
             definition: PolicyDefinition {
@@ -180,13 +180,13 @@ impl World {
             policies: vec![policy],
             calendars: BTreeMap::from([(id, self.version)]),
             default_calendar: None,
-            almanac: self.almanac.clone(),
+            calendar_set: self.calendar_set.clone(),
         }
     }
 
     fn judge(&mut self, occasion: Occasion) {
-        let (book, almanac) = (self.book(), self.almanac.clone());
-        self.times.judge(&self.traits, &book, &almanac, occasion, self.now);
+        let (configuration, calendar_set) = (self.configuration(), self.calendar_set.clone());
+        self.times.judge(&self.traits, &configuration, &calendar_set, occasion, self.now);
     }
 }
 
@@ -377,8 +377,8 @@ fn check(story: &Story) -> Result<(), TestCaseError> {
 
 /// What was written down in the course of time needs no correction, and what is lost of it that follows from the rest comes back.
 fn is_right_as_written(world: &World) -> Result<(), TestCaseError> {
-    let book = world.clone().book();
-    let facts = Facts {
+    let configuration = world.clone().configuration();
+    let facts = TicketState {
         number: 1,
         reported_at: world.times.timeline.reported_at,
         status: world.status,
@@ -386,7 +386,7 @@ fn is_right_as_written(world: &World) -> Result<(), TestCaseError> {
         assignee_id: None,
         traits: world.traits.clone(),
     };
-    let corrected = |times: &Times| times.corrected(&facts, &book, &world.almanac, true, world.now);
+    let corrected = |times: &Times| times.corrected(&facts, &configuration, &world.calendar_set, true, world.now);
     prop_assert_eq!(corrected(&world.times), world.times.clone());
     let mut damaged = world.times.clone();
     damaged.measured.service_s = damaged.measured.service_s.map(|s| s + 1);
@@ -448,7 +448,7 @@ fn compare(world: &World, oracle: &Oracle, report_us: i64) -> Result<(), TestCas
     prop_assert_eq!(world.times.clocks.len(), oracle.clocks.len());
     for clock in &world.times.clocks {
         let clock = clock.clone().at(world.now);
-        let elapsed_us = clock.elapsed_us(&world.almanac.measure(&clock.pledge), world.now);
+        let elapsed_us = clock.elapsed_us(&world.calendar_set.measure(&clock.pledge), world.now);
         match &oracle.clocks[&clock.target] {
             Judged::Met(ended) => prop_assert_eq!(clock.progress, Progress::Met { at: at(*ended) }),
             Judged::Breached { due, at_us, rule, definition } => {
@@ -474,7 +474,7 @@ fn compare(world: &World, oracle: &Oracle, report_us: i64) -> Result<(), TestCas
                     continue;
                 };
                 // It is due when, from here on, exactly the rest of the target has counted.
-                let measure = world.almanac.measure(&clock.pledge);
+                let measure = world.calendar_set.measure(&clock.pledge);
                 prop_assert_eq!(elapsed_us + measure.elapsed_us(world.now, due_at), rule.target_s * 1_000_000);
                 prop_assert!(due_at >= world.now);
             }

@@ -1,18 +1,45 @@
-//! What happens to a ticket by a change, as far as figures go. Pure.
+//! What a change of a ticket does to its times, and what has happened by it, as far as figures go. Pure.
 
-use super::clock::{Clock, ClockState, Times};
+use super::clock::{Clock, ClockState, MOST_STEPS, Times};
 use super::tally::{Seen, resolutions};
-use crate::kernel::{Instant, Status};
+use crate::kernel::{Code, Instant, Problem, Status};
+use crate::tally::domain::Sums;
 use crate::tally::domain::facts::{Fact, Took, What};
 
-/// What has happened by a change at `now` of a ticket that was `before`, or was not there, and is `after`: each thing once, for good, about the
-/// ticket as it was then. Agents have answered `agent_comments` times in public. Among it is what time has broken before the change.
+/// The times of a ticket before and after a change of it.
+#[derive(Debug, Clone)]
+pub struct ClockChange {
+    /// As they are stored; nothing of a new ticket.
+    pub before: Option<Times>,
+    /// As they are to be stored.
+    pub after: Times,
+    /// What the counters gain and lose.
+    pub counts: Sums,
+    /// The last edit of the configuration, if they had not followed all edits before.
+    pub caught_up_with: Option<i64>,
+}
+
+/// A ticket has changed its status too often to do so once more.
+#[derive(Debug, Clone, Copy)]
+pub struct TooManySteps;
+
+impl From<TooManySteps> for Problem {
+    fn from(_: TooManySteps) -> Self {
+        let detail =
+            format!("This ticket has changed its status {MOST_STEPS} times. It can only be resolved and closed.");
+        Problem::new(Code::Conflict, detail)
+    }
+}
+
+/// What has happened by a change at `now` of a ticket that was `before`, or was not there, and is `after`: each thing once,
+/// for good, about the ticket as it was then. Agents have answered `agent_comments` times in public. Among it is what time
+/// has broken before the change.
 pub fn happened(before: Option<Seen<'_>>, after: Seen<'_>, agent_comments: i32, now: Instant) -> Vec<Fact> {
-    let (facts, times) = after;
-    let groups = facts.groups(times.policy_id);
+    let (ticket, times) = after;
+    let groups = ticket.groups(times.policy_id);
     let mut all = Vec::new();
-    let mut add = |at, groups: &_, what| all.push(Fact::new(at, facts.number, Clone::clone(groups), what));
-    let was_groups = before.map(|(facts, times)| facts.groups(times.policy_id));
+    let mut add = |at, groups: &_, what| all.push(Fact::new(at, ticket.number, Clone::clone(groups), what));
+    let was_groups = before.map(|(ticket, times)| ticket.groups(times.policy_id));
     if let (Some((was, _)), Some(was_groups)) = (before, &was_groups)
         && !was.is_solved()
         && *was_groups != groups
@@ -43,7 +70,7 @@ pub fn happened(before: Option<Seen<'_>>, after: Seen<'_>, agent_comments: i32, 
         };
         add(now, &groups, resolved);
     }
-    if before.is_some_and(|(was, _)| was.status == Status::Resolved) && !facts.is_solved() {
+    if before.is_some_and(|(was, _)| was.status == Status::Resolved) && !ticket.is_solved() {
         add(now, &groups, What::Reopened);
     }
     for clock in &times.clocks {
