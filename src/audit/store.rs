@@ -10,7 +10,7 @@ use super::domain::{Change, Event, EventKind, MOST_EDITED_B, MOST_EDITED_BY_REQU
 use crate::db::raw::{Raw, raw, small};
 use crate::db::schema::{events, principals};
 use crate::db::{Conn, EngineConn, RunQueryDsl, boxed, on_each, send};
-use crate::http::{Cursor, Limit, Rows, page};
+use crate::kernel::rows::{Limit, Rows, json_b, of_another_list};
 use crate::kernel::sql::{Document, Json};
 use crate::kernel::{Clock, Code, CommentId, EventId, Instant, PrincipalId, Problem, Status, TicketId};
 
@@ -129,7 +129,7 @@ pub async fn list(
     limit: Limit,
 ) -> Result<Rows<EventRow>, Problem> {
     let after = match after {
-        Some(id) => Some(place(conn, ticket, id).await?.ok_or_else(Cursor::of_another_list)?),
+        Some(id) => Some(place(conn, ticket, id).await?.ok_or_else(of_another_list)?),
         None => None,
     };
     let length = length(conn);
@@ -201,7 +201,7 @@ pub async fn statuses(conn: &mut Conn, ticket: TicketId) -> Result<Vec<(Status, 
 /// How many bytes the texts in `value` have as JSON.
 fn texts_b(value: &serde_json::Value) -> usize {
     match value {
-        serde_json::Value::String(text) => page::json_b(text),
+        serde_json::Value::String(text) => json_b(text),
         serde_json::Value::Array(items) => items.iter().map(texts_b).sum(),
         serde_json::Value::Object(fields) => fields.values().map(texts_b).sum(),
         _ => 0,

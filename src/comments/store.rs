@@ -10,7 +10,7 @@ use crate::audit::domain::Visibility;
 use crate::db::raw::{raw, small};
 use crate::db::schema::{comments, principals};
 use crate::db::{Conn, RunQueryDsl, boxed, on_each, send, steady};
-use crate::http::{Limit, Rows, page};
+use crate::kernel::rows::{Limit, Rows, json_b};
 use crate::kernel::{CommentId, Instant, PrincipalId, Problem, TicketId};
 use crate::tickets::domain::Ticket;
 use crate::tickets::store::search::number_taken;
@@ -116,7 +116,7 @@ pub async fn list(
         }
         Ok(())
     };
-    Rows::filled(rows, fill, |row| page::json_b(&row.comment.body)).await
+    Rows::filled(rows, fill, |row| json_b(&row.comment.body)).await
 }
 
 /// Stores a new comment.

@@ -1,43 +1,10 @@
-//! Where in a list a page begins, and how long it is: a limit, and an opaque keyset cursor.
+//! Where in a list a page begins: an opaque keyset cursor.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::kernel::fault::{self, Faults};
-use crate::kernel::{Code, Problem};
-
-/// How many items a page has: 1 to 200, 50 unless told.
-#[derive(Debug, Clone, Copy)]
-pub struct Limit(i64);
-
-impl Default for Limit {
-    fn default() -> Self {
-        Self(50)
-    }
-}
-
-impl Limit {
-    /// How many items a page has at most.
-    pub(super) fn size(self) -> usize {
-        usize::try_from(self.0).unwrap_or(usize::MAX)
-    }
-
-    /// The number of rows to ask for: one more than the page holds, which tells whether there is a next one.
-    pub fn and_one(self) -> i64 {
-        self.0 + 1
-    }
-}
-
-impl Deserr<Faults> for Limit {
-    fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Faults> {
-        match fault::string(value, location)?.parse() {
-            Ok(limit @ 1..=200) => Ok(Self(limit)),
-            _ => Err(Faults::at(location, "invalid", "must be a whole number from 1 to 200")),
-        }
-    }
-}
+use crate::kernel::{Problem, fault, rows};
 
 /// Where a page ends: opaque to clients, bound to the list and order that made it.
 #[derive(Debug, Clone)]
@@ -76,16 +43,8 @@ impl Cursor {
         let sealed = json.and_then(|json| serde_json::from_slice::<Sealed<K>>(&json).ok());
         match sealed {
             Some(sealed) if sealed.l == list => Ok(sealed.k),
-            _ => Err(Self::of_another_list()),
+            _ => Err(rows::of_another_list()),
         }
-    }
-
-    /// What whoever gives a cursor hears that leads nowhere in this list.
-    pub fn of_another_list() -> Problem {
-        Problem::new(
-            Code::InvalidCursor,
-            "Use the `next_cursor` of this list in this order, or start again without one.",
-        )
     }
 }
 

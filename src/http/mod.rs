@@ -28,10 +28,10 @@ pub mod unsent;
 
 pub use accept::MediaType;
 pub use call::Call;
-pub use cursor::{Cursor, Limit};
+pub use cursor::Cursor;
 pub use endpoints::Endpoints;
 pub use limits::{Gate, Limits};
-pub use page::{Page, Rows};
+pub use page::Page;
 pub use query::{Csv, Flag, PageQuery};
 pub use reply::{Answer, Reader, Reply, Resource};
 pub use seal::Sealer;

@@ -6,9 +6,10 @@ use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
 use serde_json::{Map, Value as Json};
 use utoipa::IntoParams;
 
-use super::cursor::{Cursor, Limit};
+use super::cursor::Cursor;
 use crate::kernel::FieldError;
 use crate::kernel::fault::{self, Faults};
+use crate::kernel::rows::Limit;
 
 /// Some of the parameters of a query: what several operations have in common, say.
 pub trait QueryPart: Deserr<Faults> {

@@ -11,6 +11,7 @@ pub mod json;
 pub mod money;
 pub mod patch;
 pub mod problem;
+pub mod rows;
 pub mod secret;
 pub mod sql;
 pub mod text;

@@ -15,8 +15,8 @@ use crate::auth::domain::Role;
 use crate::db::raw::{one_of, raw};
 use crate::db::schema::{comments, principals, teams, ticket_clocks, ticket_tags, tickets, time_entries};
 use crate::db::{Conn, EngineConn, RunQueryDsl, boxed, fault, on_each, send, steady};
-use crate::http::{Rows, page};
 use crate::kernel::fields::Fields;
+use crate::kernel::rows::{Rows, json_b};
 use crate::kernel::sql::Json;
 use crate::kernel::{Instant, PrincipalId, Problem, TeamId, TicketId};
 use crate::sla::domain::clock::Times;
@@ -154,7 +154,7 @@ async fn with_texts(conn: &mut Conn, rows: Vec<(TicketRow, bool)>) -> Result<Row
         }
         Ok(())
     };
-    let size_b = |row: &TicketRow| page::json_b(&row.ticket.description);
+    let size_b = |row: &TicketRow| json_b(&row.ticket.description);
     Rows::filled(rows, fill, size_b).await
 }
 

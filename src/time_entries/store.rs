@@ -7,7 +7,7 @@ use diesel::sql_types::{BigInt, Nullable};
 use super::domain::{Price, RateOf, TimeEntry, Total};
 use crate::db::schema::{principals, time_entries};
 use crate::db::{Conn, RunQueryDsl, boxed, on_each};
-use crate::http::Limit;
+use crate::kernel::rows::Limit;
 use crate::kernel::sql::Json;
 use crate::kernel::{Currency, Instant, Money, PrincipalId, Problem, TimeEntryId};
 use crate::tally::domain::facts::TicketGroups;

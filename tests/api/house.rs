@@ -101,6 +101,19 @@ fn what_is_pure_stays_pure() {
     }
 }
 
+/// What is stored, and by which rules, does not depend on how it is asked for.
+#[test]
+fn no_store_and_no_domain_knows_of_http() {
+    for path in ROOMS.iter().flat_map(|room| files(&root().join("src").join(room))) {
+        let place = path.strip_prefix(root().join("src")).unwrap().to_string_lossy().into_owned();
+        let is_below = |door: &str| place.contains(&format!("/{door}/")) || place.ends_with(&format!("/{door}.rs"));
+        if is_below("store") || is_below("domain") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert!(!text.contains("crate::http"), "{place} has no business with crate::http");
+        }
+    }
+}
+
 #[test]
 fn every_room_says_what_it_owns_and_a_wide_door_is_a_folder_of_its_name() {
     for room in ROOMS {

@@ -50,7 +50,7 @@ fn limits() {
     };
     let count = |n: usize| thousands(i64::try_from(n).unwrap());
     let rows = [
-        ("bytes of a page, unless one item alone has more", mib(http::page::MOST_B)),
+        ("bytes of a page, unless one item alone has more", mib(kernel::rows::MOST_B)),
         ("values of a parameter that takes several", count(http::query::MOST_VALUES)),
         ("faults that a problem lists; of further ones their number", count(kernel::fault::MOST_TOLD)),
         ("bytes of a ticket's `custom_fields`, as JSON", kib(kernel::fields::LARGEST_B)),

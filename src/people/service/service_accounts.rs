@@ -3,9 +3,9 @@
 use crate::auth::credential;
 use crate::auth::domain::Scopes;
 use crate::db::Conn;
-use crate::http::Limit;
 use crate::http::call::IfMatch;
 use crate::http::idempotency::withdraw;
+use crate::kernel::rows::Limit;
 use crate::kernel::secret::Secret;
 use crate::kernel::{Clock, Code, Instant, PrincipalId, Problem};
 use crate::people::domain::{Account, AccountChange, Gift, Name, NewAccount};

@@ -1,8 +1,8 @@
 //! The use cases of teams and their members.
 
 use crate::db::Conn;
-use crate::http::Limit;
 use crate::http::call::IfMatch;
+use crate::kernel::rows::Limit;
 use crate::kernel::{Clock, Code, Instant, PrincipalId, Problem, TeamId};
 use crate::people::domain::{Member, NewTeam, Team, TeamChange};
 use crate::people::store::{teams as store, users};

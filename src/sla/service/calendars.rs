@@ -8,7 +8,7 @@ use super::clocks::configuration_changed;
 use crate::auth::policy::Act;
 use crate::db::Conn;
 use crate::http::call::IfMatch;
-use crate::http::{Limit, Rows};
+use crate::kernel::rows::{Limit, Rows};
 use crate::kernel::{CalendarId, Code, Instant, Problem};
 use crate::sla::domain::calendars::{CalendarChange, CalendarVersion, KeptCalendar, NewCalendar};
 use crate::sla::store::calendars as store;

@@ -3,8 +3,8 @@
 use super::clocks::configuration_changed;
 use crate::auth::policy::Act;
 use crate::db::{Conn, Db};
-use crate::http::Limit;
 use crate::http::call::IfMatch;
+use crate::kernel::rows::Limit;
 use crate::kernel::{Code, FieldError, Instant, PolicyId, Problem, TeamId};
 use crate::sla::domain::policies::{
     FoundReferences, KeptPolicy, LAST_POSITION, MOST_POLICIES, NewPolicy, PolicyChange, PolicyVersion,

@@ -23,7 +23,7 @@ use super::{
 use crate::db::raw::{one_of, raw, small};
 use crate::db::schema::{principals, teams, ticket_clocks, ticket_tags, tickets};
 use crate::db::{Conn, EngineConn, RunQueryDsl, boxed, on_each};
-use crate::http::Rows;
+use crate::kernel::rows::Rows;
 use crate::kernel::{Instant, Problem, sql};
 use crate::sla::store::clocks;
 use crate::tickets::wire::{ListOptions, SlaFilter, Sort};
