@@ -6,14 +6,13 @@ use super::policy::Sight;
 use super::store::{self, Comment, CommentRow};
 use super::wire::{CommentPatch, NewComment};
 use crate::audit::domain::{Change, Event, EventKind, Visibility};
-use crate::auth::domain::Principal;
 use crate::auth::policy::Act;
 use crate::db::Conn;
 use crate::http::call::IfMatch;
 use crate::http::idempotency::{Answers, Said};
 use crate::kernel::{Code, CommentId, Instant, Problem};
 use crate::tickets;
-use crate::tickets::domain::{Speaker, Ticket};
+use crate::tickets::domain::Ticket;
 use crate::tickets::policy::Reach;
 use crate::tickets::wire::TicketRef;
 
@@ -44,7 +43,7 @@ pub async fn add(
     store::insert(tx, &comment).await?;
     record(tx, act, &comment, EventKind::CommentAdded, vec![]).await?;
     if comment.visibility == Visibility::Public {
-        tickets::service::hear(tx, act, ticket.clone(), speaker(&act.who, &ticket)).await?;
+        tickets::service::hear(tx, act, ticket.clone()).await?;
     }
     index(tx, &ticket, &comment).await?;
     Ok(CommentRow { comment, author: act.who.name.clone() })
@@ -129,16 +128,6 @@ fn without_text(said: &mut Said, now: Instant) {
 
 async fn index(tx: &mut Conn, ticket: &Ticket, comment: &Comment) -> Result<(), Problem> {
     tickets::service::index_comment(tx, ticket, comment.id, comment.visibility, &comment.body).await
-}
-
-fn speaker(who: &Principal, ticket: &Ticket) -> Speaker {
-    if ticket.requester_id == Some(who.id) {
-        Speaker::Requester
-    } else if who.is_staff() {
-        Speaker::Agent
-    } else {
-        Speaker::Other
-    }
 }
 
 async fn record(

@@ -330,20 +330,30 @@ fn without_texts(said: &mut Said, now: Instant) {
     }
 }
 
-/// What a public comment of `speaker` does to its ticket. One that has changed its status too often stays where it is: nobody's
+/// What a public comment does to its ticket. One that has changed its status too often stays where it is: nobody's
 /// words are lost for that.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn hear(tx: &mut Conn, act: &Act, ticket: Ticket, speaker: Speaker) -> Result<(), Problem> {
+pub async fn hear(tx: &mut Conn, act: &Act, ticket: Ticket) -> Result<(), Problem> {
     let (by, now) = (Some(act.who.id), act.now);
     let mut heard = ticket.clone();
-    heard.hear(speaker, now)?;
+    heard.hear(speaker(&act.who, &ticket), now)?;
     let change = match change::changed(tx, ticket.clone(), heard, by, now).await? {
         Ok(change) => change,
         Err(TooManySteps) => change::changed(tx, ticket.clone(), ticket, by, now).await??,
     };
     change::save(tx, &change, &act.clock).await
+}
+
+fn speaker(who: &Principal, ticket: &Ticket) -> Speaker {
+    if ticket.requester_id == Some(who.id) {
+        Speaker::Requester
+    } else if who.is_staff() {
+        Speaker::Agent
+    } else {
+        Speaker::Other
+    }
 }
 
 /// Closes the tickets that have been resolved for `after_s` seconds; several instances may do so at once. Returns how
