@@ -16,15 +16,14 @@ use diesel::sql_types::{BigInt, Bool, Integer, Text};
 use diesel::sqlite::Sqlite;
 
 use super::leads::{Lead, Order, Traits, Way, along, shortcuts};
-use super::{
-    ASSIGNEES, CREATORS, Listed, REQUESTERS, TicketCriteria, TicketRow, breached_after, from_list, key, narrow, search,
-    with_texts,
-};
+use super::{ASSIGNEES, CREATORS, REQUESTERS, Stored, TicketCriteria, TicketRow, breached_after, narrow, search};
 use crate::db::raw::{one_of, raw, small};
 use crate::db::schema::{principals, teams, ticket_clocks, ticket_tags, tickets};
 use crate::db::{Conn, EngineConn, RunQueryDsl, boxed, on_each};
-use crate::http::Rows;
-use crate::kernel::{Instant, Problem, sql};
+use crate::http::{Rows, page};
+use crate::kernel::fields::Fields;
+use crate::kernel::sql::{self, Json};
+use crate::kernel::{Instant, Problem};
 use crate::sla::store::clocks;
 use crate::tickets::wire::{ListOptions, SlaFilter, Sort};
 
@@ -379,6 +378,92 @@ macro_rules! ranges {
         }
         ranges
     }};
+}
+
+/// The key of a ticket in a list of this order: a value and the number, which makes it unique.
+pub fn key(sort: Sort, row: &TicketRow) -> (i64, i64) {
+    let ticket = &row.ticket;
+    let value = match sort {
+        Sort::Created | Sort::CreatedDesc => ticket.created_at.micros(),
+        Sort::Updated | Sort::UpdatedDesc => ticket.updated_at.micros(),
+        Sort::Priority | Sort::PriorityDesc => ticket.priority.rank().into(),
+        Sort::Due | Sort::DueDesc => row.times.due_at().unwrap_or(Instant::NEVER).micros(),
+        Sort::Relevance => row.relevance,
+    };
+    (value, ticket.number)
+}
+
+/// A ticket of a list, and whether its texts are large and were not read with it.
+type Listed = (Stored, clocks::Stored, Option<String>, Option<String>, Option<String>, String, bool);
+
+fn from_list(row: Listed) -> Result<(TicketRow, bool), Problem> {
+    let (stored, times, team, requester, assignee, created_by, lacks) = row;
+    Ok((TicketRow::try_from((stored, times, team, requester, assignee, created_by))?, lacks))
+}
+
+/// The same for a list: without texts that are large, of which [`with_texts`] fills in as many as a page has room for.
+macro_rules! listed {
+    ($conn:expr) => {{
+        let fields_b = match $conn.line {
+            EngineConn::Sqlite(_) => "octet_length(tickets.custom_fields)",
+            EngineConn::Postgres(_) => "octet_length(CAST(tickets.custom_fields AS text))",
+        };
+        let (description, is_long) = small("octet_length(tickets.description)", "tickets.description", "");
+        let (custom_fields, are_many) = small(fields_b, "tickets.custom_fields", "{}");
+        let stored = (
+            tickets::number,
+            tickets::id,
+            tickets::subject,
+            raw::<Text>(description),
+            tickets::status,
+            tickets::priority,
+            tickets::kind,
+            tickets::channel,
+            tickets::team_id,
+            tickets::assignee_id,
+            tickets::requester_id,
+            tickets::created_by_id,
+            tickets::external_id,
+            tickets::follow_up_of,
+            tickets::tags,
+            raw::<sql::Document>(custom_fields),
+            tickets::created_at,
+            tickets::updated_at,
+            tickets::reported_at,
+            tickets::started_at,
+            tickets::first_replied_at,
+            tickets::resolved_at,
+            tickets::closed_at,
+            tickets::reopen_count,
+            tickets::agent_comments,
+            tickets::version,
+        );
+        (stored, raw::<Bool>(format!("({is_long} OR {are_many})")))
+    }};
+}
+
+/// Fills in what was not read with `rows`, as far as a page has room for it. What has been changed since then is told as it is
+/// now, under the version before: whoever changes that version is told that there is a newer one.
+async fn with_texts(conn: &mut Conn, rows: Vec<(TicketRow, bool)>) -> Result<Rows<TicketRow>, Problem> {
+    let fill = async |rows: &mut [(TicketRow, bool)]| {
+        let numbers: Vec<_> = rows.iter().filter(|(_, lacks)| *lacks).map(|(row, _)| row.ticket.number).collect();
+        let texts: Vec<(i64, String, Json)> = on_each!(conn, |c| {
+            let these =
+                boxed(c, tickets::table.select((tickets::number, tickets::description, tickets::custom_fields)));
+            these.filter(one_of("tickets.number", &numbers)).load(c).await
+        })?;
+        let mut texts: HashMap<_, _> =
+            texts.into_iter().map(|(number, text, fields)| (number, (text, fields))).collect();
+        for (row, _) in rows.iter_mut() {
+            if let Some((description, fields)) = texts.remove(&row.ticket.number) {
+                row.ticket.description = description;
+                row.ticket.custom_fields = Fields::from_stored(fields.0);
+            }
+        }
+        Ok(())
+    };
+    let size_b = |row: &TicketRow| page::json_b(&row.ticket.description);
+    Rows::filled(rows, fill, size_b).await
 }
 
 /// A page of the tickets that `sieve` lets through, from behind the key `after`.
