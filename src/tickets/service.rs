@@ -13,7 +13,7 @@ use super::domain::{Channel, Priority, REDACTED, Status, Ticket, TicketType, Wal
 use super::policy::Reach;
 use super::store::search::{Place, Waiting};
 use super::store::{self, Person, TicketCriteria, TicketRow};
-use super::wire::{ListOptions, NewTicket, TicketBody, TicketPatch, TicketRef};
+use super::wire::{ListOptions, NewTicket, Sort, TicketBody, TicketPatch, TicketRef};
 use crate::audit::domain::{Event, EventKind, Visibility};
 use crate::auth::domain::{Principal, Role};
 use crate::auth::policy::Act;
@@ -92,11 +92,13 @@ pub fn roots_of_change(ticket: &Ticket, patch: &TicketPatch) -> Roots {
 /// When the database is away.
 pub async fn list(
     conn: &mut Conn,
-    sieve: &TicketCriteria,
+    criteria: &TicketCriteria,
     options: &ListOptions,
     after: Option<(i64, i64)>,
 ) -> Result<(Rows<TicketRow>, CalendarSet), Problem> {
-    let rows = store::list(conn, sieve, options, after).await?;
+    let sort = options.sort.unwrap_or(Sort::CreatedDesc);
+    let wanted = usize::try_from(options.limit.and_one()).unwrap_or(usize::MAX);
+    let rows = store::list(conn, criteria, sort, wanted, after).await?;
     let almanac = sla::store::configuration::almanac(conn, rows.iter().flat_map(|row| row.times.calendars())).await?;
     Ok((rows, almanac))
 }

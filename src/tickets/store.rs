@@ -5,9 +5,9 @@ use std::collections::{BTreeSet, HashMap};
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
 
+use super::domain::reference::TicketRef;
 use super::domain::{Channel, Priority, Status, Ticket, TicketType};
-use super::policy::Reach;
-use super::wire::TicketRef;
+use super::policy::reach::Reach;
 use crate::auth::domain::Role;
 use crate::db::raw::raw;
 use crate::db::schema::{comments, principals, teams, ticket_clocks, ticket_tags, tickets, time_entries};
@@ -179,14 +179,17 @@ macro_rules! with_names {
     };
 }
 
-pub mod search;
-
+mod access;
 mod criteria;
-mod leads;
+mod found;
+mod hits;
 mod list;
+mod page;
+pub mod search;
 
 pub use criteria::TicketCriteria;
 pub(crate) use criteria::{breached_after, narrow};
+pub use hits::Hits;
 pub use list::{key, list};
 
 /// The ticket `which`, if it is within `reach`.
