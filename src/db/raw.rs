@@ -16,7 +16,7 @@ use diesel::sql_types::{Array, BigInt, Bool, HasSqlType, Integer, Text};
 use diesel::sqlite::Sqlite;
 
 use crate::kernel::sql::{Guid, Moment, guid};
-use crate::kernel::{CommentId, EventId, Instant, TicketId};
+use crate::kernel::{CommentId, EventId, Instant, PrincipalId, TeamId, TicketId};
 
 /// How many bytes a text has at most that comes with each row of a list.
 const SMALL_B: usize = 2 << 10;
@@ -53,23 +53,16 @@ macro_rules! values {
 }
 values!(Instant => Moment, i64 => BigInt, i32 => Integer, String => Text);
 
-impl From<TicketId> for RawValue {
-    fn from(id: TicketId) -> Self {
-        Self::Guid(AnyId(id.0))
-    }
+macro_rules! ids {
+    ($($type:ty),*) => {$(
+        impl From<$type> for RawValue {
+            fn from(id: $type) -> Self {
+                Self::Guid(AnyId(id.0))
+            }
+        }
+    )*};
 }
-
-impl From<CommentId> for RawValue {
-    fn from(id: CommentId) -> Self {
-        Self::Guid(AnyId(id.0))
-    }
-}
-
-impl From<EventId> for RawValue {
-    fn from(id: EventId) -> Self {
-        Self::Guid(AnyId(id.0))
-    }
-}
+ids!(TicketId, CommentId, EventId, TeamId, PrincipalId);
 
 #[derive(Debug, Clone)]
 enum RawPart {

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use super::sql::Moment;
 
 /// A point in time in UTC, truncated to microseconds on entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, AsExpression, FromSqlRow)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, AsExpression, FromSqlRow)]
 #[diesel(sql_type = Moment)]
 pub struct Instant(i64);
 

@@ -1,6 +1,8 @@
 //! A ticket and the rules of its life. Pure: the clock comes in as a value.
 
 pub mod change;
+pub mod listing;
+pub mod reference;
 pub mod search;
 mod words;
 

@@ -4,7 +4,6 @@ use actix_web::{delete, get, patch, post};
 
 use super::domain::search::Query;
 use super::policy::{ReachesTickets, may_change, may_open};
-use super::store::TicketCriteria;
 use super::wire::{ListOptions, NewTicket, Sort, TicketBody, TicketFilter, TicketPatch, TicketRef};
 use super::{service, store};
 use crate::audit;
@@ -50,13 +49,13 @@ async fn list_tickets(who: Allowed<ReadTickets>, call: Call) -> Answer {
         return Err(Problem::new(Code::InvalidQuery, "sort=relevance needs q.").with_errors(vec![fault]));
     }
     let now = call.now();
-    let sieve = TicketCriteria::new(&who.reach(), &filter, who.who().id, now)?;
+    let criteria = filter.criteria(&who.reach(), who.who().id, now)?;
     let (db, limit) = (call.db_for_lists(who.who().id), options.limit);
-    let (rows, calendar_set) = if sieve.q.is_some() {
+    let (rows, calendar_set) = if criteria.q.is_some() {
         // May take longer, and more than one statement.
-        db.snapshot(async move |conn: &mut Conn| service::list(conn, &sieve, &options, after).await).await?
+        db.snapshot(async move |conn: &mut Conn| service::list(conn, &criteria, &options, after).await).await?
     } else {
-        db.list(async move |conn: &mut Conn| service::list(conn, &sieve, &options, after).await).await?
+        db.list(async move |conn: &mut Conn| service::list(conn, &criteria, &options, after).await).await?
     };
     let body = |row| TicketBody::of(row, &calendar_set, now);
     Page::reply(&call, limit, &list, rows, |row| store::key(sort, row), body)

@@ -17,7 +17,7 @@ use super::domain::search::Document;
 use super::domain::{REDACTED, Speaker, Status, Ticket, Walker};
 use super::policy::Reach;
 use super::store::{self, Person, TicketCriteria, TicketRow};
-use super::wire::{ListOptions, NewTicket, TicketBody, TicketPatch, TicketRef};
+use super::wire::{ListOptions, NewTicket, Sort, TicketBody, TicketPatch, TicketRef};
 use crate::auth::domain::{Principal, Role};
 use crate::auth::policy::Act;
 use crate::db::{Conn, Db, Root, Roots};
@@ -89,11 +89,13 @@ pub fn roots_of_change(ticket: &Ticket, patch: &TicketPatch) -> Roots {
 /// When the database is away.
 pub async fn list(
     conn: &mut Conn,
-    sieve: &TicketCriteria,
+    criteria: &TicketCriteria,
     options: &ListOptions,
     after: Option<(i64, i64)>,
 ) -> Result<(Rows<TicketRow>, CalendarSet), Problem> {
-    let rows = store::list(conn, sieve, options, after).await?;
+    let sort = options.sort.unwrap_or(Sort::CreatedDesc);
+    let wanted = usize::try_from(options.limit.and_one()).unwrap_or(usize::MAX);
+    let rows = store::list(conn, criteria, sort, wanted, after).await?;
     let calendar_set =
         sla::store::configuration::calendar_set(conn, rows.iter().flat_map(|row| row.times.calendars())).await?;
     Ok((rows, calendar_set))

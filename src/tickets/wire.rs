@@ -1,67 +1,29 @@
 //! Tickets as clients write and see them.
 
+mod filter;
+
 use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
 use serde::Serialize;
-use utoipa::openapi::schema::{ObjectBuilder, Type};
-use utoipa::openapi::{RefOr, Schema};
-use utoipa::{IntoParams, PartialSchema, ToSchema};
+use utoipa::ToSchema;
 
-use super::domain::search::Query;
+pub use super::domain::listing::Sort;
+pub use super::domain::reference::TicketRef;
 use super::domain::{Channel, Priority, Status, TicketType};
 use super::store::TicketRow;
 use crate::audit::wire::{Named, NamedPrincipal, NamedTeam};
 use crate::auth::domain::Principal;
 use crate::auth::policy::ReadTickets;
-use crate::http::Cursor;
 use crate::http::Resource;
-use crate::http::query::{Csv, query_part};
-use crate::kernel::fault::{self, Faults};
+use crate::kernel::fault::Faults;
 use crate::kernel::fields::Fields;
-use crate::kernel::rows::Limit;
 use crate::kernel::text::{Email, Line, Prose};
-use crate::kernel::whole::Whole;
-use crate::kernel::words::words;
 use crate::kernel::{ClockState, Instant, Patch, PrincipalId, Set, TeamId, TicketId};
 use crate::sla::domain::policy::CalendarSet;
 use crate::sla::wire::clocks::{ClockBody, DurationsBody};
+pub use filter::{ListOptions, PersonChoice, TagName, TeamChoice, TicketFilter};
 
 /// How many tags a ticket may have.
 pub const MOST_TAGS: usize = 20;
-
-/// A ticket by its id or its number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TicketRef {
-    /// The UUID.
-    Id(TicketId),
-    /// The number for humans.
-    Number(i64),
-}
-
-impl std::str::FromStr for TicketRef {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const EXPECTED: &str = "must be a ticket's id or number";
-        if text.bytes().all(|b| b.is_ascii_digit()) {
-            return text.parse().map(Self::Number).map_err(|_| EXPECTED);
-        }
-        text.parse().map(Self::Id).map_err(|_| EXPECTED)
-    }
-}
-
-impl Deserr<Faults> for TicketRef {
-    fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Faults> {
-        match value {
-            Value::Integer(number) => Ok(Self::Number(i64::try_from(number).unwrap_or(i64::MAX))),
-            Value::Float(_) => {
-                Whole::<0, { i64::MAX }>::deserialize_from_value(value, location).map(|n| Self::Number(n.get()))
-            }
-            value => {
-                fault::string(value, location)?.parse().map_err(|detail: &str| Faults::at(location, "invalid", detail))
-            }
-        }
-    }
-}
 
 /// The schema of a [`TicketRef`] that may be null.
 fn ticket_ref() -> utoipa::openapi::schema::Object {
@@ -410,280 +372,5 @@ impl Resource for TicketBody {
 
     fn is_open_to(reader: &Principal) -> bool {
         reader.may::<ReadTickets>()
-    }
-}
-
-words! {
-    /// The order of a list of tickets; `-` for descending.
-    pub enum Sort {
-        /// Oldest first.
-        Created = "created_at",
-        /// Newest first.
-        CreatedDesc = "-created_at",
-        /// Longest untouched first.
-        Updated = "updated_at",
-        /// Last touched first.
-        UpdatedDesc = "-updated_at",
-        /// Least urgent first.
-        Priority = "priority",
-        /// Most urgent first.
-        PriorityDesc = "-priority",
-        /// What is due first, or was, comes first; tickets with nothing due come last.
-        Due = "due_at",
-        /// The reverse.
-        DueDesc = "-due_at",
-        /// Of what `q` finds: where it is in the subject alone first, then where in tags and description too, then where in
-        /// comments too; of equals the newest first. Where each word is in more than 10,000 of them, simply the newest first.
-        Relevance = "relevance",
-    }
-}
-
-fault::deserr_from_str!(Query);
-
-/// A tag to filter by.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TagName(pub String);
-
-impl std::str::FromStr for TagName {
-    type Err = &'static str;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text.is_empty() { Err("must not be empty") } else { Ok(Self(text.to_owned())) }
-    }
-}
-
-fault::deserr_from_str!(TagName);
-
-impl PartialSchema for TagName {
-    fn schema() -> RefOr<Schema> {
-        // Commas separate tags from each other.
-        ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).pattern(Some("^[^,]+$")).into()
-    }
-}
-impl ToSchema for TagName {}
-
-/// How long ahead `due_within` can look, in seconds: a year.
-const LONGEST_AHEAD_S: i64 = 366 * 86_400;
-
-/// Clocks to filter by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SlaFilter {
-    /// At least one clock is breached.
-    Breached,
-    /// At least one clock runs and is due within so many seconds.
-    DueWithin(i64),
-}
-
-impl std::str::FromStr for SlaFilter {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const EXPECTED: &str = "must be `breached` or `due_within:SECONDS`, such as due_within:3600, up to 31622400";
-        match text.split_once(':') {
-            None if text == "breached" => Ok(Self::Breached),
-            Some(("due_within", s)) if s.bytes().all(|b| b.is_ascii_digit()) => match s.parse() {
-                Ok(s @ 0..=LONGEST_AHEAD_S) => Ok(Self::DueWithin(s)),
-                _ => Err(EXPECTED),
-            },
-            _ => Err(EXPECTED),
-        }
-    }
-}
-
-fault::deserr_from_str!(SlaFilter);
-
-/// A queue to filter by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TeamChoice {
-    /// Tickets in no queue.
-    NoTeam,
-    /// This one.
-    Team(TeamId),
-}
-
-impl TeamChoice {
-    /// The team, if one is meant.
-    pub fn id(self) -> Option<TeamId> {
-        match self {
-            Self::NoTeam => None,
-            Self::Team(id) => Some(id),
-        }
-    }
-}
-
-impl std::str::FromStr for TeamChoice {
-    type Err = &'static str;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "none" => Ok(Self::NoTeam),
-            id => id.parse().map(Self::Team).map_err(|_| "must be a team's id or `none`"),
-        }
-    }
-}
-
-/// A person to filter by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PersonChoice {
-    /// The caller.
-    Me,
-    /// Nobody.
-    Nobody,
-    /// This one.
-    Person(PrincipalId),
-}
-
-impl PersonChoice {
-    /// The person, if one is meant; `me` is the caller.
-    pub fn id(self, me: PrincipalId) -> Option<PrincipalId> {
-        match self {
-            Self::Me => Some(me),
-            Self::Nobody => None,
-            Self::Person(id) => Some(id),
-        }
-    }
-}
-
-impl std::str::FromStr for PersonChoice {
-    type Err = &'static str;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "me" => Ok(Self::Me),
-            "none" => Ok(Self::Nobody),
-            id => id.parse().map(Self::Person).map_err(|_| "must be an id, `me` or `none`"),
-        }
-    }
-}
-
-/// An id, or one of these words, which are separated by `|`.
-fn id_or(words: &str) -> RefOr<Schema> {
-    const ID: &str = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}";
-    ObjectBuilder::new().schema_type(Type::String).pattern(Some(format!("^({words}|{ID})$"))).into()
-}
-
-impl PartialSchema for TeamChoice {
-    fn schema() -> RefOr<Schema> {
-        id_or("none")
-    }
-}
-impl ToSchema for TeamChoice {}
-
-impl PartialSchema for PersonChoice {
-    fn schema() -> RefOr<Schema> {
-        id_or("me|none")
-    }
-}
-impl ToSchema for PersonChoice {}
-
-/// Which tickets are meant: all filters must hold.
-#[derive(Debug, Clone, Default, Deserr, IntoParams)]
-#[deserr(error = Faults, deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct TicketFilter {
-    /// One or more statuses, separated by commas.
-    #[deserr(default)]
-    #[param(value_type = Option<Vec<Status>>, min_items = 1, max_items = 100, style = Form, explode = false, example = json!(["new", "open"]))]
-    pub status: Option<Csv<Status>>,
-    /// One or more priorities, separated by commas.
-    #[deserr(default)]
-    #[param(value_type = Option<Vec<Priority>>, min_items = 1, max_items = 100, style = Form, explode = false, example = json!(["high", "urgent"]))]
-    pub priority: Option<Csv<Priority>>,
-    /// One or more types, separated by commas.
-    #[deserr(default, rename = "type")]
-    #[param(rename = "type", value_type = Option<Vec<TicketType>>, min_items = 1, max_items = 100, style = Form, explode = false, example = json!(["incident"]))]
-    pub kind: Option<Csv<TicketType>>,
-    /// One or more channels, separated by commas.
-    #[deserr(default)]
-    #[param(value_type = Option<Vec<Channel>>, min_items = 1, max_items = 100, style = Form, explode = false, example = json!(["email", "phone"]))]
-    pub channel: Option<Csv<Channel>>,
-    /// One or more teams, separated by commas; `none` for tickets in no queue.
-    #[deserr(default)]
-    #[param(value_type = Option<Vec<TeamChoice>>, inline, min_items = 1, max_items = 100, style = Form, explode = false)]
-    pub team_id: Option<Csv<TeamChoice>>,
-    /// One or more assignees, separated by commas; `me`, and `none` for tickets that nobody has.
-    #[deserr(default)]
-    #[param(value_type = Option<Vec<PersonChoice>>, inline, min_items = 1, max_items = 100, style = Form, explode = false, example = json!(["me"]))]
-    pub assignee_id: Option<Csv<PersonChoice>>,
-    /// One or more requesters, separated by commas; `me`, and `none` for tickets without one.
-    #[deserr(default)]
-    #[param(value_type = Option<Vec<PersonChoice>>, inline, min_items = 1, max_items = 100, style = Form, explode = false)]
-    pub requester_id: Option<Csv<PersonChoice>>,
-    /// One or more tags, separated by commas: tickets that have any of them.
-    #[deserr(default)]
-    #[param(value_type = Option<Vec<TagName>>, inline, min_items = 1, max_items = 100, style = Form, explode = false, example = json!(["printer"]))]
-    pub tag: Option<Csv<TagName>>,
-    /// The name that the creator's system has for it.
-    #[deserr(default)]
-    #[param(value_type = Option<String>, min_length = 1, example = "alert-4711")]
-    pub external_id: Option<TagName>,
-    /// Only tickets created after this instant.
-    #[deserr(default)]
-    #[param(value_type = Option<String>, format = DateTime)]
-    pub created_after: Option<Instant>,
-    /// Only tickets created before this instant.
-    #[deserr(default)]
-    #[param(value_type = Option<String>, format = DateTime)]
-    pub created_before: Option<Instant>,
-    /// Only tickets updated after this instant.
-    #[deserr(default)]
-    #[param(value_type = Option<String>, format = DateTime)]
-    pub updated_after: Option<Instant>,
-    /// Only tickets updated before this instant.
-    #[deserr(default)]
-    #[param(value_type = Option<String>, format = DateTime)]
-    pub updated_before: Option<Instant>,
-    /// `breached`: a clock is past its due instant, or was when it ended. `due_within:SECONDS`: a clock runs and is due
-    /// within so many seconds, at most 31622400 (a year).
-    #[deserr(default)]
-    #[param(value_type = Option<String>, pattern = "^(breached|due_within:[0-9]{1,8})$", example = "due_within:3600")]
-    pub sla: Option<SlaFilter>,
-    /// Full-text search in subject, tags, description, and the comments that the caller may see; it needs `tickets:read`, and
-    /// looks into comments with `comments:read`. At most 500 characters. Each word must be there, anywhere in the ticket; a
-    /// `"phrase in quotes"` as it stands; `print*` finds all words that begin so (two characters at least); `-word` and
-    /// `-"a phrase"` must not be there. Words that are written together (`foo-bar`) are a phrase. Case and diacritics make
-    /// no difference. All else is ignored; a search without any word finds every ticket. Searched are the first 6,000 words
-    /// of tags and description, and the first 2,000 words of each comment; of each word the first 64 characters.
-    #[deserr(default)]
-    #[param(value_type = Option<String>, max_length = 500, example = "printer \"on fire\" -paper")]
-    pub q: Option<Query>,
-}
-
-/// The order of a list of tickets, and which page of it.
-#[derive(Debug, Clone, Deserr, IntoParams)]
-#[deserr(error = Faults, deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct ListOptions {
-    /// The order; newest first unless said. `relevance` needs `q`.
-    #[deserr(default)]
-    #[param(value_type = Option<Sort>, inline)]
-    pub sort: Option<Sort>,
-    /// How many items a page has at most; it ends sooner where it would have more than 1 MiB of JSON.
-    #[deserr(default)]
-    #[param(value_type = Option<i64>, minimum = 1, maximum = 200, default = 50)]
-    pub limit: Limit,
-    /// The `next_cursor` of the page before.
-    #[deserr(default)]
-    #[param(value_type = Option<String>, min_length = 1, pattern = "^[A-Za-z0-9_-]+$")]
-    pub cursor: Option<Cursor>,
-}
-
-query_part!(TicketFilter);
-query_part!(ListOptions);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn any_text_is_a_filter_or_none(text in "(\\PC{0,20}|(breached|due_within)?:?[-+]?[0-9]{0,20}|(me|none|[0-9a-f-]{32,36})(,(me|none))?)") {
-            if let Ok(SlaFilter::DueWithin(s)) = text.parse() {
-                prop_assert!((0..=LONGEST_AHEAD_S).contains(&s) && text.starts_with("due_within:"));
-            }
-            if let Ok(TicketRef::Number(number)) = text.parse() {
-                let written = number.to_string();
-                prop_assert_eq!(text.trim_start_matches('0'), written.trim_start_matches('0'));
-            }
-            let _ = (text.parse::<TeamChoice>(), text.parse::<PersonChoice>(), text.parse::<TagName>());
-        }
     }
 }

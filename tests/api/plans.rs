@@ -447,6 +447,10 @@ fn filters(now: i64) -> Vec<(String, Passes)> {
         format!("{},none", team(3)) => |made| matches!(made.team, Some(3) | None),
         format!("{},none", agent(7)) => |made| matches!(made.assignee, Some(7) | None),
         "tag=tag1,tag2" => move |made| tagged(made, 1) || tagged(made, 2),
+        // The same again is no other.
+        "status=open,open" => |made| made.status == Status::Open,
+        format!("{},none,{},none", agent(7), id(AGENT, 7)) => |made| matches!(made.assignee, Some(7) | None),
+        "tag=tag3,tag3" => move |made| tagged(made, 3),
         // The likeliest pairs, and some that nothing passes.
         format!("status=open&{}", team(2)) => |made| made.status == Status::Open && made.team == Some(2),
         format!("status=new,open&{}", agent(3)) => |made| made.status == Status::Open && made.assignee == Some(3),

@@ -62,7 +62,7 @@ fn asked(call: &Call, criteria: TicketCriteria, span: &WindowQuery) -> Result<As
 #[get("/v1/metrics/summary")]
 async fn get_summary(who: Allowed<ReadMetrics>, call: Call) -> Answer {
     let (filter, span): (TicketFilter, WindowQuery) = call.query_of()?;
-    let criteria = TicketCriteria::new(&who.reach(), &filter, who.who().id, call.now())?;
+    let criteria = filter.criteria(&who.reach(), who.who().id, call.now())?;
     let ask = asked(&call, criteria, &span)?;
     let media_type = call.media_type();
     let report = async move |conn: &mut Conn| {
@@ -92,7 +92,7 @@ async fn get_summary(who: Allowed<ReadMetrics>, call: Call) -> Answer {
 #[get("/v1/metrics/timeseries")]
 async fn get_timeseries(who: Allowed<ReadMetrics>, call: Call) -> Answer {
     let (filter, span, steps): (TicketFilter, WindowQuery, StepsQuery) = call.query_of()?;
-    let criteria = TicketCriteria::new(&who.reach(), &filter, who.who().id, call.now())?;
+    let criteria = filter.criteria(&who.reach(), who.who().id, call.now())?;
     let ask = asked(&call, criteria, &span)?;
     let edges = steps.edges(ask.window).map_err(|fault| Problem::invalid_query(vec![fault]))?;
     let media_type = call.media_type();
@@ -123,7 +123,7 @@ async fn get_timeseries(who: Allowed<ReadMetrics>, call: Call) -> Answer {
 #[get("/v1/metrics/backlog")]
 async fn get_backlog(who: Allowed<ReadMetrics>, call: Call) -> Answer {
     let (filter, query): (TicketFilter, BacklogQuery) = call.query_of()?;
-    let criteria = TicketCriteria::new(&who.reach(), &filter, who.who().id, call.now())?;
+    let criteria = filter.criteria(&who.reach(), who.who().id, call.now())?;
     let groups = query.groups().map_err(|fault| Problem::invalid_query(vec![fault]))?;
     let media_type = call.media_type();
     let report = async move |conn: &mut Conn| {
