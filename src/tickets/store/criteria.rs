@@ -55,27 +55,9 @@ macro_rules! narrow {
         use $crate::db::schema::{ticket_clocks, ticket_tags, tickets};
         use $crate::tickets::domain::listing::SlaFilter;
         let mut query = $query;
-        // Taken apart whole, so that a new filter does not compile until it filters.
-        let $crate::tickets::store::TicketCriteria {
-            only_of,
-            status,
-            priority,
-            kind,
-            channel,
-            team,
-            assignee,
-            requester,
-            tag,
-            external_id,
-            created_after,
-            created_before,
-            updated_after,
-            updated_before,
-            sla,
-            q,
-            now,
-        } = $criteria.clone();
-        if let Some(own) = only_of {
+        let criteria = $criteria.clone();
+        let now = criteria.now;
+        if let Some(own) = criteria.only_of {
             query = query.filter(tickets::requester_id.eq(own));
         }
         // A single value is compared as such: the indexes go on in order behind it.
@@ -88,10 +70,10 @@ macro_rules! narrow {
                 }
             };
         }
-        any!(status, tickets::status);
-        any!(priority, tickets::priority);
-        any!(kind, tickets::kind);
-        any!(channel, tickets::channel);
+        any!(criteria.status, tickets::status);
+        any!(criteria.priority, tickets::priority);
+        any!(criteria.kind, tickets::kind);
+        any!(criteria.channel, tickets::channel);
         macro_rules! any_or_none {
             ($filter:expr, $column:expr) => {
                 match $filter {
@@ -104,32 +86,32 @@ macro_rules! narrow {
                 }
             };
         }
-        any_or_none!(team, tickets::team_id);
-        any_or_none!(assignee, tickets::assignee_id);
-        any_or_none!(requester, tickets::requester_id);
-        if let Some(any) = tag {
+        any_or_none!(criteria.team, tickets::team_id);
+        any_or_none!(criteria.assignee, tickets::assignee_id);
+        any_or_none!(criteria.requester, tickets::requester_id);
+        if let Some(any) = criteria.tag {
             let own = ticket_tags::table.filter(ticket_tags::ticket_number.eq(tickets::number));
             query = query.filter(diesel::dsl::exists(own.filter(ticket_tags::tag.eq_any(any))));
         }
-        if let Some(id) = external_id {
+        if let Some(id) = criteria.external_id {
             query = query.filter(tickets::external_id.eq(id));
         }
-        if let Some(at) = created_after {
+        if let Some(at) = criteria.created_after {
             query = query.filter(tickets::created_at.gt(at));
         }
-        if let Some(at) = created_before {
+        if let Some(at) = criteria.created_before {
             query = query.filter(tickets::created_at.lt(at));
         }
-        if let Some(at) = updated_after {
+        if let Some(at) = criteria.updated_after {
             query = query.filter(tickets::updated_at.gt(at));
         }
-        if let Some(at) = updated_before {
+        if let Some(at) = criteria.updated_before {
             query = query.filter(tickets::updated_at.lt(at));
         }
-        if let Some(hits) = q {
+        if let Some(hits) = criteria.q {
             query = query.filter(hits);
         }
-        match sla {
+        match criteria.sla {
             Some(SlaFilter::Breached) => query = query.filter(ticket_clocks::breach_at.le(now)),
             Some(SlaFilter::DueWithin(s)) => {
                 let until = $crate::tickets::store::breached_after(now.plus_s(s));
