@@ -26,4 +26,4 @@ pub use instant::Instant;
 pub use money::{Currency, Money, MoneyInput, MoneyPatch, MoneyPatchInput};
 pub use patch::{Patch, Set};
 pub use problem::{Code, Problem};
-pub use vocabulary::{Channel, ClockState, Priority, Status, Target, TicketType};
+pub use vocabulary::*;

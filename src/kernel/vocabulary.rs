@@ -1,4 +1,4 @@
-//! The words of a ticket, which more than one room speaks.
+//! The words of a ticket, which more than one room speaks: imported whole, so that a new one is written here alone.
 
 use super::words::words;
 

@@ -13,7 +13,7 @@ use crate::audit::domain::Change as FieldChange;
 use crate::db::schema::tickets;
 use crate::kernel::fields::Fields;
 use crate::kernel::sql::Json;
-pub use crate::kernel::vocabulary::{Channel, Priority, Status, TicketType};
+pub use crate::kernel::vocabulary::*;
 use crate::kernel::{Code, Instant, PrincipalId, Problem, TeamId, TicketId};
 use crate::sla::domain::clock::TicketState;
 use crate::sla::domain::policy::Traits;

@@ -5,8 +5,8 @@ use std::collections::{BTreeSet, HashMap};
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
 
-use super::domain::reference::TicketRef;
 use super::domain::Ticket;
+use super::domain::reference::TicketRef;
 use super::policy::reach::Reach;
 use crate::auth::domain::Role;
 use crate::db::raw::raw;

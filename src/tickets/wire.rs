@@ -8,7 +8,6 @@ use utoipa::ToSchema;
 
 pub use super::domain::listing::Sort;
 pub use super::domain::reference::TicketRef;
-use super::domain::{Channel, Priority, Status, TicketType};
 use super::store::TicketRow;
 use crate::audit::wire::{Named, NamedPrincipal, NamedTeam};
 use crate::auth::domain::Principal;
@@ -17,7 +16,8 @@ use crate::http::Resource;
 use crate::kernel::fault::Faults;
 use crate::kernel::fields::Fields;
 use crate::kernel::text::{Email, Line, Prose};
-use crate::kernel::{ClockState, Instant, Patch, PrincipalId, Set, TeamId, TicketId};
+use crate::kernel::vocabulary::*;
+use crate::kernel::{Instant, Patch, PrincipalId, Set, TeamId, TicketId};
 use crate::sla::domain::policy::CalendarSet;
 use crate::sla::wire::clocks::{ClockBody, DurationsBody};
 pub use filter::{ListOptions, PersonChoice, TagName, TeamChoice, TicketFilter};

@@ -2,9 +2,9 @@
 
 use super::hits::{self, Hits};
 use crate::db::Conn;
+use crate::kernel::vocabulary::*;
 use crate::kernel::{Instant, PrincipalId, Problem, TeamId};
 use crate::tickets::domain::listing::SlaFilter;
-use crate::tickets::domain::{Channel, Priority, Status, TicketType};
 
 /// Which tickets are meant: those within a reach that pass every filter at an instant.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -9,10 +9,10 @@ use crate::http::Cursor;
 use crate::http::query::{Csv, query_part};
 use crate::kernel::fault::{self, Faults};
 use crate::kernel::rows::Limit;
+use crate::kernel::vocabulary::*;
 use crate::kernel::{Instant, PrincipalId, Problem, TeamId};
 use crate::tickets::domain::listing::{SlaFilter, Sort};
 use crate::tickets::domain::search::Query;
-use crate::tickets::domain::{Channel, Priority, Status, TicketType};
 use crate::tickets::policy::reach::Reach;
 use crate::tickets::store::{Hits, TicketCriteria};
 
