@@ -4,6 +4,9 @@
 //! The rooms import only leftwards:
 //! `kernel → db → http → auth → audit → people → tally → sla → tickets → comments → time_entries → metrics → app`.
 
+// The examples of large bodies are long `json!` expressions.
+#![recursion_limit = "256"]
+
 pub mod app;
 pub mod audit;
 pub mod auth;
