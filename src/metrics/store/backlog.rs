@@ -1,7 +1,5 @@
 //! Tickets that are not solved, one by one.
 
-use std::collections::BTreeMap;
-
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
 
@@ -12,15 +10,17 @@ use crate::kernel::sql::Json;
 use crate::kernel::{
     Channel, ClockState, Instant, PolicyId, PrincipalId, Priority, Problem, Status, Target, TeamId, TicketType,
 };
-use crate::metrics::domain::backlog::{Due, UnsolvedTicket};
+use crate::metrics::domain::backlog::Due;
 use crate::sla::domain::clock::Clock;
+use crate::tally::domain::backlog::Unsolved;
 use crate::tally::domain::facts::TicketGroups;
 use crate::tickets::store::{TicketCriteria, narrow};
 
 /// How many tickets are read at once.
 const AT_ONCE: i64 = 2_000;
 
-/// Word for word as in the index `tickets_unsolved`. By the status SQLite would rather go along an index that begins with it.
+/// Word for word as in the index `tickets_unsolved`. By the status SQLite would rather go along an index that begins
+/// with it.
 const UNSOLVED: &str = "tickets.resolved_at IS NULL";
 
 type GroupsRow =
@@ -40,8 +40,8 @@ fn groups(((priority, kind, channel, tags), (team, policy, assignee)): GroupsRow
     TicketGroups { priority, kind, channel, team, policy, assignee, tags: tags.0 }
 }
 
-/// Goes through all tickets that meet `criteria` and that are not solved, as they are at its instant, some at a time, each with its groups.
-/// What is due is due within `due_within_s` seconds of it.
+/// Tells `each` all tickets that meet `criteria` and that are not solved, as they are at its instant, some at a time, and
+/// whether a clock of it runs and is due within `due_within_s` seconds.
 ///
 /// # Errors
 /// When the database is away.
@@ -49,7 +49,7 @@ pub async fn each_unsolved(
     conn: &mut Conn,
     criteria: &TicketCriteria,
     due_within_s: i64,
-    mut each: impl FnMut(UnsolvedTicket, &TicketGroups),
+    mut each: impl FnMut(&Unsolved, bool) -> Result<(), Problem>,
 ) -> Result<(), Problem> {
     type Row = ((Instant, i64), Status, Json<Vec<Clock>>, GroupsRow);
     let (now, until) = (criteria.now, criteria.now.plus_s(due_within_s));
@@ -73,18 +73,15 @@ pub async fn each_unsolved(
         let read = i64::try_from(rows.len()).unwrap_or(0);
         for (place, status, clocks, row) in rows {
             behind = Some(place);
-            let groups = groups(row);
-            let clocks: Vec<Clock> = clocks.0.into_iter().map(|clock| clock.at(now)).collect();
-            let runs = |clock: &&Clock| clock.state() == ClockState::Running;
-            let ticket = UnsolvedTicket {
-                status,
-                priority: groups.priority,
-                reported_at: place.0,
-                assigned: groups.assignee.is_some(),
-                due: clocks.iter().filter(runs).any(|clock| clock.due_at().is_some_and(|at| at <= until)),
-                clocks: clocks.iter().map(|clock| (clock.target, clock.state())).collect(),
-            };
-            each(ticket, &groups);
+            let mut states = [None; 3];
+            let mut is_due = false;
+            for clock in clocks.0.into_iter().map(|clock| clock.at(now)) {
+                states[clock.target as usize] = Some(clock.state());
+                let is_soon = clock.due_at().is_some_and(|at| at <= until);
+                is_due |= clock.state() == ClockState::Running && is_soon;
+            }
+            let reported_us = place.0.micros();
+            each(&Unsolved { status, groups: groups(row), reported_us, clocks: states }, is_due)?;
         }
         if read < AT_ONCE {
             return Ok(());
@@ -92,63 +89,98 @@ pub async fn each_unsolved(
     }
 }
 
-/// The unsolved tickets that were reported from `from` on and before `before`: when, and their groups.
+/// Tells `each` the unsolved tickets that were reported from `from` on and before `before`, some at a time: when, and
+/// their groups.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn reported_between(
+pub async fn each_reported(
     conn: &mut Conn,
     from: Instant,
     before: Instant,
-) -> Result<Vec<(Instant, TicketGroups)>, Problem> {
-    let query = tickets::table
-        .inner_join(ticket_clocks::table)
-        .filter(raw::<Bool>(UNSOLVED).and(tickets::reported_at.ge(from)).and(tickets::reported_at.lt(before)))
-        .select((tickets::reported_at, groups!()));
-    let rows: Vec<(Instant, GroupsRow)> = on_each!(conn, |c| query.load(c).await)?;
-    Ok(rows.into_iter().map(|(at, row)| (at, groups(row))).collect())
+    mut each: impl FnMut(Instant, &TicketGroups),
+) -> Result<(), Problem> {
+    let mut behind = (from, 0);
+    loop {
+        let next = raw::<Bool>("(tickets.reported_at, tickets.number) > (").bind(behind.0).sql(", ").bind(behind.1);
+        let query = tickets::table
+            .inner_join(ticket_clocks::table)
+            .filter(raw::<Bool>(UNSOLVED).and(next.sql(")")).and(tickets::reported_at.lt(before)))
+            .order((tickets::reported_at, tickets::number))
+            .limit(AT_ONCE)
+            .select(((tickets::reported_at, tickets::number), groups!()));
+        let rows: Vec<((Instant, i64), GroupsRow)> = on_each!(conn, |c| query.load(c).await)?;
+        let read = i64::try_from(rows.len()).unwrap_or(0);
+        for (place, row) in rows {
+            behind = place;
+            each(place.0, &groups(row));
+        }
+        if read < AT_ONCE {
+            return Ok(());
+        }
+    }
 }
 
-/// The unsolved tickets with a clock that runs, as far as is written down, and is breached until `until` if nothing happens, each with its groups.
+/// Tells `each` the unsolved tickets with a clock that runs, as far as is written down, and is breached until `until`
+/// if nothing happens, some at a time, each once and with its groups.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn due_until(conn: &mut Conn, until: Instant) -> Result<Vec<(Due, TicketGroups)>, Problem> {
-    type Row = (i64, Option<Instant>, (Option<Instant>, Option<Instant>, Option<Instant>), GroupsRow);
-    let mut found: BTreeMap<i64, (Due, TicketGroups)> = BTreeMap::new();
+pub async fn each_due(
+    conn: &mut Conn,
+    until: Instant,
+    mut each: impl FnMut(&Due, &TicketGroups),
+) -> Result<(), Problem> {
+    type Row = ((i64, Option<Instant>), (Option<Instant>, Option<Instant>, Option<Instant>), GroupsRow);
     for target in Target::ALL.iter().copied() {
-        macro_rules! due {
-            ($breach_at:expr) => {
-                on_each!(conn, |c| {
-                    ticket_clocks::table
-                        .inner_join(tickets::table)
-                        .filter($breach_at.le(until).and(raw::<Bool>(UNSOLVED)))
-                        .select((
-                            ticket_clocks::ticket_number,
-                            ticket_clocks::breach_at,
-                            (
-                                ticket_clocks::response_breach_at,
-                                ticket_clocks::first_reply_breach_at,
-                                ticket_clocks::service_breach_at,
-                            ),
-                            groups!(),
-                        ))
-                        .load(c)
-                        .await
-                })?
+        let mut behind = (Instant::EPOCH, 0);
+        loop {
+            macro_rules! due {
+                ($breach_at:expr, $column:literal) => {
+                    on_each!(conn, |c| {
+                        let place = concat!("(ticket_clocks.", $column, ", ticket_clocks.ticket_number) > (");
+                        let next = raw::<Bool>(place).bind(behind.0).sql(", ").bind(behind.1).sql(")");
+                        ticket_clocks::table
+                            .inner_join(tickets::table)
+                            // The first of both is for the index.
+                            .filter($breach_at.ge(behind.0).and($breach_at.le(until)).assume_not_null().and(next))
+                            .filter(raw::<Bool>(UNSOLVED))
+                            .order(($breach_at, ticket_clocks::ticket_number))
+                            .limit(AT_ONCE)
+                            .select((
+                                (ticket_clocks::ticket_number, ticket_clocks::breach_at),
+                                (
+                                    ticket_clocks::response_breach_at,
+                                    ticket_clocks::first_reply_breach_at,
+                                    ticket_clocks::service_breach_at,
+                                ),
+                                groups!(),
+                            ))
+                            .load(c)
+                            .await
+                    })?
+                };
+            }
+            let rows: Vec<Row> = match target {
+                Target::Response => due!(ticket_clocks::response_breach_at, "response_breach_at"),
+                Target::FirstReply => due!(ticket_clocks::first_reply_breach_at, "first_reply_breach_at"),
+                Target::Service => due!(ticket_clocks::service_breach_at, "service_breach_at"),
             };
-        }
-        let rows: Vec<Row> = match target {
-            Target::Response => due!(ticket_clocks::response_breach_at),
-            Target::FirstReply => due!(ticket_clocks::first_reply_breach_at),
-            Target::Service => due!(ticket_clocks::service_breach_at),
-        };
-        for (number, first, (response, first_reply, service), row) in rows {
-            let breach_at = [response, first_reply, service];
-            // What is written down as breached came before all that still runs.
-            let is_breached = first < breach_at.iter().flatten().min().copied();
-            found.insert(number, (Due { breach_at, is_breached }, groups(row)));
+            let read = i64::try_from(rows.len()).unwrap_or(0);
+            for ((number, first), (response, first_reply, service), row) in rows {
+                let breach_at = [response, first_reply, service];
+                behind = (breach_at[target as usize].unwrap_or(until), number);
+                // It was told already if another one of its clocks that comes before is due, too.
+                if breach_at.iter().take(target as usize).flatten().all(|at| *at > until) {
+                    // What is written down as breached came before all that still runs.
+                    let is_breached = first < breach_at.iter().flatten().min().copied();
+                    each(&Due { breach_at, is_breached }, &groups(row));
+                }
+            }
+            if read < AT_ONCE {
+                break;
+            }
         }
     }
-    Ok(found.into_values().collect())
+    Ok(())
 }

@@ -9,8 +9,7 @@ use crate::db::raw::{one_of, raw};
 use crate::db::schema::{facts, principals, sla_policies, teams, ticket_clocks, tickets};
 use crate::db::{Conn, RunQueryDsl, boxed, on_each};
 use crate::kernel::{AnyId, Instant, Problem};
-use crate::metrics::domain::figures::GroupBy;
-use crate::tally::domain::facts::Fact;
+use crate::tally::domain::facts::{Fact, GroupBy};
 use crate::tally::store::facts::FactRow;
 use crate::tickets::store::{TicketCriteria, narrow};
 

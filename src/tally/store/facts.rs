@@ -4,7 +4,7 @@ use diesel::prelude::*;
 use diesel::sql_types::Bool;
 
 use crate::db::raw::raw;
-use crate::db::schema::{facts, tally_deltas};
+use crate::db::schema::facts;
 use crate::db::{Conn, RunQueryDsl, on_each, send};
 use crate::kernel::sql::Json;
 use crate::kernel::{
@@ -208,21 +208,6 @@ pub async fn between(
             return Ok(());
         }
     }
-}
-
-/// What changes have added that is not folded yet.
-///
-/// # Errors
-/// When the database is away.
-pub async fn unfolded(conn: &mut Conn) -> Result<Vec<Fact>, Problem> {
-    let packed = tally_deltas::facts.assume_not_null();
-    let query = tally_deltas::table.filter(tally_deltas::facts.is_not_null()).select(packed);
-    let rows: Vec<Vec<u8>> = on_each!(conn, |c| query.load(c).await)?;
-    let mut facts = Vec::new();
-    for row in rows {
-        facts.extend(unpack(&row)?);
-    }
-    Ok(facts)
 }
 
 /// Facts, as a change hands them over.
