@@ -162,9 +162,6 @@ pub async fn wrong_cells(conn: &mut Conn) -> Result<Vec<(Axis, Level)>, Problem>
 }
 
 /// How much of what happened is in cells, and of how much: numbers of facts.
-///
-/// # Errors
-/// When the database is away.
 pub async fn progress(db: &Db) -> Result<(i64, i64), Problem> {
     let marks = db.read(async |conn| store::cells::marks(conn).await).await?;
     Ok((marks.built_to, marks.last_fact))

@@ -39,9 +39,6 @@ pub struct Totals {
 }
 
 /// Adds what a change counts and what happened by it, if there is anything: one row that nobody else writes.
-///
-/// # Errors
-/// When the database is away.
 pub async fn add(tx: &mut Conn, id: DeltaId, sums: &Sums, facts: &[Fact]) -> Result<(), Problem> {
     if sums.is_empty() && facts.is_empty() {
         return Ok(());
@@ -82,9 +79,6 @@ impl Unfolded {
 }
 
 /// At most `count` changes that are not folded yet, the oldest first; those behind `after`.
-///
-/// # Errors
-/// When the database is away.
 pub async fn unfolded(conn: &mut Conn, after: Option<DeltaId>, count: i64) -> Result<Vec<Unfolded>, Problem> {
     let after = after.unwrap_or(DeltaId::from(uuid::Uuid::nil()));
     let query = tally_deltas::table.filter(tally_deltas::id.gt(after)).order(tally_deltas::id).limit(count);
@@ -100,9 +94,6 @@ pub struct UnfoldedReader {
 
 impl UnfoldedReader {
     /// Some more of them, or nothing when that was all.
-    ///
-    /// # Errors
-    /// When the database is away.
     pub async fn next(&mut self, conn: &mut Conn) -> Result<Option<Vec<Unfolded>>, Problem> {
         if self.is_done {
             return Ok(None);
@@ -116,9 +107,6 @@ impl UnfoldedReader {
 
 /// The numbers of `series_asked` as they are now. Of these there are only as many counters as teams, statuses and the
 /// like make. All of it belongs into one snapshot.
-///
-/// # Errors
-/// When the database is away.
 pub async fn totals(conn: &mut Conn, series_asked: &[Series]) -> Result<Totals, Problem> {
     let names: Vec<String> = series_asked.iter().map(|series| series.as_str().to_owned()).collect();
     let folded = tallies::table.filter(one_of("tallies.series", &names)).select(COUNTER);
@@ -156,9 +144,6 @@ pub struct CounterReader {
 
 impl CounterReader {
     /// Some more of them, of those that are folded at most `count`, or nothing when that was all.
-    ///
-    /// # Errors
-    /// When the database is away.
     pub async fn next(&mut self, conn: &mut Conn, count: i64) -> Result<Option<Sums>, Problem> {
         if self.changes.is_none() {
             let first = Counter { series: String::new(), labels: String::new(), quarter: i64::MIN };
@@ -186,9 +171,6 @@ impl CounterReader {
 }
 
 /// How often numbers were put right.
-///
-/// # Errors
-/// When the database is away.
 pub async fn recounts(conn: &mut Conn) -> Result<i64, Problem> {
     let row = rebuilds::table.find(ONE).select(rebuilds::recounts);
     Ok(on_each!(conn, |c| row.first(c).await)?)
@@ -212,18 +194,12 @@ pub async fn next_recount(tx: &mut Conn, before: i64) -> Result<i64, Problem> {
 }
 
 /// At which stage making all anew is, or was cut short.
-///
-/// # Errors
-/// When the database is away.
 pub async fn stage(conn: &mut Conn) -> Result<Option<String>, Problem> {
     let row = rebuilds::table.find(ONE).select(rebuilds::stage);
     Ok(on_each!(conn, |c| row.first(c).await)?)
 }
 
 /// Writes down at which stage that is.
-///
-/// # Errors
-/// When the database is away.
 pub async fn set_stage(tx: &mut Conn, stage: Option<&str>) -> Result<(), Problem> {
     let row = diesel::update(rebuilds::table.find(ONE)).set(rebuilds::stage.eq(stage.map(str::to_owned)));
     on_each!(tx, |c| row.execute(c).await)?;
@@ -233,7 +209,8 @@ pub async fn set_stage(tx: &mut Conn, stage: Option<&str>) -> Result<(), Problem
 /// Adds `n` to the folded `counter`. One that comes to 0 is removed.
 ///
 /// # Errors
-/// When somebody else changes it at the same time, which is made up for by starting again; or when the database is away.
+/// When somebody else changes it at the same time, which is made up for by starting again; or when the database is
+/// away.
 async fn grow(tx: &mut Conn, counter: &Counter, n: i64) -> Result<(), Problem> {
     let row = (
         tallies::series.eq(&counter.series),

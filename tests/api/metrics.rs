@@ -655,7 +655,8 @@ async fn fold_all(desk: &Desk) {
     while fold(&desk.db, 500).await.unwrap() > 0 {}
 }
 
-/// Asks for a report in two ways: as it is, and with a filter that lets every ticket through but that no cells are kept by.
+/// Asks for a report in two ways: as it is, and with a filter that lets every ticket through but that no cells are
+/// kept by.
 async fn compare(desk: &Desk, monitor: &Caller, teams: &[String], began: i64, draw: &impl Fn(usize) -> usize) {
     let now = desk.clock.now().micros();
     let length = now - began + 8 * DAY;
@@ -1186,6 +1187,27 @@ on_both! {
         assert_eq!((&service["count"], &service["mean_s"], &service["p50_s"]), (&json!(3), &json!(32_400.0), &json!(told_s(7_200))));
         assert_eq!(whole["durations"]["resolution"]["calendar"]["max_s"], told_s(49 * 3_600));
         assert_eq!(whole["durations"]["response"]["calendar"]["count"], 1);
+    }
+
+    /// What happened in a team is told also when it is no more. Nobody knows its name any more, so that is its id.
+    async fn a_team_that_was_removed_is_called_by_its_id(desk) {
+        let (admin, agent) = (desk.admin().await, desk.agent().await);
+        let mut teams = Vec::new();
+        for name in ["Stays", "Goes"] {
+            teams.push(desk.post("/v1/teams").by(&admin).json(&json!({ "name": name })).expect(201).await.body["id"].clone());
+        }
+        let ticket = desk.ticket(&agent, json!({ "team_id": teams[1] })).await;
+        desk.ticket(&agent, json!({})).await;
+        desk.patch_ticket(&agent, &ticket, json!({ "team_id": teams[0] })).await;
+        desk.ticket(&agent, json!({ "team_id": teams[0] })).await;
+        let goes = teams[1].as_str().unwrap();
+        desk.delete(&format!("/v1/teams/{goes}")).by(&admin).expect(204).await;
+        desk.clock.pass_s(1);
+        let read = desk.get("/v1/metrics/summary?group_by=team").by(&agent).expect(200).await.body;
+        let keys: Vec<_> = read["groups"].as_array().unwrap().iter().map(|group| group["key"]["team"].clone()).collect();
+        assert_eq!(keys, [json!({ "id": teams[0], "name": "Stays" }), json!({ "id": goes, "name": goes }), Value::Null]);
+        let (_, rows) = table(desk, &agent, "/v1/metrics/timeseries?interval=month&group_by=team,priority").await;
+        assert!(rows.iter().any(|row| row["key.team.name"] == goes), "{rows:?}");
     }
 
     /// Work is told of whoever did it, and nothing else is.

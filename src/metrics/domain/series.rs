@@ -42,8 +42,8 @@ pub struct Family {
     pub numbers: Vec<(Vec<String>, i64)>,
 }
 
-/// The families that are the tally's own numbers: what each counts, how it behaves, its name, and what it says. One more is
-/// one more line.
+/// The families that are the tally's own numbers: what each counts, how it behaves, its name, and what it says. One
+/// more is one more line.
 const COUNTED: &[(Series, Kind, &str, &str)] = &[
     (Series::Tickets, Kind::Gauge, "tickets", "Tickets by where they stand"),
     (Series::Created, Kind::Counter, "tickets_created", "Tickets that were opened"),
@@ -59,8 +59,8 @@ pub fn needed() -> Vec<Series> {
     COUNTED.iter().map(|(series, ..)| *series).chain([Series::Clocks, Series::ClocksBreached]).collect()
 }
 
-/// All families that are about tickets, in the order of the answer: the tally's own numbers, and those of clocks, which change
-/// without anybody writing, by what the clocks `near` this moment say.
+/// All families that are about tickets, in the order of the answer: the tally's own numbers, and those of clocks, which
+/// change without anybody writing, by what the clocks `near` this moment say.
 pub fn families(sums: &Sums, near: &Near, teams: &Teams) -> Vec<Family> {
     let counted = COUNTED.iter().map(|(series, kind, name, help)| Family {
         kind: *kind,

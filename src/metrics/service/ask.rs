@@ -36,7 +36,8 @@ fn texts_or_none<T: ToString>((ids, none): &(Vec<T>, bool)) -> Vec<String> {
 /// An axis, and some keys on it, or all.
 pub type AxisKeys = (Axis, Option<Vec<String>>);
 
-/// Those of these criteria that ask of tickets as they are now; all others ask of them as they were when something happened.
+/// Those of these criteria that ask of tickets as they are now; all others ask of them as they were when something
+/// happened.
 pub fn of_now(criteria: &TicketCriteria) -> TicketCriteria {
     let (priority, kind, channel, team, assignee, tag) = (None, None, None, None, None, None);
     TicketCriteria { priority, kind, channel, team, assignee, tag, ..criteria.clone() }
@@ -52,8 +53,8 @@ pub fn passes(criteria: &TicketCriteria, groups: &TicketGroups) -> bool {
         && criteria.tag.as_ref().is_none_or(|any| any.iter().any(|tag| groups.tags.contains(tag)))
 }
 
-/// The one axis by which criteria let pass what happened, and the keys on it that they let pass, of which no ticket has two;
-/// that of all tickets if they let all pass; nothing if they are not so simple.
+/// The one axis by which criteria let pass what happened, and the keys on it that they let pass, of which no ticket has
+/// two; that of all tickets if they let all pass; nothing if they are not so simple.
 pub fn simple(criteria: &TicketCriteria) -> Option<AxisKeys> {
     let given = [
         criteria.priority.as_ref().map(|any| (GroupBy::Priority, texts(any))),

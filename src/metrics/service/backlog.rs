@@ -16,6 +16,9 @@ use crate::tally::domain::facts::{Axis, AxisKey, GroupBy, TicketGroups, keys, pa
 use crate::tally::store::backlog::Ledger;
 use crate::tickets::store::TicketCriteria;
 
+/// All the time in which tickets can have been reported.
+const EVER: (Instant, Instant) = (Instant::EPOCH, Instant::NEVER);
+
 /// What there is to do at the instant of criteria.
 #[derive(Debug)]
 pub struct ToDo {
@@ -38,9 +41,9 @@ pub async fn backlog(
     due_within_s: i64,
 ) -> Result<ToDo, Problem> {
     let as_of = AsOf::new(criteria.now, due_within_s);
-    let Counted { total, mut by_team, mut groups, mut truncated } = match by {
-        [] if criteria.is_open() => count(conn, as_of, None).await?,
-        [one] if criteria.is_open() => count(conn, as_of, Some(*one)).await?,
+    let BacklogSums { total, mut by_team, mut groups, mut truncated } = match by {
+        [] if criteria.is_open() => count(conn, criteria, as_of, None).await?,
+        [one] if criteria.is_open() => count(conn, criteria, as_of, Some(*one)).await?,
         _ => read(conn, criteria, by, as_of).await?,
     };
     truncated |= keep_largest(&mut groups, MOST_GROUPS, |backlog| backlog.open);
@@ -88,7 +91,7 @@ pub async fn unsolved(
             ledger.each_stand(conn, of, each).await?;
         }
     } else {
-        store::each_unsolved(conn, &ask.criteria, 0, |ticket, _| {
+        store::each_unsolved(conn, &ask.criteria, EVER, |ticket, _| {
             total += 1;
             for group in combined(by, |axis| keys(axis, &ticket.groups)).into_iter().filter(is_told) {
                 *groups.entry(group).or_default() += 1;
@@ -102,7 +105,7 @@ pub async fn unsolved(
 
 /// What there is to do, not yet in order.
 #[derive(Default)]
-struct Counted {
+struct BacklogSums {
     total: Backlog,
     by_team: BTreeMap<GroupKey, i64>,
     groups: BTreeMap<GroupKey, Backlog>,
@@ -111,11 +114,11 @@ struct Counted {
 }
 
 /// Reads all tickets that meet the criteria.
-async fn read(conn: &mut Conn, criteria: &TicketCriteria, by: &[GroupBy], as_of: AsOf) -> Result<Counted, Problem> {
+async fn read(conn: &mut Conn, criteria: &TicketCriteria, by: &[GroupBy], as_of: AsOf) -> Result<BacklogSums, Problem> {
     criteria.readable(conn).await?;
-    let mut found = Counted::default();
-    let due_within_s = (as_of.until.micros() - as_of.now.micros()) / 1_000_000;
-    store::each_unsolved(conn, criteria, due_within_s, |ticket, is_due| {
+    let mut found = BacklogSums::default();
+    store::each_unsolved(conn, criteria, EVER, |ticket, due_at| {
+        let is_due = due_at.is_some_and(|at| at < as_of.until);
         found.total.add(ticket, is_due, as_of.now);
         for team in combined(&[GroupBy::Team], |axis| keys(axis, &ticket.groups)) {
             *found.by_team.entry(team).or_default() += 1;
@@ -129,8 +132,13 @@ async fn read(conn: &mut Conn, criteria: &TicketCriteria, by: &[GroupBy], as_of:
     Ok(found)
 }
 
-/// Reads counters, and the tickets that those cannot tell of.
-async fn count(conn: &mut Conn, as_of: AsOf, by: Option<GroupBy>) -> Result<Counted, Problem> {
+/// Reads counters, and the tickets that those cannot tell of; the criteria let all tickets through.
+async fn count(
+    conn: &mut Conn,
+    criteria: &TicketCriteria,
+    as_of: AsOf,
+    by: Option<GroupBy>,
+) -> Result<BacklogSums, Problem> {
     let ledger = Ledger::open(conn, [None, Some(GroupBy::Team), by].into()).await?;
     let teams = standing(conn, &ledger, Some(GroupBy::Team)).await?;
     let by_team = teams.into_iter().map(|(team, backlog)| (team, backlog.open)).collect();
@@ -138,7 +146,7 @@ async fn count(conn: &mut Conn, as_of: AsOf, by: Option<GroupBy>) -> Result<Coun
     for axis in std::iter::once(None).chain(by.map(Some)) {
         let mut groups = standing(conn, &ledger, axis).await?;
         truncated |= keep_largest(&mut groups, MOST_GROUPS, |backlog| backlog.open);
-        let mut one = Along { ledger: &ledger, as_of, axis, groups };
+        let mut one = Along { criteria, ledger: &ledger, as_of, axis, groups };
         one.ages(conn).await?;
         one.oldest(conn).await?;
         along.push(one);
@@ -147,7 +155,7 @@ async fn count(conn: &mut Conn, as_of: AsOf, by: Option<GroupBy>) -> Result<Coun
         .await?;
     let mut along = along.into_iter().map(|one| one.groups);
     let total = along.next().into_iter().flat_map(BTreeMap::into_values).next().unwrap_or_default();
-    Ok(Counted { total, by_team, groups: along.next().unwrap_or_default(), truncated })
+    Ok(BacklogSums { total, by_team, groups: along.next().unwrap_or_default(), truncated })
 }
 
 fn key_of(axis: Axis, stand: &Stand) -> Result<AxisKey, Problem> {
@@ -168,6 +176,7 @@ async fn standing(conn: &mut Conn, ledger: &Ledger, axis: Axis) -> Result<BTreeM
 
 /// Groups along an axis, and what they are told from.
 struct Along<'a> {
+    criteria: &'a TicketCriteria,
     ledger: &'a Ledger,
     as_of: AsOf,
     axis: Axis,
@@ -227,13 +236,16 @@ impl Along<'_> {
         meant: impl Fn(Instant) -> bool,
     ) -> Result<BTreeMap<AxisKey, (i64, Instant)>, Problem> {
         let mut found: BTreeMap<AxisKey, (i64, Instant)> = BTreeMap::new();
-        store::each_reported(conn, start_of(quarter), start_of(quarter + 1), |at, groups_of| {
-            let keys = if meant(at) { keys(self.axis, groups_of) } else { Vec::new() };
+        let quarter = (start_of(quarter), start_of(quarter + 1));
+        store::each_unsolved(conn, self.criteria, quarter, |ticket, _| {
+            let at = Instant::from_micros(ticket.reported_us);
+            let keys = if meant(at) { keys(self.axis, &ticket.groups) } else { Vec::new() };
             for key in keys.into_iter().filter(|key| self.groups.contains_key(slice::from_ref(key))) {
                 let (n, first) = found.entry(key).or_insert((0, at));
                 *n += 1;
                 *first = at.min(*first);
             }
+            Ok(())
         })
         .await?;
         Ok(found)

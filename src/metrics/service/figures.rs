@@ -22,32 +22,21 @@ const PAGE: i64 = 500;
 /// How many facts may wait to be built into cells for those to be read.
 const MOST_UNBUILT: i64 = 10_000;
 
-/// Which cells an answer is made of.
-#[derive(Debug)]
-struct Plan {
-    /// Of all that is meant.
-    total: AxisKeys,
-    /// Of the groups.
-    groups: Option<AxisKeys>,
-}
-
-impl Plan {
-    /// The cells for what is asked, if there are some.
-    fn of(ask: &Ask) -> Option<Self> {
-        let total = simple(&ask.criteria)?;
-        let groups = match ask.groups.as_slice() {
-            [] => None,
-            [group] if total.0.is_none() => Some((Some(*group), None)),
-            // Who has one of several labels is in the groups of the others, too.
-            [group] if total.0 == Some(*group) && *group != GroupBy::Tag => Some(total.clone()),
-            _ => return None,
-        };
-        Some(Self { total, groups })
-    }
+/// The cells that an answer is made of, if there are some: those of all that is meant, and those of the groups.
+fn cells_of(ask: &Ask) -> Option<(AxisKeys, Option<AxisKeys>)> {
+    let (axis, keys) = simple(&ask.criteria)?;
+    let groups = match ask.groups.as_slice() {
+        [] => None,
+        [by] if axis.is_none() => Some((Some(*by), None)),
+        // Who has one of several labels is in the groups of the others, too.
+        [by] if axis == Some(*by) && *by != GroupBy::Tag => Some((axis, keys.clone())),
+        _ => return None,
+    };
+    Some(((axis, keys), groups))
 }
 
 /// By their length and their beginning, the cells that steps are made of: each step, and how often.
-type Cells = BTreeMap<Level, BTreeMap<i64, Vec<(usize, i64)>>>;
+type CellSteps = BTreeMap<Level, BTreeMap<i64, Vec<(usize, i64)>>>;
 
 /// What is asked, and what has come of it so far.
 struct Gathering<'a> {
@@ -110,19 +99,19 @@ pub async fn report(
     let now = of_now(&ask.criteria);
     let marks = store::marks(conn).await?;
     let are_built = !marks.is_stale && marks.last_fact - marks.built_to <= MOST_UNBUILT;
-    let plan = Plan::of(ask).filter(|_| are_built && now.is_open());
+    let cells = cells_of(ask).filter(|_| are_built && now.is_open());
     let (Some(from), Some(to)) = (edges.first().copied(), edges.last().copied()) else { return Ok(Report::default()) };
     let mut gathering = Gathering { ask, only, report: Report::new(edges) };
 
     gathering.add_loose(conn, &now).await?;
-    let Some(plan) = plan else {
+    let Some((of_total, of_groups)) = cells else {
         facts::between(conn, &now, from, to, |_, fact| gathering.add(&fact)).await?;
         return Ok(gathering.report);
     };
     for (_, fact) in tally::store::facts::after(conn, marks.built_to, MOST_UNBUILT).await? {
         gathering.add(&fact)?;
     }
-    let mut cells = Cells::new();
+    let mut cells = CellSteps::new();
     let steps: Vec<_> = gathering.report.steps().enumerate().collect();
     for (step, (from, to)) in steps {
         for (sign, piece) in cover(from, to) {
@@ -144,15 +133,15 @@ pub async fn report(
         }
     }
     let report = &mut gathering.report;
-    let groups_are_total = plan.groups.as_ref() == Some(&plan.total) && only.is_none();
+    let groups_are_total = of_groups.as_ref() == Some(&of_total) && only.is_none();
     if !groups_are_total {
         let total = |_, step, figures: &Figures, sign| {
             report.merge(step, None, figures, sign);
             Ok(())
         };
-        read(conn, &plan.total, &cells, total).await?;
+        read(conn, &of_total, &cells, total).await?;
     }
-    if let Some((axis, keys)) = plan.groups {
+    if let Some((axis, keys)) = of_groups {
         let passes = |key: &String| keys.as_ref().is_none_or(|keys| keys.contains(key));
         let meant = |only: &BTreeSet<GroupKey>| only.iter().flatten().map(ToString::to_string).filter(passes).collect();
         let groups = (axis, only.map(meant).or_else(|| keys.clone()));
@@ -172,7 +161,7 @@ pub async fn report(
 async fn read(
     conn: &mut Conn,
     (axis, keys): &AxisKeys,
-    cells: &Cells,
+    cells: &CellSteps,
     mut each: impl FnMut(GroupKey, usize, &Figures, i64) -> Result<(), Problem>,
 ) -> Result<(), Problem> {
     let keys = if axis.is_none() { Some(vec![String::new()]) } else { keys.clone() };

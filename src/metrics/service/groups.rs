@@ -29,9 +29,6 @@ pub struct Groups<T> {
 
 /// Groups in their order, with their names: by name, the words of a vocabulary in its order, and last the tickets
 /// without. By one thing, all words of its vocabulary are there.
-///
-/// # Errors
-/// When the database is away.
 pub async fn arrange<T: Default>(
     conn: &mut Conn,
     by: &[GroupBy],

@@ -25,9 +25,6 @@ pub struct Scrape {
 }
 
 /// The figures as they are at `now`, in one snapshot. However many tickets there are, it reads as much.
-///
-/// # Errors
-/// When the database is away.
 pub async fn figures(db: &Db, now: Instant) -> Result<Scrape, Problem> {
     let load = db.load();
     let (totals, near, pending_tickets, teams) = db

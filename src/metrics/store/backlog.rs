@@ -12,6 +12,7 @@ use crate::kernel::{
 };
 use crate::metrics::domain::backlog::Due;
 use crate::sla::domain::clock::Clock;
+use crate::sla::store::clocks::{behind_breach, by_breach};
 use crate::tally::domain::backlog::Unsolved;
 use crate::tally::domain::facts::TicketGroups;
 use crate::tickets::store::{TicketCriteria, narrow};
@@ -40,80 +41,39 @@ fn groups(((priority, kind, channel, tags), (team, policy, assignee)): GroupsRow
     TicketGroups { priority, kind, channel, team, policy, assignee, tags: tags.0 }
 }
 
-/// Tells `each` all tickets that meet `criteria` and that are not solved, as they are at its instant, some at a time, and
-/// whether a clock of it runs and is due within `due_within_s` seconds.
-///
-/// # Errors
-/// When the database is away.
+/// Tells `each` the tickets that meet `criteria`, are not solved and were reported from `from` on and before `before`,
+/// as they are at the instant of the criteria, some at a time: each with the first instant at which a clock that runs
+/// is due.
 pub async fn each_unsolved(
     conn: &mut Conn,
     criteria: &TicketCriteria,
-    due_within_s: i64,
-    mut each: impl FnMut(&Unsolved, bool) -> Result<(), Problem>,
+    (from, before): (Instant, Instant),
+    mut each: impl FnMut(&Unsolved, Option<Instant>) -> Result<(), Problem>,
 ) -> Result<(), Problem> {
-    type Row = ((Instant, i64), Status, Json<Vec<Clock>>, GroupsRow);
-    let (now, until) = (criteria.now, criteria.now.plus_s(due_within_s));
-    let mut behind: Option<(Instant, i64)> = None;
+    type TicketRow = ((Instant, i64), Status, Json<Vec<Clock>>, GroupsRow);
+    let mut behind = (from, 0);
     loop {
-        let rows: Vec<Row> = on_each!(conn, |c| {
+        let rows: Vec<TicketRow> = on_each!(conn, |c| {
+            let next = raw::<Bool>("(tickets.reported_at, tickets.number) > (").bind(behind.0).sql(", ").bind(behind.1);
             let unsolved = tickets::table
                 .inner_join(ticket_clocks::table)
-                .filter(raw::<Bool>(UNSOLVED))
+                .filter(raw::<Bool>(UNSOLVED).and(next.sql(")")).and(tickets::reported_at.lt(before)))
                 .order((tickets::reported_at, tickets::number))
                 .limit(AT_ONCE)
                 .select(((tickets::reported_at, tickets::number), tickets::status, ticket_clocks::clocks, groups!()));
-            let mut query = narrow!(boxed(c, unsolved), criteria);
-            if let Some((at, number)) = behind {
-                query = query.filter(
-                    raw::<Bool>("(tickets.reported_at, tickets.number) > (").bind(at).sql(", ").bind(number).sql(")"),
-                );
-            }
-            query.load(c).await
+            narrow!(boxed(c, unsolved), criteria).load(c).await
         })?;
         let read = i64::try_from(rows.len()).unwrap_or(0);
         for (place, status, clocks, row) in rows {
-            behind = Some(place);
-            let mut states = [None; 3];
-            let mut is_due = false;
-            for clock in clocks.0.into_iter().map(|clock| clock.at(now)) {
-                states[clock.target as usize] = Some(clock.state());
-                let is_soon = clock.due_at().is_some_and(|at| at <= until);
-                is_due |= clock.state() == ClockState::Running && is_soon;
-            }
-            let reported_us = place.0.micros();
-            each(&Unsolved { status, groups: groups(row), reported_us, clocks: states }, is_due)?;
-        }
-        if read < AT_ONCE {
-            return Ok(());
-        }
-    }
-}
-
-/// Tells `each` the unsolved tickets that were reported from `from` on and before `before`, some at a time: when, and
-/// their groups.
-///
-/// # Errors
-/// When the database is away.
-pub async fn each_reported(
-    conn: &mut Conn,
-    from: Instant,
-    before: Instant,
-    mut each: impl FnMut(Instant, &TicketGroups),
-) -> Result<(), Problem> {
-    let mut behind = (from, 0);
-    loop {
-        let next = raw::<Bool>("(tickets.reported_at, tickets.number) > (").bind(behind.0).sql(", ").bind(behind.1);
-        let query = tickets::table
-            .inner_join(ticket_clocks::table)
-            .filter(raw::<Bool>(UNSOLVED).and(next.sql(")")).and(tickets::reported_at.lt(before)))
-            .order((tickets::reported_at, tickets::number))
-            .limit(AT_ONCE)
-            .select(((tickets::reported_at, tickets::number), groups!()));
-        let rows: Vec<((Instant, i64), GroupsRow)> = on_each!(conn, |c| query.load(c).await)?;
-        let read = i64::try_from(rows.len()).unwrap_or(0);
-        for (place, row) in rows {
             behind = place;
-            each(place.0, &groups(row));
+            let clocks: Vec<Clock> = clocks.0.into_iter().map(|clock| clock.at(criteria.now)).collect();
+            let running = clocks.iter().filter(|clock| clock.state() == ClockState::Running);
+            let due_at = running.filter_map(Clock::due_at).min();
+            let mut ticket = Unsolved { status, groups: groups(row), reported_us: place.0.micros(), clocks: [None; 3] };
+            for clock in clocks {
+                ticket.clocks[clock.target as usize] = Some(clock.state());
+            }
+            each(&ticket, due_at)?;
         }
         if read < AT_ONCE {
             return Ok(());
@@ -123,49 +83,34 @@ pub async fn each_reported(
 
 /// Tells `each` the unsolved tickets with a clock that runs, as far as is written down, and is breached until `until`
 /// if nothing happens, some at a time, each once and with its groups.
-///
-/// # Errors
-/// When the database is away.
 pub async fn each_due(
     conn: &mut Conn,
     until: Instant,
     mut each: impl FnMut(&Due, &TicketGroups),
 ) -> Result<(), Problem> {
-    type Row = ((i64, Option<Instant>), (Option<Instant>, Option<Instant>, Option<Instant>), GroupsRow);
+    type DueRow = ((i64, Option<Instant>), (Option<Instant>, Option<Instant>, Option<Instant>), GroupsRow);
     for target in Target::ALL.iter().copied() {
         let mut behind = (Instant::EPOCH, 0);
         loop {
-            macro_rules! due {
-                ($breach_at:expr, $column:literal) => {
-                    on_each!(conn, |c| {
-                        let place = concat!("(ticket_clocks.", $column, ", ticket_clocks.ticket_number) > (");
-                        let next = raw::<Bool>(place).bind(behind.0).sql(", ").bind(behind.1).sql(")");
-                        ticket_clocks::table
-                            .inner_join(tickets::table)
-                            // The first of both is for the index.
-                            .filter($breach_at.ge(behind.0).and($breach_at.le(until)).assume_not_null().and(next))
-                            .filter(raw::<Bool>(UNSOLVED))
-                            .order(($breach_at, ticket_clocks::ticket_number))
-                            .limit(AT_ONCE)
-                            .select((
-                                (ticket_clocks::ticket_number, ticket_clocks::breach_at),
-                                (
-                                    ticket_clocks::response_breach_at,
-                                    ticket_clocks::first_reply_breach_at,
-                                    ticket_clocks::service_breach_at,
-                                ),
-                                groups!(),
-                            ))
-                            .load(c)
-                            .await
-                    })?
-                };
-            }
-            let rows: Vec<Row> = match target {
-                Target::Response => due!(ticket_clocks::response_breach_at, "response_breach_at"),
-                Target::FirstReply => due!(ticket_clocks::first_reply_breach_at, "first_reply_breach_at"),
-                Target::Service => due!(ticket_clocks::service_breach_at, "service_breach_at"),
-            };
+            let rows: Vec<DueRow> = by_breach!(target, |breach_at| {
+                // The first of both is for the index.
+                let soon = breach_at.ge(behind.0).and(breach_at.le(until)).assume_not_null();
+                let query = ticket_clocks::table
+                    .inner_join(tickets::table)
+                    .filter(soon.and(behind_breach(target, behind)).and(raw::<Bool>(UNSOLVED)))
+                    .order((breach_at, ticket_clocks::ticket_number))
+                    .limit(AT_ONCE)
+                    .select((
+                        (ticket_clocks::ticket_number, ticket_clocks::breach_at),
+                        (
+                            ticket_clocks::response_breach_at,
+                            ticket_clocks::first_reply_breach_at,
+                            ticket_clocks::service_breach_at,
+                        ),
+                        groups!(),
+                    ));
+                on_each!(conn, |c| query.load(c).await)
+            })?;
             let read = i64::try_from(rows.len()).unwrap_or(0);
             for ((number, first), (response, first_reply, service), row) in rows {
                 let breach_at = [response, first_reply, service];

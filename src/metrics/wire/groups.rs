@@ -85,7 +85,7 @@ pub fn by(groups: &[GroupBy]) -> Option<Vec<GroupBy>> {
 
 /// A row of a table: a group, and what there is to say about it.
 #[derive(Debug, Serialize)]
-pub struct Row<K, T> {
+pub struct TableRow<K, T> {
     /// Which group.
     pub key: K,
     /// The other columns.
@@ -108,10 +108,10 @@ pub fn add_groups<'a, T: Serialize>(
     total: T,
     groups: Option<impl Iterator<Item = (&'a KeyBody, T)>>,
 ) -> Result<(), Problem> {
-    let total = Row { key: no_key(by), about: total };
+    let total = TableRow { key: no_key(by), about: total };
     let Some(mut groups) = groups else { return table.add(&total) };
     table.add_columns(&total)?;
-    groups.try_for_each(|(key, about)| table.add(&Row { key, about }))
+    groups.try_for_each(|(key, about)| table.add(&TableRow { key, about }))
 }
 
 /// The group of a team, in examples.

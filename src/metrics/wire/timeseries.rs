@@ -4,7 +4,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::figures::{FiguresBody, example_day, example_figures};
-use super::groups::{KeyBody, Row, by, no_key};
+use super::groups::{KeyBody, TableRow, by, no_key};
 use super::queries::StepsQuery;
 use crate::http::{Table, TableWriter};
 use crate::kernel::{Instant, Problem};
@@ -129,9 +129,9 @@ impl Table for TimeseriesBody {
     /// Each step of each series.
     fn write(&self, table: &mut TableWriter) -> Result<(), Problem> {
         let nothing = Point { from: self.from, to: self.to, backlog: None, figures: (&Figures::default()).into() };
-        table.add_columns(&Row { key: no_key(self.group_by.as_ref()), about: nothing })?;
+        table.add_columns(&TableRow { key: no_key(self.group_by.as_ref()), about: nothing })?;
         let points =
             self.series.iter().flat_map(|SeriesBody { key, points }| points.iter().map(move |about| (key, about)));
-        points.into_iter().try_for_each(|(key, about)| table.add(&Row { key, about }))
+        points.into_iter().try_for_each(|(key, about)| table.add(&TableRow { key, about }))
     }
 }

@@ -25,9 +25,6 @@ pub struct Ledger {
 
 impl Ledger {
     /// Opens it along `axes`.
-    ///
-    /// # Errors
-    /// When the database is away.
     pub async fn open(conn: &mut Conn, axes: BTreeSet<Axis>) -> Result<Self, Problem> {
         let mut rest = Sums::default();
         let mut changes = UnfoldedReader::default();
@@ -77,9 +74,6 @@ impl Ledger {
 
     /// How many tickets along `axis` with each of `labels` were reported in the quarters after `after` and before
     /// `before`.
-    ///
-    /// # Errors
-    /// When the database is away.
     pub async fn reported(
         &self,
         conn: &mut Conn,
@@ -107,9 +101,6 @@ impl Ledger {
     }
 
     /// The quarter in which the oldest ticket of a group on `axis` was reported.
-    ///
-    /// # Errors
-    /// When the database is away.
     pub async fn first(&self, conn: &mut Conn, axis: Axis, key: &AxisKey) -> Result<Option<i64>, Problem> {
         let (series, labels) = (series(axis, BacklogCount::Reported), labels(key));
         let mut quarters: BTreeMap<i64, i64> = self.rest.quarters(&series, &labels).collect();

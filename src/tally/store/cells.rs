@@ -18,26 +18,29 @@ use crate::tally::domain::facts::{Axis, axis_name};
 const ONE: i32 = 1;
 
 /// How far cells are built.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Queryable, AsChangeset)]
+#[diesel(table_name = cell_marks)]
 pub struct Marks {
     /// The number of the last fact.
     pub last_fact: i64,
     /// The number of the last fact that is in cells.
     pub built_to: i64,
     /// Whether what is there of cells is to go before any is built.
+    #[diesel(column_name = stale)]
     pub is_stale: bool,
 }
 
-type MarksRow = (i64, i64, bool, i32);
+type MarkColumns = (cell_marks::last_fact, cell_marks::built_to, cell_marks::stale);
 
-const COLUMNS: (cell_marks::last_fact, cell_marks::built_to, cell_marks::stale, cell_marks::format) =
-    (cell_marks::last_fact, cell_marks::built_to, cell_marks::stale, cell_marks::format);
+/// The marks, and the version of how cells and changes are written.
+const MARKS: (MarkColumns, cell_marks::format) =
+    ((cell_marks::last_fact, cell_marks::built_to, cell_marks::stale), cell_marks::format);
 
-fn read((last_fact, built_to, is_stale, format): MarksRow) -> Result<Marks, Problem> {
+fn readable((marks, format): (Marks, i32)) -> Result<Marks, Problem> {
     if format > FORMAT {
         return Err(Problem::unavailable("the numbers in the database are of a newer version: run that one"));
     }
-    Ok(Marks { last_fact, built_to, is_stale })
+    Ok(marks)
 }
 
 /// How far cells are built. Whoever reads cells or what changes have added asks this first, in the same transaction.
@@ -45,8 +48,8 @@ fn read((last_fact, built_to, is_stale, format): MarksRow) -> Result<Marks, Prob
 /// # Errors
 /// `unavailable` when they are written as only a newer version can read them, or when the database is away.
 pub async fn marks(conn: &mut Conn) -> Result<Marks, Problem> {
-    let row = cell_marks::table.find(ONE).select(COLUMNS);
-    read(on_each!(conn, |c| row.first(c).await)?)
+    let row = cell_marks::table.find(ONE).select(MARKS);
+    readable(on_each!(conn, |c| row.first(c).await)?)
 }
 
 /// How far cells are built, while nobody else adds facts or cells.
@@ -56,23 +59,15 @@ pub async fn marks(conn: &mut Conn) -> Result<Marks, Problem> {
 /// database is away.
 pub async fn hold(tx: &mut Conn) -> Result<Marks, Problem> {
     let row = diesel::update(cell_marks::table.find(ONE)).set(cell_marks::built_to.eq(cell_marks::built_to));
-    read(on_each!(tx, |c| row.returning(COLUMNS).get_result(c).await)?)
+    readable(on_each!(tx, |c| row.returning(MARKS).get_result(c).await)?)
 }
 
 /// Writes down how far cells are built.
-///
-/// # Errors
-/// When the database is away.
 pub async fn keep(tx: &mut Conn, marks: &Marks) -> Result<(), Problem> {
-    let Marks { last_fact, built_to, is_stale } = *marks;
-    let row = (cell_marks::last_fact.eq(last_fact), cell_marks::built_to.eq(built_to), cell_marks::stale.eq(is_stale));
-    send!(tx, steady(diesel::update(cell_marks::table.find(ONE)).set(row)))
+    send!(tx, steady(diesel::update(cell_marks::table.find(ONE)).set(*marks)))
 }
 
 /// Removes at most `count` cells; gives how many there were.
-///
-/// # Errors
-/// When the database is away.
 pub async fn clear(tx: &mut Conn, count: u16) -> Result<usize, Problem> {
     let key = "axis, level, start, key";
     let some = format!("DELETE FROM cells WHERE ({key}) IN (SELECT {key} FROM cells LIMIT {count})");
@@ -88,9 +83,6 @@ fn pack(value: &impl Serialize) -> Result<Vec<u8>, Problem> {
 }
 
 /// Adds figures to cells. One that comes to nothing is removed.
-///
-/// # Errors
-/// When the database is away.
 pub async fn grow_all(tx: &mut Conn, more: BTreeMap<CellKey, Figures>) -> Result<(), Problem> {
     let mut by_start: BTreeMap<(Axis, Level, i64), Vec<(String, Figures)>> = BTreeMap::new();
     for ((axis, level, start, key), figures) in more {
