@@ -10,6 +10,7 @@ use crate::db::{self, Conn, DatabaseUrl, RunQueryDsl, migrate, on_each};
 use crate::kernel::{Clock, Code, Problem};
 use crate::tally;
 use crate::tally::domain::Series;
+use crate::tally::domain::facts::axis_name;
 use crate::tally::store::cells;
 use crate::tickets;
 
@@ -320,7 +321,8 @@ async fn numbers_are_right(conn: &mut Conn) -> Result<Result<String, String>, Pr
     let found = tickets::service::compare(conn, &|_| {}).await?;
     let mut faults: Vec<_> = found.wrong.iter().map(|series| name_of(series)).collect();
     match tally::service::wrong_cells(conn).await {
-        Ok(wrong) => faults.extend(wrong.iter().map(|(axis, level)| format!("those of reports by {axis} and {level}"))),
+        Ok(wrong) => faults
+            .extend(wrong.iter().map(|(axis, level)| format!("those of reports by {} and {level}", axis_name(*axis)))),
         Err(problem) if problem.code() == Code::Internal => {
             faults.push("those of reports, which cannot be read".into())
         }

@@ -7,6 +7,7 @@ pub mod sketch;
 
 use std::collections::BTreeMap;
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::kernel::words::words;
@@ -78,8 +79,8 @@ pub const BEYOND: &str = "inf";
 /// What stands in place of a bucket for the sum of all that was observed.
 pub const SUM: &str = "sum";
 
-/// The bounds of histograms of seconds are powers of two, 2^4 (16 s) to 2^23 (97 days): where native histograms of schema 0
-/// have their bounds too, so that one can be made of the other.
+/// The bounds of histograms of seconds are powers of two, 2^4 (16 s) to 2^23 (97 days): where native histograms of
+/// schema 0 have their bounds too, so that one can be made of the other.
 const EXPONENTS: std::ops::RangeInclusive<u32> = 4..=23;
 
 impl Series {
@@ -115,8 +116,8 @@ fn bucket(seconds: i64) -> String {
     buckets().find_map(fits).unwrap_or_else(|| BEYOND.to_owned())
 }
 
-/// One number: a series, the values of its labels, and a stretch of time. As it is stored, so that an instance can fold what only a
-/// newer one understands.
+/// One number: a series, the values of its labels, and a stretch of time. As it is stored, so that an instance can fold
+/// what only a newer one understands.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Counter {
     /// The word of a [`Series`].
@@ -147,18 +148,11 @@ pub struct Sums(BTreeMap<Counter, i64>);
 impl Sums {
     /// Adds `n` to `counter`.
     pub fn add(&mut self, counter: Counter, n: i64) {
-        use std::collections::btree_map::Entry;
-        match self.0.entry(counter) {
-            Entry::Vacant(free) if n != 0 => drop(free.insert(n)),
-            Entry::Vacant(_) => {}
-            Entry::Occupied(mut there) => {
-                let sum = there.get().saturating_add(n);
-                if sum == 0 {
-                    there.remove();
-                } else {
-                    there.insert(sum);
-                }
-            }
+        let sum = self.0.get(&counter).map_or(n, |sum| sum.saturating_add(n));
+        if sum == 0 {
+            self.0.remove(&counter);
+        } else {
+            self.0.insert(counter, sum);
         }
     }
 
@@ -171,9 +165,7 @@ impl Sums {
 
     /// Takes away all of `other`.
     pub fn take(&mut self, other: Sums) {
-        for (counter, n) in other.0 {
-            self.add(counter, -n);
-        }
+        other.0.into_iter().for_each(|(counter, n)| self.add(counter, -n));
     }
 
     /// What is counted in `series`.
@@ -184,9 +176,7 @@ impl Sums {
 
     /// Adds all of `other`.
     pub fn merge(&mut self, other: Sums) {
-        for (counter, n) in other.0 {
-            self.add(counter, n);
-        }
+        other.0.into_iter().for_each(|(counter, n)| self.add(counter, n));
     }
 
     /// Takes out the counters of which this holds.
@@ -221,12 +211,17 @@ impl Sums {
     ///
     /// # Errors
     /// When they are something else.
-    pub fn from_json(value: Value) -> Result<Self, serde_json::Error> {
+    pub fn from_json(value: &Value) -> Result<Self, serde_json::Error> {
+        let all = Vec::<(String, String, i64, i64)>::deserialize(value)?;
+        Ok(all.into_iter().map(|(series, labels, quarter, n)| (Counter { series, labels, quarter }, n)).collect())
+    }
+}
+
+impl FromIterator<(Counter, i64)> for Sums {
+    fn from_iter<I: IntoIterator<Item = (Counter, i64)>>(counters: I) -> Self {
         let mut sums = Self::default();
-        for (series, labels, quarter, n) in serde_json::from_value::<Vec<(String, String, i64, i64)>>(value)? {
-            sums.add(Counter { series, labels, quarter }, n);
-        }
-        Ok(sums)
+        counters.into_iter().for_each(|(counter, n)| sums.add(counter, n));
+        sums
     }
 }
 
@@ -282,7 +277,7 @@ mod tests {
         fn what_is_written_is_read_back(changes in any_changes()) {
             for sums in changes {
                 prop_assert!(sums.iter().all(|(_, n)| n != 0));
-                prop_assert_eq!(Sums::from_json(sums.to_json()).expect("its own"), sums);
+                prop_assert_eq!(Sums::from_json(&sums.to_json()).expect("its own"), sums);
             }
         }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::domain::Sums;
 use super::domain::cells::{Figures, Level, sort_into_cells};
-use super::domain::facts::{Axis, Fact};
+use super::domain::facts::{Axis, Fact, axes, keys_of};
 use super::store;
 use super::store::cells::Marks;
 use crate::db::{Conn, Db, Roots};
@@ -13,14 +13,15 @@ use crate::kernel::Problem;
 /// How many cells one transaction removes.
 const CLEAR_AT_ONCE: u16 = 500;
 
-/// How many counters, and how many cells, one transaction grows, about: tickets may have many labels, and others wait meanwhile.
+/// How many counters, and how many cells, one transaction grows, about: tickets may have many labels, and others wait
+/// meanwhile.
 const GROW_AT_ONCE: usize = 1_000;
 
 /// How many facts, and how many cells, are read at once where all are.
 const READ_AT_ONCE: i64 = 1_000;
 
-/// Folds all changes there are, at most `at_once` in a transaction, and builds all cells; gives the number of changes. Several instances may do
-/// so at the same time: of two that take the same changes, one starts again.
+/// Folds all changes there are, at most `at_once` in a transaction, and builds all cells; gives the number of changes.
+/// Several instances may do so at the same time: of two that take the same changes, one starts again.
 ///
 /// # Errors
 /// When the database is away, or others fold all the time; what was left is folded the next time.
@@ -35,8 +36,8 @@ pub async fn fold(db: &Db, at_once: u16) -> Result<usize, Problem> {
     }
 }
 
-/// Folds at most `at_once` changes in one transaction: counters grow, and what happened is written down and built into cells, if those
-/// have come so far. Gives how many changes there were.
+/// Folds at most `at_once` changes in one transaction: counters grow, and what happened is written down and built into
+/// cells, if those have come so far. Gives how many changes there were.
 ///
 /// # Errors
 /// As those of [`fold`].
@@ -44,10 +45,10 @@ pub async fn fold_some(db: &Db, at_once: u16) -> Result<usize, Problem> {
     db.write(Roots::none(), async move |tx| {
         let marks = store::cells::hold(tx).await?;
         let (mut ids, mut sums, mut facts) = (Vec::new(), Sums::default(), Vec::new());
-        for (id, one, happened) in store::unfolded(tx, at_once.into()).await? {
-            ids.push(id);
-            sums.merge(one.spread());
-            facts.extend(happened);
+        for change in store::unfolded(tx, None, at_once.into()).await? {
+            ids.push(change.id);
+            sums.merge(change.sums()?.spread());
+            facts.extend(change.facts()?);
             if sums.len() >= GROW_AT_ONCE {
                 break;
             }
@@ -119,8 +120,8 @@ pub async fn begin_anew(tx: &mut Conn) -> Result<(), Problem> {
     store::cells::keep(tx, &Marks { built_to: 0, is_stale: true, ..marks }).await
 }
 
-/// The axes and lengths of cells that do not come to what happened; none while they are built anew. It reads all of both, a little at a time. All of
-/// it belongs into one snapshot.
+/// The axes and lengths of cells that do not come to what happened; none while they are built anew. It reads all of
+/// both, a little at a time. All of it belongs into one snapshot.
 ///
 /// # Errors
 /// When one cannot be read, or when the database is away.
@@ -136,23 +137,22 @@ pub async fn wrong_cells(conn: &mut Conn) -> Result<Vec<(Axis, Level)>, Problem>
         let Some((number, _)) = built.last() else { break };
         last = *number;
         for (_, fact) in &built {
-            for axis in Axis::ALL {
-                for _ in axis.keys_of(fact) {
-                    happened.entry(*axis).or_default().add(&fact.what, fact.n.into());
+            for axis in axes() {
+                for _ in keys_of(axis, fact) {
+                    happened.entry(axis).or_default().add(&fact.what, fact.n.into());
                 }
             }
         }
     }
     let mut wrong = Vec::new();
-    for (axis, level) in Axis::ALL.iter().flat_map(|axis| Level::ALL.iter().map(move |level| (*axis, *level))) {
-        let (mut sum, mut place) = (Figures::default(), None);
+    for (axis, level) in axes().flat_map(|axis| Level::ALL.iter().map(move |level| (axis, *level))) {
+        let (mut sum, mut last) = (Figures::default(), (i64::MIN, None));
         loop {
-            let some = store::cells::behind(conn, axis, level, place, READ_AT_ONCE).await?;
-            some.iter().for_each(|(_, figures)| sum.merge(figures, 1));
-            match some.into_iter().last() {
-                Some((last, _)) => place = Some(last),
-                None => break,
-            }
+            let (start, key) = &last;
+            let some = store::cells::from(conn, axis, level, (*start, key.as_deref()), i64::MAX, READ_AT_ONCE).await?;
+            some.iter().for_each(|(_, _, figures)| sum.merge(figures, 1));
+            let Some((start, key, _)) = some.into_iter().last() else { break };
+            last = (start, Some(key));
         }
         if sum != happened.get(&axis).cloned().unwrap_or_default() {
             wrong.push((axis, level));
@@ -162,9 +162,6 @@ pub async fn wrong_cells(conn: &mut Conn) -> Result<Vec<(Axis, Level)>, Problem>
 }
 
 /// How much of what happened is in cells, and of how much: numbers of facts.
-///
-/// # Errors
-/// When the database is away.
 pub async fn progress(db: &Db) -> Result<(i64, i64), Problem> {
     let marks = db.read(async |conn| store::cells::marks(conn).await).await?;
     Ok((marks.built_to, marks.last_fact))

@@ -5,7 +5,7 @@ pub mod cells;
 pub mod facts;
 
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bool, Nullable, Text};
+use diesel::sql_types::Bool;
 use diesel::upsert::excluded;
 
 use super::domain::facts::Fact;
@@ -13,8 +13,18 @@ use super::domain::{Counter, Series, Sums};
 use crate::db::raw::{one_of, raw};
 use crate::db::schema::{rebuilds, tallies, tally_deltas};
 use crate::db::{Conn, EngineConn, RunQueryDsl, on_each, send, steady};
-use crate::kernel::sql::{Document, Json};
+use crate::kernel::sql::Json;
 use crate::kernel::{Code, DeltaId, Problem};
+
+/// A folded counter, and what it comes to.
+type CounterRow = (String, String, i64, i64);
+
+const COUNTER: (tallies::series, tallies::labels, tallies::quarter, tallies::n) =
+    (tallies::series, tallies::labels, tallies::quarter, tallies::n);
+
+fn counter((series, labels, quarter, n): CounterRow) -> (Counter, i64) {
+    (Counter { series, labels, quarter }, n)
+}
 
 /// The one row of rebuilds.
 const ONE: i32 = 1;
@@ -29,9 +39,6 @@ pub struct Totals {
 }
 
 /// Adds what a change counts and what happened by it, if there is anything: one row that nobody else writes.
-///
-/// # Errors
-/// When the database is away.
 pub async fn add(tx: &mut Conn, id: DeltaId, sums: &Sums, facts: &[Fact]) -> Result<(), Problem> {
     if sums.is_empty() && facts.is_empty() {
         return Ok(());
@@ -41,54 +48,78 @@ pub async fn add(tx: &mut Conn, id: DeltaId, sums: &Sums, facts: &[Fact]) -> Res
     send!(tx, diesel::insert_into(tally_deltas::table).values(row))
 }
 
-/// The numbers of `series_asked` as they are now. One statement, and so one snapshot: a fold happens before it or after it.
-///
-/// # Errors
-/// When the database is away.
+/// How many changes are read at once where all are.
+const AT_ONCE: i64 = 1_000;
+
+/// What a change has added that is not folded yet.
+#[derive(Debug, Queryable)]
+pub struct Unfolded {
+    /// Its id: they are in the order of the acts that they are of.
+    pub id: DeltaId,
+    deltas: Json,
+    facts: Option<Vec<u8>>,
+}
+
+impl Unfolded {
+    /// What it counts.
+    ///
+    /// # Errors
+    /// When it is written as only a newer version can read it.
+    pub fn sums(&self) -> Result<Sums, Problem> {
+        Sums::from_json(&self.deltas.0).map_err(Problem::internal)
+    }
+
+    /// What happened by it.
+    ///
+    /// # Errors
+    /// As those of [`Unfolded::sums`].
+    pub fn facts(&self) -> Result<Vec<Fact>, Problem> {
+        self.facts.as_deref().map_or(Ok(Vec::new()), facts::unpack)
+    }
+}
+
+/// At most `count` changes that are not folded yet, the oldest first; those behind `after`.
+pub async fn unfolded(conn: &mut Conn, after: Option<DeltaId>, count: i64) -> Result<Vec<Unfolded>, Problem> {
+    let after = after.unwrap_or(DeltaId::from(uuid::Uuid::nil()));
+    let query = tally_deltas::table.filter(tally_deltas::id.gt(after)).order(tally_deltas::id).limit(count);
+    Ok(on_each!(conn, |c| query.load(c).await)?)
+}
+
+/// Reads all changes that are not folded yet, some at a time. All of it belongs into one snapshot.
+#[derive(Debug, Default)]
+pub struct UnfoldedReader {
+    after: Option<DeltaId>,
+    is_done: bool,
+}
+
+impl UnfoldedReader {
+    /// Some more of them, or nothing when that was all.
+    pub async fn next(&mut self, conn: &mut Conn) -> Result<Option<Vec<Unfolded>>, Problem> {
+        if self.is_done {
+            return Ok(None);
+        }
+        let some = unfolded(conn, self.after, AT_ONCE).await?;
+        self.is_done = i64::try_from(some.len()).unwrap_or(0) < AT_ONCE;
+        self.after = some.last().map(|change| change.id);
+        Ok((!some.is_empty()).then_some(some))
+    }
+}
+
+/// The numbers of `series_asked` as they are now. Of these there are only as many counters as teams, statuses and the
+/// like make. All of it belongs into one snapshot.
 pub async fn totals(conn: &mut Conn, series_asked: &[Series]) -> Result<Totals, Problem> {
-    type Row = (String, String, i64, i64, Option<Json>);
     let names: Vec<String> = series_asked.iter().map(|series| series.as_str().to_owned()).collect();
-    let folded = tallies::table.filter(one_of("tallies.series", &names)).select((
-        tallies::series,
-        tallies::labels,
-        tallies::quarter,
-        tallies::n,
-        raw::<Nullable<Document>>("NULL"),
-    ));
-    let rest = tally_deltas::table.select((
-        raw::<Text>("''"),
-        raw::<Text>("''"),
-        raw::<BigInt>("0"),
-        raw::<BigInt>("0"),
-        tally_deltas::deltas.nullable(),
-    ));
-    let rows: Vec<Row> = on_each!(conn, |c| folded.union_all(rest).load(c).await)?;
-    let mut totals = Totals { sums: Sums::default(), unfolded: 0 };
-    for (series, labels, quarter, n, deltas) in rows {
-        match deltas {
-            None => totals.sums.add(Counter { series, labels, quarter }, n),
-            Some(deltas) => {
-                totals.unfolded += 1;
-                totals.sums.merge(Sums::from_json(deltas.0).map_err(Problem::internal)?.of_these(series_asked));
-            }
+    let folded = tallies::table.filter(one_of("tallies.series", &names)).select(COUNTER);
+    let rows: Vec<CounterRow> = on_each!(conn, |c| folded.load(c).await)?;
+    let mut totals = Totals { sums: rows.into_iter().map(counter).collect(), unfolded: 0 };
+    let mut changes = UnfoldedReader::default();
+    while let Some(some) = changes.next(conn).await? {
+        for change in some {
+            totals.unfolded += 1;
+            totals.sums.merge(change.sums()?.of_these(series_asked));
         }
     }
     Ok(totals)
-}
-
-/// At most `count` changes that are not folded yet, the oldest first.
-///
-/// # Errors
-/// When the database is away.
-pub async fn unfolded(tx: &mut Conn, count: i64) -> Result<Vec<(DeltaId, Sums, Vec<Fact>)>, Problem> {
-    let query = tally_deltas::table.order(tally_deltas::id).limit(count);
-    let rows: Vec<(DeltaId, Json, Option<Vec<u8>>)> = on_each!(tx, |c| query.load(c).await)?;
-    rows.into_iter()
-        .map(|(id, deltas, facts)| {
-            let facts = facts.map_or(Ok(Vec::new()), |facts| facts::unpack(&facts))?;
-            Ok((id, Sums::from_json(deltas.0).map_err(Problem::internal)?, facts))
-        })
-        .collect()
 }
 
 /// Removes changes.
@@ -102,76 +133,51 @@ pub async fn remove(tx: &mut Conn, ids: &[DeltaId]) -> Result<(), Problem> {
     if gone == ids.len() { Ok(()) } else { Err(Problem::transient("others have folded the same changes")) }
 }
 
-/// All that is kept, folded or not, a little at a time. All of it belongs into one snapshot.
+/// Reads all counters, folded or not, a little at a time. All of it belongs into one snapshot.
 #[derive(Debug, Default)]
-pub struct Kept {
+pub struct CounterReader {
     /// The last folded counter that was read.
     folded: Option<Counter>,
-    /// The last change that was read, behind all that is folded.
-    change: Option<DeltaId>,
+    /// What comes behind all that is folded.
+    changes: Option<UnfoldedReader>,
 }
 
-impl Kept {
-    /// About `count` more of it, or nothing when that was all.
-    ///
-    /// # Errors
-    /// When the database is away.
+impl CounterReader {
+    /// Some more of them, of those that are folded at most `count`, or nothing when that was all.
     pub async fn next(&mut self, conn: &mut Conn, count: i64) -> Result<Option<Sums>, Problem> {
-        let mut sums = Sums::default();
-        if self.change.is_none() {
-            let Counter { series, labels, quarter } = self.folded.clone().unwrap_or_else(|| Counter {
-                series: String::new(),
-                labels: String::new(),
-                quarter: i64::MIN,
-            });
-            let behind = raw::<Bool>("(series, labels, quarter) > (")
-                .bind(series)
-                .sql(", ")
-                .bind(labels)
-                .sql(", ")
-                .bind(quarter)
-                .sql(")");
+        if self.changes.is_none() {
+            let first = Counter { series: String::new(), labels: String::new(), quarter: i64::MIN };
+            let Counter { series, labels, quarter } = self.folded.take().unwrap_or(first);
+            let behind = raw::<Bool>("(series, labels, quarter) > (").bind(series).sql(", ").bind(labels);
             let query = tallies::table
-                .filter(behind)
+                .filter(behind.sql(", ").bind(quarter).sql(")"))
                 .order((tallies::series, tallies::labels, tallies::quarter))
                 .limit(count)
-                .select((tallies::series, tallies::labels, tallies::quarter, tallies::n));
-            let rows: Vec<(String, String, i64, i64)> = on_each!(conn, |c| query.load(c).await)?;
-            for (series, labels, quarter, n) in rows {
-                let counter = Counter { series, labels, quarter };
-                self.folded = Some(counter.clone());
-                sums.add(counter, n);
-            }
-            if !sums.is_empty() {
-                return Ok(Some(sums));
+                .select(COUNTER);
+            let rows: Vec<CounterRow> = on_each!(conn, |c| query.load(c).await)?;
+            let counters: Vec<(Counter, i64)> = rows.into_iter().map(counter).collect();
+            if let Some((last, _)) = counters.last() {
+                self.folded = Some(last.clone());
+                return Ok(Some(counters.into_iter().collect()));
             }
         }
-        let after = self.change.unwrap_or(DeltaId::from(uuid::Uuid::nil()));
-        let query = tally_deltas::table
-            .filter(tally_deltas::id.gt(after))
-            .order(tally_deltas::id)
-            .limit(count)
-            .select((tally_deltas::id, tally_deltas::deltas));
-        let rows: Vec<(DeltaId, Json)> = on_each!(conn, |c| query.load(c).await)?;
-        let Some((last, _)) = rows.last() else { return Ok(None) };
-        self.change = Some(*last);
-        for (_, deltas) in rows {
-            sums.merge(Sums::from_json(deltas.0).map_err(Problem::internal)?);
+        let Some(some) = self.changes.get_or_insert_default().next(conn).await? else { return Ok(None) };
+        let mut sums = Sums::default();
+        for change in some {
+            sums.merge(change.sums()?);
         }
         Ok(Some(sums))
     }
 }
 
 /// How often numbers were put right.
-///
-/// # Errors
-/// When the database is away.
 pub async fn recounts(conn: &mut Conn) -> Result<i64, Problem> {
     let row = rebuilds::table.find(ONE).select(rebuilds::recounts);
     Ok(on_each!(conn, |c| row.first(c).await)?)
 }
 
-/// Says that numbers are put right once more, where that was done `before` times when they were counted; gives how often now.
+/// Says that numbers are put right once more, where that was done `before` times when they were counted; gives how
+/// often now.
 ///
 /// # Errors
 /// `conflict` when somebody else has done so since, or when the database is away.
@@ -188,18 +194,12 @@ pub async fn next_recount(tx: &mut Conn, before: i64) -> Result<i64, Problem> {
 }
 
 /// At which stage making all anew is, or was cut short.
-///
-/// # Errors
-/// When the database is away.
 pub async fn stage(conn: &mut Conn) -> Result<Option<String>, Problem> {
     let row = rebuilds::table.find(ONE).select(rebuilds::stage);
     Ok(on_each!(conn, |c| row.first(c).await)?)
 }
 
 /// Writes down at which stage that is.
-///
-/// # Errors
-/// When the database is away.
 pub async fn set_stage(tx: &mut Conn, stage: Option<&str>) -> Result<(), Problem> {
     let row = diesel::update(rebuilds::table.find(ONE)).set(rebuilds::stage.eq(stage.map(str::to_owned)));
     on_each!(tx, |c| row.execute(c).await)?;
@@ -209,8 +209,9 @@ pub async fn set_stage(tx: &mut Conn, stage: Option<&str>) -> Result<(), Problem
 /// Adds `n` to the folded `counter`. One that comes to 0 is removed.
 ///
 /// # Errors
-/// When somebody else changes it at the same time, which is made up for by starting again; or when the database is away.
-pub async fn grow(tx: &mut Conn, counter: &Counter, n: i64) -> Result<(), Problem> {
+/// When somebody else changes it at the same time, which is made up for by starting again; or when the database is
+/// away.
+async fn grow(tx: &mut Conn, counter: &Counter, n: i64) -> Result<(), Problem> {
     let row = (
         tallies::series.eq(&counter.series),
         tallies::labels.eq(&counter.labels),
@@ -255,7 +256,7 @@ pub async fn grow_all(tx: &mut Conn, sums: &Sums) -> Result<(), Problem> {
                 tallies::n.eq(*n),
             )
         };
-        let now: Vec<(String, String, i64, i64)> = diesel::insert_into(tallies::table)
+        let now: Vec<CounterRow> = diesel::insert_into(tallies::table)
             .values(some.iter().map(row).collect::<Vec<_>>())
             .on_conflict((tallies::series, tallies::labels, tallies::quarter))
             .do_update()

@@ -97,6 +97,66 @@ on_both! {
         assert!(due > 0);
     }
 
+    /// Of tickets, changes and clocks there are more here than one statement reads.
+    async fn what_is_read_some_at_a_time_is_read_to_its_end(desk) {
+        const MANY: i64 = 2_100;
+        // All but those that are made from others.
+        const COLUMNS: &str = "number, id, subject, description, status, priority, type, channel, team_id, assignee_id, requester_id, created_by_id,
+            external_id, follow_up_of, tags, custom_fields, created_at, updated_at, reported_at, started_at, first_replied_at, resolved_at, closed_at,
+            reopen_count, agent_comments, version, followed_edit";
+        let (admin, agent, monitor) = (desk.admin().await, desk.agent().await, desk.account("metrics:read").await);
+        let targets: Vec<_> = [("response", 1_800), ("first_reply", 3_600)].into_iter()
+            .map(|(target, target_s)| json!({ "target": target, "priority": null, "target_s": target_s, "hours": "calendar" })).collect();
+        desk.post("/v1/sla/policies").by(&admin).json(&json!({ "name": "P", "position": 1, "condition": {}, "targets": targets })).expect(201).await;
+        let from = desk.clock.now();
+        desk.ticket(&agent, json!({ "priority": "high" })).await;
+        // The same ticket again and again, each time with its clocks and what its creation has counted.
+        let mut sql = format!(
+            "CREATE TEMPORARY TABLE t AS SELECT {COLUMNS} FROM tickets; CREATE TEMPORARY TABLE c AS SELECT * FROM ticket_clocks;
+             CREATE TEMPORARY TABLE d AS SELECT * FROM tally_deltas;"
+        );
+        for number in 2..=MANY {
+            let id = if desk.db.engine() == "sqlite" { format!("X'{number:032x}'") } else { format!("'{number:032x}'") };
+            sql += &format!(
+                "UPDATE t SET number = {number}, id = {id}; INSERT INTO tickets ({COLUMNS}) SELECT * FROM t;
+                 UPDATE c SET ticket_number = {number}; INSERT INTO ticket_clocks SELECT * FROM c;
+                 UPDATE d SET id = {id}; INSERT INTO tally_deltas SELECT * FROM d;"
+            );
+        }
+        desk.store.run(&sql).await;
+        let read = async |path: &str| desk.get(path).by(&monitor).expect(200).await;
+        let check = async |breached: usize| {
+            let sla = |breached: i64| json!({ "met": 0, "breached": breached, "attainment": if breached == 0 { Value::Null } else { json!(0.0) } });
+            let span = format!("from={from}&to={}&group_by=priority", desk.clock.now().plus_s(1));
+            let summary = read(&format!("/v1/metrics/summary?{span}")).await.body;
+            let series = read(&format!("/v1/metrics/timeseries?{span}&interval=month")).await.body["series"].clone();
+            for figures in [&summary["total"], &summary["groups"][2], &series[2]["points"][0]] {
+                assert_eq!(figures["tickets"]["created"], MANY, "{figures}");
+                for (nth, target) in ["response", "first_reply"].into_iter().enumerate() {
+                    assert_eq!(figures["sla"][target], sla(if nth < breached { MANY } else { 0 }), "{target}");
+                }
+            }
+            assert_eq!(series[2]["points"][0]["backlog"], MANY);
+            let told = compare(desk, &monitor, "priority", 3_600).await;
+            let sla = &told["total"]["sla"];
+            assert_eq!((&told["total"]["open"], &sla["breached"], &sla["due_within"]), (&json!(MANY), &json!(if breached > 0 { MANY } else { 0 }), &json!(if breached < 2 { MANY } else { 0 })));
+            let text = read("/metrics").await.text();
+            for (nth, target) in ["response", "first_reply"].into_iter().enumerate() {
+                let line = format!("skranke_sla_breached_total{{target=\"{target}\",priority=\"high\"}} {}\n", if nth < breached { MANY } else { 0 });
+                assert!(text.contains(&line), "{line}: {text}");
+            }
+        };
+        check(0).await;
+        desk.clock.pass_s(3_000);
+        check(1).await;
+        desk.clock.pass_s(5_000);
+        check(2).await;
+        fold(&desk.db, 500).await.unwrap();
+        check(2).await;
+        while desk.write_down_breaches(500).await > 0 {}
+        check(2).await;
+    }
+
     async fn what_was_reported_long_ago_is_the_oldest(desk) {
         let (agent, monitor) = (desk.agent().await, desk.account("metrics:read").await);
         let first = desk.ticket(&agent, json!({ "reported_at": "1970-01-01T00:00:00Z", "tags": ["a", "b"] })).await;

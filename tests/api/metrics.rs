@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 use skranke::kernel::Instant;
 use skranke::sla::domain::clock::{ClockState, Times};
 use skranke::sla::service::write_down_breaches;
+use skranke::tally::domain::cells::Level;
+use skranke::tally::domain::facts::GroupBy;
 use skranke::tally::service::{begin_anew, fold};
 
 use crate::on_both;
@@ -653,7 +655,8 @@ async fn fold_all(desk: &Desk) {
     while fold(&desk.db, 500).await.unwrap() > 0 {}
 }
 
-/// Asks for a report in two ways: as it is, and with a filter that lets every ticket through but that no cells are kept by.
+/// Asks for a report in two ways: as it is, and with a filter that lets every ticket through but that no cells are
+/// kept by.
 async fn compare(desk: &Desk, monitor: &Caller, teams: &[String], began: i64, draw: &impl Fn(usize) -> usize) {
     let now = desk.clock.now().micros();
     let length = now - began + 8 * DAY;
@@ -1186,6 +1189,27 @@ on_both! {
         assert_eq!(whole["durations"]["response"]["calendar"]["count"], 1);
     }
 
+    /// What happened in a team is told also when it is no more. Nobody knows its name any more, so that is its id.
+    async fn a_team_that_was_removed_is_called_by_its_id(desk) {
+        let (admin, agent) = (desk.admin().await, desk.agent().await);
+        let mut teams = Vec::new();
+        for name in ["Stays", "Goes"] {
+            teams.push(desk.post("/v1/teams").by(&admin).json(&json!({ "name": name })).expect(201).await.body["id"].clone());
+        }
+        let ticket = desk.ticket(&agent, json!({ "team_id": teams[1] })).await;
+        desk.ticket(&agent, json!({})).await;
+        desk.patch_ticket(&agent, &ticket, json!({ "team_id": teams[0] })).await;
+        desk.ticket(&agent, json!({ "team_id": teams[0] })).await;
+        let goes = teams[1].as_str().unwrap();
+        desk.delete(&format!("/v1/teams/{goes}")).by(&admin).expect(204).await;
+        desk.clock.pass_s(1);
+        let read = desk.get("/v1/metrics/summary?group_by=team").by(&agent).expect(200).await.body;
+        let keys: Vec<_> = read["groups"].as_array().unwrap().iter().map(|group| group["key"]["team"].clone()).collect();
+        assert_eq!(keys, [json!({ "id": teams[0], "name": "Stays" }), json!({ "id": goes, "name": goes }), Value::Null]);
+        let (_, rows) = table(desk, &agent, "/v1/metrics/timeseries?interval=month&group_by=team,priority").await;
+        assert!(rows.iter().any(|row| row["key.team.name"] == goes), "{rows:?}");
+    }
+
     /// Work is told of whoever did it, and nothing else is.
     async fn work_is_told_of_who_did_it(desk) {
         let (admin, one, two) = (desk.admin().await, desk.agent().await, desk.agent().await);
@@ -1398,6 +1422,64 @@ on_both! {
         assert_eq!(desk.db.snapshot(count).await.unwrap(), 1);
         assert_eq!(desk.db.read(count).await.unwrap(), 1);
         desk.ticket(&agent, json!({})).await;
+    }
+
+    /// The largest groups are chosen from so many, in whatever way they are read, and from no more.
+    async fn so_many_groups_are_read_and_no_more(desk) {
+        let agent = desk.agent().await;
+        desk.clock.go_to("2026-03-02T09:00:00Z");
+        desk.ticket(&agent, json!({ "tags": ["tag 1"] })).await;
+        desk.clock.go_to("2026-03-02T10:00:00Z");
+        fold_all(desk).await;
+        let is_sqlite = desk.db.engine() == "sqlite";
+        let array = if is_sqlite { "json_group_array" } else { "jsonb_agg" };
+        let numbers = |from: usize, to: usize| match is_sqlite {
+            true => format!("WITH RECURSIVE n (value) AS (VALUES ({from}) UNION ALL SELECT value + 1 FROM n WHERE value < {to}) SELECT value FROM n"),
+            false => format!("SELECT value FROM generate_series({from}, {to}) AS n (value)"),
+        };
+        // Groups from `from` to `to`: as cells, as counters, and as tags of the ticket and of what happened to it.
+        let add = async |from: usize, to: usize| {
+            let (all, new) = (numbers(1, to), numbers(from, to));
+            desk.store.run(&format!(
+                r#"INSERT INTO cells (axis, level, start, key, counts, durations)
+                       SELECT axis, level, start, 'tag ' || value, counts, durations FROM cells, ({new}) AS new WHERE axis = 'tag' AND key = 'tag 1';
+                   INSERT INTO tallies (series, labels, quarter, n)
+                       SELECT series, replace(labels, '"tag 1"', '"tag ' || value || '"'), quarter, n FROM tallies, ({new}) AS new
+                       WHERE series LIKE 'waiting_tag_%' AND labels LIKE '["tag 1"%';
+                   UPDATE facts SET tags = (SELECT {array}('tag ' || value) FROM ({all}) AS every);
+                   UPDATE tickets SET tags = (SELECT {array}('tag ' || value) FROM ({all}) AS every)"#
+            )).await;
+        };
+        let window = "from=2026-03-02T09:00:00Z&to=2026-03-02T10:00:00Z";
+        let paths = [
+            format!("summary?{window}&group_by=tag"),
+            format!("summary?{window}&group_by=tag,priority"),
+            // Its edges are read fact by fact.
+            "summary?from=2026-03-02T08:59:59Z&to=2026-03-02T09:59:59Z&group_by=tag".to_owned(),
+            format!("timeseries?{window}&interval=hour&group_by=tag"),
+            format!("timeseries?{window}&interval=hour&group_by=tag,team"),
+            "backlog?group_by=tag".to_owned(),
+            "backlog?group_by=tag,channel".to_owned(),
+        ];
+        add(2, 20_000).await;
+        for path in &paths {
+            let read = desk.get(&format!("/v1/metrics/{path}")).by(&agent).expect(200).await.body;
+            let many = if path.starts_with("timeseries") { &read["series"] } else { &read["groups"] };
+            assert_eq!((many.as_array().unwrap().len(), &read["truncated"]), (1_000, &json!(true)), "{path}");
+        }
+        add(20_001, 20_001).await;
+        for path in &paths {
+            let refused = desk.get(&format!("/v1/metrics/{path}")).by(&agent).refused(400, "invalid_query").await;
+            assert_eq!(refused.pointers(), ["group_by"], "{path}");
+        }
+        // Whoever asks for few of them is answered.
+        for path in ["summary?tag=tag%201", "backlog?tag=tag%201", "timeseries?interval=day&tag=tag%201"] {
+            desk.get(&format!("/v1/metrics/{path}")).by(&agent).expect(200).await;
+        }
+        let page = async |conn: &mut skranke::db::Conn| {
+            skranke::tally::store::cells::from(conn, Some(GroupBy::Tag), Level::Hour, (0, None), i64::MAX, 500).await
+        };
+        assert_eq!(desk.db.read(page).await.unwrap().len(), 500, "no more is read at once");
     }
 
     /// More groups than an answer holds: the largest stay.

@@ -101,7 +101,7 @@ async fn team(desk: &Desk, admin: &Caller, name: &str) -> Value {
 }
 
 async fn read(db: &Db) -> Totals {
-    let all = db.read(async |conn| totals(conn, Series::ALL).await).await.unwrap();
+    let all = db.snapshot(async |conn| totals(conn, Series::ALL).await).await.unwrap();
     // All but what a fold spreads into other cells.
     let series: Vec<_> = Series::ALL.iter().copied().filter(|series| *series != Series::Waiting).collect();
     Totals { sums: all.sums.of_these(&series), ..all }

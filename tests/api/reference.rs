@@ -70,6 +70,7 @@ fn limits() {
         ("shifts of a weekday in a calendar", count(sla::domain::calendar::MOST_SHIFTS)),
         ("holidays of a calendar", count(sla::domain::calendar::MOST_HOLIDAYS)),
         ("groups of a report", count(metrics::domain::figures::MOST_GROUPS)),
+        ("groups of which a report chooses the largest", count(metrics::domain::figures::MOST_READ)),
         ("steps of a timeseries", count(metrics::domain::window::MOST_STEPS)),
         ("points of a timeseries, in all its groups together", count(metrics::domain::figures::MOST_POINTS)),
         ("hours for which the answer of an `Idempotency-Key` is kept", thousands(http::idempotency::KEPT_S / 3600)),

@@ -1,10 +1,10 @@
 //! What a newer version makes of data that an older one has left.
 
 use serde_json::{Value, json};
-use skranke::tally::domain::backlog::{Part, axes, series};
+use skranke::tally::domain::backlog::{BacklogCount, axes, series};
 use skranke::tally::domain::{Counter, Series};
 use skranke::tally::service::fold;
-use skranke::tally::store::{Kept, totals};
+use skranke::tally::store::{CounterReader, totals};
 
 use crate::on_both;
 use crate::support::{Caller, Chance, Desk, seed};
@@ -29,9 +29,9 @@ async fn say(desk: &Desk, who: &Caller, ticket: &Value) {
 
 /// Every counter of the backlog, folded or not.
 async fn backlog(desk: &Desk) -> Vec<(Counter, i64)> {
-    let names: Vec<_> = axes().flat_map(|axis| Part::ALL.iter().map(move |part| series(axis, *part))).collect();
+    let names: Vec<_> = axes().flat_map(|axis| BacklogCount::ALL.iter().map(move |part| series(axis, *part))).collect();
     let read = desk.db.read(async |conn| {
-        let (mut kept, mut all) = (Kept::default(), skranke::tally::domain::Sums::default());
+        let (mut kept, mut all) = (CounterReader::default(), skranke::tally::domain::Sums::default());
         while let Some(some) = kept.next(conn, 1_000).await? {
             all.merge(some.spread());
         }

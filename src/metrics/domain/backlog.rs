@@ -1,23 +1,24 @@
-//! What there is to do: told of tickets one by one, or from counters and the few tickets that those cannot tell of. Pure.
+//! What there is to do: told of tickets one by one, or from counters and the few tickets that those cannot tell of.
+//! Pure.
 
 use std::collections::BTreeMap;
 
-use crate::kernel::{ClockState, Instant, Priority, Status, Target};
-use crate::tally::domain::backlog::Stand;
+use crate::kernel::{ClockState, Instant, Priority, Status};
+use crate::tally::domain::backlog::{Stand, Unsolved};
 
 /// Where one age of a ticket ends and the next one begins, in seconds.
 pub const AGES_S: [i64; 7] = [0, 3_600, 14_400, 86_400, 259_200, 604_800, 2_592_000];
 
 /// The moment of an answer: now, and until when what is due is due soon.
 #[derive(Debug, Clone, Copy)]
-pub struct Moment {
+pub struct AsOf {
     /// Now.
     pub now: Instant,
     /// The last instant at which a promise may begin to be broken to be due soon.
     pub until: Instant,
 }
 
-impl Moment {
+impl AsOf {
     /// The moment `now` of an answer about what is due within `due_within_s` seconds.
     pub fn new(now: Instant, due_within_s: i64) -> Self {
         // A clock is broken from the microsecond after it was due.
@@ -30,23 +31,6 @@ impl Moment {
     }
 }
 
-/// A ticket that is not solved, as it is at some instant.
-#[derive(Debug, Clone, PartialEq)]
-pub struct UnsolvedTicket {
-    /// Where it stands.
-    pub status: Status,
-    /// How urgent it is.
-    pub priority: Priority,
-    /// The zero of its clocks.
-    pub reported_at: Instant,
-    /// Whether somebody works on it.
-    pub assigned: bool,
-    /// How its clocks stand.
-    pub clocks: Vec<(Target, ClockState)>,
-    /// Whether a clock that runs is due soon.
-    pub due: bool,
-}
-
 /// A ticket with clocks that time has broken, which is not written down, or that are due soon.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Due {
@@ -57,7 +41,7 @@ pub struct Due {
 }
 
 /// How many clocks are in each state.
-pub type States = BTreeMap<ClockState, i64>;
+pub type ClockStates = BTreeMap<ClockState, i64>;
 
 /// What there is to do.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -79,25 +63,18 @@ pub struct Backlog {
     /// Those with a promise that is due soon.
     pub due_within: i64,
     /// All promises, by target.
-    pub clocks: [States; 3],
+    pub clocks: [ClockStates; 3],
 }
 
 impl Backlog {
-    /// Takes one more ticket, as it is at `now`.
-    pub fn add(&mut self, ticket: &UnsolvedTicket, now: Instant) {
-        let age_s = (now.micros() - ticket.reported_at.micros()).max(0) / 1_000_000;
-        self.open += 1;
-        *self.by_status.entry(ticket.status).or_default() += 1;
-        *self.by_priority.entry(ticket.priority).or_default() += 1;
+    /// Takes one more ticket, as it is at `now`: with a clock that runs and is due soon, or without.
+    pub fn add(&mut self, ticket: &Unsolved, is_due: bool, now: Instant) {
+        self.stand(&ticket.stand(None), 1);
+        let age_s = (now.micros() - ticket.reported_us).max(0) / 1_000_000;
         self.by_age[AGES_S.partition_point(|from_s| *from_s <= age_s).max(1) - 1] += 1;
-        self.oldest_reported_at =
-            Some(self.oldest_reported_at.map_or(ticket.reported_at, |at| at.min(ticket.reported_at)));
-        self.unassigned += i64::from(!ticket.assigned);
-        self.breached += i64::from(ticket.clocks.iter().any(|(_, state)| *state == ClockState::Breached));
-        self.due_within += i64::from(ticket.due);
-        for (target, state) in &ticket.clocks {
-            *self.clocks[*target as usize].entry(*state).or_default() += 1;
-        }
+        let reported_at = Instant::from_micros(ticket.reported_us);
+        self.oldest_reported_at = Some(self.oldest_reported_at.map_or(reported_at, |at| at.min(reported_at)));
+        self.due_within += i64::from(is_due);
     }
 
     /// Takes `n` tickets that stand like this as far as is written down.
@@ -125,7 +102,7 @@ impl Backlog {
     }
 
     /// Takes what is not written down of a ticket that it has: what time has broken by now, and what is due soon.
-    pub fn look(&mut self, due: &Due, Moment { now, until }: Moment) {
+    pub fn look(&mut self, due: &Due, AsOf { now, until }: AsOf) {
         let is_over = |at: &Option<Instant>| at.is_some_and(|at| at <= now);
         for (states, _) in self.clocks.iter_mut().zip(&due.breach_at).filter(|(_, at)| is_over(at)) {
             *states.entry(ClockState::Running).or_default() -= 1;

@@ -2,67 +2,45 @@
 
 use std::collections::BTreeMap;
 
-use crate::kernel::words::words;
-use crate::kernel::{Currency, Instant};
+use crate::kernel::{Currency, FieldError, Instant, Problem};
 use crate::tally::domain::cells::{Counts, Durations, Figures};
-use crate::tally::domain::facts::{Axis, Fact};
+use crate::tally::domain::facts::{Axis, AxisKey, Fact, GroupBy};
 use crate::tally::domain::sketch::Spread;
 
 /// How many groups an answer has at most.
 pub const MOST_GROUPS: usize = 1_000;
+/// How many groups there may be of which the largest are chosen: so many are in memory.
+pub const MOST_READ: usize = 20_000;
 /// How many points the series of an answer have at most, all together: each is about 1,200 bytes of JSON.
 pub const MOST_POINTS: usize = 4_000;
 
-words! {
-    /// What groups are made of: the ticket as it was when something happened to it.
-    pub enum GroupBy {
-        /// The queue that it is in.
-        Team = "team",
-        /// How urgent it is.
-        Priority = "priority",
-        /// What kind of thing it is.
-        Type = "type",
-        /// How it was reported.
-        Channel = "channel",
-        /// Who works on it.
-        Assignee = "assignee",
-        /// Each of its tags.
-        Tag = "tag",
-        /// The SLA policy that it has.
-        Policy = "policy",
-        /// Of work on it, who did it: what is no work is in no group.
-        Worker = "worker",
-    }
-}
-
-impl GroupBy {
-    /// The axis that figures are kept by.
-    pub fn axis(self) -> Axis {
-        match self {
-            GroupBy::Team => Axis::Team,
-            GroupBy::Priority => Axis::Priority,
-            GroupBy::Type => Axis::Type,
-            GroupBy::Channel => Axis::Channel,
-            GroupBy::Assignee => Axis::Assignee,
-            GroupBy::Tag => Axis::Tag,
-            GroupBy::Policy => Axis::Policy,
-            GroupBy::Worker => Axis::Worker,
-        }
-    }
-}
+/// A group: one key for each thing that is grouped by, in that order.
+pub type GroupKey = Vec<AxisKey>;
 
 /// The groups of a ticket, or of a fact, of which `keys` tells the keys on an axis: one for each combination.
-pub fn combined(by: &[GroupBy], keys: impl Fn(Axis) -> Vec<Key>) -> Vec<GroupKey> {
+pub fn combined(by: &[GroupBy], keys: impl Fn(Axis) -> Vec<AxisKey>) -> Vec<GroupKey> {
     if by.is_empty() {
         return Vec::new();
     }
     by.iter().fold(vec![Vec::new()], |groups, by| {
-        let keys = keys(by.axis());
+        let keys = keys(Some(*by));
         groups
             .iter()
             .flat_map(|group| keys.iter().map(move |key| [group.as_slice(), std::slice::from_ref(key)].concat()))
             .collect()
     })
+}
+
+/// Makes sure that groups are not too many to choose the largest of them.
+///
+/// # Errors
+/// `invalid_query` when there are more than [`MOST_READ`].
+pub fn bounded<T>(groups: &BTreeMap<GroupKey, T>) -> Result<(), Problem> {
+    if groups.len() <= MOST_READ {
+        return Ok(());
+    }
+    let detail = format!("makes more than {MOST_READ} groups: add a filter, or ask for less time");
+    Err(Problem::invalid_query(vec![FieldError::new("group_by", "too_many", detail)]))
 }
 
 /// The mean of durations, in seconds, rounded half up to a thousandth.
@@ -95,11 +73,6 @@ fn decimal(a: i128, b: i128, scale: i32) -> f64 {
     let parts = parts as f64;
     parts / f64::from(scale)
 }
-
-pub use crate::tally::domain::facts::Key;
-
-/// A group: one key for each thing that is grouped by, in that order.
-pub type GroupKey = Vec<Key>;
 
 /// The figures of each step of a window. A step in which nothing happened may have none.
 pub type Steps = BTreeMap<usize, Figures>;
@@ -154,13 +127,8 @@ impl Report {
         self.groups.entry(group.clone()).or_default().entry(step).or_default()
     }
 
-    /// How many groups there are, in all steps together.
-    pub fn size(&self) -> usize {
-        self.groups.len()
-    }
-
-    /// Keeps the `most` largest groups in which anything happened, by times that tickets were opened and solved, and then by work. Says
-    /// whether any more had to go.
+    /// Keeps the `most` largest groups in which anything happened, by times that tickets were opened and solved, and
+    /// then by work. Says whether any more had to go.
     pub fn keep_largest(&mut self, most: usize) -> bool {
         let happened = |figures: &Figures| {
             let counts = Counts { unsolved: 0, ..figures.counts.clone() };
@@ -192,8 +160,8 @@ pub fn keep_largest<T, S: Ord>(groups: &mut BTreeMap<GroupKey, T>, most: usize, 
 mod tests {
     use super::*;
     use crate::kernel::{Money, PrincipalId};
-    use crate::tally::domain::facts::What;
     use crate::tally::domain::facts::tests::any_fact;
+    use crate::tally::domain::facts::{What, keys_of};
     use proptest::prelude::*;
 
     proptest! {
@@ -205,7 +173,7 @@ mod tests {
         ) {
             let cuts: Vec<i64> = cuts.into_iter().collect();
             let mut report = Report::new(cuts.iter().map(|us| Instant::from_micros(*us)).collect());
-            let groups = |fact: &Fact| combined(&by, |axis| axis.keys_of(fact));
+            let groups = |fact: &Fact| combined(&by, |axis| keys_of(axis, fact));
             facts.iter().for_each(|fact| report.add(fact, &groups(fact)));
             for (step, (from, to)) in report.steps().enumerate() {
                 let sum = |group: Option<&GroupKey>| {
@@ -248,7 +216,7 @@ mod tests {
 
     #[test]
     fn the_largest_groups_are_kept() {
-        let group = |i: usize| vec![Key::Word(format!("{i}"))];
+        let group = |i: usize| vec![AxisKey::Word(format!("{i}"))];
         let mut groups: BTreeMap<GroupKey, i64> = (0..5).map(|i| (group(i), [3, 9, 3, 0, 9][i])).collect();
         assert!(!keep_largest(&mut groups, 5, |size| *size));
         assert!(keep_largest(&mut groups, 3, |size| *size));

@@ -1,5 +1,5 @@
-//! Which series there are, and with which values of their labels: all of them, from the start, and never more than bounded
-//! many. Pure.
+//! Which series there are, and with which values of their labels: all of them, from the start, and never more than
+//! bounded many. Pure.
 
 use std::collections::BTreeMap;
 
@@ -27,63 +27,9 @@ pub enum Kind {
     Histogram,
 }
 
-/// A family of series that the tally keeps.
+/// A family of series.
 #[derive(Debug)]
-pub struct Kept {
-    /// What it counts.
-    pub series: Series,
-    /// How it behaves.
-    pub kind: Kind,
-    /// Its name, without the prefix and without what the kind appends.
-    pub name: &'static str,
-    /// What it says.
-    pub help: &'static str,
-}
-
-/// All families that are the tally's own numbers, in the order of the answer. One more is one more line.
-pub const KEPT: &[Kept] = &[
-    Kept { series: Series::Tickets, kind: Kind::Gauge, name: "tickets", help: "Tickets by where they stand" },
-    Kept { series: Series::Created, kind: Kind::Counter, name: "tickets_created", help: "Tickets that were opened" },
-    Kept {
-        series: Series::Resolved,
-        kind: Kind::Counter,
-        name: "tickets_resolved",
-        help: "Times that a ticket was resolved",
-    },
-    Kept {
-        series: Series::Reopened,
-        kind: Kind::Counter,
-        name: "tickets_reopened",
-        help: "Times that a resolved ticket was reopened",
-    },
-    Kept {
-        series: Series::Response,
-        kind: Kind::Histogram,
-        name: "response",
-        help: "From the report of a ticket to the beginning of work on it",
-    },
-    Kept {
-        series: Series::Service,
-        kind: Kind::Histogram,
-        name: "service",
-        help: "Time in work, each time that a ticket was resolved",
-    },
-    Kept {
-        series: Series::ClocksMet,
-        kind: Kind::Counter,
-        name: "sla_met",
-        help: "Times that a promise of an SLA policy was kept",
-    },
-];
-
-/// The series of the tally that an answer needs: those of [`KEPT`], and those that the [`board`] is made of.
-pub fn needed() -> Vec<Series> {
-    KEPT.iter().map(|kept| kept.series).chain([Series::Clocks, Series::ClocksBreached]).collect()
-}
-
-/// A family of series that changes without anybody writing, as time passes.
-#[derive(Debug)]
-pub struct Moving {
+pub struct Family {
     /// How it behaves.
     pub kind: Kind,
     /// Its name, without the prefix and without what the kind appends.
@@ -91,41 +37,67 @@ pub struct Moving {
     /// What it says.
     pub help: &'static str,
     /// The names of its labels.
-    pub labels: &'static [&'static str],
+    pub labels: Vec<&'static str>,
     /// Its numbers by the values of its labels.
     pub numbers: Vec<(Vec<String>, i64)>,
 }
 
-/// The clocks of tickets, by what the tally says and the clocks `near` this moment say.
-pub fn board(sums: &Sums, near: &Near) -> Vec<Moving> {
+/// The families that are the tally's own numbers: what each counts, how it behaves, its name, and what it says. One
+/// more is one more line.
+const COUNTED: &[(Series, Kind, &str, &str)] = &[
+    (Series::Tickets, Kind::Gauge, "tickets", "Tickets by where they stand"),
+    (Series::Created, Kind::Counter, "tickets_created", "Tickets that were opened"),
+    (Series::Resolved, Kind::Counter, "tickets_resolved", "Times that a ticket was resolved"),
+    (Series::Reopened, Kind::Counter, "tickets_reopened", "Times that a resolved ticket was reopened"),
+    (Series::Response, Kind::Histogram, "response", "From the report of a ticket to the beginning of work on it"),
+    (Series::Service, Kind::Histogram, "service", "Time in work, each time that a ticket was resolved"),
+    (Series::ClocksMet, Kind::Counter, "sla_met", "Times that a promise of an SLA policy was kept"),
+];
+
+/// The series of the tally that an answer needs.
+pub fn needed() -> Vec<Series> {
+    COUNTED.iter().map(|(series, ..)| *series).chain([Series::Clocks, Series::ClocksBreached]).collect()
+}
+
+/// All families that are about tickets, in the order of the answer: the tally's own numbers, and those of clocks, which
+/// change without anybody writing, by what the clocks `near` this moment say.
+pub fn families(sums: &Sums, near: &Near, teams: &Teams) -> Vec<Family> {
+    let counted = COUNTED.iter().map(|(series, kind, name, help)| Family {
+        kind: *kind,
+        name,
+        help,
+        labels: series.labels().iter().map(|label| label.as_str()).collect(),
+        numbers: numbers(*series, sums, teams).into_iter().collect(),
+    });
     let Board { breached, clocks } = Board::of(sums, &near.lapsed);
     let words = |a: &str, b: &str| vec![a.to_owned(), b.to_owned()];
     let breached = breached.into_iter().map(|((target, priority), n)| (words(target.as_str(), priority.as_str()), n));
     let clocks = clocks.into_iter().map(|((target, state), n)| (words(target.as_str(), state.as_str()), n));
     let due_soon = near.due_soon.iter().map(|(target, n)| (vec![target.to_string()], *n));
-    vec![
-        Moving {
+    let of_clocks = [
+        Family {
             kind: Kind::Counter,
             name: "sla_breached",
             help: "Promises of SLA policies that were broken",
-            labels: &["target", "priority"],
+            labels: vec!["target", "priority"],
             numbers: breached.collect(),
         },
-        Moving {
+        Family {
             kind: Kind::Gauge,
             name: "sla_clocks",
             help: "SLA clocks of tickets that have not ended",
-            labels: &["target", "state"],
+            labels: vec!["target", "state"],
             numbers: clocks.collect(),
         },
-        Moving {
+        Family {
             kind: Kind::Gauge,
             name: "sla_clocks_due_soon",
             help: "SLA clocks that run and are due within an hour",
-            labels: &["target"],
+            labels: vec!["target"],
             numbers: due_soon.collect(),
         },
-    ]
+    ];
+    counted.chain(of_clocks).collect()
 }
 
 /// Teams as values of a label.
@@ -136,8 +108,8 @@ pub struct Teams {
 }
 
 impl Teams {
-    /// The `oldest` teams by id and name, one more than [`NAMED_TEAMS`] if there are more. Those up to [`NAMED_TEAMS`] have
-    /// series of their own.
+    /// The `oldest` teams by id and name, one more than [`NAMED_TEAMS`] if there are more. Those up to [`NAMED_TEAMS`]
+    /// have series of their own.
     pub fn new(oldest: impl IntoIterator<Item = (TeamId, String)>) -> Self {
         let mut oldest = oldest.into_iter();
         let named = oldest.by_ref().take(NAMED_TEAMS);
@@ -170,8 +142,8 @@ fn values(label: Label, teams: &Teams) -> Vec<String> {
     }
 }
 
-/// The numbers of `series` by the values of its labels: all there can be, those that were never counted at 0. Teams that
-/// share a label are added up.
+/// The numbers of `series` by the values of its labels: all there can be, those that were never counted at 0. Teams
+/// that share a label are added up.
 pub fn numbers(series: Series, sums: &Sums, teams: &Teams) -> BTreeMap<Vec<String>, i64> {
     let mut sets = vec![Vec::new()];
     for label in series.labels() {

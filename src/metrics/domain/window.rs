@@ -262,7 +262,8 @@ mod tests {
             let edges = window.edges(interval, &zone).expect("not too many");
             prop_assert_eq!((edges[0], edges[edges.len() - 1]), (window.from, window.to));
             prop_assert!(edges.windows(2).all(|pair| pair[0] < pair[1]));
-            // What a local clock shows of the step, second before and second after: the same within, another one over an edge.
+            // What a local clock shows of the step, second before and second after: the same within, another one over
+            // an edge.
             let label = |at: Instant| {
                 let local = zone.to_datetime(Timestamp::from_microsecond(at.micros()).expect("an instant"));
                 match interval {

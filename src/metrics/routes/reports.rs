@@ -9,7 +9,10 @@ use crate::kernel::Problem;
 use crate::metrics::service::ask::Ask;
 use crate::metrics::service::backlog;
 use crate::metrics::service::reports as service;
-use crate::metrics::wire::reports::{BacklogBody, BacklogQuery, StepsQuery, SummaryBody, TimeseriesBody, WindowQuery};
+use crate::metrics::wire::backlog::BacklogBody;
+use crate::metrics::wire::queries::{BacklogQuery, StepsQuery, WindowQuery};
+use crate::metrics::wire::summary::SummaryBody;
+use crate::metrics::wire::timeseries::TimeseriesBody;
 use crate::sla::service::pending_tickets;
 use crate::tickets::policy::ReachesTickets;
 use crate::tickets::store::TicketCriteria;
@@ -32,25 +35,29 @@ fn asked(call: &Call, criteria: TicketCriteria, span: &WindowQuery) -> Result<As
 
 /// Sum up a window of time.
 ///
-/// How many tickets came and were solved, how long that took, which promises were kept, and what it cost. The window takes in
-/// what happened at `from` or later and before `to`, each thing once and for good: what a window in the past comes to never changes, unless
-/// a time entry in it is added or deleted.
+/// How many tickets came and were solved, how long that took, which promises were kept, and what it cost. The window
+/// takes in what happened at `from` or later and before `to`, each thing once and for good: what a window in the past
+/// comes to never changes, unless a time entry in it is added or deleted.
 ///
-/// Filters and groups by team, priority, type, channel, assignee, tag and policy look at tickets as they were when it happened; all other
-/// filters look at them as they are now, so that what those let through may change. Work counts for what its ticket was when
-/// the entry was written; `group_by=worker` tells who did it, and nothing else. A ticket with several tags counts in the group of each, so that groups may come to more than
-/// the total. Groups are in the order of their names, those of tickets without one last; by one thing, every
-/// priority, type and channel is there, also at zero. At most 1,000 groups: the largest, by times that tickets were created and resolved, and then by work. An empty
-/// window has zeros and nulls. All figures are of one moment, also while tickets change.
+/// Filters and groups by team, priority, type, channel, assignee, tag and policy look at tickets as they were when it
+/// happened; all other filters look at them as they are now, so that what those let through may change. Work counts for
+/// what its ticket was when the entry was written; `group_by=worker` tells who did it, and nothing else. A ticket with
+/// several tags counts in the group of each, so that groups may come to more than the total. Groups are in the order of
+/// their names, those of tickets without one last; by one thing, every priority, type and channel is there, also at
+/// zero. At most 1,000 groups: the largest, by times that tickets were created and resolved, and then by work. Where
+/// there are more than 20,000 to choose from, the answer is
+/// 400. An empty window has zeros and nulls. All figures are of one moment, also while tickets change.
 ///
-/// Figures by one thing are kept ready, so that they take no longer the more tickets there are: without filters, or with one of
-/// `team_id`, `priority`, `type`, `channel`, `assignee_id` and `tag` and no other grouping than by the same. By two things, and with several filters or others, all that happened in the
-/// window is read, which takes longer the more that is, and ends with 503 where a report takes too long.
+/// Figures by one thing are kept ready, so that they take no longer the more tickets there are: without filters, or
+/// with one of `team_id`, `priority`, `type`, `channel`, `assignee_id` and `tag` and no other grouping than by the
+/// same. By two things, and with several filters or others, all that happened in the window is read, which takes longer
+/// the more that is, and ends with 503 where a report takes too long.
 ///
-/// With `Accept: text/csv` the answer is a table (RFC 4180): a line of names, then one row a group, or the total alone without
-/// `group_by`. Columns are called as the paths of the JSON, joined with dots: `key.team.name`, `tickets.created`,
-/// `cost.costs.0.currency`. Which there are may depend on the figures; go by their names. Null is an empty cell. Text that a
-/// spreadsheet would take for a formula, since it begins with `=`, `+`, `-`, `@` or a control character, has `'` before it.
+/// With `Accept: text/csv` the answer is a table (RFC 4180): a line of names, then one row a group, or the total alone
+/// without `group_by`. Columns are called as the paths of the JSON, joined with dots: `key.team.name`,
+/// `tickets.created`, `cost.costs.0.currency`. Which there are may depend on the figures; go by their names. Null is an
+/// empty cell. Text that a spreadsheet would take for a formula, since it begins with `=`, `+`, `-`, `@` or a control
+/// character, has `'` before it.
 #[utoipa::path(
     operation_id = "get_metrics_summary", tag = "metrics", security(("bearer" = ["metrics:read"])),
     params(TicketFilter, WindowQuery),
@@ -74,13 +81,16 @@ async fn get_summary(who: Allowed<ReadMetrics>, call: Call) -> Answer {
 
 /// Sum up a window of time step by step.
 ///
-/// The figures of `GET /v1/metrics/summary` for each hour, day, week or month of the window, by local time: days begin at
-/// midnight, weeks on Monday, months on the first, hours at the local clock's full hours. Where clocks are set, days have 23
-/// or 25 hours, and an hour that comes twice is two steps. The first and the last step are cut to the window. A step in
-/// which nothing happened has zeros and nulls. Each step tells how many tickets were unsolved at its end. At most 2,000 steps; with
-/// `group_by` at most 4,000 points, those of the largest groups. Fastest are steps of whole hours of UTC.
+/// The figures of `GET /v1/metrics/summary` for each hour, day, week or month of the window, by local time: days begin
+/// at midnight, weeks on Monday, months on the first, hours at the local clock's full hours. Where clocks are set, days
+/// have 23 or 25 hours, and an hour that comes twice is two steps. The first and the last step are cut to the window. A
+/// step in which nothing happened has zeros and nulls. Each step tells how many tickets were unsolved at its end. At
+/// most 2,000 steps; with `group_by` at most 4,000 points, those of the largest groups. A group in which nothing
+/// happened in the window has no series, also where tickets were unsolved in it, or came from other groups. Fastest are
+/// steps of whole hours of UTC.
 ///
-/// With `Accept: text/csv` the answer is a table as that of `GET /v1/metrics/summary`, of one row a step, or a group and step.
+/// With `Accept: text/csv` the answer is a table as that of `GET /v1/metrics/summary`, of one row a step, or a group
+/// and step.
 #[utoipa::path(
     operation_id = "get_metrics_timeseries", tag = "metrics", security(("bearer" = ["metrics:read"])),
     params(TicketFilter, WindowQuery, StepsQuery),
@@ -105,10 +115,11 @@ async fn get_timeseries(who: Allowed<ReadMetrics>, call: Call) -> Answer {
 
 /// Count what there is to do.
 ///
-/// Tickets that are neither resolved nor closed, as they are now: where they stand, how old they are, and which promises
-/// about them are broken or due soon. `group_by=assignee` tells the load of each agent. Filters and groups are those of
-/// `GET /v1/metrics/summary`, but for `worker`; of more than 1,000 groups the largest are here. Without filters and by at most one thing the answer costs the same however
-/// many tickets there are, but for those due within `due_within_s`; otherwise its cost grows with the unsolved tickets.
+/// Tickets that are neither resolved nor closed, as they are now: where they stand, how old they are, and which
+/// promises about them are broken or due soon. `group_by=assignee` tells the load of each agent. Filters and groups are
+/// those of `GET /v1/metrics/summary`, but for `worker`; of more than 1,000 groups the largest are here, and of more
+/// than 20,000 none, which is 400. Without filters and by at most one thing the answer costs the same however many
+/// tickets there are, but for those due within `due_within_s`; otherwise its cost grows with the unsolved tickets.
 ///
 /// With `Accept: text/csv` the answer is a table as that of `GET /v1/metrics/summary`, of one row a group, without
 /// `total.by_team`: that is what `group_by=team` tells.

@@ -1,9 +1,8 @@
-//! What is asked for, and which facts are meant by it: by what their ticket was when they happened, and by what it is now. Pure.
+//! What is asked for, and which facts are meant by it: by what their ticket was when they happened, and by what it is
+//! now. Pure.
 
-use crate::kernel::{Channel, PrincipalId, Priority, TeamId, TicketType};
-use crate::metrics::domain::figures::GroupBy;
 use crate::metrics::domain::window::Window;
-use crate::tally::domain::facts::{Axis, TicketGroups};
+use crate::tally::domain::facts::{Axis, GroupBy, TicketGroups};
 use crate::tickets::store::TicketCriteria;
 
 /// What is asked for.
@@ -15,17 +14,6 @@ pub struct Ask {
     pub window: Window,
     /// By what it is grouped.
     pub groups: Vec<GroupBy>,
-}
-
-/// What tickets were when something happened to them.
-#[derive(Debug, Clone, PartialEq)]
-pub struct GroupFilter {
-    priority: Option<Vec<Priority>>,
-    kind: Option<Vec<TicketType>>,
-    channel: Option<Vec<Channel>>,
-    team: Option<(Vec<TeamId>, bool)>,
-    assignee: Option<(Vec<PrincipalId>, bool)>,
-    tag: Option<Vec<String>>,
 }
 
 fn any<T: PartialEq>(any: Option<&Vec<T>>, value: &T) -> bool {
@@ -40,52 +28,46 @@ fn texts<T: ToString>(words: &[T]) -> Vec<String> {
     words.iter().map(ToString::to_string).collect()
 }
 
-/// The keys of some ids, and of none.
-fn keys<T: Copy>((ids, none): &(Vec<T>, bool), text: impl Fn(T) -> String) -> Vec<String> {
-    ids.iter().map(|id| text(*id)).chain(none.then(String::new)).collect()
+/// As they are stored; of none, it is nothing.
+fn texts_or_none<T: ToString>((ids, none): &(Vec<T>, bool)) -> Vec<String> {
+    texts(ids).into_iter().chain(none.then(String::new)).collect()
 }
 
-impl GroupFilter {
-    /// What criteria ask of tickets as they were, and what they ask of tickets as they are now.
-    pub fn split(criteria: &TicketCriteria) -> (Self, TicketCriteria) {
-        let mut now = criteria.clone();
-        let then = Self {
-            priority: now.priority.take(),
-            kind: now.kind.take(),
-            channel: now.channel.take(),
-            team: now.team.take(),
-            assignee: now.assignee.take(),
-            tag: now.tag.take(),
-        };
-        (then, now)
-    }
+/// An axis, and some keys on it, or all.
+pub type AxisKeys = (Axis, Option<Vec<String>>);
 
-    /// Whether a ticket passes that was in these groups.
-    pub fn passes(&self, groups: &TicketGroups) -> bool {
-        any(self.priority.as_ref(), &groups.priority)
-            && any(self.kind.as_ref(), &groups.kind)
-            && any(self.channel.as_ref(), &groups.channel)
-            && any_or_none(self.team.as_ref(), groups.team.as_ref())
-            && any_or_none(self.assignee.as_ref(), groups.assignee.as_ref())
-            && self.tag.as_ref().is_none_or(|any| any.iter().any(|tag| groups.tags.contains(tag)))
-    }
+/// Those of these criteria that ask of tickets as they are now; all others ask of them as they were when something
+/// happened.
+pub fn of_now(criteria: &TicketCriteria) -> TicketCriteria {
+    let (priority, kind, channel, team, assignee, tag) = (None, None, None, None, None, None);
+    TicketCriteria { priority, kind, channel, team, assignee, tag, ..criteria.clone() }
+}
 
-    /// The one axis by which it lets pass, and the keys on it that it lets pass, of which no ticket has two; [`Axis::All`] if it lets all pass; nothing
-    /// if it is not so simple.
-    pub fn axis(&self) -> Option<(Axis, Option<Vec<String>>)> {
-        let given = [
-            self.priority.as_ref().map(|any| (Axis::Priority, texts(any))),
-            self.kind.as_ref().map(|any| (Axis::Type, texts(any))),
-            self.channel.as_ref().map(|any| (Axis::Channel, texts(any))),
-            self.team.as_ref().map(|any| (Axis::Team, keys(any, |id| id.to_string()))),
-            self.assignee.as_ref().map(|any| (Axis::Assignee, keys(any, |id| id.to_string()))),
-            self.tag.as_ref().map(|any| (Axis::Tag, any.clone())),
-        ];
-        let mut given = given.into_iter().flatten();
-        let Some((axis, mut keys)) = given.next() else { return Some((Axis::All, None)) };
-        keys.sort_unstable();
-        keys.dedup();
-        let is_simple = given.next().is_none() && (axis != Axis::Tag || keys.len() == 1);
-        is_simple.then_some((axis, Some(keys)))
-    }
+/// Whether something counts that happened to a ticket in these groups.
+pub fn passes(criteria: &TicketCriteria, groups: &TicketGroups) -> bool {
+    any(criteria.priority.as_ref(), &groups.priority)
+        && any(criteria.kind.as_ref(), &groups.kind)
+        && any(criteria.channel.as_ref(), &groups.channel)
+        && any_or_none(criteria.team.as_ref(), groups.team.as_ref())
+        && any_or_none(criteria.assignee.as_ref(), groups.assignee.as_ref())
+        && criteria.tag.as_ref().is_none_or(|any| any.iter().any(|tag| groups.tags.contains(tag)))
+}
+
+/// The one axis by which criteria let pass what happened, and the keys on it that they let pass, of which no ticket has
+/// two; that of all tickets if they let all pass; nothing if they are not so simple.
+pub fn simple(criteria: &TicketCriteria) -> Option<AxisKeys> {
+    let given = [
+        criteria.priority.as_ref().map(|any| (GroupBy::Priority, texts(any))),
+        criteria.kind.as_ref().map(|any| (GroupBy::Type, texts(any))),
+        criteria.channel.as_ref().map(|any| (GroupBy::Channel, texts(any))),
+        criteria.team.as_ref().map(|any| (GroupBy::Team, texts_or_none(any))),
+        criteria.assignee.as_ref().map(|any| (GroupBy::Assignee, texts_or_none(any))),
+        criteria.tag.as_ref().map(|any| (GroupBy::Tag, any.clone())),
+    ];
+    let mut given = given.into_iter().flatten();
+    let Some((axis, mut keys)) = given.next() else { return Some((None, None)) };
+    keys.sort_unstable();
+    keys.dedup();
+    let is_simple = given.next().is_none() && (axis != GroupBy::Tag || keys.len() == 1);
+    is_simple.then_some((Some(axis), Some(keys)))
 }

@@ -1,19 +1,23 @@
-//! What there is to do. Without filters, and by at most one thing, it is told from counters and the few tickets that those cannot tell of.
+//! What there is to do. Without filters, and by at most one thing, it is told from counters and the few tickets that
+//! those cannot tell of.
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::slice;
 
-use super::ask::{Ask, GroupFilter};
-use super::groups::{Group, Groups, arrange};
+use super::ask::{Ask, of_now, simple};
+use super::groups::{Groups, arrange};
 use crate::db::Conn;
 use crate::kernel::{Instant, Problem};
-use crate::metrics::domain::backlog::{AGES_S, Backlog, Moment};
-use crate::metrics::domain::figures::{GroupBy, GroupKey, Key, MOST_GROUPS, combined, keep_largest};
+use crate::metrics::domain::backlog::{AGES_S, AsOf, Backlog, Due};
+use crate::metrics::domain::figures::{GroupKey, MOST_GROUPS, bounded, combined, keep_largest};
 use crate::metrics::store::backlog as store;
 use crate::tally::domain::backlog::{Stand, labels, quarter_of, start_of};
-use crate::tally::domain::facts::{Axis, TicketGroups};
+use crate::tally::domain::facts::{Axis, AxisKey, GroupBy, TicketGroups, keys, parse_key};
 use crate::tally::store::backlog::Ledger;
 use crate::tickets::store::TicketCriteria;
+
+/// All the time in which tickets can have been reported.
+const EVER: (Instant, Instant) = (Instant::EPOCH, Instant::NEVER);
 
 /// What there is to do at the instant of criteria.
 #[derive(Debug)]
@@ -29,59 +33,70 @@ pub struct ToDo {
 /// What there is to do, and what of it is due within `due_within_s` seconds.
 ///
 /// # Errors
-/// When the database is away.
+/// `invalid_query` when there are too many groups, or when the database is away.
 pub async fn backlog(
     conn: &mut Conn,
     criteria: &TicketCriteria,
     by: &[GroupBy],
     due_within_s: i64,
 ) -> Result<ToDo, Problem> {
-    let moment = Moment::new(criteria.now, due_within_s);
-    let found = match by {
-        [] if criteria.is_open() => counted(conn, moment, None).await?,
-        [one] if criteria.is_open() => counted(conn, moment, Some(*one)).await?,
-        _ => read(conn, criteria, by, moment).await?,
+    let as_of = AsOf::new(criteria.now, due_within_s);
+    let BacklogSums { total, mut by_team, mut groups, mut truncated } = match by {
+        [] if criteria.is_open() => count(conn, criteria, as_of, None).await?,
+        [one] if criteria.is_open() => count(conn, criteria, as_of, Some(*one)).await?,
+        _ => read(conn, criteria, by, as_of).await?,
     };
-    let Found { total, mut by_team, groups, groups_left_out } = found;
-    let teams_left_out = keep_largest(&mut by_team, MOST_GROUPS, |open| *open);
-    let by_team = arrange(conn, &[GroupBy::Team], by_team, teams_left_out, |_| 0).await?;
-    let by_team = by_team.unwrap_or(Groups { items: Vec::<Group<i64>>::new(), truncated: false });
-    let groups = arrange(conn, by, groups, groups_left_out, |_| Backlog::default()).await?;
+    truncated |= keep_largest(&mut groups, MOST_GROUPS, |backlog| backlog.open);
+    let groups = arrange(conn, by, groups, truncated).await?;
+    let groups = (!by.is_empty()).then_some(groups);
+    let truncated = keep_largest(&mut by_team, MOST_GROUPS, |open| *open);
+    let by_team = arrange(conn, &[GroupBy::Team], by_team, truncated).await?;
     Ok(ToDo { total, by_team, groups })
 }
 
-/// How many tickets are not solved: of those that are meant, and of each group; nothing of groups of those who work.
+/// How many tickets are not solved: of those that are meant, and of each of the groups in `only`; nothing of groups of
+/// those who work.
 ///
 /// # Errors
-/// When the database is away.
-pub async fn unsolved(conn: &mut Conn, ask: &Ask) -> Result<(i64, Option<BTreeMap<GroupKey, i64>>), Problem> {
-    let (then, now) = GroupFilter::split(&ask.criteria);
+/// `invalid_query` when there are too many groups, or when the database is away.
+pub async fn unsolved(
+    conn: &mut Conn,
+    ask: &Ask,
+    only: Option<&BTreeSet<GroupKey>>,
+) -> Result<(i64, Option<BTreeMap<GroupKey, i64>>), Problem> {
     let is_by_work = ask.groups.contains(&GroupBy::Worker);
     let by = if is_by_work { &[][..] } else { &ask.groups };
+    let is_told = |group: &GroupKey| only.is_none_or(|only| only.contains(group));
     let (mut total, mut groups): (i64, BTreeMap<GroupKey, i64>) = (0, BTreeMap::new());
-    let simple = then.axis().filter(|(axis, _)| {
-        now.is_open()
-            && by.iter().all(|by| *axis == Axis::All || (by.axis() == *axis && *axis != Axis::Tag))
-            && by.len() < 2
+    let simple = simple(&ask.criteria).filter(|(axis, _)| {
+        let of_axis = |by: &GroupBy| axis.is_none() || (*axis == Some(*by) && *by != GroupBy::Tag);
+        of_now(&ask.criteria).is_open() && by.len() < 2 && by.iter().all(of_axis)
     });
-    if let Some((axis, keys)) = simple {
-        let axes: BTreeSet<Axis> = std::iter::once(axis).chain(by.iter().map(|by| by.axis())).collect();
-        let ledger = Ledger::open(conn, axes).await?;
-        let meant =
-            |group: &GroupKey| keys.as_ref().is_none_or(|keys| group.iter().all(|key| keys.contains(&key.to_string())));
-        let of_axis = standing(conn, &ledger, axis).await?;
-        total = of_axis.iter().filter(|(group, _)| meant(group)).map(|(_, backlog)| backlog.open).sum();
-        if let [by] = by {
-            let of_axis = if by.axis() == axis { of_axis } else { standing(conn, &ledger, by.axis()).await? };
-            let of_axis = of_axis.into_iter().filter(|(group, _)| axis == Axis::All || meant(group));
-            groups = of_axis.map(|(group, backlog)| (group, backlog.open)).collect();
+    if let Some((axis, meant)) = simple {
+        let axes: BTreeSet<Axis> = std::iter::once(axis).chain(by.iter().copied().map(Some)).collect();
+        let ledger = Ledger::open(conn, axes.clone()).await?;
+        for of in axes {
+            let each = |stand: &Stand, n| {
+                let key = key_of(of, stand)?;
+                if meant.as_ref().is_some_and(|meant| !meant.contains(&key.to_string())) {
+                    return Ok(());
+                }
+                total += if of == axis { n } else { 0 };
+                let group = vec![key];
+                if of.is_some() && of.as_ref() == by.first() && is_told(&group) {
+                    *groups.entry(group).or_default() += n;
+                }
+                Ok(())
+            };
+            ledger.each_stand(conn, of, each).await?;
         }
     } else {
-        store::each_unsolved(conn, &ask.criteria, 0, |_, groups_of| {
+        store::each_unsolved(conn, &ask.criteria, EVER, |ticket, _| {
             total += 1;
-            for group in combined(by, |axis| axis.keys(groups_of)) {
+            for group in combined(by, |axis| keys(axis, &ticket.groups)).into_iter().filter(is_told) {
                 *groups.entry(group).or_default() += 1;
             }
+            bounded(&groups)
         })
         .await?;
     }
@@ -89,98 +104,100 @@ pub async fn unsolved(conn: &mut Conn, ask: &Ask) -> Result<(i64, Option<BTreeMa
 }
 
 /// What there is to do, not yet in order.
-struct Found {
+#[derive(Default)]
+struct BacklogSums {
     total: Backlog,
     by_team: BTreeMap<GroupKey, i64>,
     groups: BTreeMap<GroupKey, Backlog>,
-    groups_left_out: bool,
+    /// Whether only the largest groups are there.
+    truncated: bool,
 }
 
 /// Reads all tickets that meet the criteria.
-async fn read(conn: &mut Conn, criteria: &TicketCriteria, by: &[GroupBy], moment: Moment) -> Result<Found, Problem> {
+async fn read(conn: &mut Conn, criteria: &TicketCriteria, by: &[GroupBy], as_of: AsOf) -> Result<BacklogSums, Problem> {
     criteria.readable(conn).await?;
-    let mut total = Backlog::default();
-    let mut by_team: BTreeMap<GroupKey, i64> = BTreeMap::new();
-    let mut groups: BTreeMap<GroupKey, Backlog> = BTreeMap::new();
-    let due_within_s = (moment.until.micros() - moment.now.micros()) / 1_000_000;
-    store::each_unsolved(conn, criteria, due_within_s, |ticket, groups_of| {
-        total.add(&ticket, moment.now);
-        for team in combined(&[GroupBy::Team], |axis| axis.keys(groups_of)) {
-            *by_team.entry(team).or_default() += 1;
+    let mut found = BacklogSums::default();
+    store::each_unsolved(conn, criteria, EVER, |ticket, due_at| {
+        let is_due = due_at.is_some_and(|at| at < as_of.until);
+        found.total.add(ticket, is_due, as_of.now);
+        for team in combined(&[GroupBy::Team], |axis| keys(axis, &ticket.groups)) {
+            *found.by_team.entry(team).or_default() += 1;
         }
-        for group in combined(by, |axis| axis.keys(groups_of)) {
-            groups.entry(group).or_default().add(&ticket, moment.now);
+        for group in combined(by, |axis| keys(axis, &ticket.groups)) {
+            found.groups.entry(group).or_default().add(ticket, is_due, as_of.now);
         }
+        bounded(&found.groups)
     })
     .await?;
-    let groups_left_out = keep_largest(&mut groups, MOST_GROUPS, |backlog| backlog.open);
-    Ok(Found { total, by_team, groups, groups_left_out })
+    Ok(found)
 }
 
-/// Reads counters, and the tickets that those cannot tell of.
-async fn counted(conn: &mut Conn, moment: Moment, by: Option<GroupBy>) -> Result<Found, Problem> {
-    let axis = by.map_or(Axis::All, GroupBy::axis);
-    let axes: BTreeSet<Axis> = [Axis::All, Axis::Team, axis].into();
-    let ledger = Ledger::open(conn, axes).await?;
-    let teams = standing(conn, &ledger, Axis::Team).await?;
+/// Reads counters, and the tickets that those cannot tell of; the criteria let all tickets through.
+async fn count(
+    conn: &mut Conn,
+    criteria: &TicketCriteria,
+    as_of: AsOf,
+    by: Option<GroupBy>,
+) -> Result<BacklogSums, Problem> {
+    let ledger = Ledger::open(conn, [None, Some(GroupBy::Team), by].into()).await?;
+    let teams = standing(conn, &ledger, Some(GroupBy::Team)).await?;
     let by_team = teams.into_iter().map(|(team, backlog)| (team, backlog.open)).collect();
-    let due = store::due_until(conn, moment.until).await?;
-    let of_axis = async |conn: &mut Conn, axis| {
+    let (mut along, mut truncated) = (Vec::new(), false);
+    for axis in std::iter::once(None).chain(by.map(Some)) {
         let mut groups = standing(conn, &ledger, axis).await?;
-        let left_out = keep_largest(&mut groups, MOST_GROUPS, |backlog| backlog.open);
-        let mut along = Along { conn, ledger: &ledger, moment, axis, groups: &mut groups };
-        along.ages().await?;
-        along.oldest().await?;
-        for (due, groups_of) in &due {
-            for key in axis.keys(groups_of) {
-                if let Some(backlog) = groups.get_mut(&vec![key]) {
-                    backlog.look(due, moment);
-                }
-            }
-        }
-        Ok::<_, Problem>((groups, left_out))
-    };
-    let (all, _) = of_axis(conn, Axis::All).await?;
-    let (groups, groups_left_out) = match by {
-        Some(_) => of_axis(conn, axis).await?,
-        None => (BTreeMap::new(), false),
-    };
-    let total = all.into_values().next().unwrap_or_default();
-    Ok(Found { total, by_team, groups, groups_left_out })
+        truncated |= keep_largest(&mut groups, MOST_GROUPS, |backlog| backlog.open);
+        let mut one = Along { criteria, ledger: &ledger, as_of, axis, groups };
+        one.ages(conn).await?;
+        one.oldest(conn).await?;
+        along.push(one);
+    }
+    store::each_due(conn, as_of.until, |due, groups_of| along.iter_mut().for_each(|one| one.look(due, groups_of)))
+        .await?;
+    let mut along = along.into_iter().map(|one| one.groups);
+    let total = along.next().into_iter().flat_map(BTreeMap::into_values).next().unwrap_or_default();
+    Ok(BacklogSums { total, by_team, groups: along.next().unwrap_or_default(), truncated })
+}
+
+fn key_of(axis: Axis, stand: &Stand) -> Result<AxisKey, Problem> {
+    parse_key(axis, stand.0.clone().unwrap_or_default()).map_err(Problem::internal)
 }
 
 /// The tickets along `axis`, by what is written down of them.
 async fn standing(conn: &mut Conn, ledger: &Ledger, axis: Axis) -> Result<BTreeMap<GroupKey, Backlog>, Problem> {
     let mut groups: BTreeMap<GroupKey, Backlog> = BTreeMap::new();
-    for (counter, n) in ledger.stands(conn, axis).await?.iter() {
-        let stand: Stand = serde_json::from_str(&counter.labels).map_err(Problem::internal)?;
-        let key = axis.parse(stand.0.clone().unwrap_or_default()).map_err(Problem::internal)?;
-        groups.entry(vec![key]).or_default().stand(&stand, n);
-    }
+    let each = |stand: &Stand, n| {
+        groups.entry(vec![key_of(axis, stand)?]).or_default().stand(stand, n);
+        bounded(&groups)
+    };
+    ledger.each_stand(conn, axis, each).await?;
     groups.retain(|_, backlog| backlog.open > 0);
     Ok(groups)
 }
 
 /// Groups along an axis, and what they are told from.
 struct Along<'a> {
-    conn: &'a mut Conn,
+    criteria: &'a TicketCriteria,
     ledger: &'a Ledger,
-    moment: Moment,
+    as_of: AsOf,
     axis: Axis,
-    groups: &'a mut BTreeMap<GroupKey, Backlog>,
+    groups: BTreeMap<GroupKey, Backlog>,
 }
 
 impl Along<'_> {
-    async fn ages(&mut self) -> Result<(), Problem> {
-        let keys: Vec<Key> = self.groups.keys().flatten().cloned().collect();
+    fn keys(&self) -> Vec<AxisKey> {
+        self.groups.keys().flatten().cloned().collect()
+    }
+
+    async fn ages(&mut self, conn: &mut Conn) -> Result<(), Problem> {
+        let keys = self.keys();
         let labels: Vec<String> = keys.iter().map(labels).collect();
         let mut younger = vec![[0; AGES_S.len() - 1]; keys.len()];
         let mut whole = vec![0; keys.len()];
         let mut before = i64::MAX;
-        for (nth, at) in self.moment.ages().enumerate() {
+        for (nth, at) in self.as_of.ages().enumerate() {
             let quarter = quarter_of(at);
-            let some = self.ledger.reported(self.conn, self.axis, &labels, (quarter, before)).await?;
-            let rest = self.reported_in(quarter, |reported_at| reported_at > at).await?;
+            let some = self.ledger.reported(conn, self.axis, &labels, (quarter, before)).await?;
+            let rest = self.reported_in(conn, quarter, |reported_at| reported_at > at).await?;
             for (place, (key, labels)) in keys.iter().zip(&labels).enumerate() {
                 whole[place] += some.get(labels).copied().unwrap_or(0);
                 younger[place][nth] = whole[place] + rest.get(key).map_or(0, |(n, _)| *n);
@@ -193,38 +210,53 @@ impl Along<'_> {
         Ok(())
     }
 
-    async fn oldest(&mut self) -> Result<(), Problem> {
-        let mut in_quarter: BTreeMap<i64, BTreeMap<Key, (i64, Instant)>> = BTreeMap::new();
-        let keys: Vec<Key> = self.groups.keys().flatten().cloned().collect();
-        for key in keys {
-            let Some(quarter) = self.ledger.first(self.conn, self.axis, &key).await? else { continue };
-            if let Entry::Vacant(free) = in_quarter.entry(quarter) {
-                free.insert(self.reported_in(quarter, |_| true).await?);
+    async fn oldest(&mut self, conn: &mut Conn) -> Result<(), Problem> {
+        let mut first_in: BTreeMap<i64, Vec<AxisKey>> = BTreeMap::new();
+        for key in self.keys() {
+            if let Some(quarter) = self.ledger.first(conn, self.axis, &key).await? {
+                first_in.entry(quarter).or_default().push(key);
             }
-            let oldest = in_quarter.get(&quarter).and_then(|found| found.get(&key)).map(|(_, oldest)| *oldest);
-            if let Some(backlog) = self.groups.get_mut(&vec![key]) {
-                backlog.oldest_reported_at = oldest;
+        }
+        for (quarter, keys) in first_in {
+            let found = self.reported_in(conn, quarter, |_| true).await?;
+            for key in keys {
+                let oldest = found.get(&key).map(|(_, oldest)| *oldest);
+                self.groups.entry(vec![key]).and_modify(|backlog| backlog.oldest_reported_at = oldest);
             }
         }
         Ok(())
     }
 
-    /// How many tickets were reported in a quarter of an hour at an instant that is `meant`, and the first of those instants, by group.
+    /// How many tickets were reported in a quarter of an hour at an instant that is `meant`, and the first of those
+    /// instants, by group.
     async fn reported_in(
-        &mut self,
+        &self,
+        conn: &mut Conn,
         quarter: i64,
         meant: impl Fn(Instant) -> bool,
-    ) -> Result<BTreeMap<Key, (i64, Instant)>, Problem> {
-        let mut found: BTreeMap<Key, (i64, Instant)> = BTreeMap::new();
-        let tickets: Vec<(Instant, TicketGroups)> =
-            store::reported_between(self.conn, start_of(quarter), start_of(quarter + 1)).await?;
-        for (at, groups) in tickets.into_iter().filter(|(at, _)| meant(*at)) {
-            for key in self.axis.keys(&groups) {
+    ) -> Result<BTreeMap<AxisKey, (i64, Instant)>, Problem> {
+        let mut found: BTreeMap<AxisKey, (i64, Instant)> = BTreeMap::new();
+        let quarter = (start_of(quarter), start_of(quarter + 1));
+        store::each_unsolved(conn, self.criteria, quarter, |ticket, _| {
+            let at = Instant::from_micros(ticket.reported_us);
+            let keys = if meant(at) { keys(self.axis, &ticket.groups) } else { Vec::new() };
+            for key in keys.into_iter().filter(|key| self.groups.contains_key(slice::from_ref(key))) {
                 let (n, first) = found.entry(key).or_insert((0, at));
                 *n += 1;
                 *first = at.min(*first);
             }
-        }
+            Ok(())
+        })
+        .await?;
         Ok(found)
+    }
+
+    /// Takes what is not written down of a ticket that is in these groups.
+    fn look(&mut self, due: &Due, groups_of: &TicketGroups) {
+        for key in keys(self.axis, groups_of) {
+            if let Some(backlog) = self.groups.get_mut(slice::from_ref(&key)) {
+                backlog.look(due, self.as_of);
+            }
+        }
     }
 }

@@ -1,57 +1,46 @@
-//! Adding up what happened in the steps of a window: from cells, and at its edges fact by fact; or all of it fact by fact, where what is asked is
-//! by several things at once, or by what tickets are now.
+//! Adding up what happened in the steps of a window: from cells, and at its edges fact by fact; or all of it fact by
+//! fact, where what is asked is by several things at once, or by what tickets are now. Nothing is read without a bound.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::ask::{Ask, GroupFilter};
+use super::ask::{Ask, AxisKeys, of_now, passes, simple};
 use crate::db::Conn;
-use crate::kernel::{FieldError, Instant, Problem};
-use crate::metrics::domain::figures::{GroupKey, Report, combined};
+use crate::kernel::{Instant, Problem, Target};
+use crate::metrics::domain::figures::{GroupKey, Report, bounded, combined};
 use crate::metrics::store::facts;
 use crate::sla::service::lapsed;
+use crate::tally;
 use crate::tally::domain::cells::{Figures, Level, Piece, cover};
-use crate::tally::domain::facts::{Axis, Fact};
-use crate::tally::store::cells as store;
-use crate::tally::store::facts::unfolded;
+use crate::tally::domain::facts::{Fact, GroupBy, keys_of, parse_key};
+use crate::tally::store::{Unfolded, UnfoldedReader, cells as store};
+use crate::tickets::store::TicketCriteria;
 
 /// How many cells are read at once, about: so much is in memory besides the answer.
 const AT_ONCE: usize = 64;
-/// How many groups may be in an answer before the largest are chosen: so much is in memory.
-const MOST_READ: usize = 20_000;
+/// How many cells of any groups are read at once.
+const PAGE: i64 = 500;
 /// How many facts may wait to be built into cells for those to be read.
 const MOST_UNBUILT: i64 = 10_000;
 
-/// Which cells an answer is made of.
-#[derive(Debug)]
-struct Plan {
-    /// Of all that is meant.
-    total: (Axis, Option<Vec<String>>),
-    /// Of the groups.
-    groups: Option<(Axis, Option<Vec<String>>)>,
-}
-
-impl Plan {
-    /// The cells for what is asked, if there are some.
-    fn of(ask: &Ask, then: &GroupFilter) -> Option<Self> {
-        let total = then.axis()?;
-        let groups = match ask.groups.as_slice() {
-            [] => None,
-            [group] if total.0 == Axis::All => Some((group.axis(), None)),
-            // Who has one of several labels is in the groups of the others, too.
-            [group] if total.0 == group.axis() && total.0 != Axis::Tag => Some(total.clone()),
-            _ => return None,
-        };
-        Some(Self { total, groups })
-    }
+/// The cells that an answer is made of, if there are some: those of all that is meant, and those of the groups.
+fn cells_of(ask: &Ask) -> Option<(AxisKeys, Option<AxisKeys>)> {
+    let (axis, keys) = simple(&ask.criteria)?;
+    let groups = match ask.groups.as_slice() {
+        [] => None,
+        [by] if axis.is_none() => Some((Some(*by), None)),
+        // Who has one of several labels is in the groups of the others, too.
+        [by] if axis == Some(*by) && *by != GroupBy::Tag => Some((axis, keys.clone())),
+        _ => return None,
+    };
+    Some(((axis, keys), groups))
 }
 
 /// By their length and their beginning, the cells that steps are made of: each step, and how often.
-type Cells = BTreeMap<Level, BTreeMap<i64, Vec<(usize, i64)>>>;
+type CellSteps = BTreeMap<Level, BTreeMap<i64, Vec<(usize, i64)>>>;
 
 /// What is asked, and what has come of it so far.
 struct Gathering<'a> {
     ask: &'a Ask,
-    then: GroupFilter,
     only: Option<&'a BTreeSet<GroupKey>>,
     report: Report,
 }
@@ -60,34 +49,43 @@ impl Gathering<'_> {
     /// The groups of a fact, if it is meant.
     fn groups(&self, fact: &Fact) -> Option<Vec<GroupKey>> {
         let meant = |group: &GroupKey| self.only.is_none_or(|only| only.contains(group));
-        let groups = || combined(&self.ask.groups, |axis| axis.keys_of(fact)).into_iter().filter(meant).collect();
-        self.then.passes(&fact.groups).then(groups)
+        let groups = || combined(&self.ask.groups, |axis| keys_of(axis, fact)).into_iter().filter(meant).collect();
+        passes(&self.ask.criteria, &fact.groups).then(groups)
     }
 
     fn add(&mut self, fact: &Fact) -> Result<(), Problem> {
         if let Some(groups) = self.groups(fact) {
             self.report.add(fact, &groups);
         }
-        self.bounded()
+        bounded(&self.report.groups)
     }
 
-    fn add_to(&mut self, step: usize, fact: &Fact, sign: i64) -> Result<(), Problem> {
-        if let Some(groups) = self.groups(fact) {
-            self.report.add_to(step, fact, &groups, sign);
-        }
-        self.bounded()
+    /// Takes those of some facts that are about tickets which meet `now`.
+    async fn add_meant(&mut self, conn: &mut Conn, now: &TicketCriteria, some: Vec<Fact>) -> Result<(), Problem> {
+        facts::meant(conn, now, some).await?.iter().try_for_each(|fact| self.add(fact))
     }
 
-    fn bounded(&self) -> Result<(), Problem> {
-        if self.report.size() <= MOST_READ {
-            return Ok(());
+    /// Takes what is not folded yet, and what time has broken, which is not written down: some of it at a time.
+    async fn add_loose(&mut self, conn: &mut Conn, now: &TicketCriteria) -> Result<(), Problem> {
+        let mut changes = UnfoldedReader::default();
+        while let Some(some) = changes.next(conn).await? {
+            let happened = some.iter().map(Unfolded::facts).collect::<Result<Vec<_>, _>>()?;
+            self.add_meant(conn, now, happened.concat()).await?;
         }
-        let detail = format!("makes more than {MOST_READ} groups in this window: ask for less time, or add a filter");
-        Err(Problem::invalid_query(vec![FieldError::new("group_by", "too_many", detail)]))
+        for target in Target::ALL.iter().copied() {
+            let mut next = Some((Instant::EPOCH, 0));
+            while let Some(behind) = next {
+                let (some, rest) = lapsed(conn, target, behind, self.ask.criteria.now).await?;
+                self.add_meant(conn, now, some).await?;
+                next = rest;
+            }
+        }
+        Ok(())
     }
 }
 
-/// The figures of each step between `edges`: of all that is meant, and of its groups, or those of them that are in `only`.
+/// The figures of each step between `edges`: of all that is meant, and of its groups, or those of them that are in
+/// `only`.
 ///
 /// # Errors
 /// `invalid_query` when there are too many groups, or when the database is away.
@@ -98,27 +96,22 @@ pub async fn report(
     only: Option<&BTreeSet<GroupKey>>,
 ) -> Result<Report, Problem> {
     ask.criteria.readable(conn).await?;
-    let (then, now) = GroupFilter::split(&ask.criteria);
+    let now = of_now(&ask.criteria);
     let marks = store::marks(conn).await?;
     let are_built = !marks.is_stale && marks.last_fact - marks.built_to <= MOST_UNBUILT;
-    let plan = Plan::of(ask, &then).filter(|_| are_built && now.is_open());
+    let cells = cells_of(ask).filter(|_| are_built && now.is_open());
     let (Some(from), Some(to)) = (edges.first().copied(), edges.last().copied()) else { return Ok(Report::default()) };
-    let mut gathering = Gathering { ask, then, only, report: Report::new(edges) };
+    let mut gathering = Gathering { ask, only, report: Report::new(edges) };
 
-    // What is not folded yet, and what time has broken, which is not written down.
-    let mut loose = unfolded(conn).await?;
-    loose.extend(lapsed(conn, ask.criteria.now).await?);
-    for fact in facts::meant(conn, &now, loose).await? {
-        gathering.add(&fact)?;
-    }
-    let Some(plan) = plan else {
+    gathering.add_loose(conn, &now).await?;
+    let Some((of_total, of_groups)) = cells else {
         facts::between(conn, &now, from, to, |_, fact| gathering.add(&fact)).await?;
         return Ok(gathering.report);
     };
-    for (_, fact) in crate::tally::store::facts::after(conn, marks.built_to, MOST_UNBUILT).await? {
+    for (_, fact) in tally::store::facts::after(conn, marks.built_to, MOST_UNBUILT).await? {
         gathering.add(&fact)?;
     }
-    let mut cells = Cells::new();
+    let mut cells = CellSteps::new();
     let steps: Vec<_> = gathering.report.steps().enumerate().collect();
     for (step, (from, to)) in steps {
         for (sign, piece) in cover(from, to) {
@@ -129,33 +122,37 @@ pub async fn report(
                 Piece::Edge(from, to) => {
                     let each = |number, fact: Fact| {
                         // Later ones are in no cell yet.
-                        if number <= marks.built_to { gathering.add_to(step, &fact, sign) } else { Ok(()) }
+                        if let Some(groups) = gathering.groups(&fact).filter(|_| number <= marks.built_to) {
+                            gathering.report.add_to(step, &fact, &groups, sign);
+                        }
+                        bounded(&gathering.report.groups)
                     };
-                    crate::tally::store::facts::between(conn, from, to, each).await?;
+                    tally::store::facts::between(conn, from, to, each).await?;
                 }
             }
         }
     }
-    let groups_are_total = plan.groups.as_ref() == Some(&plan.total) && only.is_none();
+    let report = &mut gathering.report;
+    let groups_are_total = of_groups.as_ref() == Some(&of_total) && only.is_none();
     if !groups_are_total {
-        read(conn, &plan.total, &cells, |_, step, figures, sign| {
-            gathering.report.merge(step, None, figures, sign);
+        let total = |_, step, figures: &Figures, sign| {
+            report.merge(step, None, figures, sign);
             Ok(())
-        })
-        .await?;
+        };
+        read(conn, &of_total, &cells, total).await?;
     }
-    if let Some((axis, keys)) = plan.groups {
+    if let Some((axis, keys)) = of_groups {
         let passes = |key: &String| keys.as_ref().is_none_or(|keys| keys.contains(key));
         let meant = |only: &BTreeSet<GroupKey>| only.iter().flatten().map(ToString::to_string).filter(passes).collect();
         let groups = (axis, only.map(meant).or_else(|| keys.clone()));
-        read(conn, &groups, &cells, |group, step, figures, sign| {
-            gathering.report.merge(step, Some(&group), figures, sign);
+        let each = |group, step, figures: &Figures, sign| {
+            report.merge(step, Some(&group), figures, sign);
             if groups_are_total {
-                gathering.report.merge(step, None, figures, sign);
+                report.merge(step, None, figures, sign);
             }
-            gathering.bounded()
-        })
-        .await?;
+            bounded(&report.groups)
+        };
+        read(conn, &groups, &cells, each).await?;
     }
     Ok(gathering.report)
 }
@@ -163,18 +160,37 @@ pub async fn report(
 /// Tells `each` the cells of an axis, some at a time, each with its group and the steps that it is in.
 async fn read(
     conn: &mut Conn,
-    (axis, keys): &(Axis, Option<Vec<String>>),
-    cells: &Cells,
+    (axis, keys): &AxisKeys,
+    cells: &CellSteps,
     mut each: impl FnMut(GroupKey, usize, &Figures, i64) -> Result<(), Problem>,
 ) -> Result<(), Problem> {
-    let keys = if *axis == Axis::All { Some(vec![String::new()]) } else { keys.clone() };
-    let at_once = keys.as_ref().map_or(2, |keys| (AT_ONCE / keys.len().max(1)).max(2));
+    let keys = if axis.is_none() { Some(vec![String::new()]) } else { keys.clone() };
     for (level, places) in cells {
+        let mut tell = |some: store::Cells| {
+            some.into_iter().try_for_each(|(start, key, figures)| {
+                let group = vec![parse_key(*axis, key).map_err(Problem::internal)?];
+                let steps = places.get(&start).into_iter().flatten();
+                steps.copied().try_for_each(|(step, sign)| each(group.clone(), step, &figures, sign))
+            })
+        };
         let starts: Vec<i64> = places.keys().copied().collect();
-        for starts in starts.chunks(at_once) {
-            for (start, key, figures) in store::figures(conn, *axis, keys.as_deref(), *level, starts).await? {
-                for (step, sign) in places.get(&start).into_iter().flatten() {
-                    each(vec![key.clone()], *step, &figures, *sign)?;
+        match &keys {
+            Some(keys) => {
+                for starts in starts.chunks((AT_ONCE / keys.len().max(1)).max(2)) {
+                    tell(store::with_keys(conn, *axis, keys, *level, starts).await?)?;
+                }
+            }
+            // There may be any number of groups, so they are read page by page from each run of cells without a gap.
+            None => {
+                for run in starts.chunk_by(|start, next| level.next(*start) == *next) {
+                    let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
+                    let mut next = Some((*first, None));
+                    while let Some((start, key)) = next {
+                        let some = store::from(conn, *axis, *level, (start, key.as_deref()), *last, PAGE).await?;
+                        let is_full = i64::try_from(some.len()).unwrap_or(0) == PAGE;
+                        next = some.last().filter(|_| is_full).map(|(start, key, _)| (*start, Some(key.clone())));
+                        tell(some)?;
+                    }
                 }
             }
         }

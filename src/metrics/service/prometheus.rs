@@ -9,7 +9,7 @@ use crate::{people, sla, tally};
 
 /// What the database and its connections say at one moment.
 #[derive(Debug)]
-pub struct Figures {
+pub struct Scrape {
     /// The numbers that are kept as tickets change.
     pub totals: Totals,
     /// The clocks that tell what the numbers of clocks are at this moment.
@@ -25,10 +25,7 @@ pub struct Figures {
 }
 
 /// The figures as they are at `now`, in one snapshot. However many tickets there are, it reads as much.
-///
-/// # Errors
-/// When the database is away.
-pub async fn figures(db: &Db, now: Instant) -> Result<Figures, Problem> {
+pub async fn figures(db: &Db, now: Instant) -> Result<Scrape, Problem> {
     let load = db.load();
     let (totals, near, pending_tickets, teams) = db
         .snapshot(async move |conn| {
@@ -41,5 +38,5 @@ pub async fn figures(db: &Db, now: Instant) -> Result<Figures, Problem> {
         })
         .await?;
     let teams = Teams::new(teams.into_iter().map(|team| (team.id, team.name)));
-    Ok(Figures { totals, near, pending_tickets, teams, load, engine: db.engine() })
+    Ok(Scrape { totals, near, pending_tickets, teams, load, engine: db.engine() })
 }

@@ -1,6 +1,6 @@
 //! Reports about tickets: one function each, run on one snapshot.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use super::ask::Ask;
 use super::backlog::unsolved;
@@ -8,8 +8,9 @@ use super::figures;
 use super::groups::{Group, Groups, arrange, vocabulary};
 use crate::db::Conn;
 use crate::kernel::{Instant, Problem};
-use crate::metrics::domain::figures::{GroupKey, Key, MOST_GROUPS, MOST_POINTS, Steps};
+use crate::metrics::domain::figures::{GroupKey, MOST_GROUPS, MOST_POINTS, Steps};
 use crate::tally::domain::cells::Figures;
+use crate::tally::domain::facts::AxisKey;
 
 /// The figures of a step, and how many tickets were not solved at its end; nothing for those who work.
 #[derive(Debug, Clone, Default)]
@@ -30,7 +31,8 @@ pub async fn summary(conn: &mut Conn, ask: &Ask) -> Result<(Figures, Option<Grou
     // There is one step.
     let only = |steps: Steps| steps.into_values().next().unwrap_or_default();
     let groups = report.groups.into_iter().map(|(group, steps)| (group, only(steps))).collect();
-    Ok((only(report.total), arrange(conn, &ask.groups, groups, truncated, |_| Figures::default()).await?))
+    let groups = arrange(conn, &ask.groups, groups, truncated).await?;
+    Ok((only(report.total), (!ask.groups.is_empty()).then_some(groups)))
 }
 
 /// The figures of each step between `edges`: of all tickets that are meant, or of their groups.
@@ -39,50 +41,38 @@ pub async fn summary(conn: &mut Conn, ask: &Ask) -> Result<(Figures, Option<Grou
 /// `invalid_query` when there are too many groups, or when the database is away.
 pub async fn timeseries(conn: &mut Conn, ask: &Ask, edges: &[Instant]) -> Result<Groups<Vec<Step>>, Problem> {
     let steps = edges.len().saturating_sub(1).max(1);
-    let most = MOST_GROUPS.min(MOST_POINTS / steps);
-    let (only, truncated) = largest(conn, ask, most).await?;
-    // How many tickets there were is counted back from now, so what happened since belongs to it.
+    let (only, truncated) = largest(conn, ask, MOST_GROUPS.min(MOST_POINTS / steps)).await?;
+    // How many tickets there were is counted back from now: what happened since the window is one step more.
     let soon = ask.criteria.now.plus_s(86_400);
     let edges: Vec<Instant> = edges.iter().copied().chain((ask.window.to < soon).then_some(soon)).collect();
+    let all_steps = edges.len().saturating_sub(1);
     let mut report = figures::report(conn, ask, edges, only.as_ref()).await?;
-    let in_window = |steps_of: &mut Steps| steps_of.split_off(&steps);
-    let since_total = in_window(&mut report.total);
-    let since: HashMap<GroupKey, Steps> =
-        report.groups.iter_mut().map(|(group, steps_of)| (group.clone(), in_window(steps_of))).collect();
-    report.keep_largest(most);
-    let (now_total, now) = unsolved(conn, ask).await?;
-    let told = |mut steps_of: Steps, since: Option<&Steps>, mut unsolved: Option<i64>| {
-        let counted = |steps: &Steps| steps.values().map(|figures| figures.counts.unsolved).sum::<i64>();
-        unsolved = unsolved.map(|n| n - since.map_or(0, counted));
-        let mut told: Vec<Step> = (0..steps)
-            .rev()
-            .map(|step| {
-                let figures = steps_of.remove(&step).unwrap_or_default();
-                let backlog = unsolved;
-                unsolved = unsolved.map(|n| n - figures.counts.unsolved);
-                Step { figures, backlog }
-            })
-            .collect();
+    let (now_total, now) = unsolved(conn, ask, only.as_ref()).await?;
+    let told = |mut steps_of: Steps, mut unsolved: Option<i64>| {
+        let mut told: Vec<Step> = Vec::new();
+        for step in (0..all_steps).rev() {
+            let figures = steps_of.remove(&step).unwrap_or_default();
+            let before = unsolved.map(|n| n - figures.counts.unsolved);
+            told.push(Step { figures, backlog: std::mem::replace(&mut unsolved, before) });
+        }
         told.reverse();
+        told.truncate(steps);
         told
     };
-    if ask.groups.is_empty() {
-        let about = told(report.total, Some(&since_total), Some(now_total));
+    let Some(only) = only else {
+        let about = told(report.total, Some(now_total));
         return Ok(Groups { items: vec![Group { keys: Vec::new(), about }], truncated: false });
-    }
-    let unsolved = |group: &GroupKey| now.as_ref().map(|now| now.get(group).copied().unwrap_or(0));
-    let groups = report
-        .groups
-        .into_iter()
-        .map(|(group, steps)| (group.clone(), told(steps, since.get(&group), unsolved(&group))))
-        .collect();
-    let nothing = |group: &GroupKey| told(Steps::new(), since.get(group), unsolved(group));
-    let groups = arrange(conn, &ask.groups, groups, truncated, nothing).await?;
-    Ok(groups.unwrap_or(Groups { items: Vec::new(), truncated }))
+    };
+    let mut about = |group: &GroupKey| {
+        let unsolved = now.as_ref().map(|now| now.get(group).copied().unwrap_or(0));
+        told(report.groups.remove(group).unwrap_or_default(), unsolved)
+    };
+    let groups = only.into_iter().map(|group| (group.clone(), about(&group))).collect();
+    arrange(conn, &ask.groups, groups, truncated).await
 }
 
-/// The largest groups of a window, if it is grouped, and whether there are more: so the steps of others are never in memory. Words of a vocabulary
-/// are always there.
+/// The largest groups of a window, if it is grouped, and whether there are more. The window is read twice for it, so
+/// that the steps of others are never in memory. Words of a vocabulary are always there.
 async fn largest(conn: &mut Conn, ask: &Ask, most: usize) -> Result<(Option<BTreeSet<GroupKey>>, bool), Problem> {
     if ask.groups.is_empty() {
         return Ok((None, false));
@@ -90,6 +80,6 @@ async fn largest(conn: &mut Conn, ask: &Ask, most: usize) -> Result<(Option<BTre
     let mut report = figures::report(conn, ask, vec![ask.window.from, ask.window.to], None).await?;
     let truncated = report.keep_largest(most);
     let words = if let [only] = ask.groups.as_slice() { vocabulary(*only) } else { Vec::new() };
-    let words = words.into_iter().map(|word| vec![Key::Word(word.to_owned())]);
+    let words = words.into_iter().map(|word| vec![AxisKey::Word(word.to_owned())]);
     Ok((Some(report.groups.into_keys().chain(words).collect()), truncated))
 }

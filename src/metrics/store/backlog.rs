@@ -1,7 +1,5 @@
 //! Tickets that are not solved, one by one.
 
-use std::collections::BTreeMap;
-
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
 
@@ -12,15 +10,18 @@ use crate::kernel::sql::Json;
 use crate::kernel::{
     Channel, ClockState, Instant, PolicyId, PrincipalId, Priority, Problem, Status, Target, TeamId, TicketType,
 };
-use crate::metrics::domain::backlog::{Due, UnsolvedTicket};
+use crate::metrics::domain::backlog::Due;
 use crate::sla::domain::clock::Clock;
+use crate::sla::store::clocks::{behind_breach, by_breach};
+use crate::tally::domain::backlog::Unsolved;
 use crate::tally::domain::facts::TicketGroups;
 use crate::tickets::store::{TicketCriteria, narrow};
 
 /// How many tickets are read at once.
 const AT_ONCE: i64 = 2_000;
 
-/// Word for word as in the index `tickets_unsolved`. By the status SQLite would rather go along an index that begins with it.
+/// Word for word as in the index `tickets_unsolved`. By the status SQLite would rather go along an index that begins
+/// with it.
 const UNSOLVED: &str = "tickets.resolved_at IS NULL";
 
 type GroupsRow =
@@ -40,51 +41,39 @@ fn groups(((priority, kind, channel, tags), (team, policy, assignee)): GroupsRow
     TicketGroups { priority, kind, channel, team, policy, assignee, tags: tags.0 }
 }
 
-/// Goes through all tickets that meet `criteria` and that are not solved, as they are at its instant, some at a time, each with its groups.
-/// What is due is due within `due_within_s` seconds of it.
-///
-/// # Errors
-/// When the database is away.
+/// Tells `each` the tickets that meet `criteria`, are not solved and were reported from `from` on and before `before`,
+/// as they are at the instant of the criteria, some at a time: each with the first instant at which a clock that runs
+/// is due.
 pub async fn each_unsolved(
     conn: &mut Conn,
     criteria: &TicketCriteria,
-    due_within_s: i64,
-    mut each: impl FnMut(UnsolvedTicket, &TicketGroups),
+    (from, before): (Instant, Instant),
+    mut each: impl FnMut(&Unsolved, Option<Instant>) -> Result<(), Problem>,
 ) -> Result<(), Problem> {
-    type Row = ((Instant, i64), Status, Json<Vec<Clock>>, GroupsRow);
-    let (now, until) = (criteria.now, criteria.now.plus_s(due_within_s));
-    let mut behind: Option<(Instant, i64)> = None;
+    type TicketRow = ((Instant, i64), Status, Json<Vec<Clock>>, GroupsRow);
+    let mut behind = (from, 0);
     loop {
-        let rows: Vec<Row> = on_each!(conn, |c| {
+        let rows: Vec<TicketRow> = on_each!(conn, |c| {
+            let next = raw::<Bool>("(tickets.reported_at, tickets.number) > (").bind(behind.0).sql(", ").bind(behind.1);
             let unsolved = tickets::table
                 .inner_join(ticket_clocks::table)
-                .filter(raw::<Bool>(UNSOLVED))
+                .filter(raw::<Bool>(UNSOLVED).and(next.sql(")")).and(tickets::reported_at.lt(before)))
                 .order((tickets::reported_at, tickets::number))
                 .limit(AT_ONCE)
                 .select(((tickets::reported_at, tickets::number), tickets::status, ticket_clocks::clocks, groups!()));
-            let mut query = narrow!(boxed(c, unsolved), criteria);
-            if let Some((at, number)) = behind {
-                query = query.filter(
-                    raw::<Bool>("(tickets.reported_at, tickets.number) > (").bind(at).sql(", ").bind(number).sql(")"),
-                );
-            }
-            query.load(c).await
+            narrow!(boxed(c, unsolved), criteria).load(c).await
         })?;
         let read = i64::try_from(rows.len()).unwrap_or(0);
         for (place, status, clocks, row) in rows {
-            behind = Some(place);
-            let groups = groups(row);
-            let clocks: Vec<Clock> = clocks.0.into_iter().map(|clock| clock.at(now)).collect();
-            let runs = |clock: &&Clock| clock.state() == ClockState::Running;
-            let ticket = UnsolvedTicket {
-                status,
-                priority: groups.priority,
-                reported_at: place.0,
-                assigned: groups.assignee.is_some(),
-                due: clocks.iter().filter(runs).any(|clock| clock.due_at().is_some_and(|at| at <= until)),
-                clocks: clocks.iter().map(|clock| (clock.target, clock.state())).collect(),
-            };
-            each(ticket, &groups);
+            behind = place;
+            let clocks: Vec<Clock> = clocks.0.into_iter().map(|clock| clock.at(criteria.now)).collect();
+            let running = clocks.iter().filter(|clock| clock.state() == ClockState::Running);
+            let due_at = running.filter_map(Clock::due_at).min();
+            let mut ticket = Unsolved { status, groups: groups(row), reported_us: place.0.micros(), clocks: [None; 3] };
+            for clock in clocks {
+                ticket.clocks[clock.target as usize] = Some(clock.state());
+            }
+            each(&ticket, due_at)?;
         }
         if read < AT_ONCE {
             return Ok(());
@@ -92,63 +81,51 @@ pub async fn each_unsolved(
     }
 }
 
-/// The unsolved tickets that were reported from `from` on and before `before`: when, and their groups.
-///
-/// # Errors
-/// When the database is away.
-pub async fn reported_between(
+/// Tells `each` the unsolved tickets with a clock that runs, as far as is written down, and is breached until `until`
+/// if nothing happens, some at a time, each once and with its groups.
+pub async fn each_due(
     conn: &mut Conn,
-    from: Instant,
-    before: Instant,
-) -> Result<Vec<(Instant, TicketGroups)>, Problem> {
-    let query = tickets::table
-        .inner_join(ticket_clocks::table)
-        .filter(raw::<Bool>(UNSOLVED).and(tickets::reported_at.ge(from)).and(tickets::reported_at.lt(before)))
-        .select((tickets::reported_at, groups!()));
-    let rows: Vec<(Instant, GroupsRow)> = on_each!(conn, |c| query.load(c).await)?;
-    Ok(rows.into_iter().map(|(at, row)| (at, groups(row))).collect())
-}
-
-/// The unsolved tickets with a clock that runs, as far as is written down, and is breached until `until` if nothing happens, each with its groups.
-///
-/// # Errors
-/// When the database is away.
-pub async fn due_until(conn: &mut Conn, until: Instant) -> Result<Vec<(Due, TicketGroups)>, Problem> {
-    type Row = (i64, Option<Instant>, (Option<Instant>, Option<Instant>, Option<Instant>), GroupsRow);
-    let mut found: BTreeMap<i64, (Due, TicketGroups)> = BTreeMap::new();
+    until: Instant,
+    mut each: impl FnMut(&Due, &TicketGroups),
+) -> Result<(), Problem> {
+    type DueRow = ((i64, Option<Instant>), (Option<Instant>, Option<Instant>, Option<Instant>), GroupsRow);
     for target in Target::ALL.iter().copied() {
-        macro_rules! due {
-            ($breach_at:expr) => {
-                on_each!(conn, |c| {
-                    ticket_clocks::table
-                        .inner_join(tickets::table)
-                        .filter($breach_at.le(until).and(raw::<Bool>(UNSOLVED)))
-                        .select((
-                            ticket_clocks::ticket_number,
-                            ticket_clocks::breach_at,
-                            (
-                                ticket_clocks::response_breach_at,
-                                ticket_clocks::first_reply_breach_at,
-                                ticket_clocks::service_breach_at,
-                            ),
-                            groups!(),
-                        ))
-                        .load(c)
-                        .await
-                })?
-            };
-        }
-        let rows: Vec<Row> = match target {
-            Target::Response => due!(ticket_clocks::response_breach_at),
-            Target::FirstReply => due!(ticket_clocks::first_reply_breach_at),
-            Target::Service => due!(ticket_clocks::service_breach_at),
-        };
-        for (number, first, (response, first_reply, service), row) in rows {
-            let breach_at = [response, first_reply, service];
-            // What is written down as breached came before all that still runs.
-            let is_breached = first < breach_at.iter().flatten().min().copied();
-            found.insert(number, (Due { breach_at, is_breached }, groups(row)));
+        let mut behind = (Instant::EPOCH, 0);
+        loop {
+            let rows: Vec<DueRow> = by_breach!(target, |breach_at| {
+                // The first of both is for the index.
+                let soon = breach_at.ge(behind.0).and(breach_at.le(until)).assume_not_null();
+                let query = ticket_clocks::table
+                    .inner_join(tickets::table)
+                    .filter(soon.and(behind_breach(target, behind)).and(raw::<Bool>(UNSOLVED)))
+                    .order((breach_at, ticket_clocks::ticket_number))
+                    .limit(AT_ONCE)
+                    .select((
+                        (ticket_clocks::ticket_number, ticket_clocks::breach_at),
+                        (
+                            ticket_clocks::response_breach_at,
+                            ticket_clocks::first_reply_breach_at,
+                            ticket_clocks::service_breach_at,
+                        ),
+                        groups!(),
+                    ));
+                on_each!(conn, |c| query.load(c).await)
+            })?;
+            let read = i64::try_from(rows.len()).unwrap_or(0);
+            for ((number, first), (response, first_reply, service), row) in rows {
+                let breach_at = [response, first_reply, service];
+                behind = (breach_at[target as usize].unwrap_or(until), number);
+                // It was told already if another one of its clocks that comes before is due, too.
+                if breach_at.iter().take(target as usize).flatten().all(|at| *at > until) {
+                    // What is written down as breached came before all that still runs.
+                    let is_breached = first < breach_at.iter().flatten().min().copied();
+                    each(&Due { breach_at, is_breached }, &groups(row));
+                }
+            }
+            if read < AT_ONCE {
+                break;
+            }
         }
     }
-    Ok(found.into_values().collect())
+    Ok(())
 }

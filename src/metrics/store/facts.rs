@@ -9,8 +9,7 @@ use crate::db::raw::{one_of, raw};
 use crate::db::schema::{facts, principals, sla_policies, teams, ticket_clocks, tickets};
 use crate::db::{Conn, RunQueryDsl, boxed, on_each};
 use crate::kernel::{AnyId, Instant, Problem};
-use crate::metrics::domain::figures::GroupBy;
-use crate::tally::domain::facts::Fact;
+use crate::tally::domain::facts::{Fact, GroupBy};
 use crate::tally::store::facts::FactRow;
 use crate::tickets::store::{TicketCriteria, narrow};
 
@@ -18,9 +17,6 @@ use crate::tickets::store::{TicketCriteria, narrow};
 const AT_ONCE: i64 = 2_000;
 
 /// Tells `each` the facts from `from` on and before `to` about tickets that meet `criteria` now, each with its number.
-///
-/// # Errors
-/// When the database is away.
 pub async fn between(
     conn: &mut Conn,
     criteria: &TicketCriteria,
@@ -56,9 +52,6 @@ pub async fn between(
 }
 
 /// Those of some facts that are about tickets which meet `criteria` now.
-///
-/// # Errors
-/// When the database is away.
 pub async fn meant(conn: &mut Conn, criteria: &TicketCriteria, mut some: Vec<Fact>) -> Result<Vec<Fact>, Problem> {
     if criteria.is_open() {
         return Ok(some);
@@ -81,9 +74,6 @@ pub async fn meant(conn: &mut Conn, criteria: &TicketCriteria, mut some: Vec<Fac
 }
 
 /// The names of what groups of this kind stand for, as they are now.
-///
-/// # Errors
-/// When the database is away.
 pub async fn names(conn: &mut Conn, group: GroupBy, ids: Vec<AnyId>) -> Result<Vec<(AnyId, String)>, Problem> {
     if ids.is_empty() {
         return Ok(Vec::new());

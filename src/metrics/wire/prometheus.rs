@@ -16,8 +16,8 @@ use crate::http::accept::Wanted;
 use crate::http::jobs::{JobStatus, Jobs};
 use crate::http::meter::Meter;
 use crate::kernel::{Code, Problem};
-use crate::metrics::domain::series::{KEPT, Kind, board, numbers};
-use crate::metrics::service::prometheus::Figures;
+use crate::metrics::domain::series::{Family, Kind, families};
+use crate::metrics::service::prometheus::Scrape;
 use crate::tally::domain::{SUM, buckets};
 
 /// In which form an answer is given.
@@ -57,9 +57,9 @@ impl Form {
 ///
 /// # Errors
 /// When they cannot be written, which would be our fault.
-pub fn write(form: Form, meter: &Meter, jobs: &Jobs, figures: Figures) -> Result<String, Problem> {
+pub fn write(form: Form, meter: &Meter, jobs: &Jobs, scrape: Scrape) -> Result<String, Problem> {
     let mut registry = Registry::with_prefix("skranke");
-    registry.register_collector(Box::new(Answer(figures, jobs.standings())));
+    registry.register_collector(Box::new(ScrapeCollector(scrape, jobs.standings())));
     let mut text = String::with_capacity(256 * 1024);
     encode_registry(&mut text, &registry)
         .and_then(|()| meter.write(&mut text))
@@ -72,19 +72,13 @@ pub fn write(form: Form, meter: &Meter, jobs: &Jobs, figures: Figures) -> Result
 }
 
 #[derive(Debug)]
-struct Answer(Figures, BTreeMap<&'static str, JobStatus>);
+struct ScrapeCollector(Scrape, BTreeMap<&'static str, JobStatus>);
 
-impl Collector for Answer {
+impl Collector for ScrapeCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
-        let Figures { totals, near, pending_tickets, teams, load, engine } = &self.0;
-        for kept in KEPT {
-            let numbers: Vec<_> = numbers(kept.series, &totals.sums, teams).into_iter().collect();
-            let labels: Vec<_> = kept.series.labels().iter().map(|label| label.as_str()).collect();
-            encode_family(&mut encoder, (kept.kind, kept.name, kept.help), &labels, &numbers)?;
-        }
-        for moving in board(&totals.sums, near) {
-            let family = (moving.kind, moving.name, moving.help);
-            encode_family(&mut encoder, family, moving.labels, &moving.numbers)?;
+        let Scrape { totals, near, pending_tickets, teams, load, engine } = &self.0;
+        for family in families(&totals.sums, near, teams) {
+            encode_family(&mut encoder, &family)?;
         }
         let help = "Tickets that the last edit of SLA policies or calendars has not reached yet, at most 100000";
         gauge(&mut encoder, "sla_pending_tickets", help, *pending_tickets)?;
@@ -116,8 +110,8 @@ fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: i64
     gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
 }
 
-/// How the jobs of this instance are doing. One that has not succeeded yet since the start is at 0, long ago. The label is not
-/// `job`, which is Prometheus's own.
+/// How the jobs of this instance are doing. One that has not succeeded yet since the start is at 0, long ago. The label
+/// is not `job`, which is Prometheus's own.
 fn encode_jobs(encoder: &mut DescriptorEncoder<'_>, jobs: &BTreeMap<&'static str, JobStatus>) -> Result<(), Error> {
     let help = "Runs of the jobs of this instance, by what came of them";
     let mut runs = encoder.encode_descriptor("job_runs", help, None, MetricType::Counter)?;
@@ -137,19 +131,15 @@ fn encode_jobs(encoder: &mut DescriptorEncoder<'_>, jobs: &BTreeMap<&'static str
     Ok(())
 }
 
-fn encode_family(
-    encoder: &mut DescriptorEncoder<'_>,
-    (kind, name, help): (Kind, &str, &str),
-    names: &[&'static str],
-    numbers: &[(Vec<String>, i64)],
-) -> Result<(), Error> {
+fn encode_family(encoder: &mut DescriptorEncoder<'_>, family: &Family) -> Result<(), Error> {
+    let Family { kind, name, help, labels: names, numbers } = family;
     let (written, unit) = match kind {
         Kind::Gauge => (MetricType::Gauge, None),
         Kind::Counter => (MetricType::Counter, None),
         Kind::Histogram => (MetricType::Histogram, Some(&Unit::Seconds)),
     };
     let mut family = encoder.encode_descriptor(name, help, unit, written)?;
-    if kind == Kind::Histogram {
+    if *kind == Kind::Histogram {
         return encode_histograms(&mut family, names, numbers);
     }
     for (values, n) in numbers {
@@ -195,8 +185,8 @@ fn unsigned(n: i64) -> u64 {
     u64::try_from(n).unwrap_or(0)
 }
 
-/// The classic form of an OpenMetrics text: families are called as their samples are, units are not told apart, and nothing
-/// marks the end.
+/// The classic form of an OpenMetrics text: families are called as their samples are, units are not told apart, and
+/// nothing marks the end.
 fn classic(open: &str) -> String {
     let mut text = String::with_capacity(open.len());
     // The help of a family stands before its type, which decides on its name.

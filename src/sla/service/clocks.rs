@@ -227,30 +227,23 @@ pub async fn write_down_breaches(db: &Db, clock: &Clock, most: u16) -> Result<us
     .await
 }
 
-/// What time has broken until `now`, which is not written down.
+/// Of what time has broken until `now`, which is not written down, some of that of `target`, from behind an instant and
+/// a ticket on; and behind what the rest comes, if there may be more.
 ///
 /// # Errors
 /// When the database is away.
-pub async fn lapsed(conn: &mut Conn, now: Instant) -> Result<Vec<Fact>, Problem> {
-    let mut facts = Vec::new();
-    for target in Target::ALL.iter().copied() {
-        let mut behind = (Instant::EPOCH, 0);
-        loop {
-            let some = clocks::with_lapsed(conn, target, behind, now, false, LAPSED_AT_ONCE).await?;
-            for (ticket, was) in &some {
-                let (_, happened) = lapse(ticket, was, now);
-                let of_target = happened.into_iter().filter(|fact| fact.what == What::Breached(target));
-                for fact in of_target {
-                    behind = (fact.at(), ticket.number);
-                    facts.push(fact);
-                }
-            }
-            if i64::try_from(some.len()).unwrap_or(0) < LAPSED_AT_ONCE {
-                break;
-            }
-        }
-    }
-    Ok(facts)
+pub async fn lapsed(
+    conn: &mut Conn,
+    target: Target,
+    behind: (Instant, i64),
+    now: Instant,
+) -> Result<(Vec<Fact>, Option<(Instant, i64)>), Problem> {
+    let some = clocks::with_lapsed(conn, target, behind, now, false, LAPSED_AT_ONCE).await?;
+    let happened = some.iter().flat_map(|(ticket, was)| lapse(ticket, was, now).1);
+    let facts: Vec<Fact> = happened.filter(|fact| fact.what == What::Breached(target)).collect();
+    let has_more = i64::try_from(some.len()).unwrap_or(0) == LAPSED_AT_ONCE;
+    let last = facts.last().map(|fact| (fact.at(), fact.ticket)).filter(|_| has_more);
+    Ok((facts, last))
 }
 
 /// The times of a ticket with what time has broken until `now` written down, and what that tells.

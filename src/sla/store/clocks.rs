@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool};
 
-use crate::db::raw::raw;
+use crate::db::raw::{Raw, raw};
 use crate::db::schema::{ticket_clocks, tickets};
 use crate::db::{Conn, EngineConn, RunQueryDsl, on_each, send, steady};
 use crate::kernel::sql::Json;
@@ -224,6 +224,9 @@ const FOLLOWED: &str =
 /// How many tickets are counted at most that have not followed an edit.
 pub const MOST_COUNTED: usize = 100_000;
 
+/// How many clocks that time has broken are read at once.
+const LAPSED_AT_ONCE: i64 = 2_000;
+
 /// At most `most` tickets that are not closed and have not followed the edit `newest`: those that are furthest behind first, each
 /// with the number of the edit that it has followed last.
 ///
@@ -412,23 +415,50 @@ macro_rules! by_breach {
     };
 }
 
+pub(crate) use by_breach;
+
+/// What is behind an instant at which a clock of `target` is breached, and a ticket.
+pub fn behind_breach(target: Target, (at, number): (Instant, i64)) -> Raw<Bool> {
+    let column = match target {
+        Target::Response => "response_breach_at",
+        Target::FirstReply => "first_reply_breach_at",
+        Target::Service => "service_breach_at",
+    };
+    let place = format!("(ticket_clocks.{column}, ticket_clocks.ticket_number) > (");
+    raw(place).bind(at).sql(", ").bind(number).sql(")")
+}
+
 /// The clocks of `target` that time has broken until `now`, which is not written down: how many, by the priority that they were promised for.
+/// They are read some at a time.
 ///
 /// # Errors
 /// When the database is away.
 pub async fn lapsed(conn: &mut Conn, target: Target, now: Instant) -> Result<BTreeMap<Priority, i64>, Problem> {
-    let rows: Vec<Json> = by_breach!(target, |breach_at| {
-        let query = ticket_clocks::table.filter(breach_at.le(now)).select(ticket_clocks::clocks);
-        on_each!(conn, |c| query.load(c).await)
-    })?;
-    let mut counts = BTreeMap::new();
-    for row in rows {
-        let clocks: Vec<Clock> = serde_json::from_value(row.0).map_err(Problem::internal)?;
-        for clock in clocks.iter().filter(|clock| clock.target == target) {
-            *counts.entry(clock.pledge.priority).or_insert(0) += 1;
+    type LapsedRow = (Option<Instant>, i64, Json);
+    let (mut counts, mut behind) = (BTreeMap::new(), (Instant::EPOCH, 0));
+    loop {
+        let rows: Vec<LapsedRow> = by_breach!(target, |breach_at| {
+            // The first of both is for the index.
+            let lapsed = breach_at.ge(behind.0).and(breach_at.le(now)).assume_not_null();
+            let query = ticket_clocks::table
+                .filter(lapsed.and(behind_breach(target, behind)))
+                .order((breach_at, ticket_clocks::ticket_number))
+                .limit(LAPSED_AT_ONCE)
+                .select((breach_at, ticket_clocks::ticket_number, ticket_clocks::clocks));
+            on_each!(conn, |c| query.load(c).await)
+        })?;
+        let read = i64::try_from(rows.len()).unwrap_or(0);
+        for (at, number, clocks) in rows {
+            behind = (at.unwrap_or(now), number);
+            let clocks: Vec<Clock> = serde_json::from_value(clocks.0).map_err(Problem::internal)?;
+            for clock in clocks.iter().filter(|clock| clock.target == target) {
+                *counts.entry(clock.pledge.priority).or_insert(0) += 1;
+            }
+        }
+        if read < LAPSED_AT_ONCE {
+            return Ok(counts);
         }
     }
-    Ok(counts)
 }
 
 /// At most `most` tickets whose clock of `target` time has broken until `now`, which is not written down, in the order of those instants and
@@ -444,16 +474,10 @@ pub async fn with_lapsed(
     is_current: bool,
     most: i64,
 ) -> Result<Vec<(TicketState, Times)>, Problem> {
-    let column = match target {
-        Target::Response => "response_breach_at",
-        Target::FirstReply => "first_reply_breach_at",
-        Target::Service => "service_breach_at",
-    };
     let rows: Vec<Row> = by_breach!(target, |breach_at| {
         on_each!(conn, |c| {
             // The first of both is for the index.
-            let place = format!("(ticket_clocks.{column}, ticket_clocks.ticket_number) > (");
-            let next = raw::<Bool>(place).bind(behind.0).sql(", ").bind(behind.1).sql(")");
+            let next = behind_breach(target, behind);
             let current = raw::<Bool>(if is_current { FOLLOWED } else { "TRUE" });
             with_times!()
                 .filter(breach_at.ge(behind.0).and(breach_at.le(now)).assume_not_null().and(next).and(current))

@@ -1,21 +1,22 @@
 //! Tickets that are not solved, counted so that what there is to do can be told without reading them. Pure.
 //!
-//! A change notes the ticket as it was and as it is: one counter of [`Series::Waiting`] each. Folding spreads such a counter along every
-//! [`Axis`] and into each [`Part`]. All of it is linear: what is spread before or after it is added up comes to the same.
+//! A change notes the ticket as it was and as it is: one counter of [`Series::Waiting`] each. Folding spreads such a
+//! counter along every [`Axis`] and into each [`BacklogCount`]. All of it is linear: what is spread before or after it
+//! is added up comes to the same.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
-use super::facts::{Axis, Key, TicketGroups};
+use super::facts::{self, Axis, AxisKey, GroupBy, TicketGroups, axis_name, keys};
 use super::{Counter, Series, Sums};
 use crate::kernel::words::words;
 use crate::kernel::{ClockState, Instant, Priority, Status};
 
 words! {
-    /// What is counted along an axis. Labels begin with the group on the axis.
-    pub enum Part {
+    /// What is counted of unsolved tickets along an axis. Labels begin with the group on the axis.
+    pub enum BacklogCount {
         /// Tickets by what is written down of them: a [`Stand`].
         Stand = "stand",
         /// Tickets by the quarter of an hour of their report.
@@ -36,12 +37,12 @@ pub struct Unsolved {
     pub clocks: [Option<ClockState>; 3],
 }
 
-/// The labels of a counter of [`Part::Stand`]: the group on the axis, status, priority, 1 if somebody has it and 0 if not, and how
-/// its clocks stand as they are written down.
+/// The labels of a counter of [`BacklogCount::Stand`]: the group on the axis, status, priority, 1 if somebody has it
+/// and 0 if not, and how its clocks stand as they are written down.
 pub type Stand = (Option<String>, Status, Priority, u8, Option<ClockState>, Option<ClockState>, Option<ClockState>);
 
-/// The quarter of an hour that an instant is in: quarters since 1970. So short that few tickets have to do with one that is only
-/// partly meant.
+/// The quarter of an hour that an instant is in: quarters since 1970. So short that few tickets have to do with one
+/// that is only partly meant.
 pub fn quarter_of(at: Instant) -> i64 {
     at.seconds().div_euclid(900)
 }
@@ -51,9 +52,9 @@ pub fn start_of(quarter: i64) -> Instant {
     Instant::from_micros(quarter.saturating_mul(900_000_000))
 }
 
-/// The series of `part` along `axis`.
-pub fn series(axis: Axis, part: Part) -> String {
-    format!("waiting_{axis}_{part}")
+/// The series of `count` along `axis`.
+pub fn series(axis: Axis, count: BacklogCount) -> String {
+    format!("waiting_{}_{count}", axis_name(axis))
 }
 
 /// Whether tickets are spread into this series.
@@ -64,12 +65,12 @@ pub fn is_of_backlog(name: &str) -> bool {
 
 /// The axes along which tickets are spread.
 pub fn axes() -> impl Iterator<Item = Axis> {
-    Axis::ALL.iter().copied().filter(|axis| *axis != Axis::Worker)
+    facts::axes().filter(|axis| *axis != Some(GroupBy::Worker))
 }
 
 /// Every series that a ticket is spread into.
 fn all_series() -> impl Iterator<Item = String> {
-    axes().flat_map(|axis| Part::ALL.iter().map(move |part| series(axis, *part)))
+    axes().flat_map(|axis| BacklogCount::ALL.iter().map(move |count| series(axis, *count)))
 }
 
 fn json(labels: impl Serialize) -> String {
@@ -77,12 +78,12 @@ fn json(labels: impl Serialize) -> String {
 }
 
 /// A group as labels have it.
-fn label(key: &Key) -> Option<String> {
-    (*key != Key::None).then(|| key.to_string())
+fn label(key: &AxisKey) -> Option<String> {
+    (*key != AxisKey::None).then(|| key.to_string())
 }
 
-/// The labels of [`Part::Reported`] of a group.
-pub fn labels(key: &Key) -> String {
+/// The labels of [`BacklogCount::Reported`] of a group.
+pub fn labels(key: &AxisKey) -> String {
     json([label(key)])
 }
 
@@ -97,19 +98,22 @@ impl Unsolved {
         (counter.series == Series::Waiting.as_str()).then(|| serde_json::from_str(&counter.labels).ok())?
     }
 
-    /// Adds `n` tickets like this to `sums`, along `axes`.
-    pub fn spread(&self, n: i64, axes: impl Iterator<Item = Axis>, sums: &mut Sums) {
+    /// How it stands, as one of a group.
+    pub fn stand(&self, group: Option<String>) -> Stand {
         let [response, first_reply, service] = self.clocks;
         let assigned = u8::from(self.groups.assignee.is_some());
+        (group, self.status, self.groups.priority, assigned, response, first_reply, service)
+    }
+
+    /// Adds `n` tickets like this to `sums`, along `axes`.
+    pub fn spread(&self, n: i64, axes: impl Iterator<Item = Axis>, sums: &mut Sums) {
         let reported = quarter_of(Instant::from_micros(self.reported_us));
         for axis in axes {
-            for key in axis.keys(&self.groups) {
-                let stand: Stand =
-                    (label(&key), self.status, self.groups.priority, assigned, response, first_reply, service);
+            for key in keys(axis, &self.groups) {
                 let mut add =
-                    |part, labels, quarter| sums.add(Counter { series: series(axis, part), labels, quarter }, n);
-                add(Part::Stand, json(stand), 0);
-                add(Part::Reported, labels(&key), reported);
+                    |count, labels, quarter| sums.add(Counter { series: series(axis, count), labels, quarter }, n);
+                add(BacklogCount::Stand, json(self.stand(label(&key))), 0);
+                add(BacklogCount::Reported, labels(&key), reported);
             }
         }
     }
@@ -178,7 +182,7 @@ mod tests {
             tickets.iter().for_each(|ticket| ticket.spread(1, axes(), &mut sums));
             let found: i64 = all_series().map(|series| sums.of_series(&series).map(|(_, n)| n).sum::<i64>()).sum();
             prop_assert_eq!(found, sums.iter().map(|(_, n)| n).sum::<i64>());
-            let all = sums.quarters(&series(Axis::All, Part::Reported), &labels(&Key::None)).map(|(_, n)| n).sum::<i64>();
+            let all = sums.quarters(&series(None, BacklogCount::Reported), &labels(&AxisKey::None)).map(|(_, n)| n).sum::<i64>();
             prop_assert_eq!(all, i64::try_from(tickets.len()).expect("few"));
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
-use super::facts::{Axis, Fact, Took, What};
+use super::facts::{Axis, Fact, Took, What, axes, keys_of};
 use super::sketch::Sketch;
 use crate::kernel::words::words;
 use crate::kernel::{Currency, Instant, Target};
@@ -119,7 +119,7 @@ fn fit(from: Instant, to: Instant, level: Option<Level>) -> Vec<(i64, Piece)> {
 
 /// A duration that is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Measure {
+pub enum DurationKind {
     /// From the report to the beginning of work.
     Response,
     /// From the report to the first answer.
@@ -233,6 +233,9 @@ impl Counts {
     }
 }
 
+/// How long things took: by [`DurationKind`], in calendar and in business hours.
+pub type Durations = [Sketch; DURATIONS];
+
 /// What facts come to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Figures {
@@ -242,39 +245,16 @@ pub struct Figures {
     pub durations: Durations,
 }
 
-/// How long things took: by [`Measure`], in calendar and in business hours.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Durations([Sketch; DURATIONS]);
-
-impl Durations {
-    fn add(&mut self, measure: Measure, took: Option<Took>, n: i64) {
-        if let Some(Took { calendar_s, business_s }) = took {
-            self.0[measure as usize * 2].add(calendar_s, n);
-            self.0[measure as usize * 2 + 1].add(business_s, n);
-        }
-    }
-
-    /// Adds `sign` times all of `other`.
-    pub fn merge(&mut self, other: &Self, sign: i64) {
-        self.0.iter_mut().zip(&other.0).for_each(|(sketch, other)| sketch.merge(other, sign));
-    }
-
-    /// Those of a measure, in calendar and in business hours.
-    pub fn of(&self, measure: Measure) -> [&Sketch; 2] {
-        [&self.0[measure as usize * 2], &self.0[measure as usize * 2 + 1]]
-    }
-}
-
 impl Figures {
     /// Adds `n` times what happened.
     pub fn add(&mut self, what: &What, n: i64) {
         self.counts.add(what, n);
         match what {
-            What::Started(took) => self.durations.add(Measure::Response, *took, n),
-            What::Replied(took) => self.durations.add(Measure::FirstReply, *took, n),
+            What::Started(took) => self.took(DurationKind::Response, *took, n),
+            What::Replied(took) => self.took(DurationKind::FirstReply, *took, n),
             What::Resolved { service, resolution, .. } => {
-                self.durations.add(Measure::Service, *service, n);
-                self.durations.add(Measure::Resolution, *resolution, n);
+                self.took(DurationKind::Service, *service, n);
+                self.took(DurationKind::Resolution, *resolution, n);
             }
             What::Created
             | What::Entered
@@ -286,23 +266,35 @@ impl Figures {
         }
     }
 
+    fn took(&mut self, kind: DurationKind, took: Option<Took>, n: i64) {
+        if let Some(Took { calendar_s, business_s }) = took {
+            self.durations[kind as usize * 2].add(calendar_s, n);
+            self.durations[kind as usize * 2 + 1].add(business_s, n);
+        }
+    }
+
     /// Adds `sign` times all of `other`.
     pub fn merge(&mut self, other: &Self, sign: i64) {
         self.counts.merge(&other.counts, sign);
-        self.durations.merge(&other.durations, sign);
+        self.durations.iter_mut().zip(&other.durations).for_each(|(sketch, other)| sketch.merge(other, sign));
+    }
+
+    /// The durations of a kind, in calendar and in business hours.
+    pub fn durations(&self, kind: DurationKind) -> [&Sketch; 2] {
+        [&self.durations[kind as usize * 2], &self.durations[kind as usize * 2 + 1]]
     }
 }
 
-/// Where a cell is: its axis, its length, the hour in which it begins, and its group on that axis.
-pub type Place = (Axis, Level, i64, String);
+/// Which cell: its axis, its length, the hour in which it begins, and its group on that axis.
+pub type CellKey = (Axis, Level, i64, String);
 
 /// Adds a fact to all cells that it is in.
-pub fn sort_into_cells(fact: &Fact, cells: &mut BTreeMap<Place, Figures>) {
-    for axis in Axis::ALL {
-        for key in axis.keys_of(fact) {
+pub fn sort_into_cells(fact: &Fact, cells: &mut BTreeMap<CellKey, Figures>) {
+    for axis in axes() {
+        for key in keys_of(axis, fact) {
             for level in Level::ALL {
-                let place = (*axis, *level, level.floor(fact.at()), key.to_string());
-                cells.entry(place).or_default().add(&fact.what, fact.n.into());
+                let cell = (axis, *level, level.floor(fact.at()), key.to_string());
+                cells.entry(cell).or_default().add(&fact.what, fact.n.into());
             }
         }
     }

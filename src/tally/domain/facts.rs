@@ -1,4 +1,5 @@
-//! What happened to tickets: when, and what the ticket was then. A correction takes a fact away; nothing else ever changes one. Pure.
+//! What happened to tickets: when, and what the ticket was then. A correction takes a fact away; nothing else ever
+//! changes one. Pure.
 
 use serde::{Deserialize, Serialize};
 
@@ -144,85 +145,96 @@ impl Fact {
 }
 
 words! {
-    /// By what tickets, and work on them, are told apart.
-    pub enum Axis {
-        /// By nothing.
-        All = "all",
-        /// The queue that they are in.
+    /// By what tickets, and work on them, are told apart: by what the ticket was when something happened to it.
+    pub enum GroupBy {
+        /// The queue that it is in.
         Team = "team",
-        /// How urgent they are.
+        /// How urgent it is.
         Priority = "priority",
-        /// What kind of thing they are.
+        /// What kind of thing it is.
         Type = "type",
-        /// How they were reported.
+        /// How it was reported.
         Channel = "channel",
-        /// Who works on them.
+        /// Who works on it.
         Assignee = "assignee",
-        /// Each of their labels.
+        /// Each of its tags.
         Tag = "tag",
-        /// The SLA policy that they have.
+        /// The SLA policy that it has.
         Policy = "policy",
-        /// Of work, who did it.
+        /// Of work on it, who did it: what is no work is in no group.
         Worker = "worker",
     }
 }
 
-/// A group on an axis.
+/// By what numbers are kept: by one thing, or by nothing, which makes a single group of all.
+pub type Axis = Option<GroupBy>;
+
+/// All axes, that of all tickets first.
+pub fn axes() -> impl Iterator<Item = Axis> {
+    std::iter::once(None).chain(GroupBy::ALL.iter().copied().map(Some))
+}
+
+/// What an axis is called where it is stored.
+pub fn axis_name(axis: Axis) -> &'static str {
+    axis.map_or("all", GroupBy::as_str)
+}
+
+/// Which group of an axis.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Key {
+pub enum AxisKey {
     /// That of something with an id.
     Id(AnyId),
     /// That of a word: one of a closed vocabulary, or a tag.
     Word(String),
-    /// That of tickets without; on [`Axis::All`], of all.
+    /// That of tickets without; of the axis of all tickets, the only one.
     None,
 }
 
-impl Axis {
-    /// The groups on this axis that a ticket is in.
-    pub fn keys(self, groups: &TicketGroups) -> Vec<Key> {
-        let id = |id: Option<uuid::Uuid>| vec![id.map_or(Key::None, |id| Key::Id(AnyId(id)))];
-        match self {
-            Axis::All => vec![Key::None],
-            Axis::Team => id(groups.team.map(|TeamId(id)| id)),
-            Axis::Policy => id(groups.policy.map(|PolicyId(id)| id)),
-            Axis::Assignee => id(groups.assignee.map(|PrincipalId(id)| id)),
-            Axis::Priority => vec![Key::Word(groups.priority.to_string())],
-            Axis::Type => vec![Key::Word(groups.kind.to_string())],
-            Axis::Channel => vec![Key::Word(groups.channel.to_string())],
-            Axis::Tag if groups.tags.is_empty() => vec![Key::None],
-            Axis::Tag => groups.tags.iter().cloned().map(Key::Word).collect(),
-            Axis::Worker => Vec::new(),
-        }
-    }
-
-    /// The groups on this axis that a fact is in.
-    pub fn keys_of(self, fact: &Fact) -> Vec<Key> {
-        match (self, &fact.what) {
-            (Axis::Worker, What::Worked { worker, .. }) => vec![Key::Id(AnyId(worker.0))],
-            _ => self.keys(&fact.groups),
-        }
-    }
-
-    /// The key that is stored so.
-    ///
-    /// # Errors
-    /// When it is no id where one is meant.
-    pub fn parse(self, text: String) -> Result<Key, uuid::Error> {
-        Ok(match self {
-            _ if text.is_empty() => Key::None,
-            Axis::Team | Axis::Policy | Axis::Assignee | Axis::Worker => Key::Id(AnyId(text.parse()?)),
-            Axis::All | Axis::Priority | Axis::Type | Axis::Channel | Axis::Tag => Key::Word(text),
-        })
+/// The groups on an axis that a ticket is in.
+pub fn keys(axis: Axis, groups: &TicketGroups) -> Vec<AxisKey> {
+    let id = |id: Option<uuid::Uuid>| vec![id.map_or(AxisKey::None, |id| AxisKey::Id(AnyId(id)))];
+    match axis {
+        None => vec![AxisKey::None],
+        Some(GroupBy::Team) => id(groups.team.map(|TeamId(id)| id)),
+        Some(GroupBy::Policy) => id(groups.policy.map(|PolicyId(id)| id)),
+        Some(GroupBy::Assignee) => id(groups.assignee.map(|PrincipalId(id)| id)),
+        Some(GroupBy::Priority) => vec![AxisKey::Word(groups.priority.to_string())],
+        Some(GroupBy::Type) => vec![AxisKey::Word(groups.kind.to_string())],
+        Some(GroupBy::Channel) => vec![AxisKey::Word(groups.channel.to_string())],
+        Some(GroupBy::Tag) if groups.tags.is_empty() => vec![AxisKey::None],
+        Some(GroupBy::Tag) => groups.tags.iter().cloned().map(AxisKey::Word).collect(),
+        Some(GroupBy::Worker) => Vec::new(),
     }
 }
 
-impl std::fmt::Display for Key {
+/// The groups on an axis that a fact is in.
+pub fn keys_of(axis: Axis, fact: &Fact) -> Vec<AxisKey> {
+    match (axis, &fact.what) {
+        (Some(GroupBy::Worker), What::Worked { worker, .. }) => vec![AxisKey::Id(AnyId(worker.0))],
+        _ => keys(axis, &fact.groups),
+    }
+}
+
+/// The key on an axis that is stored so.
+///
+/// # Errors
+/// When it is no id where one is meant.
+pub fn parse_key(axis: Axis, text: String) -> Result<AxisKey, uuid::Error> {
+    Ok(match axis {
+        _ if text.is_empty() => AxisKey::None,
+        Some(GroupBy::Team | GroupBy::Policy | GroupBy::Assignee | GroupBy::Worker) => {
+            AxisKey::Id(AnyId(text.parse()?))
+        }
+        None | Some(GroupBy::Priority | GroupBy::Type | GroupBy::Channel | GroupBy::Tag) => AxisKey::Word(text),
+    })
+}
+
+impl std::fmt::Display for AxisKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Key::Id(id) => id.fmt(f),
-            Key::Word(word) => f.write_str(word),
-            Key::None => Ok(()),
+            AxisKey::Id(id) => id.fmt(f),
+            AxisKey::Word(word) => f.write_str(word),
+            AxisKey::None => Ok(()),
         }
     }
 }
@@ -288,9 +300,9 @@ pub(crate) mod tests {
     proptest! {
         #[test]
         fn keys_are_read_as_they_are_written(fact in any_fact(9)) {
-            for axis in Axis::ALL {
-                for key in axis.keys_of(&fact) {
-                    prop_assert_eq!(axis.parse(key.to_string()), Ok(key));
+            for axis in axes() {
+                for key in keys_of(axis, &fact) {
+                    prop_assert_eq!(parse_key(axis, key.to_string()), Ok(key));
                 }
             }
         }

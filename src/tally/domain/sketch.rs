@@ -1,15 +1,15 @@
-//! Durations by how long they were, so that any number of such sketches can be added up and taken away again: a histogram whose
-//! buckets are as wide as a small part of what is in them. Pure.
+//! Durations by how long they were, so that any number of such sketches can be added up and taken away again: a
+//! histogram whose buckets are as wide as a small part of what is in them. Pure.
 //!
-//! After DDSketch (Masson, Rim, Lee, VLDB 2019), with the mapping that is linear between two powers of two, so that buckets have whole
-//! seconds for bounds and no rounding of floating point decides anything.
+//! After DDSketch (Masson, Rim, Lee, VLDB 2019), with the mapping that is linear between two powers of two, so that
+//! buckets have whole seconds for bounds and no rounding of floating point decides anything.
 
 use serde::{Deserialize, Serialize};
 
 /// Up to here each second is a bucket of its own.
 const EXACT_S: i64 = 128;
-/// How many buckets there are from a power of two to the next one, from [`EXACT_S`] on: what is told of one is its middle, so that it is
-/// less than one percent off.
+/// How many buckets there are from a power of two to the next one, from [`EXACT_S`] on: what is told of one is its
+/// middle, so that it is less than one percent off.
 const BUCKETS: i64 = 64;
 
 /// Of how many percent the values are told that are the least which so many percent do not exceed.

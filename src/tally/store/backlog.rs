@@ -5,17 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 
+use super::UnfoldedReader;
 use crate::db::raw::{one_of, raw};
-use crate::db::schema::{tallies, tally_deltas};
+use crate::db::schema::tallies;
 use crate::db::{Conn, RunQueryDsl, on_each};
-use crate::kernel::sql::Json;
-use crate::kernel::{DeltaId, Problem};
-use crate::tally::domain::backlog::{Part, Unsolved, labels, series};
-use crate::tally::domain::facts::{Axis, Key};
-use crate::tally::domain::{Counter, Sums};
+use crate::kernel::Problem;
+use crate::tally::domain::Sums;
+use crate::tally::domain::backlog::{BacklogCount, Stand, Unsolved, labels, series};
+use crate::tally::domain::facts::{Axis, AxisKey};
 
-/// How many changes that are not folded are read at once.
-const AT_ONCE: i64 = 1_000;
+/// How many counters are read at once.
+const AT_ONCE: i64 = 2_000;
 
 /// What is folded, read as it is asked for, and what is not folded yet along some axes.
 #[derive(Debug)]
@@ -25,61 +25,55 @@ pub struct Ledger {
 
 impl Ledger {
     /// Opens it along `axes`.
-    ///
-    /// # Errors
-    /// When the database is away.
     pub async fn open(conn: &mut Conn, axes: BTreeSet<Axis>) -> Result<Self, Problem> {
-        let mut tickets = Sums::default();
-        let mut after = DeltaId::from(uuid::Uuid::nil());
-        loop {
-            let query = tally_deltas::table
-                .filter(tally_deltas::id.gt(after))
-                .order(tally_deltas::id)
-                .limit(AT_ONCE)
-                .select((tally_deltas::id, tally_deltas::deltas));
-            let rows: Vec<(DeltaId, Json)> = on_each!(conn, |c| query.load(c).await)?;
-            let read = i64::try_from(rows.len()).unwrap_or(0);
-            for (id, deltas) in rows {
-                after = id;
-                tickets.merge(Sums::from_json(deltas.0).map_err(Problem::internal)?);
-            }
-            if read < AT_ONCE {
-                break;
-            }
-        }
         let mut rest = Sums::default();
-        for (counter, n) in tickets.iter() {
-            if let Some(ticket) = Unsolved::of(counter) {
-                ticket.spread(n, axes.iter().copied(), &mut rest);
+        let mut changes = UnfoldedReader::default();
+        while let Some(some) = changes.next(conn).await? {
+            let mut sums = Sums::default();
+            for change in some {
+                sums.merge(change.sums()?);
+            }
+            for (counter, n) in sums.iter() {
+                if let Some(ticket) = Unsolved::of(counter) {
+                    ticket.spread(n, axes.iter().copied(), &mut rest);
+                }
             }
         }
         Ok(Self { rest })
     }
 
-    /// The counters of [`Part::Stand`] along `axis`, with what each comes to.
+    /// Tells `each` how many tickets stand how along `axis`, some at a time: of the same stand several times, also
+    /// below 0.
     ///
     /// # Errors
-    /// When the database is away.
-    pub async fn stands(&self, conn: &mut Conn, axis: Axis) -> Result<Sums, Problem> {
-        let series = series(axis, Part::Stand);
-        let query =
-            tallies::table.filter(tallies::series.eq(&series)).select((tallies::labels, tallies::quarter, tallies::n));
-        let rows: Vec<(String, i64, i64)> = on_each!(conn, |c| query.load(c).await)?;
-        let mut sums = Sums::default();
-        for (labels, quarter, n) in rows {
-            sums.add(Counter { series: series.clone(), labels, quarter }, n);
+    /// Those of `each`, or when the database is away.
+    pub async fn each_stand(
+        &self,
+        conn: &mut Conn,
+        axis: Axis,
+        mut each: impl FnMut(&Stand, i64) -> Result<(), Problem>,
+    ) -> Result<(), Problem> {
+        let mut each = |labels: &str, n| each(&serde_json::from_str(labels).map_err(Problem::internal)?, n);
+        let series = series(axis, BacklogCount::Stand);
+        let mut last = String::new();
+        loop {
+            let query = tallies::table
+                .filter(tallies::series.eq(&series).and(tallies::labels.gt(&last)))
+                .order(tallies::labels)
+                .limit(AT_ONCE)
+                .select((tallies::labels, tallies::n));
+            let rows: Vec<(String, i64)> = on_each!(conn, |c| query.load(c).await)?;
+            for (labels, n) in &rows {
+                each(labels, *n)?;
+            }
+            let Some((labels, _)) = rows.into_iter().last() else { break };
+            last = labels;
         }
-        for (counter, n) in self.rest.of_series(&series) {
-            sums.add(counter.clone(), n);
-        }
-        Ok(sums)
+        self.rest.of_series(&series).try_for_each(|(counter, n)| each(&counter.labels, n))
     }
 
-    /// What the counters of [`Part::Reported`] along `axis` with each of `labels` come to, for the quarters after `after` and
-    /// before `before`.
-    ///
-    /// # Errors
-    /// When the database is away.
+    /// How many tickets along `axis` with each of `labels` were reported in the quarters after `after` and before
+    /// `before`.
     pub async fn reported(
         &self,
         conn: &mut Conn,
@@ -87,7 +81,7 @@ impl Ledger {
         labels: &[String],
         (after, before): (i64, i64),
     ) -> Result<BTreeMap<String, i64>, Problem> {
-        let series = series(axis, Part::Reported);
+        let series = series(axis, BacklogCount::Reported);
         let within = tallies::quarter.gt(after).and(tallies::quarter.lt(before));
         let query = tallies::table
             .filter(tallies::series.eq(&series).and(one_of("tallies.labels", labels)).and(within))
@@ -106,12 +100,9 @@ impl Ledger {
         Ok(sums)
     }
 
-    /// The quarter in which the oldest ticket at a place on `axis` was reported.
-    ///
-    /// # Errors
-    /// When the database is away.
-    pub async fn first(&self, conn: &mut Conn, axis: Axis, key: &Key) -> Result<Option<i64>, Problem> {
-        let (series, labels) = (series(axis, Part::Reported), labels(key));
+    /// The quarter in which the oldest ticket of a group on `axis` was reported.
+    pub async fn first(&self, conn: &mut Conn, axis: Axis, key: &AxisKey) -> Result<Option<i64>, Problem> {
+        let (series, labels) = (series(axis, BacklogCount::Reported), labels(key));
         let mut quarters: BTreeMap<i64, i64> = self.rest.quarters(&series, &labels).collect();
         // What is not folded can take away from so many of the folded ones, and not from the next.
         let enough = i64::try_from(quarters.len()).unwrap_or(i64::MAX - 1) + 1;

@@ -4,7 +4,7 @@ use diesel::prelude::*;
 use diesel::sql_types::Bool;
 
 use crate::db::raw::raw;
-use crate::db::schema::{facts, tally_deltas};
+use crate::db::schema::facts;
 use crate::db::{Conn, RunQueryDsl, on_each, send};
 use crate::kernel::sql::Json;
 use crate::kernel::{
@@ -41,66 +41,43 @@ pub struct FactRow {
 
 impl FactRow {
     fn of(fact: &Fact) -> Self {
-        let TicketGroups { priority, kind, channel, team, policy, assignee, tags } = fact.groups.clone();
-        let mut row = Self {
+        let TicketGroups { priority, kind: ticket_type, channel, team, policy, assignee, tags } = fact.groups.clone();
+        let (kind, target, took, resolution, work) = match fact.what {
+            What::Created => (FactKind::Created, None, None, None, None),
+            What::Entered => (FactKind::Entered, None, None, None, None),
+            What::Left => (FactKind::Left, None, None, None, None),
+            What::Started(response) => (FactKind::Started, None, response, None, None),
+            What::Replied(first_reply) => (FactKind::Replied, None, first_reply, None, None),
+            What::Resolved { service, resolution, .. } => (FactKind::Resolved, None, service, resolution, None),
+            What::Reopened => (FactKind::Reopened, None, None, None, None),
+            What::Met(target) => (FactKind::Met, Some(target), None, None, None),
+            What::Breached(target) => (FactKind::Breached, Some(target), None, None, None),
+            What::Worked { worker, work_s, cost } => (FactKind::Worked, None, None, None, Some((worker, work_s, cost))),
+        };
+        let cost = work.and_then(|(_, _, cost)| cost);
+        Self {
             at: fact.at(),
             ticket_number: fact.ticket,
-            kind: FactKind::Created,
+            kind,
             n: fact.n.into(),
             priority,
-            ticket_type: kind,
+            ticket_type,
             channel,
             team_id: team,
             policy_id: policy,
             assignee_id: assignee,
             tags: Json(tags),
-            target: None,
-            calendar_s: None,
-            business_s: None,
-            resolution_s: None,
-            resolution_business_s: None,
-            is_first_contact: false,
-            worker_id: None,
-            work_s: None,
-            cost_minor: None,
-            cost_currency: None,
-        };
-        let took = |took: Option<Took>| (took.map(|took| took.calendar_s), took.map(|took| took.business_s));
-        row.kind = match fact.what {
-            What::Created => FactKind::Created,
-            What::Entered => FactKind::Entered,
-            What::Left => FactKind::Left,
-            What::Started(response) => {
-                (row.calendar_s, row.business_s) = took(response);
-                FactKind::Started
-            }
-            What::Replied(first_reply) => {
-                (row.calendar_s, row.business_s) = took(first_reply);
-                FactKind::Replied
-            }
-            What::Resolved { is_first_contact, service, resolution } => {
-                row.is_first_contact = is_first_contact;
-                (row.calendar_s, row.business_s) = took(service);
-                (row.resolution_s, row.resolution_business_s) = took(resolution);
-                FactKind::Resolved
-            }
-            What::Reopened => FactKind::Reopened,
-            What::Met(target) => {
-                row.target = Some(target);
-                FactKind::Met
-            }
-            What::Breached(target) => {
-                row.target = Some(target);
-                FactKind::Breached
-            }
-            What::Worked { worker, work_s, cost } => {
-                row.worker_id = Some(worker);
-                row.work_s = Some(work_s);
-                (row.cost_minor, row.cost_currency) = cost.map(|cost| (cost.amount_minor, cost.currency)).unzip();
-                FactKind::Worked
-            }
-        };
-        row
+            target,
+            calendar_s: took.map(|took| took.calendar_s),
+            business_s: took.map(|took| took.business_s),
+            resolution_s: resolution.map(|took| took.calendar_s),
+            resolution_business_s: resolution.map(|took| took.business_s),
+            is_first_contact: matches!(fact.what, What::Resolved { is_first_contact: true, .. }),
+            worker_id: work.map(|(worker, ..)| worker),
+            work_s: work.map(|(_, work_s, _)| work_s),
+            cost_minor: cost.map(|cost| cost.amount_minor),
+            cost_currency: cost.map(|cost| cost.currency),
+        }
     }
 
     /// What it tells.
@@ -147,9 +124,6 @@ impl FactRow {
 }
 
 /// Stores facts, of which the first gets the number behind `last`.
-///
-/// # Errors
-/// When the database is away.
 pub async fn insert(tx: &mut Conn, last: i64, new: &[Fact]) -> Result<(), Problem> {
     for (id, fact) in (last + 1..).zip(new) {
         send!(tx, diesel::insert_into(facts::table).values((facts::id.eq(id), FactRow::of(fact))))?;
@@ -158,9 +132,6 @@ pub async fn insert(tx: &mut Conn, last: i64, new: &[Fact]) -> Result<(), Proble
 }
 
 /// At most `count` facts behind the one of number `after`, each with its number.
-///
-/// # Errors
-/// When the database is away.
 pub async fn after(conn: &mut Conn, after: i64, count: i64) -> Result<Vec<(i64, Fact)>, Problem> {
     let rows: Vec<(i64, FactRow)> = on_each!(conn, |c| {
         facts::table
@@ -178,9 +149,6 @@ pub async fn after(conn: &mut Conn, after: i64, count: i64) -> Result<Vec<(i64, 
 const AT_ONCE: i64 = 2_000;
 
 /// Tells `each` the facts from `from` on and before `to`, each with its number.
-///
-/// # Errors
-/// When the database is away.
 pub async fn between(
     conn: &mut Conn,
     from: Instant,
@@ -208,21 +176,6 @@ pub async fn between(
             return Ok(());
         }
     }
-}
-
-/// What changes have added that is not folded yet.
-///
-/// # Errors
-/// When the database is away.
-pub async fn unfolded(conn: &mut Conn) -> Result<Vec<Fact>, Problem> {
-    let packed = tally_deltas::facts.assume_not_null();
-    let query = tally_deltas::table.filter(tally_deltas::facts.is_not_null()).select(packed);
-    let rows: Vec<Vec<u8>> = on_each!(conn, |c| query.load(c).await)?;
-    let mut facts = Vec::new();
-    for row in rows {
-        facts.extend(unpack(&row)?);
-    }
-    Ok(facts)
 }
 
 /// Facts, as a change hands them over.

@@ -65,7 +65,7 @@ pub async fn compare(conn: &mut Conn, told: &dyn Fn(i64)) -> Result<Comparison, 
             break;
         }
     }
-    let mut kept = tally::store::Kept::default();
+    let mut kept = tally::store::CounterReader::default();
     while let Some(mut some) = kept.next(conn, AT_ONCE).await? {
         happened.kept.merge(take_history(&mut some));
         lacks.take(known(some));

@@ -1,4 +1,5 @@
 use super::*;
+use crate::tally::domain::facts::GroupBy;
 use crate::tally::domain::facts::tests::any_fact;
 use proptest::prelude::*;
 
@@ -20,10 +21,10 @@ proptest! {
         let (from, to) = (Instant::from_micros(from / grain * grain), Instant::from_micros(to / grain * grain));
         let mut cells = BTreeMap::new();
         facts.iter().for_each(|fact| sort_into_cells(fact, &mut cells));
-        for axis in [Axis::All, Axis::Tag, Axis::Worker] {
-            let keys: std::collections::BTreeSet<_> = facts.iter().flat_map(|fact| axis.keys_of(fact)).collect();
+        for axis in [None, Some(GroupBy::Tag), Some(GroupBy::Worker)] {
+            let keys: std::collections::BTreeSet<_> = facts.iter().flat_map(|fact| keys_of(axis, fact)).collect();
             for key in keys {
-                let of_key: Vec<_> = facts.iter().filter(|fact| axis.keys_of(fact).contains(&key)).collect();
+                let of_key: Vec<_> = facts.iter().filter(|fact| keys_of(axis, fact).contains(&key)).collect();
                 let within = |from: Instant, to: Instant| of_key.iter().copied().filter(move |fact| from <= fact.at() && fact.at() < to);
                 let mut found = Figures::default();
                 for (sign, piece) in cover(from, to) {
