@@ -731,7 +731,7 @@ impl Bench<'_> {
         let bare = |id: &str| limits::sqlite_rate(&path, &pragmas, &scripts[id], size, 1, seconds).cpu_us;
 
         let by_id = scenarios::by_id(self.world);
-        let memory = self.from_memory(&server, &by_id[0]);
+        let memory = self.memory_with(&server, &by_id[0]);
         let file = self.wrk.prepare("by-id", &[(1.0, by_id)]);
         self.compare_cost(
             results,
@@ -743,7 +743,7 @@ impl Bench<'_> {
         drop(memory);
 
         for (id, title, line) in scenarios::pages(self.world) {
-            let memory = self.from_memory(&server, &line);
+            let memory = self.memory_with(&server, &line);
             let file = self.wrk.prepare(id, &[(1.0, vec![line])]);
             self.compare_cost(
                 results,
@@ -777,7 +777,7 @@ impl Bench<'_> {
     }
 
     /// A server that answers everything with the bytes that ours answers to `line`.
-    fn from_memory(&self, server: &Server, line: &Line) -> Memory {
+    fn memory_with(&self, server: &Server, line: &Line) -> Memory {
         let bytes = self.session.scratch.join("bytes.json");
         std::fs::write(&bytes, self.client.expect(&server.url(), line, "").body).expect("the bytes");
         Memory::start(&bytes)
