@@ -112,8 +112,9 @@ impl Range {
         })
     }
 
-    /// What of it is behind a keyset, in parts. Many tickets have the same priority, and nothing due: SQLite goes through
-    /// all of them for a pair of value and number, which takes 30 ms among a million tickets, and none for each by itself.
+    /// What of it is behind a keyset, in parts. Many tickets have the same priority, and nothing due: SQLite goes
+    /// through all of them for a pair of value and number, which takes 30 ms among a million tickets, and none for each
+    /// by itself.
     fn behind(&self, keyset: Keyset, of_sqlite: bool) -> Vec<Self> {
         let Some((value, number)) = keyset.after else { return vec![self.clone()] };
         let value = match keyset.order {
@@ -154,7 +155,8 @@ impl AccessPath {
         self.ranges.len() > 1 && self.ranges.iter().any(|range| range.table == "ticket_tags")
     }
 
-    /// By each of these and each status that is asked for, or every one, as indexes go on, in the order of the creation.
+    /// By each of these and each status that is asked for, or every one, as indexes go on, in the order of the
+    /// creation.
     fn by_status(each: Vec<Vec<ColumnTest>>, rest: TicketCriteria) -> Self {
         let mut path = Self::by_any_status(each, "created_at", rest, Status::ALL);
         path.rest.status = None;
@@ -207,7 +209,7 @@ pub fn along(criteria: &TicketCriteria, order: Order) -> AccessPath {
         }
         Order::Updated => AccessPath::by_any_status(all(), "updated_at", criteria.clone(), &[]).within_change(criteria),
         Order::Priority => {
-            let rank = |priority: &Priority| vec![ColumnTest::new("priority_rank", "=", i32::from(priority.rank()))];
+            let rank = |priority: &Priority| vec![ColumnTest::new("priority_rank", "=", priority.rank())];
             let ranks = criteria.priority.as_ref().map_or_else(all, |any| any.iter().map(rank).collect());
             let rest = TicketCriteria { priority: None, ..criteria.clone() };
             AccessPath::by_any_status(ranks, "priority_rank", rest, &[])

@@ -37,7 +37,8 @@ impl TicketCriteria {
     /// Whether what it asks for can be looked for; a list of tickets asks this by itself.
     ///
     /// # Errors
-    /// `unavailable` when the search index is in a format that only a newer version can read, or when the database is away.
+    /// `unavailable` when the search index is in a format that only a newer version can read, or when the database is
+    /// away.
     pub async fn readable(&self, conn: &mut Conn) -> Result<(), Problem> {
         if self.q.is_some() { hits::readable(conn).await } else { Ok(()) }
     }

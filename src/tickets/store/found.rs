@@ -13,18 +13,19 @@ use crate::tickets::domain::listing::Sort;
 /// Up to how many tickets with one of the words are ranked: it needs all of them. Of more, the newest come first.
 const MOST_RANKED: i64 = 10_000;
 
-/// How many documents with a word are looked at first, to see whether they are all, and how many tickets are then gone through in
-/// their order, unless a page has more. Each time that was not enough, it is this many times as many, or as many as seem to be missing.
+/// How many documents with a word are looked at first, to see whether they are all, and how many tickets are then gone
+/// through in their order, unless a page has more. Each time that was not enough, it is this many times as many, or as
+/// many as seem to be missing.
 const FIRST_HITS: i64 = 250;
 const FIRST_TICKETS: usize = 26;
 const GROWTH: usize = 4;
 
-/// PostgreSQL may go through all that it has of a frequent word, however few are asked for: all hits are looked for when a page seems to
-/// need more tickets than these.
+/// PostgreSQL may go through all that it has of a frequent word, however few are asked for: all hits are looked for
+/// when a page seems to need more tickets than these.
 const SOON: i64 = 4_000;
 
-/// What a page may cost, in documents that are read from the index: some 0.1 to 0.2 µs each. What has cost more ends where it is, with
-/// a cursor.
+/// What a page may cost, in documents that are read from the index: some 0.1 to 0.2 µs each. What has cost more ends
+/// where it is, with a cursor.
 const EFFORT: i64 = 1_000_000;
 
 /// How many tickets with a rank are looked at once for what else is asked.
@@ -62,7 +63,8 @@ pub async fn find(
     if sort != Sort::Relevance {
         return page(conn, hits, criteria, Keyset { order, descending, after }, wanted, effort).await;
     }
-    // What the first page has decided, holds for all: of what has become more since, all is found. It is looked for by the rarest word.
+    // What the first page has decided, holds for all: of what has become more since, all is found. It is looked for by
+    // the rarest word.
     let is_ranked = after.map(|(tier, _)| tier > UNRANKED);
     let (mut all, mut most) = (None, FIRST_HITS);
     while is_ranked != Some(false) && all.is_none() && (is_ranked.is_some() || most <= MOST_RANKED) {
@@ -97,9 +99,10 @@ pub async fn find(
     Ok(found)
 }
 
-/// The numbers of the first tickets from `keyset` on, in their order. Two ways lead to them: by all hits, if these are few, and from
-/// ticket to ticket, if many are hits. Nobody knows beforehand which is the shorter, so both are gone in turn, each time further, until
-/// the page is full or has cost enough: what is rare among many is found by going on with the cursor.
+/// The numbers of the first tickets from `keyset` on, in their order. Two ways lead to them: by all hits, if these are
+/// few, and from ticket to ticket, if many are hits. Nobody knows beforehand which is the shorter, so both are gone in
+/// turn, each time further, until the page is full or has cost enough: what is rare among many is found by going on
+/// with the cursor.
 async fn page(
     conn: &mut Conn,
     hits: &Hits,
@@ -145,8 +148,8 @@ async fn page(
             found.truncate(wanted);
             return Ok(SearchPage { numbers: found, reached, ..SearchPage::default() });
         }
-        // As many as seem to be missing, if there is enough left for them: the next ones will be as those were. They come in few sizes,
-        // so that there are few statements.
+        // As many as seem to be missing, if there is enough left for them: the next ones will be as those were. They
+        // come in few sizes, so that there are few statements.
         let affordable = effort.0.saturating_mul(met) / spent.max(1);
         let lacks = i64::try_from(wanted).unwrap_or(i64::MAX) - count(&found);
         missing = met.saturating_mul(lacks) / count(&found).max(1);

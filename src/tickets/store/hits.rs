@@ -1,6 +1,6 @@
-//! What a search finds in the index of words: FTS5 on SQLite, a `tsvector` with a GIN index on PostgreSQL. Which tickets have a term is
-//! asked term by term, and put together here, the same way on both; what differs between the engines is how the first tickets with a
-//! term are found, and which of some tickets have it.
+//! What a search finds in the index of words: FTS5 on SQLite, a `tsvector` with a GIN index on PostgreSQL. Which
+//! tickets have a term is asked term by term, and put together here, the same way on both; what differs between the
+//! engines is how the first tickets with a term are found, and which of some tickets have it.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -17,8 +17,9 @@ use crate::db::{Conn, EngineConn, RunQueryDsl, on_each};
 use crate::kernel::Problem;
 use crate::tickets::domain::search::{Part, Query, Term};
 
-/// The format of the index: how documents are numbered and their words are written and placed. Whoever changes it counts on, writes it into
-/// `words_marks` by a migration, and sees there to what instances of the version before write meanwhile: those are not ready any more.
+/// The format of the index: how documents are numbered and their words are written and placed. Whoever changes it
+/// counts on, writes it into `words_marks` by a migration, and sees there to what instances of the version before write
+/// meanwhile: those are not ready any more.
 const FORMAT: i32 = 1;
 
 /// How many bits of the number of a document on SQLite are the number of a comment.
@@ -27,21 +28,22 @@ pub(super) const ORDINAL_BITS: u32 = 24;
 /// The largest number of a comment that has a document of its own.
 pub(super) const MOST_ORDINALS: i64 = (1 << ORDINAL_BITS) - 1;
 
-/// So many bits of a ticket's number tell its place on a shelf. A step of a merge may write all documents of one shelf that have a
-/// word, for which whoever writes waits.
+/// So many bits of a ticket's number tell its place on a shelf. A step of a merge may write all documents of one shelf
+/// that have a word, for which whoever writes waits.
 const SHELF_BITS: u32 = 15;
 
 /// What stands for the shelf in a search on SQLite. No word has it.
 const SHELF: &str = "~";
 
-/// How many documents are read at once behind a ticket that is looked for in SQLite's index. A beginning is put together for a whole
-/// shelf before the first of them is read; with a phrase, many others may be passed from one to the next.
+/// How many documents are read at once behind a ticket that is looked for in SQLite's index. A beginning is put
+/// together for a whole shelf before the first of them is read; with a phrase, many others may be passed from one to
+/// the next.
 const READ_AHEAD: i64 = 64;
 const READ_AHEAD_OF_BEGINNINGS: i64 = 2_048;
 const READ_AHEAD_OF_PHRASES: i64 = 4;
 
-/// What else costs as much as to read so many documents: to find a place in SQLite's index; to put a beginning together, for a shelf on
-/// which it is frequent; to meet a ticket on a walk; to look at its words on PostgreSQL.
+/// What else costs as much as to read so many documents: to find a place in SQLite's index; to put a beginning
+/// together, for a shelf on which it is frequent; to meet a ticket on a walk; to look at its words on PostgreSQL.
 const FIND_PLACE: i64 = 200;
 const BEGINNING: i64 = 8_000;
 pub(super) const MEET: i64 = 10;
@@ -85,15 +87,15 @@ impl Effort {
     }
 }
 
-/// A term that is looked for in the parts up to some part, in the language of each engine. Words have letters and digits alone, so
-/// that nothing in quotes needs to be escaped.
+/// A term that is looked for in the parts up to some part, in the language of each engine. Words have letters and
+/// digits alone, so that nothing in quotes needs to be escaped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Sought {
     /// With [`SHELF`] before each word.
     fts: String,
     tsquery: Matching,
-    /// Of a phrase, the words that may be rare, each by itself. Nobody knows how far away the next place is where all of them follow each
-    /// other; how frequent a word is, is soon known.
+    /// Of a phrase, the words that may be rare, each by itself. Nobody knows how far away the next place is where all
+    /// of them follow each other; how frequent a word is, is soon known.
     words: Vec<Sought>,
     prefix: bool,
 }
@@ -151,8 +153,8 @@ impl Sought {
     }
 }
 
-/// The tickets that a search finds: those that have all of some terms and none of others, each in whatever part. For reports it
-/// is a condition on `tickets`.
+/// The tickets that a search finds: those that have all of some terms and none of others, each in whatever part. For
+/// reports it is a condition on `tickets`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hits {
     query: Query,
@@ -189,7 +191,8 @@ impl Hits {
         Ok(None)
     }
 
-    /// What it costs to find all of them, if a word of one of the terms is in `most` documents, each on a ticket far from the others.
+    /// What it costs to find all of them, if a word of one of the terms is in `most` documents, each on a ticket far
+    /// from the others.
     pub(super) fn cost_of_all(&self, most: i64) -> i64 {
         let parts: i64 = self.with.iter().map(|sought| count(sought.parts())).sum();
         let known = i64::from(self.with.iter().all(|sought| sought.words.is_empty()));
@@ -218,7 +221,8 @@ impl Hits {
         Ok(numbers)
     }
 
-    /// How good each of these hits is: 3 if all terms are in its subject, 2 in what it said from the beginning, and 1 otherwise.
+    /// How good each of these hits is: 3 if all terms are in its subject, 2 in what it said from the beginning, and 1
+    /// otherwise.
     pub(super) async fn tiers(
         &self,
         conn: &mut Conn,
@@ -343,8 +347,8 @@ pub(super) fn count<T>(of: &[T]) -> i64 {
     i64::try_from(of.len()).unwrap_or(i64::MAX)
 }
 
-/// Which of some tickets have a term, on PostgreSQL: each is looked up by its number. The function behind the operator `@@` is no
-/// way into the index of words, which would be read for all tickets.
+/// Which of some tickets have a term, on PostgreSQL: each is looked up by its number. The function behind the operator
+/// `@@` is no way into the index of words, which would be read for all tickets.
 struct Having {
     numbers: Vec<i64>,
     tsquery: String,
@@ -363,8 +367,8 @@ impl QueryFragment<Pg> for Having {
         out.push_sql("SELECT these.number FROM unnest(");
         out.push_bind_param::<Array<BigInt>, _>(&self.numbers)?;
         out.push_sql(
-            ") AS these (number), LATERAL (SELECT 1 FROM ticket_lexemes WHERE ticket_lexemes.ticket_number = these.number \
-             AND ts_match_vq(ticket_lexemes.words, CAST(",
+            ") AS these (number), LATERAL (SELECT 1 FROM ticket_lexemes \
+             WHERE ticket_lexemes.ticket_number = these.number AND ts_match_vq(ticket_lexemes.words, CAST(",
         );
         out.push_bind_param::<Text, _>(&self.tsquery)?;
         out.push_sql(" AS tsquery)) LIMIT 1) AS one");

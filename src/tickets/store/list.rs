@@ -109,7 +109,8 @@ pub async fn list(
     }
     let mut rows = match Access::choose(conn, criteria, order).await? {
         Access::Few(few) => {
-            let numbers = ListWalk::among(few, criteria, keyset).next(conn, wanted).await?;
+            let mut numbers = ListWalk::among(few, criteria, keyset).next(conn, wanted).await?;
+            numbers.truncate(wanted);
             rows(conn, &numbers).await?
         }
         // In one statement, since it is asked so often.
@@ -153,8 +154,8 @@ pub fn key(sort: Sort, row: &TicketRow) -> (i64, i64) {
     (value, ticket.number)
 }
 
-/// Fills in what was not read with `rows`, as far as a page has room for it. What has been changed since then is told as it is
-/// now, under the version before: whoever changes that version is told that there is a newer one.
+/// Fills in what was not read with `rows`, as far as a page has room for it. What has been changed since then is told
+/// as it is now, under the version before: whoever changes that version is told that there is a newer one.
 async fn with_texts(conn: &mut Conn, rows: Vec<(TicketRow, bool)>) -> Result<Rows<TicketRow>, Problem> {
     let fill = async |rows: &mut [(TicketRow, bool)]| {
         let numbers: Vec<_> = rows.iter().filter(|(_, lacks)| *lacks).map(|(row, _)| row.ticket.number).collect();

@@ -1,9 +1,9 @@
 //! The numbers of the tickets on a page, at a cost that does not depend on how many are stored.
 //!
-//! Ranges of indexes are read in the order of the list and merged, no further than the page. PostgreSQL is given the whole condition
-//! with each range, and may take another way by its statistics. SQLite has none: what an index does not tell is checked there of each
-//! ticket that is met. Where that could mean to meet many in vain, it is first looked whether one of the filters leaves only a [`few`]:
-//! those are then sorted.
+//! Ranges of indexes are read in the order of the list and merged, no further than the page. PostgreSQL is given the
+//! whole condition with each range, and may take another way by its statistics. SQLite has none: what an index does not
+//! tell is checked there of each ticket that is met. Where that could mean to meet many in vain, it is first looked
+//! whether one of the filters leaves only a [`few`]: those are then sorted.
 
 use std::marker::PhantomData;
 
@@ -30,8 +30,8 @@ fn few(order: Order) -> usize {
     }
 }
 
-/// How many rows to ask for to have `wanted`: one of a few sizes, so that there are few statements. It stands in the text of the
-/// statement, since PostgreSQL plans for a tenth of all rows when it is a parameter.
+/// How many rows to ask for to have `wanted`: one of a few sizes, so that there are few statements. It stands in the
+/// text of the statement, since PostgreSQL plans for a tenth of all rows when it is a parameter.
 pub fn round(wanted: usize) -> usize {
     [11, 26, 51, 101].into_iter().find(|size| wanted <= *size).unwrap_or(wanted.max(201))
 }
@@ -85,9 +85,10 @@ pub fn is_sqlite(conn: &Conn) -> bool {
     matches!(conn.line, EngineConn::Sqlite(_))
 }
 
-/// Goes on with a condition on the ticket that has the number of what is called `path`: that it meets some criteria. `OFFSET 0` has it
-/// looked up. PostgreSQL would make it a join, and read all that meet one of the criteria: the 138,000 tickets with a tag among a million
-/// in 45 ms to find 50 of them that are open, which takes 1 ms, or the 8,000 of a team rather than the 280 that are asked about.
+/// Goes on with a condition on the ticket that has the number of what is called `path`: that it meets some criteria.
+/// `OFFSET 0` has it looked up. PostgreSQL would make it a join, and read all that meet one of the criteria: the
+/// 138,000 tickets with a tag among a million in 45 ms to find 50 of them that are open, which takes 1 ms, or the 8,000
+/// of a team rather than the 280 that are asked about.
 macro_rules! push_meets {
     ($c:ident, $pieces:ident, $number:expr, $criteria:expr) => {
         if !$criteria.is_open() {
@@ -103,8 +104,7 @@ macro_rules! push_meets {
 /// The query for the numbers of at most `$limit` tickets on an [`AccessPath`] from a [`Keyset`] on.
 macro_rules! page {
     ($c:ident, $path:expr, $keyset:expr, $limit:expr, $is_sqlite:expr) => {{
-        let (path, keyset, limit, is_sqlite): (&AccessPath, Keyset, usize, bool) =
-            ($path, $keyset, $limit, $is_sqlite);
+        let (path, keyset, limit, is_sqlite): (&AccessPath, Keyset, usize, bool) = ($path, $keyset, $limit, $is_sqlite);
         let to = if keyset.descending { "DESC" } else { "ASC" };
         let order = format!("2 {to}, 1 {to} LIMIT {limit}");
         let mut page = Pieces::<_, BigInt>::new("SELECT number FROM (");
@@ -128,8 +128,8 @@ macro_rules! page {
                 push_meets!($c, page, range.number(), path.rest);
             }
             if !is_sqlite {
-                // It says its order as the index has it, beginning with what is null, to be recognised: otherwise PostgreSQL sorts
-                // all that is null, 100,000 among a million tickets in 0.3 s.
+                // It says its order as the index has it, beginning with what is null, to be recognised: otherwise
+                // PostgreSQL sorts all that is null, 100,000 among a million tickets in 0.3 s.
                 let null = range.leading_null().map_or(String::new(), |column| format!("{name}.{column} {to}, "));
                 page.text(format!(" ORDER BY {null}{order}) AS range"));
             }
@@ -144,7 +144,7 @@ pub(super) use {page, push_meets};
 #[derive(Debug, Clone)]
 pub enum Access {
     /// Along a path.
-    Along(AccessPath),
+    Along(Box<AccessPath>),
     /// Among these alone.
     Few(Vec<i64>),
 }
@@ -154,7 +154,7 @@ impl Access {
     pub async fn choose(conn: &mut Conn, criteria: &TicketCriteria, order: Order) -> Result<Self, Problem> {
         let path = along(criteria, order);
         if path.rest.is_open() {
-            return Ok(Self::Along(path));
+            return Ok(Self::Along(Box::new(path)));
         }
         let (most, first) = (few(order), Keyset { order: Order::Created, descending: true, after: None });
         for mut short in shortcuts(criteria, order) {
@@ -164,7 +164,7 @@ impl Access {
                 return Ok(Self::Few(numbers));
             }
         }
-        Ok(Self::Along(path))
+        Ok(Self::Along(Box::new(path)))
     }
 }
 
@@ -246,22 +246,26 @@ impl ListWalk {
     pub async fn next(&mut self, conn: &mut Conn, wanted: usize) -> Result<Vec<i64>, Problem> {
         let (limit, Keyset { order, descending, after }) = (round(wanted), self.keyset);
         let numbers: Vec<i64> = match &self.access {
-            Access::Along(path) => numbers(conn, path, self.keyset, limit).await?,
+            Access::Along(path) => {
+                let numbers = numbers(conn, path, self.keyset, limit).await?;
+                if let Some(last) = numbers.last().filter(|_| numbers.len() == limit) {
+                    let all = TicketCriteria::all(self.criteria.now);
+                    self.keyset.after = keys(conn, &all, order, &[*last]).await?.pop();
+                }
+                numbers
+            }
             Access::Few(numbers) => {
                 let mut keys = keys(conn, &self.criteria, order, numbers).await?;
                 if descending {
                     keys.reverse();
                 }
                 keys.retain(|key| after.is_none_or(|after| if descending { *key < after } else { *key > after }));
-                keys.into_iter().take(limit).map(|(_, number)| number).collect()
+                keys.truncate(limit);
+                self.keyset.after = keys.last().copied();
+                keys.into_iter().map(|(_, number)| number).collect()
             }
         };
-        match numbers.last().filter(|_| numbers.len() >= limit) {
-            Some(last) => {
-                self.keyset.after = keys(conn, &TicketCriteria::all(self.criteria.now), order, &[*last]).await?.pop()
-            }
-            None => self.has_ended = true,
-        }
+        self.has_ended = numbers.len() < limit;
         Ok(numbers)
     }
 

@@ -1,5 +1,5 @@
-//! The index of words: FTS5 on SQLite, a `tsvector` with a GIN index on PostgreSQL. A ticket is a document in it, and each comment
-//! another one. What is found in it is told by [`hits`](super::hits).
+//! The index of words: FTS5 on SQLite, a `tsvector` with a GIN index on PostgreSQL. A ticket is a document in it, and
+//! each comment another one. What is found in it is told by [`hits`](super::hits).
 
 use std::io::Write;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -22,15 +22,15 @@ use crate::kernel::{CommentId, Problem, TicketId};
 use crate::tickets::domain::Ticket;
 use crate::tickets::domain::search::{Document, Part};
 
-/// How many pages of SQLite's index, of 4 KiB, a transaction that puts something into it merges at most: some, and more for each
-/// document, which is written once more for each size of parts, at a tenth to a third of a page. There is no more to merge than
-/// that on average, so that parts of one size are seldom more than four.
+/// How many pages of SQLite's index, of 4 KiB, a transaction that puts something into it merges at most: some, and more
+/// for each document, which is written once more for each size of parts, at a tenth to a third of a page. There is no
+/// more to merge than that on average, so that parts of one size are seldom more than four.
 const MERGED_PAGES: i32 = 8;
 const MERGED_PAGES_EACH: i32 = 3;
 const MOST_MERGED_PAGES: i32 = 256;
 
-/// So many pages are merged at once, and for so long a transaction goes on with it: who writes waits for it. On a busy machine what is left then
-/// goes with the next one.
+/// So many pages are merged at once, and for so long a transaction goes on with it: who writes waits for it. On a busy
+/// machine what is left then goes with the next one.
 const MERGED_AT_ONCE: i32 = 64;
 const MERGING_FOR: Duration = Duration::from_millis(8);
 
@@ -158,8 +158,8 @@ pub async fn last_ordinal(tx: &mut Conn, ticket: TicketId) -> Result<i64, Proble
     Ok(last.flatten().unwrap_or(0))
 }
 
-/// Lets the comments with numbers up to `last`'s be found by nothing more. On PostgreSQL they stay, without words, so that who
-/// puts one into the index at the same time is told so.
+/// Lets the comments with numbers up to `last`'s be found by nothing more. On PostgreSQL they stay, without words, so
+/// that who puts one into the index at the same time is told so.
 ///
 /// # Errors
 /// A transient problem when another request does so right now.
@@ -193,9 +193,9 @@ pub async fn empty_comments(tx: &mut Conn, ticket: TicketId, last: Place) -> Res
     Ok(())
 }
 
-/// Merges parts of SQLite's index, as much as goes with the documents that were put into it since this was last done: each is
-/// written once more for every size of parts there is, and each transaction does its share of that. It costs nothing when there is
-/// nothing to merge, or nothing was put into it.
+/// Merges parts of SQLite's index, as much as goes with the documents that were put into it since this was last done:
+/// each is written once more for every size of parts there is, and each transaction does its share of that. It costs
+/// nothing when there is nothing to merge, or nothing was put into it.
 ///
 /// # Errors
 /// When the database is away.
@@ -302,7 +302,8 @@ pub async fn number_comments(tx: &mut Conn, ticket: TicketId, most: usize) -> Re
     Ok(without.len())
 }
 
-/// At most `most` comments on `ticket` with numbers from `from` on, by their numbers: whether they are internal, and their texts.
+/// At most `most` comments on `ticket` with numbers from `from` on, by their numbers: whether they are internal, and
+/// their texts.
 ///
 /// # Errors
 /// When the database is away.
