@@ -173,7 +173,8 @@ fn news(file: &Path, from: &mut u64) -> String {
 // ---------------------------------------------------------------------------------------------------------------------
 // SQLite.
 
-/// What a server of this process's kind sends to SQLite for these pairs of requests, and how it sets its connections up.
+/// What a server of this process's kind sends to SQLite for these pairs of requests, and how it sets its connections
+/// up.
 pub fn capture_sqlite(
     settings: &Settings,
     folder: &Path,
@@ -199,8 +200,8 @@ pub fn capture_sqlite(
             client.expect(&server.url(), line, key);
             let mut all = Vec::new();
             for statement in sent(&news(&file, &mut place)) {
-                // What goes on beside requests: a lock that is held for readers, and the log that is brought into the file
-                // or emptied, for which the writer waits less, and then as before.
+                // What goes on beside requests: a lock that is held for readers, and the log that is brought into the
+                // file or emptied, for which the writer waits less, and then as before.
                 let waits_less = statement.starts_with("PRAGMA busy_timeout") && !statement.contains(';');
                 if waits_less
                     || ["BEGIN; SELECT", "ROLLBACK", "PRAGMA wal_checkpoint"]

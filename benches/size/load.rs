@@ -75,7 +75,8 @@ impl Wrk {
         file
     }
 
-    /// Sends the requests of `file` for `seconds` over this many connections. Any answer that is no success ends it all.
+    /// Sends the requests of `file` for `seconds` over this many connections. Any answer that is no success ends it
+    /// all.
     pub fn run(&self, url: &str, file: &Path, connections: usize, seconds: u64) -> Run {
         let nth = self.runs.get() + 1;
         self.runs.set(nth);
@@ -153,8 +154,8 @@ impl Client {
     }
 }
 
-/// Answers every request with the bytes of a file: what an actix-web server without anything around it does. Runs until it
-/// is ended.
+/// Answers every request with the bytes of a file: what an actix-web server without anything around it does. Runs until
+/// it is ended.
 pub fn serve_bytes(port: u16, file: &Path) {
     use actix_web::{App, HttpResponse, HttpServer, web};
     let bytes = web::Bytes::from(std::fs::read(file).expect("the bytes"));

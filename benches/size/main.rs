@@ -66,8 +66,8 @@ struct Arguments {
     /// How many tickets, separated by commas
     #[arg(long, default_value = "100k,1m,10m")]
     sizes: String,
-    /// Instead of all else: this other binary in turn with the one built here, on SQLite with 100k tickets that come in over
-    /// HTTP; prints what a request costs each of them. It takes five minutes
+    /// Instead of all else: this other binary in turn with the one built here, on SQLite with 100k tickets that come in
+    /// over HTTP; prints what a request costs each of them. It takes five minutes
     #[arg(long, value_name = "BINARY")]
     smoke: Option<PathBuf>,
     /// Fewer and shorter runs, for a look
@@ -76,8 +76,8 @@ struct Arguments {
     /// Where the databases lie; a folder on a real disk that everybody may pass through
     #[arg(long, default_value = "/var/tmp/skranke-size")]
     dir: PathBuf,
-    /// Parts, separated by commas: seed, growth, limits, process, filled (searches in a desk that is filled over HTTP), or ids of requests such as ticket, list, pair, create,
-    /// search (each stands for all that begin with it)
+    /// Parts, separated by commas: seed, growth, limits, process, filled (searches in a desk that is filled over HTTP),
+    /// or ids of requests such as ticket, list, pair, create, search (each stands for all that begin with it)
     #[arg(long, default_value = "")]
     only: String,
     /// Keep databases of more than 2 M tickets, which are otherwise dropped after use
@@ -345,8 +345,8 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// The name of the database that is measured: a copy, so that what is written in a run is in no later one. The largest
-    /// is used itself: what a run adds is little beside it.
+    /// The name of the database that is measured: a copy, so that what is written in a run is in no later one. The
+    /// largest is used itself: what a run adds is little beside it.
     fn measured(&mut self) -> String {
         let base = self.base();
         if let Some(cluster) = &mut self.cluster {
@@ -376,7 +376,8 @@ impl<'a> Session<'a> {
     fn settings(&self, name: &str) -> Settings {
         let mut environment = vec![
             ("DATABASE_URL".into(), self.url(name)),
-            // What is resolved stays so for a year: otherwise a server would begin to close what has been resolved for a week.
+            // What is resolved stays so for a year: otherwise a server would begin to close what has been resolved for
+            // a week.
             ("SKRANKE_CLOSE_AFTER_S".into(), "31536000".into()),
             // One token asks for all: what it asks is counted, but never too much.
             ("SKRANKE_REQUESTS_PER_PRINCIPAL".into(), "10000000".into()),
@@ -397,7 +398,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Searches in a desk that is filled over HTTP, as desks are: made-up tickets come into the index of words in another way.
+    /// Searches in a desk that is filled over HTTP, as desks are: made-up tickets come into the index of words in
+    /// another way.
     fn filled(&mut self) {
         let program = PathBuf::from(env!("CARGO_BIN_EXE_skranke"));
         let mut command =
@@ -539,8 +541,8 @@ impl Bench<'_> {
         self.session.engine
     }
 
-    /// Asks for the tickets by id before it counts: there are as many of them at each size, but of the largest the file does
-    /// not fit into memory, and what is measured is the database, not the disk.
+    /// Asks for the tickets by id before it counts: there are as many of them at each size, but of the largest the file
+    /// does not fit into memory, and what is measured is the database, not the disk.
     fn warm(&self, server: &Server, scenarios: &[Scenario]) {
         const WARM_S: u64 = 30;
         let Some(tickets) = scenarios.iter().find(|scenario| scenario.id == "ticket") else { return };
@@ -579,7 +581,8 @@ impl Bench<'_> {
                         if round == 0 {
                             self.wrk.run(&server.url(), &file, connections, 1);
                         }
-                        // Merges of the index of words and the like come every few seconds: a short run has one or has none.
+                        // Merges of the index of words and the like come every few seconds: a short run has one or has
+                        // none.
                         let is_judged = scenario.id == "mixed" && connections == MOST;
                         let seconds = arguments.seconds().max(if is_judged { TAIL_S } else { 0 });
                         runs.push(self.cost(server, || self.wrk.run(&server.url(), &file, connections, seconds)));
@@ -635,8 +638,8 @@ impl Bench<'_> {
         }
     }
 
-    /// What a run comes to, and the processor time of one of its requests, of the server and of PostgreSQL, in microseconds.
-    /// What the run has left behind to be done is counted, too.
+    /// What a run comes to, and the processor time of one of its requests, of the server and of PostgreSQL, in
+    /// microseconds. What the run has left behind to be done is counted, too.
     fn cost(&self, server: &Server, run: impl FnOnce() -> load::Run) -> (load::Run, f64) {
         let cpu_us = || server.running.cpu_us() + self.session.cluster.as_ref().map_or(0.0, Cluster::cpu_us);
         let began_us = cpu_us();
@@ -715,8 +718,8 @@ impl Bench<'_> {
         asked
     }
 
-    /// On SQLite all that a request costs is the server's own: it is held against what the same answer and the same statements
-    /// cost without it. Rates would tell more of the load generator, which shares the cores.
+    /// On SQLite all that a request costs is the server's own: it is held against what the same answer and the same
+    /// statements cost without it. Rates would tell more of the load generator, which shares the cores.
     fn sqlite_limits(&self, results: &mut Results) {
         let path = self.session.file(&self.name);
         let (scripts, pragmas) =

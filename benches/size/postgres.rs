@@ -281,7 +281,8 @@ impl Filler {
         self.batch("ANALYZE");
     }
 
-    /// Takes off the indexes of a table that is filled otherwise, but for those of constraints; gives their definitions.
+    /// Takes off the indexes of a table that is filled otherwise, but for those of constraints; gives their
+    /// definitions.
     pub fn drop_indexes_of(&self, is_meant: impl Fn(&str) -> bool) -> Vec<String> {
         // Foreign keys hang on those of constraints.
         let query = "SELECT c.relname::text, i.indexrelid::regclass::text, pg_get_indexdef(i.indexrelid)

@@ -83,10 +83,11 @@ impl Drop for Running {
 /// `/proc/PID/stat` counts in hundredths of a second, on every Linux.
 const TICK_US: f64 = 1e4;
 
-/// The processor time that a process has taken so far, with those that it has started, ended or not, in microseconds: in user
-/// mode and in the kernel.
+/// The processor time that a process has taken so far, with those that it has started, ended or not, in microseconds:
+/// in user mode and in the kernel.
 pub fn cpu_us(pid: u32) -> f64 {
-    // Behind the name, which may have spaces in it: the state, the parent; from the 12th on utime, stime, cutime, cstime.
+    // Behind the name, which may have spaces in it: the state, the parent; from the 12th on utime, stime, cutime,
+    // cstime.
     let figures = |pid: &str| -> Option<Vec<i64>> {
         let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         let (_, rest) = text.rsplit_once(')')?;
@@ -232,8 +233,8 @@ fn answers(port: u16, path: &str) -> bool {
     asked.is_ok() && stream.read_exact(&mut answer).is_ok() && answer.starts_with(b"HTTP/1.1 200")
 }
 
-/// Waits until a server has done what load has left behind: requests whose caller has gone are carried out all the same.
-/// It is idle when answers come at once, several times in a row, so that each of its threads has given some.
+/// Waits until a server has done what load has left behind: requests whose caller has gone are carried out all the
+/// same. It is idle when answers come at once, several times in a row, so that each of its threads has given some.
 pub fn wait_until_idle(port: u16) {
     let deadline = Instant::now() + Duration::from_secs(120);
     let mut at_once = 0;

@@ -34,7 +34,8 @@ pub struct Measure {
     pub rate: f64,
     pub p50_us: f64,
     pub p99_us: f64,
-    /// The processor time that a request takes, of the server and of PostgreSQL's processes; nothing where it was not measured.
+    /// The processor time that a request takes, of the server and of PostgreSQL's processes; nothing where it was not
+    /// measured.
     #[serde(default)]
     pub cpu_us: Option<f64>,
     /// How many runs these are medians of; 0 when single requests were timed one after the other.

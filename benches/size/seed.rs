@@ -143,8 +143,8 @@ pub fn fill<S: Sink>(world: &Arc<World>, sink: &mut S, engine: &str) -> Seeding 
     }
 }
 
-/// Makes what Skranke derives from tickets, comments and events: the tallies, the cells of reports and, if they are wanted, the
-/// words to search for. Gives the seconds that it took.
+/// Makes what Skranke derives from tickets, comments and events: the tallies, the cells of reports and, if they are
+/// wanted, the words to search for. Gives the seconds that it took.
 pub async fn derive(db: &Db, engine: &str, size: u64, with_words: bool) -> f64 {
     let began = Instant::now();
     let parts = bar(2, &format!("{engine}: tallies, reports"));

@@ -1,5 +1,6 @@
-//! Two binaries in turn, each on a desk of its own that tickets came into over HTTP: so that a change can be held against the version
-//! before it, whatever its schema. What counts is the processor time of a request: rates swing with whatever else is at work.
+//! Two binaries in turn, each on a desk of its own that tickets came into over HTTP: so that a change can be held
+//! against the version before it, whatever its schema. What counts is the processor time of a request: rates swing with
+//! whatever else is at work.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! The helpdesk that is measured: made up, but with the skew of real ones, and the same for the same parameters. Clocks and
-//! figures are worked out by Skranke's own rules.
+//! The helpdesk that is measured: made up, but with the skew of real ones, and the same for the same parameters. Clocks
+//! and figures are worked out by Skranke's own rules.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -28,7 +28,8 @@ pub struct Written {
 }
 
 /// Copies the SQLite database of `config` to `file`, which must not be there: everything that was answered before this
-/// began, and nothing by halves. It appears whole, on disk and with mode 0600, or not at all. The server may be at work.
+/// began, and nothing by halves. It appears whole, on disk and with mode 0600, or not at all. The server may be at
+/// work.
 ///
 /// With `with_key` the key beside the database is copied beside `file` first, under the name where a server on the copy
 /// looks for it.
@@ -73,7 +74,8 @@ pub fn write(config: &Config, file: &Path, with_key: bool) -> Result<Written, Re
     }
 }
 
-/// Makes `file` whole or not at all: filled under another name beside it, with mode 0600, brought to disk, and named then.
+/// Makes `file` whole or not at all: filled under another name beside it, with mode 0600, brought to disk, and named
+/// then.
 fn appear(file: &Path, fill: impl FnOnce(&mut NamedTempFile) -> Result<(), String>) -> Result<(), Refusal> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let failed = |what: String| Refusal::Failed(format!("cannot write {}: {what}", file.display()));

@@ -71,8 +71,8 @@ struct Word {
     word: String,
 }
 
-/// Looks at everything, and with `deep` also at every ticket and at the numbers that are kept of them. What is not there is
-/// not made.
+/// Looks at everything, and with `deep` also at every ticket and at the numbers that are kept of them. What is not
+/// there is not made.
 pub async fn check(config: &Config, deep: bool) -> Vec<Finding> {
     let mut settings = format!("{} are set or have their defaults", super::config::SETTINGS.len());
     for unknown in &config.unknown {

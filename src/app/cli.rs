@@ -67,7 +67,8 @@ enum Command {
         #[arg(long)]
         deep: bool,
     },
-    /// Make the kept numbers and the search index anew from tickets, also while the service is at work; goes on where it was cut short
+    /// Make the kept numbers and the search index anew from tickets, also while the service is at work; goes on where
+    /// it was cut short
     Rebuild,
     /// Ask the server at SKRANKE_LISTEN whether it can serve; for health checks of containers
     Health,

@@ -163,9 +163,9 @@ impl std::fmt::Display for Unknown {
     }
 }
 
-/// Whether Kubernetes sets such a variable in every pod that runs beside a Service whose name begins with `skranke`, or Docker for
-/// a container that is linked by such a name: `SKRANKE_SERVICE_HOST`, `SKRANKE_API_SERVICE_PORT_HTTP`, `SKRANKE_PORT=tcp://…`,
-/// `SKRANKE_PORT_8080_TCP_ADDR`.
+/// Whether Kubernetes sets such a variable in every pod that runs beside a Service whose name begins with `skranke`, or
+/// Docker for a container that is linked by such a name: `SKRANKE_SERVICE_HOST`, `SKRANKE_API_SERVICE_PORT_HTTP`,
+/// `SKRANKE_PORT=tcp://…`, `SKRANKE_PORT_8080_TCP_ADDR`.
 fn is_of_an_orchestrator(key: &str, value: &str) -> bool {
     let Some(rest) = key.strip_prefix("SKRANKE_") else { return false };
     let is_name = |text: &str| text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
@@ -191,8 +191,8 @@ pub struct GivenKeys {
 }
 
 impl Config {
-    /// Reads and checks the environment and the file that `SKRANKE_CONFIG` names. What is no setting is a fault in the file, which
-    /// is ours alone, but not in the environment, where others set variables, too.
+    /// Reads and checks the environment and the file that `SKRANKE_CONFIG` names. What is no setting is a fault in the
+    /// file, which is ours alone, but not in the environment, where others set variables, too.
     ///
     /// # Errors
     /// Every key that is wrong, with what it should be.
@@ -378,8 +378,8 @@ impl SettingsReader {
         self.read(key, least, within, &format!("should be a whole number from {least} to {most}"))
     }
 
-    /// The value, or what is in the file that `file_key` names, with the key that it came by. A line break at the end of a
-    /// file does not count.
+    /// The value, or what is in the file that `file_key` names, with the key that it came by. A line break at the end
+    /// of a file does not count.
     fn given_or_in_file(&mut self, key: &'static str, file_key: &'static str) -> Option<(&'static str, String)> {
         match (self.given(key), self.given(file_key)) {
             (Some(_), Some(_)) => {

@@ -3,8 +3,8 @@
 use super::{document, health};
 use crate::http::Endpoints;
 
-/// Every endpoint that is in the document. Whoever looks for one goes through them in this order: what is asked most comes
-/// first.
+/// Every endpoint that is in the document. Whoever looks for one goes through them in this order: what is asked most
+/// comes first.
 pub fn routes<E: Endpoints>(config: &mut E) {
     crate::tickets::routes::routes(config);
     crate::comments::routes::routes(config);

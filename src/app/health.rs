@@ -34,8 +34,8 @@ struct Health {
 struct Readiness {
     /// Always `ok`; anything else is a problem.
     status: &'static str,
-    /// Jobs of this instance that have not succeeded for ten of their intervals and ten minutes. Requests are answered all the
-    /// same: look into the log.
+    /// Jobs of this instance that have not succeeded for ten of their intervals and ten minutes. Requests are answered
+    /// all the same: look into the log.
     #[schema(example = json!(["fold_tally"]))]
     late_jobs: Vec<&'static str>,
 }
@@ -52,7 +52,8 @@ async fn live() -> Answer {
 /// Can it serve?
 ///
 /// 503 while the database is away, does not answer within two seconds, lacks a migration, has lost a file, or holds
-/// numbers or a search index that only a newer version can read: send it no requests then. A job that has not succeeded for long is named, but keeps nobody from being served.
+/// numbers or a search index that only a newer version can read: send it no requests then. A job that has not succeeded
+/// for long is named, but keeps nobody from being served.
 #[utoipa::path(operation_id = "health_ready", tag = "operation", extensions(("x-problems" = json!(["unavailable"]))),
     responses((status = 200, description = "It can serve.", body = Readiness)))]
 #[get("/health/ready")]

@@ -1,5 +1,6 @@
 //! What the service does by itself: closing resolved tickets, forgetting what has expired, keeping the tally, letting
-//! tickets follow edits of policies and calendars, indexing the tickets of an older version, and merging the index of words. Several instances may do so at once.
+//! tickets follow edits of policies and calendars, indexing the tickets of an older version, and merging the index of
+//! words. Several instances may do so at once.
 
 use std::time::Duration;
 
@@ -17,7 +18,8 @@ use crate::{auth, sla, tally, tickets};
 /// The longest pause between two rounds, in seconds; shorter where tickets close sooner.
 const LONGEST_PAUSE_S: i64 = 30;
 
-/// How many changes of the tally one transaction folds. With 50, as long as with 500 others wait on SQLite, and it is slower.
+/// How many changes of the tally one transaction folds. With 50, as long as with 500 others wait on SQLite, and it is
+/// slower.
 const FOLD_AT_ONCE: u16 = 500;
 
 /// The pause between two transactions that let tickets follow edits, in which others write.
@@ -64,8 +66,8 @@ pub async fn round(db: &Db, close_after_s: i64, clock: &Clock) -> Result<Round, 
     Ok(Round { closed, answers, logins })
 }
 
-/// Runs all jobs until the process ends, on a thread of its own; `me` names this instance to others, and `jobs` hears how they
-/// are doing.
+/// Runs all jobs until the process ends, on a thread of its own; `me` names this instance to others, and `jobs` hears
+/// how they are doing.
 ///
 /// # Errors
 /// When the thread cannot be started.
@@ -172,7 +174,8 @@ impl Job for FollowEdits {
         Duration::from_secs(2)
     }
 
-    /// Of several instances, one at a time does it, in each transaction: others do not wait for the lease of one that was killed.
+    /// Of several instances, one at a time does it, in each transaction: others do not wait for the lease of one that
+    /// was killed.
     fn has_lease(&self) -> bool {
         false
     }

@@ -1,5 +1,5 @@
-//! What runs by itself: jobs, each with a name and an interval, and a lease where several instances share the work. A job that
-//! fails or panics is run again after a pause that grows, and disturbs no other.
+//! What runs by itself: jobs, each with a name and an interval, and a lease where several instances share the work. A
+//! job that fails or panics is run again after a pause that grows, and disturbs no other.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -29,8 +29,8 @@ pub enum Rest {
     More(Duration),
 }
 
-/// Work that runs by itself. All of it may be done by several instances at once, so that a lease that ends too early, while an
-/// instance stands still, does no harm.
+/// Work that runs by itself. All of it may be done by several instances at once, so that a lease that ends too early,
+/// while an instance stands still, does no harm.
 pub trait Job {
     /// Its name in logs, in `/metrics` and for its lease; never changed.
     fn name(&self) -> &'static str;
@@ -38,8 +38,8 @@ pub trait Job {
     /// The pause after a run that has left nothing to do.
     fn interval(&self) -> Duration;
 
-    /// Whether one instance at a time is at it, which is so by a lease. What takes turns by a lock of the database needs none, and
-    /// goes on at once where an instance was killed.
+    /// Whether one instance at a time is at it, which is so by a lease. What takes turns by a lock of the database
+    /// needs none, and goes on at once where an instance was killed.
     fn has_lease(&self) -> bool {
         true
     }

@@ -1,5 +1,5 @@
-//! Making anew what is kept of tickets: the rows of their tags and clocks, the numbers, the cells of reports and the index of words. While the service is at work,
-//! or while it is not.
+//! Making anew what is kept of tickets: the rows of their tags and clocks, the numbers, the cells of reports and the
+//! index of words. While the service is at work, or while it is not.
 
 use std::cell::Cell;
 use std::io::IsTerminal;
@@ -27,8 +27,8 @@ const TOLD_EVERY: Duration = Duration::from_secs(10);
 words! {
     /// What is made anew, in this order.
     pub enum Stage {
-        /// The rows that lists find tickets by. It is never written down: what is cut short here is begun anew, and changes nothing
-        /// that is right.
+        /// The rows that lists find tickets by. It is never written down: what is cut short here is begun anew, and
+        /// changes nothing that is right.
         Rows = "rows",
         /// The tallies that `/metrics` and the backlog tell.
         Numbers = "numbers",
@@ -50,8 +50,8 @@ impl Stage {
     }
 }
 
-/// Makes everything anew, or goes on where that was cut short. Others may write meanwhile: each transaction is short, and as long a pause
-/// follows.
+/// Makes everything anew, or goes on where that was cut short. Others may write meanwhile: each transaction is short,
+/// and as long a pause follows.
 ///
 /// # Errors
 /// `conflict` when somebody else puts the numbers right at the same time, or when the database is away.

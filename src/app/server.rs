@@ -69,8 +69,8 @@ pub fn build(settings: Settings, listener: TcpListener) -> std::io::Result<Serve
             .app_data(meter.clone())
             .app_data(guard.clone())
             .app_data(unsent.clone())
-            // A path of its own comes before one with a parameter that would take it (OpenAPI 3.1, "Path Templating Matching"):
-            // no policy is called "preview".
+            // A path of its own comes before one with a parameter that would take it (OpenAPI 3.1, "Path Templating
+            // Matching"): no policy is called "preview".
             .service(web::resource("/v1/sla/policies/preview").guard(Not(Post())).to(elsewhere))
             .configure(endpoints::routes::<web::ServiceConfig>)
             .service(web::redirect("/docs", "/docs/"))
@@ -105,8 +105,8 @@ const AHEAD_B: u32 = 128 << 10;
 /// A connection has its socket twice: to be written to, and to be ended (see `http::unsent`).
 const FILES_EACH: u64 = 2;
 
-/// How many connections there can be: half as many as files that the system lets this process have, once it has asked for
-/// more, but for those that it needs itself. Without one to spare, nobody could even be told so.
+/// How many connections there can be: half as many as files that the system lets this process have, once it has asked
+/// for more, but for those that it needs itself. Without one to spare, nobody could even be told so.
 #[must_use]
 pub fn most_connections() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -129,7 +129,8 @@ fn welcome(stream: &TcpStream, connections: &Connections, timeout: Duration, con
     // Ends a connection whose client takes nothing of its answer.
     #[cfg(target_os = "linux")]
     drop(socket.set_tcp_user_timeout(Some(timeout)));
-    // The system takes no more of an answer ahead than that, so that what is not taken shows, and fills no memory there.
+    // The system takes no more of an answer ahead than that, so that what is not taken shows, and fills no memory
+    // there.
     #[cfg(target_os = "linux")]
     drop(socket.set_tcp_notsent_lowat(AHEAD_B));
     // The end of an answer does not wait until its beginning was acknowledged, which clients put off for some 40 ms.

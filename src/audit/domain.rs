@@ -58,7 +58,8 @@ impl Change {
 /// How many bytes the edits of a ticket may have in its trail, as they are stored. What follows is refused.
 pub const MOST_EDITED_B: i64 = 16 << 20;
 
-/// How many of them there may be before requesters edit no more: what they alone do to a ticket leaves room for those who work on it.
+/// How many of them there may be before requesters edit no more: what they alone do to a ticket leaves room for those
+/// who work on it.
 pub const MOST_EDITED_BY_REQUESTERS_B: i64 = MOST_EDITED_B / 2;
 
 /// As how many bytes an edit counts besides its changes.
@@ -87,8 +88,8 @@ pub struct Event {
 }
 
 impl Event {
-    /// As how many bytes of edits it counts, if it is an edit; its changes have `changes_b` as JSON. Comments, changes of status
-    /// and redactions never are: they find room in every trail.
+    /// As how many bytes of edits it counts, if it is an edit; its changes have `changes_b` as JSON. Comments, changes
+    /// of status and redactions never are: they find room in every trail.
     pub fn edit_b(&self, changes_b: usize) -> Option<i64> {
         let is_edit = match self.kind {
             EventKind::TicketUpdated => self.changes.iter().any(|change| !OF_ITS_LIFE.contains(&change.field)),

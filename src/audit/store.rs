@@ -81,8 +81,8 @@ pub async fn add(tx: &mut Conn, event: Event, clock: &Clock) -> Result<(), Probl
     )
 }
 
-/// What the last event of `ticket` has as `column`, or 0. Whoever is at work on the ticket is alone with it, or loses against
-/// whoever changes it at the same time.
+/// What the last event of `ticket` has as `column`, or 0. Whoever is at work on the ticket is alone with it, or loses
+/// against whoever changes it at the same time.
 fn last_of(column: &str, ticket: TicketId) -> Raw<BigInt> {
     let last = format!("coalesce((SELECT e.{column} FROM events e WHERE e.ticket_id = ");
     raw(last).bind(ticket).sql(" ORDER BY e.number DESC, e.id DESC LIMIT 1), 0)")
@@ -208,8 +208,8 @@ fn texts_b(value: &serde_json::Value) -> usize {
     }
 }
 
-/// The place of an event in the trail of `ticket`, if it is one of it. Those from before there were numbers have 0, and are in
-/// the order of their ids.
+/// The place of an event in the trail of `ticket`, if it is one of it. Those from before there were numbers have 0, and
+/// are in the order of their ids.
 async fn place(conn: &mut Conn, ticket: TicketId, id: EventId) -> Result<Option<(i64, EventId)>, Problem> {
     let own = events::table.filter(events::id.eq(id).and(events::ticket_id.eq(ticket)));
     let found = on_each!(conn, |c| own.select((events::number, events::id)).first(c).await);
@@ -244,8 +244,8 @@ const LARGE_B: usize = 4 << 10;
 /// The place of an event in a trail.
 pub type EventPlace = (i64, EventId);
 
-/// Takes all that people have written out of the next few large events of the trail of `ticket`, from behind `after` on. Gives
-/// where to go on, or nothing when no large one is left.
+/// Takes all that people have written out of the next few large events of the trail of `ticket`, from behind `after`
+/// on. Gives where to go on, or nothing when no large one is left.
 ///
 /// # Errors
 /// When the database is away.
@@ -268,8 +268,9 @@ pub async fn scrub_piece(
     Ok(Some(last))
 }
 
-/// Takes all that people have written out of the trail of `ticket`: that a text was changed stays, and when and by whom. One
-/// statement, so that none of it comes into the memory of the service. What may be much goes before it, by [`scrub_piece`].
+/// Takes all that people have written out of the trail of `ticket`: that a text was changed stays, and when and by
+/// whom. One statement, so that none of it comes into the memory of the service. What may be much goes before it, by
+/// [`scrub_piece`].
 ///
 /// # Errors
 /// When the database is away.

@@ -96,8 +96,8 @@ impl Authority {
     /// A token for whoever shows a good `grant`, for no more than `wanted` if that is given.
     ///
     /// # Errors
-    /// `unauthenticated` for bad credentials, `rate_limited` for too many of them, `validation_failed` for a scope that is too
-    /// wide.
+    /// `unauthenticated` for bad credentials, `rate_limited` for too many of them, `validation_failed` for a scope that
+    /// is too wide.
     pub async fn grant(&self, call: &Call, grant: Grant, wanted: Option<Scopes>) -> Result<Granted, Problem> {
         let attempt = call.attempt(grant.account().as_deref())?;
         let granted = self.judge(call, &attempt, grant, wanted).await;

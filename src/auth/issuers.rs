@@ -18,7 +18,8 @@ use crate::kernel::{Instant, Problem};
 /// In `default_role`: whoever has no role by their token is refused.
 const NO_ROLE: &str = "none";
 
-/// A secret with fewer different bytes was not made by chance: that happens to one in ten million of 32 hexadecimal digits.
+/// A secret with fewer different bytes was not made by chance: that happens to one in ten million of 32 hexadecimal
+/// digits.
 const FEWEST_DIFFERENT: usize = 8;
 
 /// One outside issuer as it is configured.
@@ -59,7 +60,8 @@ pub struct IssuerConfig {
     pub role_map: Option<BTreeMap<String, String>>,
     /// The role of whoever has none of them: requester, agent, admin, or none, which it is unless told.
     pub default_role: Option<String>,
-    /// What a token must say to be good here: by the path of the claim, a value or a list of values of which one will do.
+    /// What a token must say to be good here: by the path of the claim, a value or a list of values of which one will
+    /// do.
     #[serde(default)]
     pub required_claims: BTreeMap<String, Value>,
     /// The path of the claim with scopes. Without it a token may do all that the role may.

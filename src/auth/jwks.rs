@@ -95,8 +95,8 @@ fn decoded(base64: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(base64).ok()
 }
 
-/// Whether a modulus has 2048 bits or more (RFC 7518, 3.3), and the exponent is odd and more than 1: with 1, everything is its
-/// own signature.
+/// Whether a modulus has 2048 bits or more (RFC 7518, 3.3), and the exponent is odd and more than 1: with 1, everything
+/// is its own signature.
 fn is_strong_rsa(modulus: &[u8], exponent: &[u8]) -> bool {
     let significant = |number: &[u8]| number.iter().copied().skip_while(|byte| *byte == 0).collect::<Vec<_>>();
     let (modulus, exponent) = (significant(modulus), significant(exponent));
@@ -165,9 +165,9 @@ fn is_local(url: &Url) -> bool {
     host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
 }
 
-/// Whether a name may stand for this address. Behind those that are for one link alone, machines in a cloud find a service
-/// that tells them their own secrets; a name that somebody else controls must not lead there. Who means such an address
-/// writes it into the URL as it is.
+/// Whether a name may stand for this address. Behind those that are for one link alone, machines in a cloud find a
+/// service that tells them their own secrets; a name that somebody else controls must not lead there. Who means such an
+/// address writes it into the URL as it is.
 fn is_for_names(ip: IpAddr) -> bool {
     // Amazon's, of IPv6.
     const METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);

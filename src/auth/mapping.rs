@@ -28,8 +28,8 @@ pub struct Mapping {
     pub name_claim: String,
     /// The path of the claim with the email address.
     pub email_claim: String,
-    /// Whether the issuer vouches for all addresses in its tokens, so that they count as verified where a token does not
-    /// say whether they are.
+    /// Whether the issuer vouches for all addresses in its tokens, so that they count as verified where a token does
+    /// not say whether they are.
     pub trusts_email: bool,
 }
 

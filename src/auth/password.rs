@@ -17,8 +17,8 @@ use crate::kernel::{PrincipalId, Problem};
 /// How many are hashed at once: each takes 19 MiB and some 20 ms of a core.
 const AT_ONCE: usize = 2;
 
-/// How many may wait for their turn, some three seconds; more are sent away, so that a flood of logins cannot take the memory. Whoever
-/// wants to fill all places comes from as many addresses: a longer line makes room for a shorter one.
+/// How many may wait for their turn, some three seconds; more are sent away, so that a flood of logins cannot take the
+/// memory. Whoever wants to fill all places comes from as many addresses: a longer line makes room for a shorter one.
 const WAITING: usize = 256;
 
 /// How many of one person or service account may wait: more than anybody needs. An address may be that of many people.
@@ -104,8 +104,8 @@ impl Passwords {
         .await
     }
 
-    /// Whether `candidate` is the password that `stored` is of. Without a stored one it never is, and takes as long. Nobody
-    /// finds out without an attempt that counts.
+    /// Whether `candidate` is the password that `stored` is of. Without a stored one it never is, and takes as long.
+    /// Nobody finds out without an attempt that counts.
     ///
     /// # Errors
     /// `unavailable` when too many wait.
@@ -208,8 +208,8 @@ impl Drop for HashingTurn {
 }
 
 impl HashingQueue {
-    /// Whether one more of `party` may wait. Where there is no room left, somebody of the party that waits with the most makes room
-    /// for one with fewer: whatever one does, all others have their turns.
+    /// Whether one more of `party` may wait. Where there is no room left, somebody of the party that waits with the
+    /// most makes room for one with fewer: whatever one does, all others have their turns.
     fn join(&mut self, party: Party, sender: oneshot::Sender<HashingTurn>) -> bool {
         for line in &mut self.lines {
             line.waiting.retain(|waiting| !waiting.is_closed());

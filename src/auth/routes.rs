@@ -14,11 +14,11 @@ pub fn routes(config: &mut impl Endpoints) {
 
 /// Get a token
 ///
-/// OAuth 2 (RFC 6749), form-encoded. Service accounts use `client_credentials`, with their id and secret in the form or by
-/// HTTP Basic. People who have a password here use `password`, with their email address as `username`, and later
+/// OAuth 2 (RFC 6749), form-encoded. Service accounts use `client_credentials`, with their id and secret in the form or
+/// by HTTP Basic. People who have a password here use `password`, with their email address as `username`, and later
 /// `refresh_token`: each refresh token is good for one use, and one that comes back a second time ends the whole login.
-/// A failure carries the members `error` and `error_description` of RFC 6749 beside `code`. Who fails too often is asked to
-/// wait (429), also with the right password.
+/// A failure carries the members `error` and `error_description` of RFC 6749 beside `code`. Who fails too often is
+/// asked to wait (429), also with the right password.
 #[utoipa::path(
     operation_id = "create_token",
     tag = "auth",
@@ -98,8 +98,8 @@ pub async fn read_me(allowed: Allowed<BeKnown>, call: Call) -> Answer {
 
 /// Read the public keys
 ///
-/// A JWK set (RFC 7517) with the keys that verify this service's own tokens. Keep it no longer than `Cache-Control` says,
-/// and read it again when a token names a `kid` that is not in it.
+/// A JWK set (RFC 7517) with the keys that verify this service's own tokens. Keep it no longer than `Cache-Control`
+/// says, and read it again when a token names a `kid` that is not in it.
 #[utoipa::path(
     operation_id = "get_jwks",
     tag = "auth",

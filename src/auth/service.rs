@@ -77,8 +77,8 @@ impl Authority {
     /// refused at once.
     ///
     /// # Errors
-    /// `unauthenticated` or `token_expired`; `forbidden` for whom an outside issuer gives no role; `unavailable` while its
-    /// keys cannot be fetched.
+    /// `unauthenticated` or `token_expired`; `forbidden` for whom an outside issuer gives no role; `unavailable` while
+    /// its keys cannot be fetched.
     pub async fn authenticate(&self, db: &Db, token: &str, now: Instant, clock: &Clock) -> Result<Principal, Problem> {
         let given = self.tokens.look_up(token)?;
         let head = given.head()?;

@@ -1,5 +1,5 @@
-//! The check that every token passes, ours or an outside issuer's (RFC 8725). A signature is verified once: what follows
-//! from the clock and from the database is judged at each request.
+//! The check that every token passes, ours or an outside issuer's (RFC 8725). A signature is verified once: what
+//! follows from the clock and from the database is judged at each request.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -137,8 +137,8 @@ pub struct Verified {
 /// How many verified tokens are kept.
 const MOST_KEPT: usize = 4096;
 
-/// The tokens that were verified lately, by the hash of the whole token. A bounded number: tokens of others come in only
-/// by taking the place of those that are used least.
+/// The tokens that were verified lately, by the hash of the whole token. A bounded number: tokens of others come in
+/// only by taking the place of those that are used least.
 pub struct Tokens(Cache<[u8; 32], Arc<Verified>>);
 
 impl std::fmt::Debug for Tokens {

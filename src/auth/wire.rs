@@ -76,7 +76,8 @@ impl TokenForm {
     /// The grant and the wanted scopes. Only `client_credentials` reads the header `Authorization`.
     ///
     /// # Errors
-    /// `validation_failed` with the word of RFC 6749 in `error`; `unauthenticated` for a header that is not HTTP Basic's.
+    /// `validation_failed` with the word of RFC 6749 in `error`; `unauthenticated` for a header that is not HTTP
+    /// Basic's.
     pub fn read(self, headers: &HeaderMap) -> Result<(Grant, Option<Scopes>), Problem> {
         let Some(grant_type) = filled(self.grant_type) else { return Err(missing(&["/grant_type"])) };
         let grant_type = grant_type.parse().map_err(|what: &str| {

@@ -126,8 +126,8 @@ async fn update_comment(who: Allowed<WriteComments>, call: Call) -> Answer {
 
 /// Redact a comment.
 ///
-/// Removes its text for good, from the audit trail and from the index of words, too; the comment itself stays, empty. Also on
-/// a closed ticket.
+/// Removes its text for good, from the audit trail and from the index of words, too; the comment itself stays, empty.
+/// Also on a closed ticket.
 #[utoipa::path(
     operation_id = "redact_comment", tag = "comments", security(("bearer" = ["admin"])),
     params(("id" = String, Path, description = "The ticket's id or number.", example = "4711"),

@@ -15,8 +15,8 @@ use crate::kernel::{CommentId, Instant, PrincipalId, Problem, TicketId};
 use crate::tickets::domain::Ticket;
 use crate::tickets::store::search::number_taken;
 
-/// The number of the next comment on the ticket that follows. Whoever is at work on a ticket is alone with it, or loses against
-/// whoever changes it at the same time.
+/// The number of the next comment on the ticket that follows. Whoever is at work on a ticket is alone with it, or loses
+/// against whoever changes it at the same time.
 const NEXT: &str = "SELECT coalesce(max(c.number), 0) + 1 FROM comments c WHERE c.ticket_id = ";
 
 /// A comment as it is stored.

@@ -68,8 +68,8 @@ impl Conn {
         self.lines.as_ref().is_some_and(|lines| lines.is_awaited(root))
     }
 
-    /// Lets go of all prepared statements when there are more than `most`: diesel knows no other bound. What is asked often is soon
-    /// prepared again, once for so many that were asked once.
+    /// Lets go of all prepared statements when there are more than `most`: diesel knows no other bound. What is asked
+    /// often is soon prepared again, once for so many that were asked once.
     pub(super) fn forget_some(&mut self, most: usize) {
         if let EngineConn::Sqlite(sqlite) = &mut self.line
             && self.prepared.load(Ordering::Relaxed) > most
@@ -86,7 +86,8 @@ impl Conn {
         self.own.as_ref().unwrap_or(&self.kept).get()
     }
 
-    /// Likewise, of what has a name that never means anything else: all connections share it, also those that may not commit.
+    /// Likewise, of what has a name that never means anything else: all connections share it, also those that may not
+    /// commit.
     pub fn kept_by_name<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
         self.kept.get()
     }
@@ -112,8 +113,8 @@ impl Conn {
     }
 
     /// What this transaction of a write takes out of the database must not be found in its files any more. What SQLite
-    /// deletes it overwrites with zeroes anyway; its log, which has what stood there before, is emptied after the commit.
-    /// PostgreSQL sees to its own files.
+    /// deletes it overwrites with zeroes anyway; its log, which has what stood there before, is emptied after the
+    /// commit. PostgreSQL sees to its own files.
     pub fn erase(&mut self) {
         self.erased = true;
     }
@@ -145,8 +146,8 @@ macro_rules! on_each {
 }
 pub(crate) use on_each;
 
-/// Sends a statement that gives nothing back, within a write. PostgreSQL answers later: whatever comes after it finds it
-/// done, and the transaction does not end well unless it did. A last argument says what its errors mean.
+/// Sends a statement that gives nothing back, within a write. PostgreSQL answers later: whatever comes after it finds
+/// it done, and the transaction does not end well unless it did. A last argument says what its errors mean.
 macro_rules! send {
     ($conn:expr, $statement:expr) => {
         $crate::db::send!($conn, $statement, $crate::kernel::Problem::from)

@@ -63,8 +63,8 @@ impl std::fmt::Debug for Db {
 
 impl Db {
     /// Opens the database; PostgreSQL connects on first use with at most `pool_size` connections, of which there are
-    /// [`lanes::FEWEST`] at least. A request takes `wait` at most, if it is told so by [`until`](Self::until). Must be called within a
-    /// tokio runtime that lives as long as the database is used.
+    /// [`lanes::FEWEST`] at least. A request takes `wait` at most, if it is told so by [`until`](Self::until). Must be
+    /// called within a tokio runtime that lives as long as the database is used.
     ///
     /// # Errors
     /// When SQLite's file cannot be opened or PostgreSQL's URL not be understood.
@@ -110,8 +110,8 @@ impl Db {
         self.wait
     }
 
-    /// The same database for one request: whatever it waits for and whatever it asks ends at `deadline`, which is the same for
-    /// all of it. A report has [`MORE_FOR_REPORTS_S`] more, and a commit that has begun one second.
+    /// The same database for one request: whatever it waits for and whatever it asks ends at `deadline`, which is the
+    /// same for all of it. A report has [`MORE_FOR_REPORTS_S`] more, and a commit that has begun one second.
     #[must_use]
     pub fn until(&self, deadline: Deadline) -> Self {
         Self { patience: Patience::Until(deadline), ..self.clone() }
@@ -143,8 +143,8 @@ impl Db {
         matches!(self.patience, Patience::Always)
     }
 
-    /// The same database with a replica at `url`, for reads that may lag; `listener` hears what it is asked. Its connections
-    /// are among the `pool_size`, of which there are [`lanes::FEWEST_WITH_REPLICA`] at least.
+    /// The same database with a replica at `url`, for reads that may lag; `listener` hears what it is asked. Its
+    /// connections are among the `pool_size`, of which there are [`lanes::FEWEST_WITH_REPLICA`] at least.
     ///
     /// # Errors
     /// When one of the two is not PostgreSQL, or the URL cannot be understood.
@@ -191,22 +191,22 @@ impl Db {
         self
     }
 
-    /// The same database, for what runs by itself: its writes wait however many others do, or it would never get to them
-    /// while there is much to do. On PostgreSQL it has connections of its own.
+    /// The same database, for what runs by itself: its writes wait however many others do, or it would never get to
+    /// them while there is much to do. On PostgreSQL it has connections of its own.
     #[must_use]
     pub fn patient(&self) -> Self {
         Self { patience: Patience::Always, ..self.clone() }
     }
 
-    /// The same database, for a write that may change much: SQLite commits it by itself, and it then costs no more than what it
-    /// changes.
+    /// The same database, for a write that may change much: SQLite commits it by itself, and it then costs no more than
+    /// what it changes.
     #[must_use]
     pub fn lengthy(&self) -> Self {
         Self { lengthy: true, ..self.clone() }
     }
 
-    /// The same database for so many threads that serve requests, among whom PostgreSQL's connections are shared out. There
-    /// is one such server in a process.
+    /// The same database for so many threads that serve requests, among whom PostgreSQL's connections are shared out.
+    /// There is one such server in a process.
     ///
     /// # Errors
     /// None that is known of.
@@ -218,8 +218,8 @@ impl Db {
         Ok(Self { engine, replica: replica.transpose().map_err(Problem::internal)?, ..self.clone() })
     }
 
-    /// The part of one of the threads that it is [`serving`](Self::serving): what it asks PostgreSQL need not go through other
-    /// threads, as far as there are connections enough. Must be called on that thread.
+    /// The part of one of the threads that it is [`serving`](Self::serving): what it asks PostgreSQL need not go
+    /// through other threads, as far as there are connections enough. Must be called on that thread.
     #[must_use]
     pub fn local(&self) -> Self {
         let Engine::Postgres(postgres) = &self.engine else { return self.clone() };
@@ -244,7 +244,8 @@ impl Db {
         }
     }
 
-    /// Whether SQLite's files are still those that were opened: one that is deleted is written to all the same, and lost.
+    /// Whether SQLite's files are still those that were opened: one that is deleted is written to all the same, and
+    /// lost.
     ///
     /// # Errors
     /// `unavailable`, with the file that is not.
@@ -296,8 +297,8 @@ impl Db {
         }
     }
 
-    /// Runs queries that change nothing, for a page of a list, which may take longer than a single thing; more than once if it
-    /// does.
+    /// Runs queries that change nothing, for a page of a list, which may take longer than a single thing; more than
+    /// once if it does.
     ///
     /// # Errors
     /// As those of [`read`](Self::read).
@@ -315,8 +316,8 @@ impl Db {
         }
     }
 
-    /// Runs queries that change nothing and all see the same state, that of the first of them: for reports. May take its
-    /// time, and keeps nobody waiting.
+    /// Runs queries that change nothing and all see the same state, that of the first of them: for reports. May take
+    /// its time, and keeps nobody waiting.
     ///
     /// # Errors
     /// As those of [`read`](Self::read).
@@ -335,9 +336,9 @@ impl Db {
     /// Runs `work` in one transaction: all of it is on disk when this gives `Ok`, and none of it otherwise. `work` may
     /// run more than once and must wait for nothing but its database.
     ///
-    /// `roots` are those of all that it changes, and of what it relies on that another write may change together with what this
-    /// one changes: of those who name the same, one is at work at a time, on all instances, and sees all that was
-    /// committed before. The others wait, without a connection.
+    /// `roots` are those of all that it changes, and of what it relies on that another write may change together with
+    /// what this one changes: of those who name the same, one is at work at a time, on all instances, and sees all that
+    /// was committed before. The others wait, without a connection.
     ///
     /// # Errors
     /// What `work` gives, or `unavailable` when the database cannot commit.
@@ -358,8 +359,9 @@ impl Db {
     }
 
     /// As [`write`](Self::write) on [`Root::Configuration`], while no other write is at work: for changes of the
-    /// configuration that other writes rely on. Whoever writes afterwards finds it changed, and what was written before is
-    /// there to be seen. What is [kept](Conn::kept) meanwhile is forgotten with the transaction: it may never be committed.
+    /// configuration that other writes rely on. Whoever writes afterwards finds it changed, and what was written before
+    /// is there to be seen. What is [kept](Conn::kept) meanwhile is forgotten with the transaction: it may never be
+    /// committed.
     ///
     /// # Errors
     /// As those of [`write`](Self::write).
@@ -409,8 +411,8 @@ impl Db {
     /// whoever writes waits.
     ///
     /// # Errors
-    /// When somebody else writes or reads for too long, there is no room for a second file, or this is PostgreSQL, which has
-    /// a command of its own for it.
+    /// When somebody else writes or reads for too long, there is no room for a second file, or this is PostgreSQL,
+    /// which has a command of its own for it.
     pub fn rewrite(&self) -> Result<(), Problem> {
         match &*self.url {
             DatabaseUrl::Sqlite(path) => sqlite::rewrite(path),
@@ -427,7 +429,8 @@ impl Db {
     }
 }
 
-/// Runs `work` on the database of `url` as it stands, in one transaction that cannot write: nothing is made that is missing.
+/// Runs `work` on the database of `url` as it stands, in one transaction that cannot write: nothing is made that is
+/// missing.
 ///
 /// # Errors
 /// What `work` gives, or `unavailable` when there is no such database or it cannot be read.
@@ -441,8 +444,8 @@ pub async fn look<T>(url: &DatabaseUrl, work: impl AsyncFn(&mut Conn) -> Result<
     }
 }
 
-/// Copies the SQLite database at `path` into `into`, an empty file: all that was committed before, and nothing by halves.
-/// Others read and write meanwhile.
+/// Copies the SQLite database at `path` into `into`, an empty file: all that was committed before, and nothing by
+/// halves. Others read and write meanwhile.
 ///
 /// # Errors
 /// When the database cannot be read or the copy not be written.

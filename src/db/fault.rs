@@ -42,8 +42,8 @@ impl From<Error> for Problem {
     }
 }
 
-/// PostgreSQL's error as diesel's, which tells what constraint was violated, for those who ask. All others pass through it as they
-/// are: it has no place for their SQLSTATE.
+/// PostgreSQL's error as diesel's, which tells what constraint was violated, for those who ask. All others pass through
+/// it as they are: it has no place for their SQLSTATE.
 pub(super) fn of_postgres(error: tokio_postgres::Error) -> Error {
     let kind = match error.code() {
         Some(&SqlState::UNIQUE_VIOLATION) => DatabaseErrorKind::UniqueViolation,
@@ -145,7 +145,8 @@ impl Verdict {
             SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED => Self::Again,
             SqlState::QUERY_CANCELED | SqlState::LOCK_NOT_AVAILABLE => Self::Late,
             SqlState::DISK_FULL => Self::Full,
-            // A quota, or the largest size of a file, has no code of its own: who has met it tells (a function of the server).
+            // A quota, or the largest size of a file, has no code of its own: who has met it tells (a function of the
+            // server).
             SqlState::INTERNAL_ERROR if matches!(routine, Some("mdextend" | "mdzeroextend")) => Self::Full,
             SqlState::READ_ONLY_SQL_TRANSACTION
             | SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT
@@ -185,8 +186,8 @@ pub(super) fn is_read_only(problem: &Problem) -> bool {
     said(problem).and_then(PgError::code) == Some(&SqlState::READ_ONLY_SQL_TRANSACTION)
 }
 
-/// The problem of what diesel has no kind for: SQLite's words, which are always English. They are parts of the library, and
-/// diesel keeps its codes to itself.
+/// The problem of what diesel has no kind for: SQLite's words, which are always English. They are parts of the library,
+/// and diesel keeps its codes to itself.
 fn outage_or_fault(info: Box<dyn DatabaseErrorInformation + Send + Sync>) -> Problem {
     if is_outage(info.message()) {
         outage(info.message().to_owned())

@@ -1,5 +1,5 @@
-//! Ends statements of SQLite for which nobody waits any more. While it works, SQLite asks every now and then whether to go on. What
-//! the thread is doing answers it, so that no connection has to be told anything.
+//! Ends statements of SQLite for which nobody waits any more. While it works, SQLite asks every now and then whether to
+//! go on. What the thread is doing answers it, so that no connection has to be told anything.
 #![allow(unsafe_code, reason = "diesel has no call for SQLite's progress handler; these two are all that is needed")]
 
 use std::cell::RefCell;
@@ -55,7 +55,8 @@ impl Drop for Outer {
 
 /// Called by SQLite with each connection that it opens.
 extern "C" fn attach(conn: *mut ffi::sqlite3, _: *mut *mut c_char, _: *const ffi::sqlite3_api_routines) -> c_int {
-    // SAFETY: SQLite has just opened `conn`. `ask` takes nothing of what it is given, so that nothing has to outlive it.
+    // SAFETY: SQLite has just opened `conn`. `ask` takes nothing of what it is given, so that nothing has to outlive
+    // it.
     unsafe { ffi::sqlite3_progress_handler(conn, STEPS, Some(ask), ptr::null_mut()) };
     ffi::SQLITE_OK
 }

@@ -1,8 +1,8 @@
-//! How the connections of a process to PostgreSQL are shared out among what they are for, so that nobody stands behind what
-//! takes longer, and all of them together are never more than the setting.
+//! How the connections of a process to PostgreSQL are shared out among what they are for, so that nobody stands behind
+//! what takes longer, and all of them together are never more than the setting.
 
-/// The fewest connections that do: one to write, one for single things, one for lists and reports, and one for what runs by
-/// itself.
+/// The fewest connections that do: one to write, one for single things, one for lists and reports, and one for what
+/// runs by itself.
 pub const FEWEST: usize = 4;
 
 /// The fewest with a replica, which is asked for lists and reports on one more.
@@ -22,8 +22,8 @@ pub struct Shares {
 }
 
 impl Shares {
-    /// What becomes of `size` connections, of which there are the fewest at least, for `threads` that serve requests. More
-    /// than half are for those who write: they hold theirs for longest.
+    /// What becomes of `size` connections, of which there are the fewest at least, for `threads` that serve requests.
+    /// More than half are for those who write: they hold theirs for longest.
     pub fn of(size: usize, threads: usize, has_replica: bool) -> Self {
         let fewest = if has_replica { FEWEST_WITH_REPLICA } else { FEWEST };
         let serving = size.max(fewest) - 1;
@@ -34,8 +34,8 @@ impl Shares {
     }
 }
 
-/// How many of `count` connections are for the `nth` of `threads` alone. None, if there are fewer than `least` for each: all
-/// threads then have them in common.
+/// How many of `count` connections are for the `nth` of `threads` alone. None, if there are fewer than `least` for
+/// each: all threads then have them in common.
 pub fn part(count: usize, threads: usize, nth: usize, least: usize) -> Option<usize> {
     (count >= least * threads).then(|| count / threads + usize::from(nth < count % threads))
 }

@@ -1,5 +1,5 @@
-//! Leases: which of several instances on one database is at a piece of work. A lease ends by itself, so that nothing waits
-//! for an instance that has died.
+//! Leases: which of several instances on one database is at a piece of work. A lease ends by itself, so that nothing
+//! waits for an instance that has died.
 
 use diesel::prelude::*;
 use diesel::query_dsl::methods::FilterDsl;
@@ -23,8 +23,8 @@ impl From<Uuid> for Holder {
     }
 }
 
-/// Takes the lease `of` for `me` until `end`, unless somebody else has it at `now`; gives whether it was taken. Whoever has it
-/// keeps it longer in the same way.
+/// Takes the lease `of` for `me` until `end`, unless somebody else has it at `now`; gives whether it was taken. Whoever
+/// has it keeps it longer in the same way.
 ///
 /// # Errors
 /// When the database is away.

@@ -1,5 +1,5 @@
-//! PostgreSQL by a pure Rust client with rustls. Connections are for one thing each, see [`lanes`]: lines, on
-//! which many requests read single things at once, each without waiting for the answer to the one before (pipelining); and
+//! PostgreSQL by a pure Rust client with rustls. Connections are for one thing each, see [`lanes`]: lines, on which
+//! many requests read single things at once, each without waiting for the answer to the one before (pipelining); and
 //! pools, whose connections are had by one at a time, to write, and for lists, searches and reports.
 
 mod backend;
@@ -52,11 +52,12 @@ struct Shared {
 /// How many times as many may read on lines as may wait for a connection: they are answered sooner.
 const READING: usize = 4;
 
-/// How many connections each thread needs for itself, to have them for itself: to take turns on one would be to wait for
-/// whoever happens to be on the same thread.
+/// How many connections each thread needs for itself, to have them for itself: to take turns on one would be to wait
+/// for whoever happens to be on the same thread.
 const OWN: usize = 2;
 
-/// The doors to one PostgreSQL primary. As it is opened it has one connection, for what runs by itself and for commands.
+/// The doors to one PostgreSQL primary. As it is opened it has one connection, for what runs by itself and for
+/// commands.
 pub struct Postgres {
     shared: Arc<Shared>,
     /// To write on.
@@ -78,8 +79,8 @@ struct Crew {
     wait: Duration,
     /// Which threads have come for their part.
     seats: Mutex<Vec<bool>>,
-    /// What they have in common, where there are not enough connections for each; carried by the runtime of whoever opened the
-    /// database.
+    /// What they have in common, where there are not enough connections for each; carried by the runtime of whoever
+    /// opened the database.
     writes: Option<Arc<Lane>>,
     lists: Option<Arc<Lane>>,
     points: Option<Arc<[Track]>>,
@@ -149,8 +150,8 @@ impl Postgres {
         self.shared.size
     }
 
-    /// The same database for so many threads that serve requests, with `shares` of connections for them. The server, too, ends
-    /// what takes longer than `wait`.
+    /// The same database for so many threads that serve requests, with `shares` of connections for them. The server,
+    /// too, ends what takes longer than `wait`.
     ///
     /// # Errors
     /// None that is known of.
@@ -170,8 +171,8 @@ impl Postgres {
         Ok(Arc::new(Self { shared, writes, lists, points: self.points.clone(), crew: Some(crew), _seat: None }))
     }
 
-    /// The same database with the part of one of the threads that serve requests, for that thread to call: as far as there are
-    /// enough connections, no answer then goes from one thread to another.
+    /// The same database with the part of one of the threads that serve requests, for that thread to call: as far as
+    /// there are enough connections, no answer then goes from one thread to another.
     ///
     /// # Errors
     /// A sentence when there is no part left.
@@ -230,8 +231,8 @@ impl Postgres {
         Load { idle, in_use, max: Some(self.shared.size), writes_waiting: None }
     }
 
-    /// Runs `work` on a line, each statement for itself, together with the reads of other requests; where it would have to wait for
-    /// a lock, on a connection of its own.
+    /// Runs `work` on a line, each statement for itself, together with the reads of other requests; where it would have
+    /// to wait for a lock, on a connection of its own.
     pub async fn read<T>(
         &self,
         work: &impl AsyncFn(&mut Conn) -> Result<T, Problem>,
@@ -241,7 +242,8 @@ impl Postgres {
             return self.list(work, deadline).await;
         }
         match self.read_once(work, deadline).await {
-            // The server has gone away since the line was used last, or says that it goes; whether it is back a new line tells.
+            // The server has gone away since the line was used last, or says that it goes; whether it is back a new
+            // line tells.
             (Err(problem), Some(line)) if line.is_gone() || is_loss(&problem) => {
                 line.retire();
                 // The next one is opened when nobody has this one any more.
@@ -284,7 +286,8 @@ impl Postgres {
                 (outcome, Some(line))
             }
             Err(late) => {
-                // Nobody has been answered on it since: the server has stopped, or a statement keeps all later ones waiting.
+                // Nobody has been answered on it since: the server has stopped, or a statement keeps all later ones
+                // waiting.
                 if line.answered.load(Ordering::Relaxed) == before {
                     line.break_off();
                 }
@@ -340,8 +343,8 @@ impl Postgres {
         }
     }
 
-    /// Runs `work` in a transaction that cannot write and sees one state throughout. It loses against nobody. Its turn has to come by
-    /// `deadline`; then it has some seconds more.
+    /// Runs `work` in a transaction that cannot write and sees one state throughout. It loses against nobody. Its turn
+    /// has to come by `deadline`; then it has some seconds more.
     pub async fn snapshot<T>(
         &self,
         work: &impl AsyncFn(&mut Conn) -> Result<T, Problem>,
@@ -361,10 +364,10 @@ impl Postgres {
         outcome
     }
 
-    /// Runs `work` in a transaction of isolation REPEATABLE READ, when it is its turn on all of `roots`: first in this process,
-    /// before it takes a connection, and then among all of them. Whoever loses against another all the same, who has named
-    /// other roots or none, starts again until `deadline`, so that `work` may
-    /// read, judge and write without locking. So does whoever meets a lock that somebody keeps, and lets others have the connection
+    /// Runs `work` in a transaction of isolation REPEATABLE READ, when it is its turn on all of `roots`: first in this
+    /// process, before it takes a connection, and then among all of them. Whoever loses against another all the same,
+    /// who has named other roots or none, starts again until `deadline`, so that `work` may read, judge and write
+    /// without locking. So does whoever meets a lock that somebody keeps, and lets others have the connection
     /// meanwhile.
     pub async fn write<T>(
         &self,

@@ -1,5 +1,5 @@
-//! Those who wait for a database: so many and no more. Whoever would wait behind them is better told at once, and what is
-//! done for those who do wait is done in time.
+//! Those who wait for a database: so many and no more. Whoever would wait behind them is better told at once, and what
+//! is done for those who do wait is done in time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,5 +1,5 @@
-//! Pieces of SQL that diesel has no words for. Unlike those of `diesel::dsl::sql`, statements with them are prepared once
-//! and kept, so their texts must be few: no value ever stands in one.
+//! Pieces of SQL that diesel has no words for. Unlike those of `diesel::dsl::sql`, statements with them are prepared
+//! once and kept, so their texts must be few: no value ever stands in one.
 
 use std::marker::PhantomData;
 
@@ -82,8 +82,8 @@ pub fn raw<ST>(sql: impl Into<String>) -> Raw<ST> {
     Raw { parts: vec![RawPart::Sql(sql.into())], sql_type: PhantomData }
 }
 
-/// The SQL of `column` where its `length` is small, and else of `empty` in its place; and that of whether this is so. With a list, the
-/// texts that may be large are not read before it is known how many of them a page has room for.
+/// The SQL of `column` where its `length` is small, and else of `empty` in its place; and that of whether this is so.
+/// With a list, the texts that may be large are not read before it is known how many of them a page has room for.
 pub fn small(length: &str, column: &str, empty: &str) -> (String, String) {
     let text = format!("CASE WHEN {length} <= {SMALL_B} THEN {column} ELSE '{empty}' END");
     (text, format!("{length} > {SMALL_B}"))
@@ -142,8 +142,8 @@ where
     }
 }
 
-/// Whether a column has one of some values. They are a single parameter, an array on PostgreSQL and JSON on SQLite, so that
-/// the statement is the same however many there are.
+/// Whether a column has one of some values. They are a single parameter, an array on PostgreSQL and JSON on SQLite, so
+/// that the statement is the same however many there are.
 #[derive(Debug, Clone)]
 pub struct OneOf<T> {
     column: &'static str,

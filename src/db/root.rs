@@ -50,7 +50,8 @@ impl Root {
 pub struct Roots(Vec<i64>);
 
 impl Roots {
-    /// Nothing that was there before: for what only adds, or goes through many things and starts again when it meets somebody.
+    /// Nothing that was there before: for what only adds, or goes through many things and starts again when it meets
+    /// somebody.
     pub fn none() -> Self {
         Self::default()
     }
@@ -82,8 +83,8 @@ impl<const N: usize> From<[Root; N]> for Roots {
     }
 }
 
-/// Those of one process who wait for their turn on a root, in a line for each. They have no connection yet: however many
-/// they are, one of them at a time takes one.
+/// Those of one process who wait for their turn on a root, in a line for each. They have no connection yet: however
+/// many they are, one of them at a time takes one.
 #[derive(Clone)]
 pub struct Lines(Arc<LinesState>);
 

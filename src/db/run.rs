@@ -52,7 +52,8 @@ where
     }
 }
 
-// What is asked is written down before the future is made, which then is the same for all queries that give the same rows.
+// What is asked is written down before the future is made, which then is the same for all queries that give the same
+// rows.
 impl<'query, 'a, Q, U, ST> Gives<'query, &'a Session, U> for Q
 where
     Q: AsQuery + 'query,

@@ -1,5 +1,5 @@
-//! One session of a PostgreSQL server, as diesel's queries are asked on it: many may be sent before the first is answered,
-//! statements are kept prepared, and an error keeps its SQLSTATE.
+//! One session of a PostgreSQL server, as diesel's queries are asked on it: many may be sent before the first is
+//! answered, statements are kept prepared, and an error keeps its SQLSTATE.
 
 use std::any::TypeId;
 use std::collections::HashMap;
@@ -24,8 +24,8 @@ use tokio_postgres::{Client, RowStream, Statement};
 
 use super::fault;
 
-/// How many statements a session keeps prepared at most: more than all that are sent without lists and reports. Each takes
-/// about 7 KiB here and 50 to 200 KiB at the server.
+/// How many statements a session keeps prepared at most: more than all that are sent without lists and reports. Each
+/// takes about 7 KiB here and 50 to 200 KiB at the server.
 const MOST_KEPT: usize = 192;
 
 /// A session. What is sent on it is carried out in the order in which it is sent.
@@ -173,7 +173,8 @@ impl Session {
             Err((key, text)) => {
                 let of_values = types.iter().map(type_of).collect::<QueryResult<Vec<_>>>()?;
                 let inner = self.0.clone();
-                // Whoever asks may go away. What the server has prepared by then must be known here, to be let go of some time.
+                // Whoever asks may go away. What the server has prepared by then must be known here, to be let go of
+                // some time.
                 let preparing = tokio::spawn(async move { inner.prepare(key, text, &of_values).await });
                 Text::StatementCache(preparing.await.unwrap_or_else(|e| {
                     Err(Error::DatabaseError(DatabaseErrorKind::ClosedConnection, Box::new(e.to_string())))

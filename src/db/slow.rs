@@ -21,8 +21,8 @@ pub fn slow_queries(least: Duration) -> Listener {
     Arc::new(move || Box::new(Slow { least, begun: None }))
 }
 
-/// Runs a statement of a connection that several are sent on before the first is answered: what listens to the connection
-/// hears them mixed up, and knows by this which one it is.
+/// Runs a statement of a connection that several are sent on before the first is answered: what listens to the
+/// connection hears them mixed up, and knows by this which one it is.
 pub(super) async fn timed<F: Future>(statement: F) -> F::Output {
     let sent = Stopwatch::now();
     let mut statement = pin!(statement);

@@ -35,14 +35,15 @@ use crate::kernel::Problem;
 /// How long a read lock is held on a state that may be outdated: another process may write, too.
 const HELD_FOR: Duration = Duration::from_secs(1);
 
-/// How long a report may take before it counts as a long one, of which there are as many besides: so that two of them do not shut
-/// out all others.
+/// How long a report may take before it counts as a long one, of which there are as many besides: so that two of them
+/// do not shut out all others.
 const LONG: Duration = Duration::from_secs(1);
 
 /// How long a list may keep the thread that serves its request, and others.
 const IN_PLACE: Duration = Duration::from_millis(10);
 
-/// How many statements a reader keeps prepared, and the writer. Each takes some 15 KiB; what is asked often is far fewer.
+/// How many statements a reader keeps prepared, and the writer. Each takes some 15 KiB; what is asked often is far
+/// fewer.
 const MOST_PREPARED: usize = 192;
 const MOST_PREPARED_WRITES: usize = 512;
 
@@ -109,7 +110,8 @@ impl Sqlite {
         now(writer.batch(&format!("PRAGMA busy_timeout = {LOCKED_MS}")))?;
         let mut holder = ReadLock(connect(path, ConnectionRole::Attend, &kept, None)?);
         let mut wipe = Wipe::default();
-        // What a process that has died has not emptied. Where another one is at work, that one sees to what it has erased.
+        // What a process that has died has not emptied. Where another one is at work, that one sees to what it has
+        // erased.
         wipe.now(&mut writer, 0);
         writer.erased = false;
         let files = Files::of(path);
@@ -179,8 +181,8 @@ impl Sqlite {
         self.roots.resize(most);
     }
 
-    /// The turn on `root` among those who would change it, to be held while one writes. The writer takes one after the other anyway;
-    /// but whoever else writes stands behind one of them in this way, and not behind all.
+    /// The turn on `root` among those who would change it, to be held while one writes. The writer takes one after the
+    /// other anyway; but whoever else writes stands behind one of them in this way, and not behind all.
     ///
     /// # Errors
     /// `unavailable` when too many wait, or for too long.
@@ -216,8 +218,8 @@ impl Sqlite {
         result
     }
 
-    /// Runs `work` in place for as long as most lists take; gives nothing for one that takes longer, which must begin anew as a
-    /// report, so that no thread stands still that has other requests to serve.
+    /// Runs `work` in place for as long as most lists take; gives nothing for one that takes longer, which must begin
+    /// anew as a report, so that no thread stands still that has other requests to serve.
     pub async fn list_in_place<T>(
         &self,
         work: &impl AsyncFn(&mut Conn) -> Result<T, Problem>,
@@ -268,7 +270,8 @@ impl Sqlite {
             let mut conn = sqlite.reader()?;
             now(conn.batch("BEGIN DEFERRED"))?;
             let outcome = watched(is_over, work(&mut conn)).now_or_never();
-            // There is nothing to undo. A connection that cannot end its transaction is dropped, and others take its place.
+            // There is nothing to undo. A connection that cannot end its transaction is dropped, and others take its
+            // place.
             now(conn.batch("ROLLBACK"))?;
             sqlite.give_back(conn);
             outcome
@@ -298,8 +301,8 @@ impl Sqlite {
         free.map_or_else(|| connect(&self.path, ConnectionRole::Read, &self.kept, self.listener.as_ref()), Ok)
     }
 
-    /// Runs `work` on the writer thread and answers when it is on disk. Whoever is not patient does not wait behind too many
-    /// others. What has not begun by `deadline` never does.
+    /// Runs `work` on the writer thread and answers when it is on disk. Whoever is not patient does not wait behind too
+    /// many others. What has not begun by `deadline` never does.
     pub async fn write<T, F>(&self, work: F, manner: Manner, deadline: Deadline) -> Result<T, Problem>
     where
         T: Send + 'static,
@@ -327,8 +330,8 @@ impl Sqlite {
     }
 }
 
-/// Threads for what takes long. Each keeps memory of its own, so there are few; a worker's pool for blocking work would begin
-/// another one whenever the last one is not quite done.
+/// Threads for what takes long. Each keeps memory of its own, so there are few; a worker's pool for blocking work would
+/// begin another one whenever the last one is not quite done.
 struct Reporters {
     threads: Handle,
     /// There until it is dropped.

@@ -62,8 +62,8 @@ impl<Q: QueryFragment<Sqlite>> QueryFragment<Sqlite> for Quiet<Q> {
     }
 }
 
-/// Runs a statement that gives nothing back on SQLite. Diesel's `execute` looks at it through a reference, through which it
-/// does not see that a [`steady`] one is to be kept, and would prepare it each time.
+/// Runs a statement that gives nothing back on SQLite. Diesel's `execute` looks at it through a reference, through
+/// which it does not see that a [`steady`] one is to be kept, and would prepare it each time.
 ///
 /// # Errors
 /// What the database says.

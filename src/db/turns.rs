@@ -1,5 +1,5 @@
-//! Turns among callers: of what takes long, each has only so many at work or in the common line, and waits for the others in a line of
-//! their own. Whoever else comes then stands behind few of them, however many they ask for.
+//! Turns among callers: of what takes long, each has only so many at work or in the common line, and waits for the
+//! others in a line of their own. Whoever else comes then stands behind few of them, however many they ask for.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};

@@ -27,8 +27,8 @@ impl MediaType {
 pub struct Wanted(Accept);
 
 impl Wanted {
-    /// What `headers` say. Who says nothing takes everything. So does, at last resort, who says what cannot be read: Java long sent
-    /// `*/*; q=.2`.
+    /// What `headers` say. Who says nothing takes everything. So does, at last resort, who says what cannot be read:
+    /// Java long sent `*/*; q=.2`.
     pub fn by(headers: &HeaderMap) -> Self {
         let values = headers.get_all(header::ACCEPT).map(|value| value.to_str().unwrap_or("?"));
         let ranges = values.flat_map(|value| value.split(',')).map(str::trim).filter(|range| !range.is_empty());

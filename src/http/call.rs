@@ -293,8 +293,8 @@ impl Call {
     async fn json<T: Deserr<Faults>>(&self) -> Result<T, Problem> {
         self.read(self.state.body_limit_b).await?;
         let Unique(value) = serde_json::from_slice(&self.body.borrow()).map_err(|error| {
-            // serde_json's sentence names what it expected, the line and the column, and quotes nothing of the body but the name of a
-            // member that comes twice.
+            // serde_json's sentence names what it expected, the line and the column, and quotes nothing of the body but
+            // the name of a member that comes twice.
             Problem::new(Code::MalformedJson, format!("{error}."))
         })?;
         let mut faults = Faults::default();
@@ -349,8 +349,8 @@ impl Call {
 pub struct IfMatch(Option<Vec<String>>);
 
 impl IfMatch {
-    /// Passes when there is no condition or one of its tags is a strong tag of `version`; what stands behind a dot in it
-    /// is not about what was written.
+    /// Passes when there is no condition or one of its tags is a strong tag of `version`; what stands behind a dot in
+    /// it is not about what was written.
     ///
     /// # Errors
     /// `version_mismatch`.

@@ -15,8 +15,8 @@ use crate::kernel::{Code, Problem};
 /// Smaller bodies are not coded: it would cost more than it saves.
 const FROM_B: usize = 1400;
 
-/// How far back Brotli looks, as a power of two: 256 KiB. The window that it would have by itself takes more than 10 MiB of memory for
-/// each answer that is being coded, and finds next to nothing more in a page of a list.
+/// How far back Brotli looks, as a power of two: 256 KiB. The window that it would have by itself takes more than 10
+/// MiB of memory for each answer that is being coded, and finds next to nothing more in a page of a list.
 const BROTLI_WINDOW: u32 = 18;
 
 /// Of 11: answers are coded once and sent once.

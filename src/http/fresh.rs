@@ -37,8 +37,8 @@ fn is_recent(at: Instant, now: Instant) -> bool {
     now < at.plus_s(OWN_WRITES_S)
 }
 
-/// Whether the request takes nothing that is not known to be current: `Cache-Control: no-cache` or `max-age=0` (RFC 9111,
-/// 5.2.1).
+/// Whether the request takes nothing that is not known to be current: `Cache-Control: no-cache` or `max-age=0` (RFC
+/// 9111, 5.2.1).
 pub fn is_demanded(headers: &HeaderMap) -> bool {
     let values = headers.get_all(CACHE_CONTROL).filter_map(|value| value.to_str().ok());
     values

@@ -46,9 +46,10 @@ struct Row {
 }
 
 impl Call {
-    /// Runs `work`, which creates something for `writer`, changes `roots` and tells the place of what it made, in one transaction. With an `Idempotency-Key` the
-    /// answer is kept in that transaction for 24 hours, and the same request again gets it without a second effect. It is kept
-    /// whole, and shown as far as the token may read with which it is asked for.
+    /// Runs `work`, which creates something for `writer`, changes `roots` and tells the place of what it made, in one
+    /// transaction. With an `Idempotency-Key` the answer is kept in that transaction for 24 hours, and the same request
+    /// again gets it without a second effect. It is kept whole, and shown as far as the token may read with which it is
+    /// asked for.
     ///
     /// # Errors
     /// What `work` gives; `idempotency_key_reused`, `idempotency_in_progress`, `conflict` when the answer can no longer
@@ -181,8 +182,8 @@ diesel::define_sql_function! {
     fn pg_try_advisory_xact_lock(key: diesel::sql_types::BigInt) -> diesel::sql_types::Bool;
 }
 
-/// The answer to an earlier request with this key, if there is one. On PostgreSQL another instance may be at work on it;
-/// SQLite's writer takes one request after the other.
+/// The answer to an earlier request with this key, if there is one. On PostgreSQL another instance may be at work on
+/// it; SQLite's writer takes one request after the other.
 async fn claim(tx: &mut Conn, who: PrincipalId, key: &str) -> Result<Option<Row>, Problem> {
     macro_rules! answer {
         ($conn:expr) => {
@@ -260,8 +261,9 @@ async fn remember(tx: &mut Conn, row: Row, subjects: BTreeSet<AnyId>) -> Result<
 pub struct Answers(Arc<Sealer>);
 
 impl Answers {
-    /// Changes what kept answers say of `id`, which is erased in this very transaction: whoever repeats a request must not be
-    /// told what is no more. They are found by what they are about; if they are many, all of them are withdrawn instead.
+    /// Changes what kept answers say of `id`, which is erased in this very transaction: whoever repeats a request must
+    /// not be told what is no more. They are found by what they are about; if they are many, all of them are withdrawn
+    /// instead.
     ///
     /// # Errors
     /// When the database is away.
@@ -289,8 +291,8 @@ impl Answers {
 /// What an answer has said of one thing.
 pub type Said = serde_json::Map<String, serde_json::Value>;
 
-/// What `reply` tells of: every object in it that has an id, and what it was made below. Not the caller `who`, with whom all
-/// their answers go.
+/// What `reply` tells of: every object in it that has an id, and what it was made below. Not the caller `who`, with
+/// whom all their answers go.
 fn subjects(reply: &Reply, who: PrincipalId) -> BTreeSet<AnyId> {
     let mut all = BTreeSet::new();
     if let Ok(body) = serde_json::from_str(&reply.body) {
@@ -326,7 +328,8 @@ async fn replace(tx: &mut Conn, row: Row) -> Result<(), Problem> {
     send!(tx, steady(diesel::update(own).set(idempotency_keys::body.eq(row.body))))
 }
 
-/// Empties the answers that are about `id`, whatever they tell of it: the same request again is refused, not carried out.
+/// Empties the answers that are about `id`, whatever they tell of it: the same request again is refused, not carried
+/// out.
 ///
 /// # Errors
 /// When the database is away.
@@ -340,8 +343,8 @@ pub async fn withdraw(tx: &mut Conn, id: impl Into<Uuid>) -> Result<(), Problem>
     Ok(())
 }
 
-/// Empties the answers that an instance of an older version has kept, which did not say what they are about: there are none
-/// a day after it has ended.
+/// Empties the answers that an instance of an older version has kept, which did not say what they are about: there are
+/// none a day after it has ended.
 async fn withdraw_unknown(tx: &mut Conn) -> Result<(), Problem> {
     let old = idempotency_keys::table.filter(raw::<Bool>("NOT has_subjects"));
     let all = diesel::update(old).set((idempotency_keys::body.eq(""), idempotency_keys::has_subjects.eq(true)));

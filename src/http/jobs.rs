@@ -23,7 +23,8 @@ pub struct JobStatus {
     pub succeeded: u64,
     /// How many failed or panicked.
     pub failed: u64,
-    /// Since when it may be without success: its start, its last success, or when another instance was seen to be at it.
+    /// Since when it may be without success: its start, its last success, or when another instance was seen to be at
+    /// it.
     sound_at: Instant,
 }
 

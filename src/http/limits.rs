@@ -1,5 +1,5 @@
-//! How much is let in: requests of a principal and of an address, failed logins, and connections of an address. Each instance
-//! counts for itself.
+//! How much is let in: requests of a principal and of an address, failed logins, and connections of an address. Each
+//! instance counts for itself.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -30,8 +30,8 @@ pub const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-pol
 /// Requests are counted by the minute.
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// How many times as many logins may fail from one address, whomever they name; likewise for one account, from all addresses
-/// that it is not known from. With the default that is 100, which NIST SP 800-63B, 5.2.2, allows.
+/// How many times as many logins may fail from one address, whomever they name; likewise for one account, from all
+/// addresses that it is not known from. With the default that is 100, which NIST SP 800-63B, 5.2.2, allows.
 const MANY: u32 = 10;
 
 /// In how long the failed logins of one address for one account are forgotten, and those of one address.
@@ -117,7 +117,8 @@ impl Gate {
         }
     }
 
-    /// The answers that have not been taken yet, by which those are refused who do not take what they have been answered.
+    /// The answers that have not been taken yet, by which those are refused who do not take what they have been
+    /// answered.
     pub fn unsent(&self) -> &Unsent {
         &self.unsent
     }
@@ -165,8 +166,8 @@ impl Gate {
         [Some((RATE_LIMIT_POLICY, policy.clone())), left.map(|left| (RATE_LIMIT, left))]
     }
 
-    /// Begins an attempt to prove a secret from `origin`, that of `account`, if it names one. It counts as failed until it is told
-    /// what became of it, so that many at once are no way around.
+    /// Begins an attempt to prove a secret from `origin`, that of `account`, if it names one. It counts as failed until
+    /// it is told what became of it, so that many at once are no way around.
     ///
     /// # Errors
     /// `rate_limited`: the same, whether there is such an account or not.
@@ -211,8 +212,8 @@ fn count(quota: Option<&Quota>, request: &impl HttpMessage, key: u64) -> Result<
     })
 }
 
-/// Counts requests by their address, before anything else is done for them (a token that is no good costs more to find out), and
-/// sends writes away while too many wait.
+/// Counts requests by their address, before anything else is done for them (a token that is no good costs more to find
+/// out), and sends writes away while too many wait.
 ///
 /// # Errors
 /// Those of what is behind it.
@@ -242,8 +243,8 @@ pub async fn gate(
 struct Logins {
     /// Of one address for one account; of one address; for one account from where it is not known.
     quotas: [Quota; 3],
-    /// Pairs of an account and an address that have logged in. They are not kept out by what others do: otherwise whoever
-    /// knows a name could keep its owner out for good.
+    /// Pairs of an account and an address that have logged in. They are not kept out by what others do: otherwise
+    /// whoever knows a name could keep its owner out for good.
     known: Cache<u64, ()>,
 }
 

@@ -1,5 +1,5 @@
-//! What a server counts of its own work: requests, how long they take, and how many are under way. It lives in the server's
-//! state, so that several servers in one process count each for itself.
+//! What a server counts of its own work: requests, how long they take, and how many are under way. It lives in the
+//! server's state, so that several servers in one process count each for itself.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -17,12 +17,12 @@ use prometheus_client::registry::{Registry, Unit};
 /// The classes of status that answers have.
 const CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
 
-/// The method and route of every request that no operation of the document answers, so that strange requests make no new
-/// series.
+/// The method and route of every request that no operation of the document answers, so that strange requests make no
+/// new series.
 const OTHER: &str = "other";
 
-/// Bounds of the histogram of durations: powers of two, 2^-11 s (0.5 ms) to 2^3 s, which are bounds of native histograms of
-/// schema 0 too.
+/// Bounds of the histogram of durations: powers of two, 2^-11 s (0.5 ms) to 2^3 s, which are bounds of native
+/// histograms of schema 0 too.
 const SHORTEST_S: f64 = 1.0 / 2048.0;
 const BOUNDS: u16 = 15;
 

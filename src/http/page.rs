@@ -20,8 +20,8 @@ pub struct Page<T> {
 }
 
 impl<T: Serialize> Page<T> {
-    /// A page of `rows`. It ends with the item before the one with which it would have more than [`MOST_B`] bytes, or be longer
-    /// than `limit`. `list` names the list and its order; `key` tells the place of an item in it.
+    /// A page of `rows`. It ends with the item before the one with which it would have more than [`MOST_B`] bytes, or
+    /// be longer than `limit`. `list` names the list and its order; `key` tells the place of an item in it.
     ///
     /// # Errors
     /// When an item cannot be written as JSON.

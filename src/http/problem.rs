@@ -35,8 +35,8 @@ pub struct ProblemBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false, nullable = false, minimum = 1)]
     more_errors: Option<usize>,
-    /// Further members, by code: `legal` with `illegal_transition` and `existing` with `duplicate_external_id`, for those who may
-    /// read tickets, `retry_after_s` with `rate_limited`.
+    /// Further members, by code: `legal` with `illegal_transition` and `existing` with `duplicate_external_id`, for
+    /// those who may read tickets, `retry_after_s` with `rate_limited`.
     #[serde(flatten)]
     #[schema(ignore)]
     members: &'a serde_json::Map<String, serde_json::Value>,

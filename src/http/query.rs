@@ -81,7 +81,8 @@ parts!(A, B, C);
 /// How many values a parameter takes that takes several.
 pub const MOST_VALUES: usize = 100;
 
-/// One or more values, separated by commas: any of them will do. In the document it is an array with `style = Form, explode = false`.
+/// One or more values, separated by commas: any of them will do. In the document it is an array with `style = Form,
+/// explode = false`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Csv<T>(pub Vec<T>);
 

@@ -1,5 +1,5 @@
-//! A quota, kept for each of many keys by itself, in memory that does not grow: the generic cell rate algorithm. What is used
-//! comes back evenly, so that nobody waits for the end of a window, and all of it can be used at once.
+//! A quota, kept for each of many keys by itself, in memory that does not grow: the generic cell rate algorithm. What
+//! is used comes back evenly, so that nobody waits for the end of a window, and all of it can be used at once.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;

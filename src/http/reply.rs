@@ -27,8 +27,8 @@ pub trait Reader {
     fn role(&self) -> Option<&'static str>;
 }
 
-/// Something with a version and a place of its own, which not everybody may read who may write it. There is no way to answer with
-/// one but for a reader: no write shows what its caller may not read.
+/// Something with a version and a place of its own, which not everybody may read who may write it. There is no way to
+/// answer with one but for a reader: no write shows what its caller may not read.
 pub trait Resource: Serialize {
     /// Who may read it, or may not.
     type Reader: Reader;
@@ -108,8 +108,8 @@ impl Reply {
         if resource.is_seen_by(reader) { Self::of(200, resource) } else { Err(Problem::not_found()) }
     }
 
-    /// The answer to a write of the resource at `place`: 200 with the resource and its entity tag; to a writer who may not read it
-    /// 204, with its entity tag and its place alone.
+    /// The answer to a write of the resource at `place`: 200 with the resource and its entity tag; to a writer who may
+    /// not read it 204, with its entity tag and its place alone.
     ///
     /// # Errors
     /// When it cannot be written as JSON.
@@ -118,8 +118,8 @@ impl Reply {
         if resource.is_seen_by(writer) { Ok(shown) } else { Ok(shown.header("location", place).bare()) }
     }
 
-    /// 201 with a new resource, its entity tag and where it is. [`Call::create`](super::Call::create) keeps it whole, and gives it to
-    /// those who may read it.
+    /// 201 with a new resource, its entity tag and where it is. [`Call::create`](super::Call::create) keeps it whole,
+    /// and gives it to those who may read it.
     ///
     /// # Errors
     /// When it cannot be written as JSON.
@@ -152,8 +152,8 @@ impl Reply {
         Self { status: 204, headers: Vec::new(), body: String::new() }
     }
 
-    /// With an entity tag that differs from that of its version alone: `lapsed` things have come true by time since. The
-    /// version still stands before the dot, for `If-Match`.
+    /// With an entity tag that differs from that of its version alone: `lapsed` things have come true by time since.
+    /// The version still stands before the dot, for `If-Match`.
     #[must_use]
     fn lapsed(mut self, lapsed: usize) -> Self {
         for (_, tag) in self.headers.iter_mut().filter(|(name, _)| *name == "etag" && lapsed > 0) {

@@ -1,5 +1,5 @@
-//! Traces of requests for OpenTelemetry: a span for each, by the semantic conventions for HTTP servers (1.23 and later). Nothing is
-//! made, and nothing costs anything, unless a collector is named.
+//! Traces of requests for OpenTelemetry: a span for each, by the semantic conventions for HTTP servers (1.23 and
+//! later). Nothing is made, and nothing costs anything, unless a collector is named.
 
 use std::sync::OnceLock;
 
@@ -22,8 +22,9 @@ static TRACER: OnceLock<SdkTracer> = OnceLock::new();
 pub struct Traces(SdkTracerProvider);
 
 impl Traces {
-    /// Sends spans to the collector at `endpoint`, such as `http://127.0.0.1:4318`, by OTLP over HTTP in protobuf. Headers, the
-    /// share of requests that is traced, and attributes of the service come from the standard `OTEL_*` variables.
+    /// Sends spans to the collector at `endpoint`, such as `http://127.0.0.1:4318`, by OTLP over HTTP in protobuf.
+    /// Headers, the share of requests that is traced, and attributes of the service come from the standard `OTEL_*`
+    /// variables.
     ///
     /// # Errors
     /// When the endpoint cannot be used.

@@ -1,6 +1,6 @@
-//! Bodies that are answered before they have ended: chunked ones that nobody reads any more, and those that never end. actix-http
-//! waits for the rest of one that nobody reads, for as long as its client takes; one that is still held when it has been answered
-//! ends the connection.
+//! Bodies that are answered before they have ended: chunked ones that nobody reads any more, and those that never end.
+//! actix-http waits for the rest of one that nobody reads, for as long as its client takes; one that is still held when
+//! it has been answered ends the connection.
 
 use std::cell::RefCell;
 use std::error::Error;
@@ -24,8 +24,8 @@ pub struct Unread {
     is_endless: bool,
 }
 
-/// Holds the body of a request, if it is chunked or endless; it can be read all the same, and an endless one ends where its
-/// `Content-Length` says.
+/// Holds the body of a request, if it is chunked or endless; it can be read all the same, and an endless one ends where
+/// its `Content-Length` says.
 pub fn hold(request: &mut ServiceRequest) -> Option<Unread> {
     let is_chunked = request.chunked().unwrap_or(true);
     let is_endless = !is_chunked && is_endless(request);
@@ -51,8 +51,8 @@ pub fn hold(request: &mut ServiceRequest) -> Option<Unread> {
     Some(Unread { body: held, is_endless })
 }
 
-/// Whether actix-http takes all that comes behind the head of `request` for its body, whatever its length is said to be. Nothing
-/// here becomes anything else than HTTP: `Upgrade` is not followed, as RFC 9110, 7.8, allows.
+/// Whether actix-http takes all that comes behind the head of `request` for its body, whatever its length is said to
+/// be. Nothing here becomes anything else than HTTP: `Upgrade` is not followed, as RFC 9110, 7.8, allows.
 fn is_endless(request: &ServiceRequest) -> bool {
     let mut protocols = request.headers().get_all(header::UPGRADE).filter_map(|value| value.to_str().ok());
     *request.method() == Method::CONNECT || protocols.any(|protocol| protocol.trim().eq_ignore_ascii_case("websocket"))

@@ -75,7 +75,8 @@ struct BudgetShare {
 }
 
 impl Unsent {
-    /// Nothing is held. At most `most_b` bytes will be, and whoever takes nothing of an answer for as long as `grace` loses it.
+    /// Nothing is held. At most `most_b` bytes will be, and whoever takes nothing of an answer for as long as `grace`
+    /// loses it.
     pub fn new(most_b: usize, grace: Duration) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self(Arc::new(UnsentState { most_b, grace, held: Mutex::default(), coding: Arc::new(Semaphore::new(cores)) }))
@@ -161,8 +162,8 @@ fn full(cause: &'static str) -> Problem {
     Problem::overloaded(cause).saying(detail)
 }
 
-/// Counts what is answered from when it is made, codes it if the client asks for it, and counts what has come of it. What would be too
-/// much is not answered; a write is refused before it is done, since it could not be undone.
+/// Counts what is answered from when it is made, codes it if the client asks for it, and counts what has come of it.
+/// What would be too much is not answered; a write is refused before it is done, since it could not be undone.
 ///
 /// # Errors
 /// Those of what is behind it.
@@ -217,7 +218,8 @@ pub(super) fn caller(request: &HttpRequest) -> u64 {
     request.extensions().get().map_or(UNKNOWN, |Caller(caller)| *caller)
 }
 
-/// A body that is counted for as long as it lives, unless it is small: it is one piece of memory, whatever part of it has been taken.
+/// A body that is counted for as long as it lives, unless it is small: it is one piece of memory, whatever part of it
+/// has been taken.
 struct CountedBody {
     bytes: Bytes,
     _share: Option<BudgetShare>,
@@ -268,8 +270,8 @@ struct Taken {
 }
 
 impl Taken {
-    /// Ends the connection when too little has been taken. The connection does not ask for more of a body while it has some
-    /// to write, so that the body could not tell.
+    /// Ends the connection when too little has been taken. The connection does not ask for more of a body while it has
+    /// some to write, so that the body could not tell.
     fn watch(&self) -> Option<JoinHandle<()>> {
         let (line, taken, grace, begun) = (self.line.clone()?, self.taken.clone(), self.grace, Instant::now());
         Some(actix_web::rt::spawn(async move {
@@ -325,8 +327,8 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// Whatever is taken and let go of, in whatever order: no more than there may be, no more than a share each, and in
-        /// the end nothing.
+        /// Whatever is taken and let go of, in whatever order: no more than there may be, no more than a share each,
+        /// and in the end nothing.
         #[test]
         fn what_is_held_is_bounded(asks in prop::collection::vec((0..6u64, 1..400usize, any::<bool>()), 0..200)) {
             let unsent = Unsent::new(1_000, Duration::ZERO);

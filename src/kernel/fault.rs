@@ -9,7 +9,8 @@ use super::field_error::FieldError;
 /// How many faults are told, each with its place; of more it is told how many there are.
 pub const MOST_TOLD: usize = 50;
 
-/// The faults found so far while a body or a query is read: however many there are, no more than [`MOST_TOLD`] are kept.
+/// The faults found so far while a body or a query is read: however many there are, no more than [`MOST_TOLD`] are
+/// kept.
 #[derive(Debug, Default)]
 pub struct Faults {
     told: Vec<FieldError>,

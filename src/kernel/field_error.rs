@@ -9,7 +9,8 @@ pub struct FieldError {
     /// Where: a JSON pointer (RFC 6901) into the body, or the name of a query parameter or header.
     #[schema(examples("/subject"))]
     pub pointer: String,
-    /// What kind of fault: `required`, `wrong_type`, `unknown_field`, `too_short`, `too_long`, `too_many`, `invalid`, `not_found`.
+    /// What kind of fault: `required`, `wrong_type`, `unknown_field`, `too_short`, `too_long`, `too_many`, `invalid`,
+    /// `not_found`.
     #[schema(examples("too_long"))]
     pub code: &'static str,
     /// What it should be.

@@ -9,8 +9,8 @@ use super::sql::Json;
 /// How large the fields of one thing may be, in bytes of JSON.
 pub const LARGEST_B: usize = 16 * 1024;
 
-/// How deep objects and arrays may lie in one another in them. A trail, which tells of them, lies some levels deeper, and JSON is not
-/// read beyond 128.
+/// How deep objects and arrays may lie in one another in them. A trail, which tells of them, lies some levels deeper,
+/// and JSON is not read beyond 128.
 pub const DEEPEST: usize = 64;
 
 /// A JSON object in the one form that both databases give back: whole numbers are written as such.

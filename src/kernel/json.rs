@@ -1,4 +1,5 @@
-//! JSON as it comes in (I-JSON, RFC 7493): no object with two members of one name, and no whole number that would become another one.
+//! JSON as it comes in (I-JSON, RFC 7493): no object with two members of one name, and no whole number that would
+//! become another one.
 
 use deserr::ValuePointerRef;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
@@ -14,8 +15,8 @@ const MANY_DIGITS: usize = 19;
 /// How many bytes of a name are told.
 const LONGEST_NAME_B: usize = 64;
 
-/// JSON in which no object has two members of one name: of two readers one might believe the first of them, and the other
-/// the second.
+/// JSON in which no object has two members of one name: of two readers one might believe the first of them, and the
+/// other the second.
 pub struct Unique(pub Value);
 
 impl<'de> Deserialize<'de> for Unique {
@@ -81,8 +82,8 @@ fn short(name: &str) -> String {
     Value::from(format!("{}{more}", &name[..end])).to_string()
 }
 
-/// Finds the whole numbers in `json` that have more than 64 bits: they would be stored as others. What it costs is next to nothing where
-/// no number is long.
+/// Finds the whole numbers in `json` that have more than 64 bits: they would be stored as others. What it costs is next
+/// to nothing where no number is long.
 pub fn find_large_wholes(json: &[u8], faults: &mut Faults) {
     // So many digits in a row have one at each so many-th place.
     let mut places = json.iter().enumerate().skip(MANY_DIGITS - 1).step_by(MANY_DIGITS);
@@ -237,7 +238,8 @@ mod tests {
     }
 
     proptest! {
-        /// What is right is read as by any reader, and nothing in it is too large; one number that is, is found among all.
+        /// What is right is read as by any reader, and nothing in it is too large; one number that is, is found among
+        /// all.
         #[test]
         fn what_is_right_stays_so(value in any_json(), pretty in any::<bool>()) {
             let write = |value: &Value| if pretty { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };

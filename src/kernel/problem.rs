@@ -44,7 +44,8 @@ codes! {
     MalformedJson = 400 "malformed_json" "The body is not valid JSON.";
     /// A query parameter is unknown, given twice, or has a value that it cannot take.
     InvalidQuery = 400 "invalid_query" "A query parameter is not valid.";
-    /// The cursor was not made by this list in this order, or in the order of relevance not for this search. Start again without one.
+    /// The cursor was not made by this list in this order, or in the order of relevance not for this search. Start
+    /// again without one.
     InvalidCursor = 400 "invalid_cursor" "The cursor is not valid.";
     /// A header has a value that it cannot take.
     InvalidHeader = 400 "invalid_header" "A request header is not valid.";
@@ -80,15 +81,18 @@ codes! {
     BodyTooLarge = 413 "body_too_large" "The body is too large.";
     /// The body's media type is not one that this takes; `detail` lists those.
     UnsupportedMediaType = 415 "unsupported_media_type" "The media type is not supported.";
-    /// Well-formed, but fields are wrong: `errors` lists the first 50 with their places, and `more_errors` says how many there are besides.
+    /// Well-formed, but fields are wrong: `errors` lists the first 50 with their places, and `more_errors` says how
+    /// many there are besides.
     ValidationFailed = 422 "validation_failed" "Some fields are not valid.";
     /// The `Idempotency-Key` was used for another request within the last 24 hours. Use a new one.
     IdempotencyKeyReused = 422 "idempotency_key_reused" "The idempotency key was used for another request.";
-    /// Too many requests, or too many failed logins. Try again after `Retry-After` seconds; `RateLimit` says what is left.
+    /// Too many requests, or too many failed logins. Try again after `Retry-After` seconds; `RateLimit` says what is
+    /// left.
     RateLimited = 429 "rate_limited" "Too many requests.";
     /// Our fault; the request id leads to the cause in the log.
     Internal = 500 "internal_error" "Something went wrong on our side.";
-    /// The database is away, busy, full or asked for too much. Try again after `Retry-After` seconds; `detail` says whether anything was changed.
+    /// The database is away, busy, full or asked for too much. Try again after `Retry-After` seconds; `detail` says
+    /// whether anything was changed.
     Unavailable = 503 "unavailable" "The service is not available right now.";
 }
 
@@ -203,7 +207,8 @@ impl Problem {
         self
     }
 
-    /// With another sentence and one more member for those who may read what the problem is about. Nobody is told them unless
+    /// With another sentence and one more member for those who may read what the problem is about. Nobody is told them
+    /// unless
     /// [`for_reader`](Self::for_reader) is asked for it.
     #[must_use]
     pub fn telling_readers(

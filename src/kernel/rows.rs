@@ -73,9 +73,9 @@ impl<R> Rows<R> {
         Self { reached, ..self }
     }
 
-    /// `rows` with their large texts, which `fetch` fills in: a few rows at a time, in their order, until the page is full.
-    /// Those behind are left out. Each row comes with whether it lacks any; `size_b` tells about how much JSON it will be at
-    /// least.
+    /// `rows` with their large texts, which `fetch` fills in: a few rows at a time, in their order, until the page is
+    /// full. Those behind are left out. Each row comes with whether it lacks any; `size_b` tells about how much JSON it
+    /// will be at least.
     ///
     /// # Errors
     /// Those of `fetch`.
@@ -103,8 +103,9 @@ impl<R> Rows<R> {
 }
 
 impl<R> Rows<R> {
-    /// Rows that `fetch` reads a few at a time, each time behind the `key` of the last one, until the page is full: where a row
-    /// may be large and nothing of it can be left out. `size_b` tells about how much JSON it will be at least.
+    /// Rows that `fetch` reads a few at a time, each time behind the `key` of the last one, until the page is full:
+    /// where a row may be large and nothing of it can be left out. `size_b` tells about how much JSON it will be at
+    /// least.
     ///
     /// # Errors
     /// Those of `fetch`.

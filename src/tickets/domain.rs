@@ -106,8 +106,8 @@ pub enum Walker {
 }
 
 impl Walker {
-    /// Whether such a step is theirs to take, if it is legal at all. A requester says that their problem is gone or is back, and
-    /// answers what they were asked; beginning work, and saying what it waits for, is for those who do it.
+    /// Whether such a step is theirs to take, if it is legal at all. A requester says that their problem is gone or is
+    /// back, and answers what they were asked; beginning work, and saying what it waits for, is for those who do it.
     fn may(self, from: Status, to: Status) -> bool {
         use Status::{Closed, Open, Resolved, WaitingRequester};
         self == Self::Desk || matches!((from, to), (_, Resolved | Closed) | (WaitingRequester | Resolved, Open))
@@ -229,7 +229,8 @@ impl Ticket {
         }
     }
 
-    /// The same without anything that somebody has written, but for its tags: those are categories, which numbers go by.
+    /// The same without anything that somebody has written, but for its tags: those are categories, which numbers go
+    /// by.
     #[must_use]
     pub fn redacted(&self) -> Self {
         Self {

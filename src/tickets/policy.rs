@@ -26,8 +26,8 @@ pub fn may_open(who: &Principal, new: &NewTicket) -> Result<(), Problem> {
     ])
 }
 
-/// Requesters may mend what they wrote, say that it is solved, close it, and reopen it; which steps those are, the ticket
-/// knows.
+/// Requesters may mend what they wrote, say that it is solved, close it, and reopen it; which steps those are, the
+/// ticket knows.
 ///
 /// # Errors
 /// `forbidden`, naming the fields.

@@ -30,9 +30,10 @@ pub fn routes(config: &mut impl Endpoints) {
 
 /// List tickets.
 ///
-/// Requesters get their own tickets, all others get all. Filters narrow: several of them must all hold. A cursor goes on
-/// behind the last item of the page before, however many tickets have come in since. With `q`, a page may have fewer items than
-/// `limit`, or none, and yet a `next_cursor`: what is rare among many tickets is looked for in some of them at a time.
+/// Requesters get their own tickets, all others get all. Filters narrow: several of them must all hold. A cursor goes
+/// on behind the last item of the page before, however many tickets have come in since. With `q`, a page may have fewer
+/// items than `limit`, or none, and yet a `next_cursor`: what is rare among many tickets is looked for in some of them
+/// at a time.
 #[utoipa::path(
     operation_id = "list_tickets", tag = "tickets", security(("bearer" = ["tickets:read"])), params(TicketFilter, ListOptions),
     responses((status = 200, description = "A page of tickets.", body = Page<TicketBody>,
@@ -61,7 +62,8 @@ async fn list_tickets(who: Allowed<ReadTickets>, call: Call) -> Answer {
     Page::reply(&call, limit, &list, rows, |row| store::key(sort, row), body)
 }
 
-/// What cursors are bound to: a place in one order is one whatever the filters, but how well a ticket fits is about one search.
+/// What cursors are bound to: a place in one order is one whatever the filters, but how well a ticket fits is about one
+/// search.
 fn list_name(sort: Sort, q: Option<&Query>) -> String {
     match (sort, q) {
         (Sort::Relevance, Some(q)) => format!("tickets {sort} {:x}", q.fingerprint()),
@@ -71,8 +73,9 @@ fn list_name(sort: Sort, q: Option<&Query>) -> String {
 
 /// Open a ticket.
 ///
-/// A requester reports for themself. Agents and service accounts may report on somebody's behalf, by `requester_id` or by
-/// `requester`, which finds or makes that person. Send an `Idempotency-Key` so that a retry never opens a second ticket.
+/// A requester reports for themself. Agents and service accounts may report on somebody's behalf, by `requester_id` or
+/// by `requester`, which finds or makes that person. Send an `Idempotency-Key` so that a retry never opens a second
+/// ticket.
 #[utoipa::path(
     operation_id = "create_ticket", tag = "tickets", security(("bearer" = ["tickets:write"])), request_body = NewTicket,
     extensions(("x-problems" = json!(["duplicate_external_id"]))),
@@ -111,10 +114,11 @@ async fn get_ticket(who: Allowed<ReadTickets>, call: Call) -> Answer {
 
 /// Change a ticket.
 ///
-/// A JSON merge patch: what is not mentioned stays, null empties, `custom_fields` are merged deeply. A patch that changes
-/// nothing leaves the version as it is. An illegal step of the life-cycle is refused with the legal ones. Of the `status` of
-/// their own ticket a requester sets `resolved`, `closed` once it is resolved, and `open` where it waits for them or is resolved: a change
-/// of a new ticket to `open` begins the work (`started_at`), which is for those who do it, and is 403 for a requester.
+/// A JSON merge patch: what is not mentioned stays, null empties, `custom_fields` are merged deeply. A patch that
+/// changes nothing leaves the version as it is. An illegal step of the life-cycle is refused with the legal ones. Of
+/// the `status` of their own ticket a requester sets `resolved`, `closed` once it is resolved, and `open` where it
+/// waits for them or is resolved: a change of a new ticket to `open` begins the work (`started_at`), which is for those
+/// who do it, and is 403 for a requester.
 #[utoipa::path(
     operation_id = "update_ticket", tag = "tickets", security(("bearer" = ["tickets:write"])),
     params(("id" = String, Path, description = "The ticket's id or number.", example = "4711")),
@@ -143,9 +147,9 @@ async fn update_ticket(who: Allowed<WriteTickets>, call: Call) -> Answer {
 
 /// Redact a ticket.
 ///
-/// Removes what people have written for good: subject, description, custom fields and external id, the texts of its comments
-/// and the notes of work, from the audit trail and from the index of words, too. The ticket itself stays, with its tags and
-/// times, and so does every number. Also of a closed one. Doing it again changes nothing.
+/// Removes what people have written for good: subject, description, custom fields and external id, the texts of its
+/// comments and the notes of work, from the audit trail and from the index of words, too. The ticket itself stays, with
+/// its tags and times, and so does every number. Also of a closed one. Doing it again changes nothing.
 #[utoipa::path(
     operation_id = "redact_ticket", tag = "tickets", security(("bearer" = ["admin"])),
     params(("id" = String, Path, description = "The ticket's id or number.", example = "4711")),
@@ -166,9 +170,9 @@ async fn redact_ticket(who: Allowed<Administer>, call: Call) -> Answer {
 
 /// Read a ticket's audit trail.
 ///
-/// Every change, who made it, when, before and after; in the order in which they were made, so that each begins where the one
-/// before has ended. Events about internal comments and about work are
-/// shown only to those who may see internal comments.
+/// Every change, who made it, when, before and after; in the order in which they were made, so that each begins where
+/// the one before has ended. Events about internal comments and about work are shown only to those who may see internal
+/// comments.
 #[utoipa::path(
     operation_id = "list_ticket_events", tag = "tickets", security(("bearer" = ["tickets:read"])),
     params(("id" = String, Path, description = "The ticket's id or number.", example = "4711"), PageQuery),
@@ -193,8 +197,8 @@ async fn list_events(who: Allowed<ReadTickets>, call: Call) -> Answer {
 
 /// Explain a ticket's clocks.
 ///
-/// Where their time went, what each stretch of it counted for, and which version of which policy and calendar judges them.
-/// The segments of a clock begin with the report and end with the clock, or now.
+/// Where their time went, what each stretch of it counted for, and which version of which policy and calendar judges
+/// them. The segments of a clock begin with the report and end with the clock, or now.
 #[utoipa::path(
     operation_id = "get_ticket_sla", tag = "tickets", security(("bearer" = ["tickets:read"])),
     params(("id" = String, Path, description = "The ticket's id or number.", example = "4711")),

@@ -192,8 +192,8 @@ pub async fn open(
 /// Changes a ticket as `patch` says.
 ///
 /// # Errors
-/// `not_found`, `version_mismatch`, `ticket_closed`, `illegal_transition`, `forbidden` for a step that is not the caller's to
-/// take, `conflict` after too many changes of status, `duplicate_external_id`, or `validation_failed`.
+/// `not_found`, `version_mismatch`, `ticket_closed`, `illegal_transition`, `forbidden` for a step that is not the
+/// caller's to take, `conflict` after too many changes of status, `duplicate_external_id`, or `validation_failed`.
 pub async fn change(
     tx: &mut Conn,
     act: &Act,
@@ -265,8 +265,9 @@ fn patched(mut ticket: Ticket, patch: TicketPatch) -> Ticket {
     ticket
 }
 
-/// Takes much of what people have written out of the trail of a ticket that is to be [redacted](redact), a piece at a time, so
-/// that nobody waits behind all of it. Little is left then. What ends in the middle is gone on with when it is sent again.
+/// Takes much of what people have written out of the trail of a ticket that is to be [redacted](redact), a piece at a
+/// time, so that nobody waits behind all of it. Little is left then. What ends in the middle is gone on with when it is
+/// sent again.
 ///
 /// # Errors
 /// `not_found` or `version_mismatch`.
@@ -292,8 +293,9 @@ pub async fn redact_ahead(
     }
 }
 
-/// Removes all that people have written in a ticket, its comments and the notes of work on it, for good and from the audit
-/// trail and the kept answers, too; also of a closed one. Its tags and times stay, and so does every number. A second time changes nothing.
+/// Removes all that people have written in a ticket, its comments and the notes of work on it, for good and from the
+/// audit trail and the kept answers, too; also of a closed one. Its tags and times stay, and so does every number. A
+/// second time changes nothing.
 ///
 /// # Errors
 /// `not_found` or `version_mismatch`.

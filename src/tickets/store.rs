@@ -161,7 +161,8 @@ pub async fn after(tx: &mut Conn, number: i64, most: i64) -> Result<Vec<(Ticket,
         .collect()
 }
 
-/// Stores a new ticket, all but its number, which the database gives; returns that number. Its clocks will have followed `edit`.
+/// Stores a new ticket, all but its number, which the database gives; returns that number. Its clocks will have
+/// followed `edit`.
 ///
 /// # Errors
 /// A transient problem when another request takes the same external id right now.
@@ -180,8 +181,8 @@ pub async fn insert(tx: &mut Conn, ticket: &Ticket, edit: i64) -> Result<i64, Pr
 /// # Errors
 /// A transient problem when another request takes the same external id right now.
 pub async fn update(tx: &mut Conn, before: &Ticket, after: &Ticket) -> Result<(), Problem> {
-    // SQLite looks after each index and each reference of the columns that are set, also where their values stay. Most changes
-    // are talk, or a step: these set no more than they have to.
+    // SQLite looks after each index and each reference of the columns that are set, also where their values stay. Most
+    // changes are talk, or a step: these set no more than they have to.
     let heard = Ticket {
         updated_at: after.updated_at,
         started_at: after.started_at,
@@ -343,8 +344,8 @@ pub async fn team_name(tx: &mut Conn, id: TeamId) -> Result<Option<String>, Prob
 /// # Errors
 /// When the database is away.
 pub async fn resolved_until(tx: &mut Conn, before: Instant, most: i64) -> Result<Vec<Ticket>, Problem> {
-    // Not a parameter, so that the index of those alone is known to have them. SQLite has no statistics and would sooner take
-    // one by status and put all of them in order, if it did not believe that half of all tickets are meant.
+    // Not a parameter, so that the index of those alone is known to have them. SQLite has no statistics and would
+    // sooner take one by status and put all of them in order, if it did not believe that half of all tickets are meant.
     let resolved = match tx.line {
         EngineConn::Sqlite(_) => "likelihood(tickets.status = 'resolved', 0.5)",
         EngineConn::Postgres(_) => "tickets.status = 'resolved'",

@@ -120,8 +120,8 @@ pub struct NewTicket {
     /// Who works on it: an active agent or admin. Not for requesters.
     #[deserr(default)]
     pub assignee_id: Option<PrincipalId>,
-    /// Who has the problem, by id. The caller, if it is a person, unless said otherwise; a ticket that a service account
-    /// opens without a requester has none.
+    /// Who has the problem, by id. The caller, if it is a person, unless said otherwise; a ticket that a service
+    /// account opens without a requester has none.
     #[deserr(default)]
     pub requester_id: Option<PrincipalId>,
     /// Who has the problem, by email address: found, or made. Instead of `requester_id`.

@@ -52,9 +52,9 @@ async fn list_time_entries(who: Allowed<ReadWork>, call: Call) -> Answer {
 
 /// Add work to a ticket.
 ///
-/// The hourly rate is the one that holds now, and is kept: the agent's own, else that of the ticket's team, else that of
-/// the service. Agents enter their own work or a colleague's; a service account says whose it is. Leaves no trace on the
-/// ticket that its requester could see.
+/// The hourly rate is the one that holds now, and is kept: the agent's own, else that of the ticket's team, else that
+/// of the service. Agents enter their own work or a colleague's; a service account says whose it is. Leaves no trace on
+/// the ticket that its requester could see.
 #[utoipa::path(
     operation_id = "create_time_entry", tag = "time entries", security(("bearer" = ["tickets:write"])),
     params(("id" = String, Path, description = "The ticket's id or number.", example = "4711")),

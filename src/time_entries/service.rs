@@ -77,7 +77,8 @@ pub async fn add(
 /// Takes work off a ticket again. The audit trail keeps what it was.
 ///
 /// # Errors
-/// `not_found`, `version_mismatch`, `forbidden` for somebody else's, `ticket_closed`, or `conflict` when the ticket's trail is full.
+/// `not_found`, `version_mismatch`, `forbidden` for somebody else's, `ticket_closed`, or `conflict` when the ticket's
+/// trail is full.
 pub async fn delete(
     tx: &mut Conn,
     act: &Act,

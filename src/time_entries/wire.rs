@@ -63,7 +63,8 @@ pub struct TimeEntryBody {
     /// What an hour cost when the work was entered; null when nobody had said. Later changes of rates do not change it.
     #[schema(required)]
     pub hourly_rate: Option<Money>,
-    /// Whose hourly rate it was: the agent's own, else that of the team that the ticket was in, else that of the service.
+    /// Whose hourly rate it was: the agent's own, else that of the team that the ticket was in, else that of the
+    /// service.
     #[schema(required)]
     pub rate_of: Option<RateOf>,
     /// What the work cost, rounded half up to a minor unit; null without a rate.

@@ -1,5 +1,5 @@
-//! Answers are bounded: a page by its bytes, the answers that are on their way by what they are together, and each by how
-//! quickly it is taken.
+//! Answers are bounded: a page by its bytes, the answers that are on their way by what they are together, and each by
+//! how quickly it is taken.
 
 use std::time::{Duration, Instant};
 
@@ -145,7 +145,8 @@ on_both! {
         assert!(events.len() > 10 && events.is_sorted() && events.windows(2).all(|pair| pair[0] != pair[1]));
     }
 
-    /// Who takes none of what they ask for is refused more; others are not, and when it has been ended all is as before.
+    /// Who takes none of what they ask for is refused more; others are not, and when it has been ended all is as
+    /// before.
     async fn unsent_answers_are_bounded_and_a_slow_reader_is_ended(desk) {
         let requester = hoarder(desk, 3).await;
         let other = desk.agent().await;

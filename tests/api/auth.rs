@@ -297,8 +297,8 @@ on_both! {
         log_in(desk, "ada@example.org", PASSWORD).expect(200).await;
     }
 
-    /// No clock can show this reliably. But when all turns at the hashing are taken, whoever is told to come back was on
-    /// the way to one: so a login with an unknown name hashes as one with a wrong password does.
+    /// No clock can show this reliably. But when all turns at the hashing are taken, whoever is told to come back was
+    /// on the way to one: so a login with an unknown name hashes as one with a wrong password does.
     async fn every_login_hashes_a_password_whoever_it_names(desk) {
         let admin = desk.admin().await;
         person(desk, &admin, "ada@example.org", "agent").await;

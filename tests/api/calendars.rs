@@ -9,8 +9,8 @@ use crate::support::{Ask, Caller, Desk};
 const NOBODY: &str = "019a2f4e-7c1b-7d3e-8f00-1234567890ab";
 const CALENDARS: &str = "/v1/sla/calendars";
 
-/// The public holidays of Norway in 2026 and 2027, as a calendar program writes them: one a day, yearly ones by rule, names
-/// that are folded, an alarm, a cancelled one, and an Easter of several days.
+/// The public holidays of Norway in 2026 and 2027, as a calendar program writes them: one a day, yearly ones by rule,
+/// names that are folded, an alarm, a cancelled one, and an Easter of several days.
 const NORWAY: &str = "BEGIN:VCALENDAR\r\nPRODID:-//Example//Helligdager//NO\r\nVERSION:2.0\r\nCALSCALE:GREGORIAN\r\nMETHOD:PUBLISH\r\n\
 X-WR-CALNAME:Norske helligdager\r\nX-WR-TIMEZONE:Europe/Oslo\r\n\
 BEGIN:VTIMEZONE\r\nTZID:Europe/Oslo\r\nBEGIN:STANDARD\r\nDTSTART:19701025T030000\r\nTZOFFSETFROM:+0200\r\nTZOFFSETTO:+0100\r\n\

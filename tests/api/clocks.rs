@@ -1,5 +1,5 @@
-//! The clocks of tickets, told as timelines: what happens when, and how the clocks stand then. Every number is worked out
-//! by hand; the comments say how. 2 March 2026 is a Monday. Oslo is one hour ahead of UTC in winter, two in summer.
+//! The clocks of tickets, told as timelines: what happens when, and how the clocks stand then. Every number is worked
+//! out by hand; the comments say how. 2 March 2026 is a Monday. Oslo is one hour ahead of UTC in winter, two in summer.
 
 use serde_json::{Value, json};
 
@@ -170,7 +170,8 @@ fn check_segments(ticket: &Value, told: &Value) {
 const HOUR: i64 = 3600;
 
 on_both! {
-    /// A requester ends the wait for somebody to begin by no longer needing it, in time or too late; what was late stays so.
+    /// A requester ends the wait for somebody to begin by no longer needing it, in time or too late; what was late
+    /// stays so.
     async fn a_requester_who_solves_it_makes_no_promise_kept_that_was_broken(desk) {
         let stage = Stage::with(desk, None, &[("response", 900, "calendar"), ("first_reply", HOUR, "calendar")]).await;
         let (early, late) = (stage.at("2026-03-02T09:00:00Z").report(json!({})).await, stage.report(json!({})).await);
@@ -231,8 +232,8 @@ on_both! {
         stage.at("2026-03-09T09:30:00Z");
         assert_eq!(stage.clocks(&ticket).await, ["service v1 c1 running 9000 of 14400 due 03-09T11:00:00Z"]);
         stage.status(&ticket, "resolved").await;
-        // Open for half an hour and for two. From Friday 13:00 to Monday 9:30 are 68.5 hours, of which two on Friday and two
-        // and a half on Monday are business time.
+        // Open for half an hour and for two. From Friday 13:00 to Monday 9:30 are 68.5 hours, of which two on Friday
+        // and two and a half on Monday are business time.
         assert_eq!(stage.durations(&ticket).await, "response 1800/1800, first_reply -, service 9000/9000, resolution 246600/16200");
     }
 
@@ -352,7 +353,8 @@ on_both! {
         stage.at("2026-03-02T09:10:00Z").status(&ticket, "open").await;
         stage.at("2026-03-02T09:20:00Z");
         stage.edit(&policy, json!({ "name": "Two", "targets": rules(&[("response", 60, "calendar"), ("service", 2 * HOUR, "calendar")]) })).await;
-        // What has ended keeps what judged it; what runs is judged from its zero, and what was broken by that is so from now.
+        // What has ended keeps what judged it; what runs is judged from its zero, and what was broken by that is so
+        // from now.
         assert_eq!(stage.clocks(&ticket).await, [
             "response v1 met 600 of 3600 at 03-02T09:10:00Z",
             "service v2 running 600 of 7200 due 03-02T11:10:00Z",

@@ -1,7 +1,7 @@
 //! The process is killed at any moment, and nothing that was acknowledged is lost.
 //!
-//! The short form runs with all tests. The long one: `SKRANKE_TEST_KILLS=100 tests/run.sh --only-tests --test api -- crash::
-//! --nocapture`.
+//! The short form runs with all tests. The long one: `SKRANKE_TEST_KILLS=100 tests/run.sh --only-tests --test api --
+//! crash:: --nocapture`.
 
 use std::time::{Duration, Instant};
 

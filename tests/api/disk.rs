@@ -1,5 +1,5 @@
-//! There is no room left on SQLite's disk: writes are refused in words, reads go on, and all is well again as soon as there
-//! is room.
+//! There is no room left on SQLite's disk: writes are refused in words, reads go on, and all is well again as soon as
+//! there is room.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

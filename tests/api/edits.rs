@@ -1,5 +1,5 @@
-//! Edits of policies and calendars where many tickets are open: each follows when it is written or when its turn comes, with
-//! the same result.
+//! Edits of policies and calendars where many tickets are open: each follows when it is written or when its turn comes,
+//! with the same result.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

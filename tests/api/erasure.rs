@@ -37,8 +37,8 @@ fn writings(text: &str) -> Vec<Vec<u8>> {
         percent.replace('+', "%20").into_bytes(),
         text.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect::<String>().into_bytes(),
     ];
-    // Base64, wherever in a group of three bytes the text begins: all characters that are the same whatever is around it. With
-    // fewer, what is sealed would have them by chance.
+    // Base64, wherever in a group of three bytes the text begins: all characters that are the same whatever is around
+    // it. With fewer, what is sealed would have them by chance.
     for before in 0..3 {
         let within = [&b"xxx"[..before], text.as_bytes(), b"xxx"].concat();
         let own = (before * 4).div_ceil(3)..(before + text.len()) * 4 / 3;
@@ -104,8 +104,8 @@ async fn keep_answers(desk: &Desk, who: &Caller, many: usize) {
     desk.store.run(&sql).await;
 }
 
-/// Erases a comment, a ticket, a person and a secret, of each of which a kept answer tells; gives what the databases were asked for
-/// that, and how long it took.
+/// Erases a comment, a ticket, a person and a secret, of each of which a kept answer tells; gives what the databases
+/// were asked for that, and how long it took.
 async fn erase_each(desk: &Desk, url: &str, heard: &Heard) -> (Vec<String>, Duration) {
     let (admin, agent, ada) = (desk.admin().await, desk.agent().await, desk.requester().await);
     let opening = json!({ "subject": "Erased", "requester_id": ada.id });
@@ -213,7 +213,8 @@ on_both! {
         assert!(after == before || after == "Redacted", "{after}");
     }
 
-    /// Beyond a number of them, kept answers are not opened but withdrawn: what was carried out is not carried out again.
+    /// Beyond a number of them, kept answers are not opened but withdrawn: what was carried out is not carried out
+    /// again.
     async fn many_answers_about_one_ticket_are_withdrawn(desk) {
         let (admin, agent) = (desk.admin().await, desk.agent().await);
         let ticket = desk.ticket(&agent, json!({})).await;

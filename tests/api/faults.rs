@@ -1,8 +1,8 @@
-//! Faults of real PostgreSQL servers, which the scripts in `tests/postgres` make and these tests meet. `cargo test` alone leaves
-//! them out: they need servers that keep what they have answered, and a command that breaks one.
+//! Faults of real PostgreSQL servers, which the scripts in `tests/postgres` make and these tests meet. `cargo test`
+//! alone leaves them out: they need servers that keep what they have answered, and a command that breaks one.
 //!
-//! `SKRANKE_TEST_FAULT` is that command, `SKRANKE_TEST_REPAIR` the one that mends what it broke, `SKRANKE_TEST_FAULTS` how often,
-//! and `SKRANKE_TEST_REPLICA` the address of a standby.
+//! `SKRANKE_TEST_FAULT` is that command, `SKRANKE_TEST_REPAIR` the one that mends what it broke, `SKRANKE_TEST_FAULTS`
+//! how often, and `SKRANKE_TEST_REPLICA` the address of a standby.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

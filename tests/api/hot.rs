@@ -21,8 +21,8 @@ use crate::support::{Answer, Ask, Caller, Desk, Engine};
 /// How many write at once.
 const WRITERS: usize = 200;
 
-/// How long a request waits at most: what a service in use has, six times over, since a build for tests is slow and others
-/// run beside it.
+/// How long a request waits at most: what a service in use has, six times over, since a build for tests is slow and
+/// others run beside it.
 const WAIT: Duration = Duration::from_secs(30);
 
 fn rounds() -> usize {
@@ -38,7 +38,8 @@ fn apart(desk: &Desk, pool_size: usize) -> String {
     })
 }
 
-/// Asks all at once; gives the answers in the order of the requests, none of which took longer than anybody should wait.
+/// Asks all at once; gives the answers in the order of the requests, none of which took longer than anybody should
+/// wait.
 async fn at_once(asks: impl IntoIterator<Item = Ask>) -> Vec<Answer> {
     let timed = asks.into_iter().map(|ask| async move {
         let begun = Instant::now();
@@ -61,8 +62,8 @@ fn statuses(answers: &[Answer]) -> BTreeMap<u16, usize> {
 /// How many tickets are open where policies and calendars are edited.
 const OPEN: usize = 450;
 
-/// Sends all `edits` at once, and beside them creates tickets one after the other. All edits are made, and whoever creates a ticket
-/// waits for few of them and not for long.
+/// Sends all `edits` at once, and beside them creates tickets one after the other. All edits are made, and whoever
+/// creates a ticket waits for few of them and not for long.
 #[expect(clippy::print_stdout, reason = "the figures")]
 async fn edits_beside_others(desk: &Desk, url: &str, agent: &Caller, edits: impl IntoIterator<Item = Ask>) {
     let (done, is_over, begun) = (AtomicUsize::new(0), AtomicBool::new(false), Instant::now());
@@ -76,7 +77,8 @@ async fn edits_beside_others(desk: &Desk, url: &str, agent: &Caller, edits: impl
         is_over.store(true, Ordering::SeqCst);
         answers
     };
-    // On a connection of its own, which is there before: of 200 that are opened at once some are opened again after a second.
+    // On a connection of its own, which is there before: of 200 that are opened at once some are opened again after a
+    // second.
     let client = reqwest::Client::new();
     let create = async || {
         let ask = Ask(client.post(format!("{url}/v1/tickets"))).by(agent);
@@ -104,7 +106,8 @@ async fn edits_beside_others(desk: &Desk, url: &str, agent: &Caller, edits: impl
     for answer in &answers {
         assert!(answer.status.is_success(), "{}", answer.text());
     }
-    // Without a line for those who edit, it was all of them on SQLite. Ten times what has to hold, for a debug build on a busy machine.
+    // Without a line for those who edit, it was all of them on SQLite. Ten times what has to hold, for a debug build on
+    // a busy machine.
     assert!(count > 10 && most <= 20 && longest < Duration::from_millis(2_500), "{most} edits, {longest:?}");
 }
 
@@ -181,8 +184,8 @@ on_both! {
         all_changes_are_made(desk, &admin, &format!("/v1/sla/policies/{}", policy["id"].as_str().unwrap()), "name").await;
     }
 
-    /// Tickets are open, as many as one edit judges by itself. All edits are made, and whoever writes a ticket stands behind few of
-    /// them.
+    /// Tickets are open, as many as one edit judges by itself. All edits are made, and whoever writes a ticket stands
+    /// behind few of them.
     async fn one_policy_while_tickets_are_open(desk) {
         let (admin, agent) = (desk.admin().await, desk.agent().await);
         let targets = |target_s: usize| json!([{ "target": "response", "target_s": target_s, "hours": "calendar" }]);
@@ -301,8 +304,8 @@ on_both! {
         assert_eq!(desk.all(&admin, &path).await.len(), made);
     }
 
-    /// Two processes on one database: what a ticket's trail tells is in the order of its changes, and each begins where the
-    /// one before has ended.
+    /// Two processes on one database: what a ticket's trail tells is in the order of its changes, and each begins where
+    /// the one before has ended.
     async fn a_trail_of_several_instances_is_in_order(desk) {
         const TICKETS: usize = 60;
         const PATCHES: usize = 8;
@@ -346,8 +349,8 @@ on_both! {
     }
 }
 
-/// A ticket that nobody gets on with, as somebody else's transaction is at work on it, keeps one connection of an instance
-/// at most: there are others for everybody else.
+/// A ticket that nobody gets on with, as somebody else's transaction is at work on it, keeps one connection of an
+/// instance at most: there are others for everybody else.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_busy_ticket_leaves_the_pool_to_others() {
     let desk = Desk::open(Engine::Postgres).await;

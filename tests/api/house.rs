@@ -1,5 +1,5 @@
-//! Rules of the house that a machine can keep: the direction between rooms, the doors of a room, the table of codes, the
-//! table of settings, and the two schemas.
+//! Rules of the house that a machine can keep: the direction between rooms, the doors of a room, the table of codes,
+//! the table of settings, and the two schemas.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -97,6 +97,22 @@ fn what_is_pure_stays_pure() {
             for word in banned {
                 assert!(!text.contains(word), "{room}/{file} has no business with {word}");
             }
+        }
+    }
+}
+
+/// Code is broken by `cargo fmt`, which leaves comments as they are.
+#[test]
+fn comments_have_lines_of_120_characters_at_most() {
+    for path in files(&root().join("src")) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        for (nth, line) in text.lines().enumerate().filter(|(_, line)| line.trim_start().starts_with("//")) {
+            assert!(
+                line.chars().count() <= 120,
+                "{}:{} is a comment of more than 120 characters",
+                path.display(),
+                nth + 1
+            );
         }
     }
 }

@@ -156,8 +156,8 @@ impl KeyServer {
     }
 }
 
-/// One more instance on the desk's database, which trusts the issuers of `configs`, and whoever comes is a requester unless
-/// they say something else; gives its address.
+/// One more instance on the desk's database, which trusts the issuers of `configs`, and whoever comes is a requester
+/// unless they say something else; gives its address.
 fn trusting(desk: &Desk, configs: &[Value]) -> String {
     let whole = |one: &Value| with(&json!({ "default_role": "requester" }), one.clone());
     let configs: Vec<IssuerConfig> = configs.iter().map(|one| serde_json::from_value(whole(one)).unwrap()).collect();
@@ -749,7 +749,8 @@ on_both! {
             let refused = me(desk, &url, &token).send().await;
             assert_eq!((refused.status.as_u16(), &refused.body["code"]), (401, &json!("unauthenticated")), "{what}");
         }
-        // Of each signature by ECDSA there is a second one, which says the same of the same message: it lets in nobody else.
+        // Of each signature by ECDSA there is a second one, which says the same of the same message: it lets in nobody
+        // else.
         let mirrored = by("ES256", "c", &|message| {
             let (r, s) = halves(message);
             let mut borrow = false;

@@ -1,5 +1,5 @@
-//! What one caller asks of PostgreSQL keeps nobody waiting for what is quick, and takes neither more connections nor more
-//! memory than it may.
+//! What one caller asks of PostgreSQL keeps nobody waiting for what is quick, and takes neither more connections nor
+//! more memory than it may.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -184,7 +184,8 @@ async fn nobody_stands_behind_an_edit_that_waits_for_a_lock() {
     let policy = format!("/v1/sla/policies/{}", policy["id"].as_str().unwrap());
     let (holder, watcher) = (connect(&desk.store).await, connect(&desk.store).await);
     let number = ticket["number"].as_i64().unwrap();
-    // The whole table, for which the edit itself waits, and a row, for which another write waits that the edit waits for.
+    // The whole table, for which the edit itself waits, and a row, for which another write waits that the edit waits
+    // for.
     for (lock, is_row) in [
         ("LOCK TABLE tickets IN ACCESS EXCLUSIVE MODE".to_owned(), false),
         (format!("SELECT 1 FROM tickets WHERE number = {number} FOR UPDATE"), true),
@@ -229,7 +230,8 @@ async fn nobody_stands_behind_an_edit_that_waits_for_a_lock() {
     desk.close().await;
 }
 
-/// Many writes wait for a table that somebody has locked. Whoever writes something else is served meanwhile, and in the end all are.
+/// Many writes wait for a table that somebody has locked. Whoever writes something else is served meanwhile, and in the
+/// end all are.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writes_that_are_locked_out_leave_connections_to_others() {
     const TICKETS: usize = 80;
@@ -284,7 +286,8 @@ fn tell(figures: &str) {
     println!("{figures}");
 }
 
-/// A table is locked that single things are read from. Who asks for something else is served, though it is read on the same lines.
+/// A table is locked that single things are read from. Who asks for something else is served, though it is read on the
+/// same lines.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn single_things_do_not_stand_behind_those_that_are_locked() {
     let store = Store::make(Engine::Postgres).await;
@@ -314,7 +317,8 @@ async fn single_things_do_not_stand_behind_those_that_are_locked() {
     desk.close().await;
 }
 
-/// Trials of a policy are reports: of one caller two are at work, and lists and reports of others have their connections.
+/// Trials of a policy are reports: of one caller two are at work, and lists and reports of others have their
+/// connections.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn previews_of_one_caller_leave_connections_to_others() {
     let store = Store::make(Engine::Postgres).await;

@@ -263,8 +263,8 @@ impl Ledger {
         id
     }
 
-    /// Changes a ticket that nobody else changes. There is no key to send: what was done by an attempt without an answer
-    /// is told by the version.
+    /// Changes a ticket that nobody else changes. There is no key to send: what was done by an attempt without an
+    /// answer is told by the version.
     async fn patch(&self, ticket: &mut Kept, subject: String, status: Option<&'static str>) {
         let path = format!("/v1/tickets/{}", ticket.id);
         let (before, _) = self.insist(Method::GET, &path, &[], None).await;
@@ -367,8 +367,8 @@ impl Ledger {
         }
     }
 
-    /// Everything that was acknowledged is there, nothing is there twice, the trail is complete, and the numbers are those of
-    /// the tickets.
+    /// Everything that was acknowledged is there, nothing is there twice, the trail is complete, and the numbers are
+    /// those of the tickets.
     pub async fn prove(&self, server: &Server) {
         let tickets = self.all(server, "/v1/tickets").await;
         self.replays(server).await;

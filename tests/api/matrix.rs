@@ -89,8 +89,8 @@ const RULES: &[(&str, Rule)] = &[
     ("get_metrics_backlog", Rule::Staff("metrics:read")),
 ];
 
-/// What a token needs to be shown what a write has written: of a person, and of a service account. Nothing of writes that never show
-/// anything.
+/// What a token needs to be shown what a write has written: of a person, and of a service account. Nothing of writes
+/// that never show anything.
 fn shown_to(operation: &str) -> Option<[&'static str; 2]> {
     Some(match operation {
         "create_comment" | "update_comment" => ["comments:read"; 2],

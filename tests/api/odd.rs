@@ -1,5 +1,5 @@
-//! Odd input: what stands in `tests/corpus`, and a storm of more of its kind. Nothing that a client sends is answered by a
-//! 500, which every answer in these tests is held against, or keeps a server busy.
+//! Odd input: what stands in `tests/corpus`, and a storm of more of its kind. Nothing that a client sends is answered
+//! by a 500, which every answer in these tests is held against, or keeps a server busy.
 
 use std::time::{Duration, Instant};
 

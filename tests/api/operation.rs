@@ -1,4 +1,5 @@
-//! What an operator does with the binary: backups and their restoring, checks, secrets in files, and what the log tells.
+//! What an operator does with the binary: backups and their restoring, checks, secrets in files, and what the log
+//! tells.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

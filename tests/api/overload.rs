@@ -53,8 +53,8 @@ on_both! {
         create().expect(201).await;
         let hold = desk.store.hold().await;
         let mut answers: FuturesUnordered<_> = (0..30).map(|_| create().send()).collect();
-        // On PostgreSQL each of two threads has half of the queue, in which its requests also wait while it connects; up to eight
-        // more have a connection.
+        // On PostgreSQL each of two threads has half of the queue, in which its requests also wait while it connects;
+        // up to eight more have a connection.
         let (least_that_wait, most_that_wait) = if desk.db.engine() == "sqlite" { (4, 4) } else { (2, 4 + 8) };
         for _ in 0..30 - most_that_wait {
             let refused = answers.next().await.unwrap();

@@ -1,7 +1,7 @@
 //! How the databases go about lists and metrics: by an index, however many tickets there are.
 //!
-//! Every statement that the server gives to a database of 50,000 tickets is caught and explained. The tickets are made here
-//! from their numbers, so that what a list should hold is known without any query.
+//! Every statement that the server gives to a database of 50,000 tickets is caught and explained. The tickets are made
+//! here from their numbers, so that what a list should hold is known without any query.
 
 use serde_json::{Value, json};
 use skranke::app::janitor;
@@ -18,8 +18,8 @@ const DAY_US: i64 = 86_400_000_000;
 /// What is never read from one end to the other.
 const LARGE: [&str; 6] = ["tickets", "ticket_clocks", "ticket_tags", "comments", "events", "time_entries"];
 
-/// The most rows that one statement may look at: those that are few are sorted, and what is frequent is found soon. A page
-/// takes 26 rows of six tables.
+/// The most rows that one statement may look at: those that are few are sorted, and what is frequent is found soon. A
+/// page takes 26 rows of six tables.
 const LOOKED_AT: f64 = 6_000.0;
 
 /// The same for an order that the filters know nothing of: up to 4,000 tickets are sorted, with up to three rows each.
@@ -573,14 +573,16 @@ async fn reports(desk: &Desk, who: &Caller, heard: &Heard, explainer: &mut Expla
     ] {
         explained(desk, who, &path, heard, explainer, "auto", LOOKED_AT).await;
     }
-    // PostgreSQL rather reads the clocks of all 50,000 tickets than look up those of 650; among 10 million it looks them up.
+    // PostgreSQL rather reads the clocks of all 50,000 tickets than look up those of 650; among 10 million it looks
+    // them up.
     if matches!(explainer, Explainer::Sqlite(_)) {
         let of_a_team = format!("/v1/metrics/backlog?team_id={}", id(TEAM, 0));
         explained(desk, who, &of_a_team, heard, explainer, "auto", LOOKED_AT).await;
     }
 }
 
-/// What the service looks for by itself, every half a minute, it finds by index, too: no ticket is old enough to be closed.
+/// What the service looks for by itself, every half a minute, it finds by index, too: no ticket is old enough to be
+/// closed.
 async fn rounds(desk: &Desk, explainer: &mut Explainer) {
     let (db, heard) = desk.listened_db();
     let a_century_s = 100 * 365 * 86_400;

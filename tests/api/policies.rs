@@ -228,9 +228,9 @@ on_both! {
                 "running": running, "paused": paused, "attainment": attainment })
         };
         let (from, to) = ("2026-03-02T00:00:00Z", "2026-03-03T00:00:00Z");
-        // Within 20 minutes: the tickets of 0, 10 and 20; not those of 30 and 40, nor the one that nobody has begun. The work on
-        // the first began at 9:00, on the second at 9:10:01, on the third at 9:30:02, on the fourth at 10:00:03, on the fifth at
-        // 10:40:04, and now it is 11:30:06. An hour of service is over for the first four.
+        // Within 20 minutes: the tickets of 0, 10 and 20; not those of 30 and 40, nor the one that nobody has begun.
+        // The work on the first began at 9:00, on the second at 9:10:01, on the third at 9:30:02, on the fourth at
+        // 10:00:03, on the fifth at 10:40:04, and now it is 11:30:06. An hour of service is over for the first four.
         assert_eq!(preview(draft.clone(), from, to).await, json!({
             "tickets": 6, "matched": 6,
             "targets": [

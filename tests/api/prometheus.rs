@@ -524,8 +524,8 @@ on_both! {
             cells.push(totals.sums.iter().map(|(cell, _)| cell.clone()).collect::<Vec<_>>());
         }
         assert_eq!(cells[0], cells[1]);
-        // Four priorities: where they stand, opened, resolved; of both kinds of hours the bucket and the sum of responses, and
-        // the bucket of service, which took no time. What has come back to 0 is gone.
+        // Four priorities: where they stand, opened, resolved; of both kinds of hours the bucket and the sum of
+        // responses, and the bucket of service, which took no time. What has come back to 0 is gone.
         assert_eq!(cells[0].len(), 4 * (3 + 2 * 2 + 2));
     }
 }

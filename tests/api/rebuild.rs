@@ -13,7 +13,8 @@ use crate::support::{Caller, Engine, Store};
 /// How many tickets there are at first.
 const TICKETS: usize = 150;
 
-/// Numbers that tell of what is not, cells that lack all that they should hold, and an index that does not know of a ticket.
+/// Numbers that tell of what is not, cells that lack all that they should hold, and an index that does not know of a
+/// ticket.
 fn damage(engine: Engine) -> String {
     let (flag, far, bytes) = match engine {
         Engine::Sqlite => ("0", "4102444800000000", "X'07'"),

@@ -1,5 +1,5 @@
-//! The tables of the documentation that follow from the code: settings, limits and series. Each stands between two comments in its
-//! page; with `SKRANKE_TEST_WRITE=1` in the environment it is written anew instead of compared.
+//! The tables of the documentation that follow from the code: settings, limits and series. Each stands between two
+//! comments in its page; with `SKRANKE_TEST_WRITE=1` in the environment it is written anew instead of compared.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
-//! Databases that released versions have left, in `tests/fixtures`: the code of today opens a copy, brings it up to date, tells
-//! of it what was told then, and goes on with it.
+//! Databases that released versions have left, in `tests/fixtures`: the code of today opens a copy, brings it up to
+//! date, tells of it what was told then, and goes on with it.
 //!
 //! They are made when a version is released, on both engines, by
 //! `tests/run.sh --only-tests --test api -- --ignored release::make_the_fixtures`, and never changed afterwards.

@@ -423,7 +423,8 @@ on_both! {
         assert_eq!(found(desk, &agent, "word11 word0 word10").await, [2]);
     }
 
-    /// A word that nearly every ticket has is not ranked, and not looked for in all of them; yet each hit is on one page.
+    /// A word that nearly every ticket has is not ranked, and not looked for in all of them; yet each hit is on one
+    /// page.
     async fn words_that_most_tickets_have(desk) {
         let agent = desk.agent().await;
         desk.ticket(&agent, json!({ "subject": "Rare", "description": "common" })).await;
@@ -452,8 +453,8 @@ on_both! {
         }
     }
 
-    /// What is rare among many has an end on each page, which says where to go on; and nothing is lost between two pages. Each ticket
-    /// is on a shelf of its own of SQLite's index, as are those of a filter in a large desk.
+    /// What is rare among many has an end on each page, which says where to go on; and nothing is lost between two
+    /// pages. Each ticket is on a shelf of its own of SQLite's index, as are those of a filter in a large desk.
     async fn a_page_that_has_cost_enough_ends_with_a_cursor(desk) {
         let agent = desk.agent().await;
         desk.ticket(&agent, json!({ "subject": "Common usual" })).await;
@@ -510,7 +511,8 @@ on_both! {
         }
     }
 
-    /// Whoever puts words into SQLite's index merges some of its parts, as many as that takes and not hundreds of pages at once.
+    /// Whoever puts words into SQLite's index merges some of its parts, as many as that takes and not hundreds of pages
+    /// at once.
     async fn the_index_of_words_has_few_parts(desk) {
         #[derive(diesel::QueryableByName)]
         struct Count {
@@ -526,13 +528,15 @@ on_both! {
         for _ in 0..15 {
             desk.ticket(&agent, json!({ "subject": "Printer" })).await;
         }
-        // Of each size there are three at most. FTS5 alone would leave all fifteen: it does nothing until 64 pages are written.
+        // Of each size there are three at most. FTS5 alone would leave all fifteen: it does nothing until 64 pages are
+        // written.
         let parts = count("SELECT count(DISTINCT segid) AS n FROM ticket_words_idx");
         assert!(parts <= 6, "{parts}");
         assert_eq!(found(desk, &agent, "printer").await.len(), 15);
     }
 
-    /// A comment costs the comment: the statements are the same however many there are, and none reads others. And all are found.
+    /// A comment costs the comment: the statements are the same however many there are, and none reads others. And all
+    /// are found.
     async fn a_comment_costs_the_same_however_many_there_are(desk) {
         let agent = desk.agent().await;
         let (url, heard) = desk.listened();
@@ -564,8 +568,8 @@ on_both! {
         assert!(found(desk, &agent, "word0 -word519").await.is_empty());
     }
 
-    /// Whatever is asked, the answer is what looking at each text would give: all terms in whatever texts the reader may see, and
-    /// none that is excluded; in every order, on pages of every size, with other filters.
+    /// Whatever is asked, the answer is what looking at each text would give: all terms in whatever texts the reader
+    /// may see, and none that is excluded; in every order, on pages of every size, with other filters.
     async fn a_search_finds_what_is_there(desk) {
         let (agent, ada) = (desk.agent().await, desk.requester().await);
         let mut chance = Chance(crate::support::seed());
@@ -746,8 +750,8 @@ fn refill(desk: &Desk) -> &'static str {
     &from[..=from.find(';').unwrap()]
 }
 
-/// A word of every ticket is one word a shelf in SQLite's index, so that a step of a merge, which ends only between two words, is
-/// no longer than one shelf needs, however many tickets there are.
+/// A word of every ticket is one word a shelf in SQLite's index, so that a step of a merge, which ends only between two
+/// words, is no longer than one shelf needs, however many tickets there are.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_step_of_a_merge_has_an_end_on_sqlite() {
     const STEP: i64 = 64;
@@ -802,8 +806,8 @@ async fn a_step_of_a_merge_has_an_end_on_sqlite() {
     desk.close().await;
 }
 
-/// What a search asks of SQLite does not grow with what is excluded: a list asks for a term once for all tickets of a batch, and a
-/// report finds it once.
+/// What a search asks of SQLite does not grow with what is excluded: a list asks for a term once for all tickets of a
+/// batch, and a report finds it once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_excluded_is_found_once_on_sqlite() {
     let desk = Desk::open(Engine::Sqlite).await;

@@ -1,5 +1,5 @@
-//! Two changes at the same time, each of which is right by what it sees, but not beside the other: what comes of them is what
-//! comes of one after the other, whichever is first.
+//! Two changes at the same time, each of which is right by what it sees, but not beside the other: what comes of them
+//! is what comes of one after the other, whichever is first.
 
 use std::collections::BTreeSet;
 

@@ -270,7 +270,8 @@ impl Desk {
             authority,
             store,
             settings,
-            // A connection is not used again that the server is about to close, as it does after five seconds without a request.
+            // A connection is not used again that the server is about to close, as it does after five seconds without a
+            // request.
             http: reqwest::Client::builder()
                 .redirect(reqwest::redirect::Policy::none())
                 .pool_idle_timeout(Duration::from_secs(2))
@@ -660,7 +661,8 @@ impl Store {
     }
 }
 
-/// What a schema consists of, but for the index of words, which is each engine's own: `table.column` with its constraint, indexes and foreign keys as `table(columns)`.
+/// What a schema consists of, but for the index of words, which is each engine's own: `table.column` with its
+/// constraint, indexes and foreign keys as `table(columns)`.
 #[derive(Debug, Default, PartialEq)]
 pub struct Shape {
     pub columns: BTreeSet<String>,

@@ -419,7 +419,8 @@ on_both! {
         assert_eq!(set_rate(desk, &admin, place, money(1, "NOK")).await["hourly_rate"], money(1, "NOK"));
         let cleared = set_rate(desk, &admin, place, Value::Null).await;
         assert_eq!(desk.get(place).by(&agent).expect(200).await.body, cleared);
-        // A merge patch of what is there leaves what it does not mention (RFC 7396), and cannot make half of what is not.
+        // A merge patch of what is there leaves what it does not mention (RFC 7396), and cannot make half of what is
+        // not.
         for path in [place, &*own] {
             let set = async |rate: Value| desk.patch(path).by(&admin).json(&json!({ "hourly_rate": rate })).expect(200).await.body;
             assert_eq!(set(eur(5000)).await["hourly_rate"], eur(5000));

@@ -1,5 +1,5 @@
-//! Internal comments and work leave no trace for whoever may not see them: neither in an answer, nor in what the database is
-//! asked for it.
+//! Internal comments and work leave no trace for whoever may not see them: neither in an answer, nor in what the
+//! database is asked for it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -24,8 +24,8 @@ const SHARED: &str = "printer";
 /// All that a caller is told: status, every header but the date, and the body.
 fn told(answer: &Answer) -> String {
     let mut text = format!("{}\n", answer.status);
-    // The list of exposed headers has an order of each worker's own, and whether a connection goes on depends on whether a body
-    // that nobody reads has come by then.
+    // The list of exposed headers has an order of each worker's own, and whether a connection goes on depends on
+    // whether a body that nobody reads has come by then.
     let untold = ["connection", "date", "access-control-expose-headers"];
     let headers = answer.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap()));
     let mut headers: Vec<_> = headers.filter(|(name, _)| !untold.contains(name)).collect();
@@ -78,8 +78,8 @@ impl Look<'_> {
     }
 }
 
-/// The statements without those of a list that SQLite has begun in place, and begun anew elsewhere when it took long: how long is up
-/// to the machine.
+/// The statements without those of a list that SQLite has begun in place, and begun anew elsewhere when it took long:
+/// how long is up to the machine.
 fn settled(statements: &[String]) -> Vec<&str> {
     let all: Vec<&str> = statements.iter().map(String::as_str).collect();
     let Some(anew) = all.iter().position(|statement| *statement == "BEGIN DEFERRED") else { return all };
@@ -88,8 +88,8 @@ fn settled(statements: &[String]) -> Vec<&str> {
     who.chain(list.filter(|statement| **statement != "ROLLBACK")).copied().collect()
 }
 
-/// What the lists are asked for: every filter with values that fit and that do not, every order, and searches for words that
-/// are in public texts, in internal ones, in both and in none.
+/// What the lists are asked for: every filter with values that fit and that do not, every order, and searches for words
+/// that are in public texts, in internal ones, in both and in none.
 fn questions(ticket: &Value, agent: &Caller) -> Vec<String> {
     let mut all = Vec::new();
     let instant = |field: &str| ticket[field].as_str().unwrap().to_owned();
@@ -285,8 +285,8 @@ struct Twin {
 }
 
 impl Twin {
-    /// The answer without what is the ticket's own: ids become their places in the order of appearance, and cursors what is
-    /// in them.
+    /// The answer without what is the ticket's own: ids become their places in the order of appearance, and cursors
+    /// what is in them.
     fn note(&mut self, what: &str, answer: &Answer) {
         let told = told(answer).replace(&self.owner.name, "the owner");
         let cursors = Regex::new("eyJ[A-Za-z0-9_-]+").unwrap();
@@ -343,8 +343,8 @@ impl Twin {
 }
 
 on_both! {
-    /// The same tickets, before and after: every answer is the same to the byte, and so is every statement that the database
-    /// is asked for it. How long the database takes for one of them is not seen here.
+    /// The same tickets, before and after: every answer is the same to the byte, and so is every statement that the
+    /// database is asked for it. How long the database takes for one of them is not seen here.
     async fn a_requester_is_told_the_same_before_and_after(desk) {
         let (admin, agent, stranger, owner) = (desk.admin().await, desk.agent().await, desk.requester().await, desk.requester().await);
         let script = desk.account("tickets:read comments:read comments:write internal:read").await;
@@ -404,8 +404,8 @@ on_both! {
         assert_eq!(desk.all(&agent, "/v1/tickets?q=secretive").await.len(), 1);
     }
 
-    /// Two tickets to which the same happens at the same instants, while one of them is talked about all the time: internal
-    /// comments and work change nothing about what comes after them either.
+    /// Two tickets to which the same happens at the same instants, while one of them is talked about all the time:
+    /// internal comments and work change nothing about what comes after them either.
     async fn a_ticket_lives_the_same_life_whatever_is_said_of_it(desk) {
         let (admin, agent) = (desk.admin().await, desk.agent().await);
         let script = desk.account("tickets:read comments:read comments:write internal:read").await;

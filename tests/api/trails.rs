@@ -59,7 +59,8 @@ on_both! {
         assert_eq!(desk.read_ticket(&agent, &ticket).await["subject"], "Redacted");
     }
 
-    /// What a requester does to a ticket alone leaves room for those who work on it, and a redacted ticket has room again.
+    /// What a requester does to a ticket alone leaves room for those who work on it, and a redacted ticket has room
+    /// again.
     async fn a_requester_fills_no_trail(desk) {
         let (admin, agent, ada) = (desk.admin().await, desk.agent().await, desk.requester().await);
         let ticket = desk.ticket(&ada, json!({})).await;
@@ -80,8 +81,8 @@ on_both! {
         desk.patch(&path).by(&ada).json(&json!({ "subject": "Better words" })).expect(200).await;
     }
 
-    /// What is large in it goes in pieces, each a transaction of its own, and the rest by one statement, whatever is in it. None of
-    /// it comes into the memory of the service, and a second time finds nothing.
+    /// What is large in it goes in pieces, each a transaction of its own, and the rest by one statement, whatever is in
+    /// it. None of it comes into the memory of the service, and a second time finds nothing.
     async fn a_trail_is_redacted_in_pieces(desk) {
         let (admin, agent) = (desk.admin().await, desk.agent().await);
         let ticket = desk.ticket(&agent, json!({ "description": "Öl & \"wine\"", "tags": ["vip"] })).await;
@@ -112,7 +113,8 @@ on_both! {
         }
     }
 
-    /// Nobody waits behind the redaction of a ticket whose trail is full. `SKRANKE_TEST_EDITS=1500` with `--nocapture` tells more.
+    /// Nobody waits behind the redaction of a ticket whose trail is full. `SKRANKE_TEST_EDITS=1500` with `--nocapture`
+    /// tells more.
     async fn nobody_waits_for_the_redaction_of_a_full_trail(desk) {
         let edits = std::env::var("SKRANKE_TEST_EDITS").map_or(140, |edits| edits.parse().unwrap());
         let (admin, agent) = (desk.admin().await, desk.agent().await);

@@ -67,8 +67,8 @@ fn object<'a>(schemas: &'a mut Schemas, name: &str) -> Option<&'a mut Object> {
     }
 }
 
-/// Says of free objects that they are, which clients take for empty ones otherwise, and lets the description of a field that may be
-/// null stand beside its type, where clients look for it.
+/// Says of free objects that they are, which clients take for empty ones otherwise, and lets the description of a field
+/// that may be null stand beside its type, where clients look for it.
 fn complete(schema: &mut RefOr<Schema>) {
     let RefOr::T(schema) = schema else { return };
     match schema {
@@ -127,7 +127,8 @@ fn close(schema: &mut Object) {
     }
 }
 
-/// Which grants and scopes there are. The words stand in the form itself: some generators of clients find no others in a form.
+/// Which grants and scopes there are. The words stand in the form itself: some generators of clients find no others in
+/// a form.
 fn add_words_of_grants(form: &mut Object) {
     let scopes = Scope::ALL.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join("|");
     for (name, field) in &mut form.properties {

@@ -29,8 +29,8 @@ pub struct Backend {
 }
 
 impl Backend {
-    /// A connection with these `limits` whose traffic the current runtime carries, for as long as that lives. It counts by
-    /// its `permit` until it has ended.
+    /// A connection with these `limits` whose traffic the current runtime carries, for as long as that lives. It counts
+    /// by its `permit` until it has ended.
     async fn connect(
         target: &Target,
         limits: ServerLimits,

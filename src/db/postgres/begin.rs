@@ -12,8 +12,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(2);
 /// How often that is doubled: the longest pause is a quarter of a second.
 const DOUBLINGS: u32 = 7;
 
-/// How long a write waits for what somebody has locked who has named other roots, or is no instance: then it gives its connection to
-/// others and begins again.
+/// How long a write waits for what somebody has locked who has named other roots, or is no instance: then it gives its
+/// connection to others and begins again.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum LockPatience {
     /// For the first time.
@@ -39,8 +39,8 @@ impl LockPatience {
 pub enum Company {
     /// They may.
     Welcome,
-    /// They wait, but not while this waits itself: whoever has what it needs for longer than a tenth of a second lets all others
-    /// go first, and it starts again.
+    /// They wait, but not while this waits itself: whoever has what it needs for longer than a tenth of a second lets
+    /// all others go first, and it starts again.
     None,
 }
 
@@ -68,8 +68,9 @@ pub(super) struct Begin {
     pub(super) locks: bool,
 }
 
-/// The words that begin a write on `roots`. Their locks are the session's, and are waited for before there is a snapshot:
-/// whoever has waited sees all that was written meanwhile. In the middle of the transaction a waiting one could only fail.
+/// The words that begin a write on `roots`. Their locks are the session's, and are waited for before there is a
+/// snapshot: whoever has waited sees all that was written meanwhile. In the middle of the transaction a waiting one
+/// could only fail.
 pub(super) fn begin(roots: &Roots, company: Company, patience: LockPatience) -> Begin {
     if roots.keys().is_empty() {
         return Begin { sql: company.begin(patience), locks: false };

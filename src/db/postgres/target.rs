@@ -66,7 +66,8 @@ const SHARED_SESSIONS: &str = "the database is reached through a pool that gives
                                does with pool_mode = transaction or statement; Skranke keeps connections and prepared statements \
                                itself: connect to PostgreSQL directly, or through a pool with pool_mode = session";
 
-/// The server, too, notices that this instance has vanished, and lets go of what it has locked; its own limits are hours.
+/// The server, too, notices that this instance has vanished, and lets go of what it has locked; its own limits are
+/// hours.
 const LEAVES_NOTHING_BEHIND: &str = "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3; \
                                      SET tcp_user_timeout = 15000";
 
@@ -131,7 +132,8 @@ impl Target {
         self.hosts.iter().map(each).sum::<Duration>() + PATIENCE
     }
 
-    /// A connection to the host that has served last, or to the next one that does. Its `permit` goes when it has ended.
+    /// A connection to the host that has served last, or to the next one that does. Its `permit` goes when it has
+    /// ended.
     async fn reach(
         &self,
         permit: Option<OwnedSemaphorePermit>,

@@ -52,8 +52,8 @@ pub(super) enum Ran {
 pub struct Manner {
     /// Waits however many others do, and however long.
     pub patient: bool,
-    /// Is committed by itself, since it may change much. What is committed together with others needs a savepoint, and within
-    /// one SQLite walks through all that has been changed so far after each statement that can fail halfway.
+    /// Is committed by itself, since it may change much. What is committed together with others needs a savepoint, and
+    /// within one SQLite walks through all that has been changed so far after each statement that can fail halfway.
     pub apart: bool,
     /// Changes what others keep in memory: what it reads is kept by nobody else, since it may never be committed.
     pub alone: bool,
@@ -79,7 +79,8 @@ impl Undone {
         Self { why: why.to_string(), is_certain: true, is_by_one: true }
     }
 
-    /// A disk that fails while it is told to keep something may have kept it all the same, to be found after a power cut.
+    /// A disk that fails while it is told to keep something may have kept it all the same, to be found after a power
+    /// cut.
     fn at_commit(why: impl ToString) -> Self {
         let why = why.to_string();
         Self { is_certain: !why.contains("disk I/O error"), why, is_by_one: false }
@@ -116,8 +117,8 @@ where
     fn run(&mut self, conn: &mut Conn) -> Ran {
         let _request = self.span.clone().entered();
         drop(self.place.take());
-        // Nobody would hear of it any more, or soon enough: others who wait come first. What has begun once is done again
-        // whether or not somebody waits.
+        // Nobody would hear of it any more, or soon enough: others who wait come first. What has begun once is done
+        // again whether or not somebody waits.
         let is_given_up = self.turn.take().is_some_and(|turn| self.answer.is_closed() || !turn.take());
         if is_given_up || self.deadline.is_past() {
             self.outcome = Err(Problem::late(WAITED_LONG));
@@ -144,8 +145,8 @@ where
     }
 }
 
-/// Whether a request's work has begun or been given up: the writer and whoever waits for it take this, and only the first
-/// has it.
+/// Whether a request's work has begun or been given up: the writer and whoever waits for it take this, and only the
+/// first has it.
 #[derive(Default)]
 pub(super) struct Claim(AtomicBool);
 
@@ -155,9 +156,9 @@ impl Claim {
     }
 }
 
-/// Runs `first` and all that wait behind it in one transaction, up to the next that is to be by itself, then answers them all. If
-/// it fails for the work of one of them, each is done again by itself, and that one fails alone. Gives back who comes next, if it has
-/// got hold of it.
+/// Runs `first` and all that wait behind it in one transaction, up to the next that is to be by itself, then answers
+/// them all. If it fails for the work of one of them, each is done again by itself, and that one fails alone. Gives
+/// back who comes next, if it has got hold of it.
 pub(super) fn commit_group(
     conn: &mut Conn,
     first: Box<dyn WriteJob>,
@@ -196,8 +197,8 @@ pub(super) fn commit_group(
     behind
 }
 
-/// Runs `first` and some of what comes `next` in one transaction, unless the first is to be by itself; gives them with what became of
-/// all of them.
+/// Runs `first` and some of what comes `next` in one transaction, unless the first is to be by itself; gives them with
+/// what became of all of them.
 fn transact(
     conn: &mut Conn,
     first: Box<dyn WriteJob>,

@@ -28,8 +28,8 @@ const WIPE_PAUSE: Duration = Duration::from_secs(5);
 pub(super) struct WriteAheadLog {
     /// Tells the thread of commits.
     commits: mpsc::SyncSender<()>,
-    /// Whether it is time that the log begins anew, which it does when all of it is in the file: it takes a moment in which
-    /// nobody writes.
+    /// Whether it is time that the log begins anew, which it does when all of it is in the file: it takes a moment in
+    /// which nobody writes.
     is_long: Arc<AtomicBool>,
 }
 
@@ -80,8 +80,9 @@ pub(super) struct Checkpoint {
     log: i32,
 }
 
-/// Holds a read lock on the newest state, so that readers, who take the same lock, find it taken by this process already
-/// and need no system call for it. It is let go of while something is written: the log could not begin anew otherwise.
+/// Holds a read lock on the newest state, so that readers, who take the same lock, find it taken by this process
+/// already and need no system call for it. It is let go of while something is written: the log could not begin anew
+/// otherwise.
 pub(super) struct ReadLock(pub(super) Conn);
 
 impl ReadLock {

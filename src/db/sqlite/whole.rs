@@ -11,8 +11,8 @@ use super::log::Checkpoint;
 use crate::db::conn::{Conn, EngineConn};
 use crate::kernel::Problem;
 
-/// Writes the whole file anew, so that nothing is left in it but what can be read: also no copy of a row that SQLite has
-/// moved from one page to another, which it does not overwrite. Others can read meanwhile, and who writes waits.
+/// Writes the whole file anew, so that nothing is left in it but what can be read: also no copy of a row that SQLite
+/// has moved from one page to another, which it does not overwrite. Others can read meanwhile, and who writes waits.
 ///
 /// # Errors
 /// When somebody else writes for too long, or there is no room for a second file.
@@ -51,7 +51,8 @@ pub async fn look<T>(path: &Path, work: impl AsyncFn(&mut Conn) -> Result<T, Pro
     work(&mut conn).await
 }
 
-/// Copies what has been committed before now into `into`, which must be empty or missing. Others read and write meanwhile.
+/// Copies what has been committed before now into `into`, which must be empty or missing. Others read and write
+/// meanwhile.
 ///
 /// # Errors
 /// When the file cannot be read or the copy not be written.

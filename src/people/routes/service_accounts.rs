@@ -44,8 +44,8 @@ async fn list_service_accounts(_who: Allowed<Administer>, call: Call) -> Answer 
 
 /// Make a service account.
 ///
-/// For a script or a monitor. It has exactly its scopes; a service account that makes another one can hand on what it has
-/// itself. The secret is shown this once: with the `id` as `client_id`, `POST /v1/auth/token` gives tokens for it.
+/// For a script or a monitor. It has exactly its scopes; a service account that makes another one can hand on what it
+/// has itself. The secret is shown this once: with the `id` as `client_id`, `POST /v1/auth/token` gives tokens for it.
 #[utoipa::path(
     operation_id = "create_service_account", tag = "service accounts", security(("bearer" = ["admin"])),
     request_body = NewServiceAccount, extensions(("x-problems" = json!(["conflict"]))),
@@ -85,8 +85,8 @@ async fn get_service_account(who: Allowed<Administer>, call: Call) -> Answer {
 
 /// Change a service account.
 ///
-/// A JSON merge patch: what is not mentioned stays. A patch that changes nothing leaves the version as it is. Other scopes
-/// hold from the account's next request on, whatever its tokens say.
+/// A JSON merge patch: what is not mentioned stays. A patch that changes nothing leaves the version as it is. Other
+/// scopes hold from the account's next request on, whatever its tokens say.
 #[utoipa::path(
     operation_id = "update_service_account", tag = "service accounts", security(("bearer" = ["admin"])),
     params(("id" = PrincipalId, Path, description = "The account's id.")),
@@ -109,8 +109,8 @@ async fn update_service_account(who: Allowed<Administer>, call: Call) -> Answer 
 
 /// Revoke a service account.
 ///
-/// It is refused at once, whatever tokens it has, and for good. It stays readable, since tickets refer to it; its name is
-/// free again. Doing it again changes nothing.
+/// It is refused at once, whatever tokens it has, and for good. It stays readable, since tickets refer to it; its name
+/// is free again. Doing it again changes nothing.
 #[utoipa::path(
     operation_id = "delete_service_account", tag = "service accounts", security(("bearer" = ["admin"])),
     params(("id" = PrincipalId, Path, description = "The account's id.")),
@@ -129,8 +129,8 @@ async fn delete_service_account(_who: Allowed<Administer>, call: Call) -> Answer
 
 /// Give a service account another secret.
 ///
-/// The old one is refused from now on; tokens that were got with it last until they expire. The new one is shown this once.
-/// A service account can do this for accounts whose scopes it has all itself.
+/// The old one is refused from now on; tokens that were got with it last until they expire. The new one is shown this
+/// once. A service account can do this for accounts whose scopes it has all itself.
 #[utoipa::path(
     operation_id = "rotate_service_account_secret", tag = "service accounts", security(("bearer" = ["admin"])),
     params(("id" = PrincipalId, Path, description = "The account's id.")),

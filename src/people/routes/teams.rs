@@ -83,7 +83,8 @@ async fn get_team(who: Allowed<ReadTeams>, call: Call) -> Answer {
 
 /// Change a team.
 ///
-/// A JSON merge patch: what is not mentioned stays, null empties. A patch that changes nothing leaves the version as it is.
+/// A JSON merge patch: what is not mentioned stays, null empties. A patch that changes nothing leaves the version as it
+/// is.
 #[utoipa::path(
     operation_id = "update_team", tag = "teams", security(("bearer" = ["admin"])),
     params(("id" = TeamId, Path, description = "The team's id.")),

@@ -65,8 +65,8 @@ async fn create_user(who: Allowed<Administer>, call: Call, authority: web::Data<
 
 /// Read a person.
 ///
-/// Everybody may read themselves, with any token. All others are for agents and admins, and for service accounts with the
-/// scope `admin`; a requester's token gets 404 for them, as for people who do not exist.
+/// Everybody may read themselves, with any token. All others are for agents and admins, and for service accounts with
+/// the scope `admin`; a requester's token gets 404 for them, as for people who do not exist.
 #[utoipa::path(
     operation_id = "get_user", tag = "users", security(("bearer" = ["tickets:read"])),
     params(("id" = PrincipalId, Path, description = "The person's id.")),
@@ -83,11 +83,11 @@ async fn get_user(who: Allowed<BeKnown>, call: Call) -> Answer {
 
 /// Change a person.
 ///
-/// A JSON merge patch: what is not mentioned stays, null empties. A patch that changes nothing leaves the version as it is.
-/// Admins and service accounts with the scope `admin` may change everybody, all others their own `name` and `password`
-/// (with the scope `tickets:write`). To set your own password, send `current_password` too if you have one; to be wrong there counts
-/// as a login that fails (429 after too many). Whoever is
-/// deactivated, or gets another role or password, must log in again. The last active admin stays one.
+/// A JSON merge patch: what is not mentioned stays, null empties. A patch that changes nothing leaves the version as it
+/// is. Admins and service accounts with the scope `admin` may change everybody, all others their own `name` and
+/// `password` (with the scope `tickets:write`). To set your own password, send `current_password` too if you have one;
+/// to be wrong there counts as a login that fails (429 after too many). Whoever is deactivated, or gets another role or
+/// password, must log in again. The last active admin stays one.
 #[utoipa::path(
     operation_id = "update_user", tag = "users", security(("bearer" = ["admin"]), ("bearer" = ["tickets:write"])),
     params(("id" = PrincipalId, Path, description = "The person's id.")),
@@ -113,8 +113,8 @@ async fn update_user(who: Allowed<ChangePeople>, call: Call, authority: web::Dat
 /// Anonymise a person.
 ///
 /// All that tells who it was is removed for good: name, email address, issuer, password, tokens and memberships. The id
-/// stays, since tickets refer to it, and so do all numbers. Doing it again changes nothing. The last active admin stays.
-/// What people have written, in tickets and comments, is text: redact those by `DELETE` on them.
+/// stays, since tickets refer to it, and so do all numbers. Doing it again changes nothing. The last active admin
+/// stays. What people have written, in tickets and comments, is text: redact those by `DELETE` on them.
 #[utoipa::path(
     operation_id = "delete_user", tag = "users", security(("bearer" = ["admin"])),
     params(("id" = PrincipalId, Path, description = "The person's id.")),

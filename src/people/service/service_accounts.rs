@@ -70,8 +70,8 @@ pub async fn change_account(
     Ok(after)
 }
 
-/// Gives a service account another secret, which whoever gets it can do with all that the account can. No kept answer tells
-/// the old one any more.
+/// Gives a service account another secret, which whoever gets it can do with all that the account can. No kept answer
+/// tells the old one any more.
 ///
 /// # Errors
 /// `not_found`, `version_mismatch`; `forbidden` when the caller lacks one of the account's scopes; `conflict` when the
@@ -94,7 +94,8 @@ pub async fn rotate_secret(
     Ok((after, made.secret))
 }
 
-/// Revokes a service account: it is refused at once, and no kept answer tells its secret any more. A second time changes nothing.
+/// Revokes a service account: it is refused at once, and no kept answer tells its secret any more. A second time
+/// changes nothing.
 ///
 /// # Errors
 /// `not_found` or `version_mismatch`.

@@ -81,8 +81,9 @@ pub async fn create_person(tx: &mut Conn, new: NewPerson, now: Instant, clock: &
 ///
 /// # Errors
 /// `not_found`, `version_mismatch`; `forbidden` and `insufficient_scope` for what the caller may not change;
-/// `validation_failed` when the current password is missing or wrong, `rate_limited` when it was wrong too often, or a requester would get an hourly rate; `conflict` when the email address is taken, the
-/// person was anonymised, or no admin would be left.
+/// `validation_failed` when the current password is missing or wrong, `rate_limited` when it was wrong too often, or a
+/// requester would get an hourly rate; `conflict` when the email address is taken, the person was anonymised, or no
+/// admin would be left.
 pub async fn change_person(
     call: &Call,
     passwords: &Passwords,
@@ -126,8 +127,9 @@ pub async fn change_person(
     .await
 }
 
-/// Passes when the caller, who is `person`, may set their own password here and knows the one so far. To be wrong counts as a
-/// login that fails: otherwise a token that was found somewhere would be the way to guess the password at any speed.
+/// Passes when the caller, who is `person`, may set their own password here and knows the one so far. To be wrong
+/// counts as a login that fails: otherwise a token that was found somewhere would be the way to guess the password at
+/// any speed.
 async fn prove(
     call: &Call,
     passwords: &Passwords,

@@ -1,8 +1,8 @@
 //! Calendars of working hours. Pure; the zone database is in the binary, the same on every machine.
 //!
-//! One sentence defines it all: an instant is working time when its local date is no holiday and its local wall-clock time
-//! lies in a shift. An hour that the clocks skip does not exist, one that they repeat counts twice. A shift that runs into
-//! the next day is judged minute by minute too: a holiday takes what lies on its own date, and nothing else.
+//! One sentence defines it all: an instant is working time when its local date is no holiday and its local wall-clock
+//! time lies in a shift. An hour that the clocks skip does not exist, one that they repeat counts twice. A shift that
+//! runs into the next day is judged minute by minute too: a holiday takes what lies on its own date, and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use crate::kernel::words::words;
 use crate::kernel::{FieldError, Instant};
 
-/// How far ahead the end of a promise is searched: ten years, in microseconds. A calendar that has not brought up enough
-/// working time by then has none for this purpose.
+/// How far ahead the end of a promise is searched: ten years, in microseconds. A calendar that has not brought up
+/// enough working time by then has none for this purpose.
 pub const HORIZON_US: i64 = 3_660 * DAY_US;
 /// How many holidays a calendar may have.
 pub const MOST_HOLIDAYS: usize = 1_000;
@@ -100,8 +100,8 @@ impl From<TimeOfDay> for String {
     }
 }
 
-/// A stretch of working time of a weekday. One that ends earlier than it begins runs into the next day. One that ends when
-/// it begins is refused, since nobody can tell whether it means no time or a day: a whole day is 00:00 to 24:00.
+/// A stretch of working time of a weekday. One that ends earlier than it begins runs into the next day. One that ends
+/// when it begins is refused, since nobody can tell whether it means no time or a day: a whole day is 00:00 to 24:00.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shift {
     /// When it begins.
@@ -132,7 +132,8 @@ impl Definition {
 #[derive(Debug, Clone)]
 pub struct Calendar {
     zone: TimeZone,
-    /// For each weekday from Monday, the working time of that very date: in order, disjoint, in microseconds of the day.
+    /// For each weekday from Monday, the working time of that very date: in order, disjoint, in microseconds of the
+    /// day.
     days: [Vec<(i64, i64)>; 7],
     /// Days since 1970.
     holidays: BTreeSet<i64>,

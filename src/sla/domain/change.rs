@@ -31,9 +31,9 @@ impl From<TooManySteps> for Problem {
     }
 }
 
-/// What has happened by a change at `now` of a ticket that was `before`, or was not there, and is `after`: each thing once,
-/// for good, about the ticket as it was then. Agents have answered `agent_comments` times in public. Among it is what time
-/// has broken before the change.
+/// What has happened by a change at `now` of a ticket that was `before`, or was not there, and is `after`: each thing
+/// once, for good, about the ticket as it was then. Agents have answered `agent_comments` times in public. Among it is
+/// what time has broken before the change.
 pub fn happened(before: Option<Seen<'_>>, after: Seen<'_>, agent_comments: i32, now: Instant) -> Vec<Fact> {
     let (ticket, times) = after;
     let groups = ticket.groups(times.policy_id);

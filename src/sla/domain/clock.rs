@@ -256,8 +256,8 @@ impl Measured {
 }
 
 impl Measured {
-    /// The same, as the timeline tells it: what has not happened was not measured, and calendar time is what lies between. Of business
-    /// hours only what was not measured is, since the calendar that held then may hold no more.
+    /// The same, as the timeline tells it: what has not happened was not measured, and calendar time is what lies
+    /// between. Of business hours only what was not measured is, since the calendar that held then may hold no more.
     fn corrected(&self, timeline: &Timeline, business: &Measure) -> Self {
         let mut solved = timeline.spans.iter().enumerate().rev();
         let solved = solved.find(|(_, (status, _))| *status == Status::Resolved).map(|(nth, _)| nth);
@@ -350,8 +350,8 @@ impl Times {
     }
 
     /// Judges the clocks of a ticket like this at `now`. What was breached stays so, what was met stays so unless the
-    /// ticket has come back, and all else is judged from the ticket's zero by what the configuration says now. `calendar_set` has the
-    /// calendars that the clocks name.
+    /// ticket has come back, and all else is judged from the ticket's zero by what the configuration says now.
+    /// `calendar_set` has the calendars that the clocks name.
     pub fn judge(
         &mut self,
         ticket: &Traits,
@@ -388,8 +388,8 @@ impl Times {
         self.measured.follow(&self.timeline, &configuration.business(policy));
     }
 
-    /// The times of a ticket that has taken these steps, the last of them into where it stands, each judged at its instant by `configuration`:
-    /// what was written down of it, had this configuration always held.
+    /// The times of a ticket that has taken these steps, the last of them into where it stands, each judged at its
+    /// instant by `configuration`: what was written down of it, had this configuration always held.
     pub fn retold(
         ticket: &TicketState,
         created_at: Instant,
@@ -411,9 +411,9 @@ impl Times {
         times
     }
 
-    /// The same as they should be written down at `now`: measured as the timeline tells it, and if `ticket` has followed all edits of
-    /// policies and calendars up to `configuration` and can still be judged by it, promised what that promises. `calendar_set` has the calendars
-    /// that the clocks name.
+    /// The same as they should be written down at `now`: measured as the timeline tells it, and if `ticket` has
+    /// followed all edits of policies and calendars up to `configuration` and can still be judged by it, promised what
+    /// that promises. `calendar_set` has the calendars that the clocks name.
     #[must_use]
     pub fn corrected(
         &self,
@@ -443,8 +443,8 @@ impl Times {
         self.clocks.iter().filter_map(|clock| clock.pledge.calendar)
     }
 
-    /// The earliest due instant of the clocks that have not ended; nothing once the ticket is closed, since nothing can be
-    /// done about it any more.
+    /// The earliest due instant of the clocks that have not ended; nothing once the ticket is closed, since nothing can
+    /// be done about it any more.
     pub fn due_at(&self) -> Option<Instant> {
         if self.timeline.spans.last().is_some_and(|(status, _)| *status == Status::Closed) {
             return None;

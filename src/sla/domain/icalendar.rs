@@ -1,7 +1,7 @@
 //! Holidays from an iCalendar file (RFC 5545). Pure.
 //!
-//! Lines are read by the crate `icalendar`; how they nest is followed here, since its own reader of files goes as deep as
-//! a file tells it to.
+//! Lines are read by the crate `icalendar`; how they nest is followed here, since its own reader of files goes as deep
+//! as a file tells it to.
 
 use std::collections::BTreeMap;
 
@@ -21,11 +21,12 @@ const YEARS: (i16, i16) = (1, 10);
 /// How many bad events are named before the rest of the file is left alone.
 const MOST_FAULTS: usize = 100;
 
-/// The all-day events of a file, one entry a day: the first name that a date has. Yearly events stand for their days from
-/// one year before `now` to ten years after. What was cancelled is left out.
+/// The all-day events of a file, one entry a day: the first name that a date has. Yearly events stand for their days
+/// from one year before `now` to ten years after. What was cancelled is left out.
 ///
 /// # Errors
-/// Every event that is no such thing, as `/events/0` and so on in the order of the file; or that the text is no iCalendar.
+/// Every event that is no such thing, as `/events/0` and so on in the order of the file; or that the text is no
+/// iCalendar.
 pub fn holidays(text: &str, now: Instant) -> Result<BTreeMap<Date, String>, Vec<FieldError>> {
     let around = YearSpan::around(now);
     let text = unfold(text.trim_start_matches('\u{feff}'));

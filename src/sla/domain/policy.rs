@@ -157,8 +157,8 @@ impl Measure {
         }
     }
 
-    /// The first instant at which `us` microseconds that count have passed since `from`; nothing when a calendar does not
-    /// bring them up within its horizon.
+    /// The first instant at which `us` microseconds that count have passed since `from`; nothing when a calendar does
+    /// not bring them up within its horizon.
     pub fn after(&self, from: Instant, us: i64) -> Option<Instant> {
         match self {
             Measure::AllTime => Some(Instant::from_micros(from.micros().saturating_add(us.max(0)))),

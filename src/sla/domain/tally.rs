@@ -11,8 +11,8 @@ use crate::tally::domain::{Counter, Series, Standing, Sums};
 /// A ticket as the rules see it, and its times.
 pub type Seen<'a> = (&'a TicketState, &'a Times);
 
-/// What the tallies gain and lose when a ticket that was `before`, or was not there, is `after`: its clocks, how long things
-/// took, and whether it waits to be solved.
+/// What the tallies gain and lose when a ticket that was `before`, or was not there, is `after`: its clocks, how long
+/// things took, and whether it waits to be solved.
 pub fn counts(before: Option<Seen<'_>>, after: Seen<'_>) -> Sums {
     let mut sums = clocks(before.map(|(_, times)| times), after.1, after.0.traits.priority);
     if let Some(was) = before.and_then(unsolved) {
@@ -109,7 +109,8 @@ pub struct Board {
 }
 
 impl Board {
-    /// What the tallies say, and `lapsed`: the clocks that time has broken since it was last written down, seen in the same snapshot.
+    /// What the tallies say, and `lapsed`: the clocks that time has broken since it was last written down, seen in the
+    /// same snapshot.
     pub fn of(sums: &Sums, lapsed: &BTreeMap<(Target, Priority), i64>) -> Self {
         let mut all: BTreeMap<(&str, Vec<String>), i64> = BTreeMap::new();
         for (counter, n) in sums.iter() {

@@ -45,10 +45,10 @@ async fn list_calendars(_who: Allowed<ReadSla>, call: Call) -> Answer {
 
 /// Make a calendar.
 ///
-/// Business time is what lies in the shifts of a weekday and not on a holiday, by the clocks of the zone: an hour that they
-/// skip does not exist, and one that they repeat counts twice. A shift that ends earlier than it begins runs into the next
-/// day; of such a shift, a holiday takes what lies on its own date. A calendar that is made the default takes this from the
-/// one that was; without any default, business time is all time.
+/// Business time is what lies in the shifts of a weekday and not on a holiday, by the clocks of the zone: an hour that
+/// they skip does not exist, and one that they repeat counts twice. A shift that ends earlier than it begins runs into
+/// the next day; of such a shift, a holiday takes what lies on its own date. A calendar that is made the default takes
+/// this from the one that was; without any default, business time is all time.
 #[utoipa::path(
     operation_id = "create_calendar", tag = "sla", security(("bearer" = ["admin"])), request_body = NewCalendarBody,
     extensions(("x-problems" = json!(["conflict"]))),
@@ -87,10 +87,10 @@ async fn get_calendar(who: Allowed<ReadSla>, call: Call) -> Answer {
 
 /// Change a calendar.
 ///
-/// A JSON merge patch: what is not mentioned stays. `working_hours` and `holidays` are replaced whole, so a weekday that is
-/// left out is free. Clocks that run take the new version as of this instant, where many tickets are open within minutes
-/// (`pending_tickets` of the policies tells how many are left); those that have ended keep the one that judged them. A patch that
-/// changes nothing leaves the version as it is.
+/// A JSON merge patch: what is not mentioned stays. `working_hours` and `holidays` are replaced whole, so a weekday
+/// that is left out is free. Clocks that run take the new version as of this instant, where many tickets are open
+/// within minutes (`pending_tickets` of the policies tells how many are left); those that have ended keep the one that
+/// judged them. A patch that changes nothing leaves the version as it is.
 #[utoipa::path(
     operation_id = "update_calendar", tag = "sla", security(("bearer" = ["admin"])),
     params(("id" = CalendarId, Path, description = "The calendar's id.")),
@@ -114,8 +114,8 @@ async fn update_calendar(who: Allowed<Administer>, call: Call) -> Answer {
 
 /// Remove a calendar.
 ///
-/// Refused while an SLA policy names it. The default can be removed too: until another calendar becomes it, business time is
-/// all time. Clocks that have ended keep the version that judged them.
+/// Refused while an SLA policy names it. The default can be removed too: until another calendar becomes it, business
+/// time is all time. Clocks that have ended keep the version that judged them.
 #[utoipa::path(
     operation_id = "delete_calendar", tag = "sla", security(("bearer" = ["admin"])),
     params(("id" = CalendarId, Path, description = "The calendar's id.")),
@@ -155,11 +155,11 @@ async fn list_calendar_versions(_who: Allowed<ReadSla>, call: Call) -> Answer {
 
 /// Import holidays.
 ///
-/// From an iCalendar file (RFC 5545), whose all-day events become holidays, of one or several days. Yearly ones (`RRULE` with
-/// `FREQ=YEARLY` and `INTERVAL`, `COUNT` or `UNTIL`) are written out from one year back to ten years ahead. Cancelled events
-/// are left out, and a date that is a holiday already keeps its name, so that importing a file again changes nothing. An
-/// event with a time of day, or one that recurs in another way, is refused by its place in the file, such as `/events/3`,
-/// and then nothing is imported. A calendar has at most 1000 holidays.
+/// From an iCalendar file (RFC 5545), whose all-day events become holidays, of one or several days. Yearly ones
+/// (`RRULE` with `FREQ=YEARLY` and `INTERVAL`, `COUNT` or `UNTIL`) are written out from one year back to ten years
+/// ahead. Cancelled events are left out, and a date that is a holiday already keeps its name, so that importing a file
+/// again changes nothing. An event with a time of day, or one that recurs in another way, is refused by its place in
+/// the file, such as `/events/3`, and then nothing is imported. A calendar has at most 1000 holidays.
 #[utoipa::path(
     operation_id = "import_calendar_holidays", tag = "sla", security(("bearer" = ["admin"])),
     params(("id" = CalendarId, Path, description = "The calendar's id.")),

@@ -52,9 +52,9 @@ async fn list_sla_policies(_who: Allowed<ReadSla>, call: Call) -> Answer {
 
 /// Make an SLA policy.
 ///
-/// It holds from this instant on, for all clocks that have not ended, each from its ticket's report on. What has ended is not
-/// judged by it. Where many tickets are open they follow one by one, within minutes, each judged as of this instant:
-/// `pending_tickets` tells how many are left. There are at most 100 policies.
+/// It holds from this instant on, for all clocks that have not ended, each from its ticket's report on. What has ended
+/// is not judged by it. Where many tickets are open they follow one by one, within minutes, each judged as of this
+/// instant: `pending_tickets` tells how many are left. There are at most 100 policies.
 #[utoipa::path(
     operation_id = "create_sla_policy", tag = "sla", security(("bearer" = ["admin"])), request_body = NewPolicyBody,
     extensions(("x-problems" = json!(["conflict"]))),
@@ -78,9 +78,9 @@ async fn create_sla_policy(who: Allowed<Administer>, call: Call) -> Answer {
 
 /// Try an SLA policy on tickets of the past.
 ///
-/// Judges a draft against the tickets that were created in a window, as if it had held since each was reported, and shows
-/// beside it how the clocks that they have stand. Tickets are matched as they are now. Nothing changes. It is a report on tickets: the
-/// token needs `tickets:read`, too.
+/// Judges a draft against the tickets that were created in a window, as if it had held since each was reported, and
+/// shows beside it how the clocks that they have stand. Tickets are matched as they are now. Nothing changes. It is a
+/// report on tickets: the token needs `tickets:read`, too.
 #[utoipa::path(
     operation_id = "preview_sla_policy", tag = "sla", security(("bearer" = ["admin", "tickets:read"])), request_body = PreviewRequest,
     responses((status = 200, description = "What the draft would have promised, and kept.", body = PreviewBody))
@@ -117,9 +117,9 @@ async fn get_sla_policy(who: Allowed<ReadSla>, call: Call) -> Answer {
 /// Change an SLA policy.
 ///
 /// A JSON merge patch: what is not mentioned stays, null empties. Each list of `condition` is replaced for itself, and
-/// `targets` are replaced whole. Clocks that have not ended take the new version as of this instant, from their tickets' reports
-/// on, where many tickets are open within minutes; those that have ended keep the one that judged them. A patch that changes
-/// nothing leaves the version as it is.
+/// `targets` are replaced whole. Clocks that have not ended take the new version as of this instant, from their
+/// tickets' reports on, where many tickets are open within minutes; those that have ended keep the one that judged
+/// them. A patch that changes nothing leaves the version as it is.
 #[utoipa::path(
     operation_id = "update_sla_policy", tag = "sla", security(("bearer" = ["admin"])),
     params(("id" = PolicyId, Path, description = "The policy's id.")),
@@ -146,8 +146,8 @@ async fn update_sla_policy(who: Allowed<Administer>, call: Call) -> Answer {
 
 /// Remove an SLA policy.
 ///
-/// Clocks that have not ended take the promise of the next policy whose condition holds, or are gone. Those that have ended
-/// keep the version that judged them.
+/// Clocks that have not ended take the promise of the next policy whose condition holds, or are gone. Those that have
+/// ended keep the version that judged them.
 #[utoipa::path(
     operation_id = "delete_sla_policy", tag = "sla", security(("bearer" = ["admin"])),
     params(("id" = PolicyId, Path, description = "The policy's id.")),

@@ -97,7 +97,8 @@ pub async fn import_holidays(
     replace(tx, before, after, act).await
 }
 
-/// Removes a calendar that no policy names; without a default, business time is all time. No other write may be at work.
+/// Removes a calendar that no policy names; without a default, business time is all time. No other write may be at
+/// work.
 ///
 /// # Errors
 /// `not_found`, `version_mismatch`, or `conflict` while a policy names it.

@@ -33,9 +33,9 @@ pub fn begin(configuration: &SlaConfiguration, ticket: &TicketState, now: Instan
     (ClockChange { before: None, after: times, counts, caught_up_with: None }, facts)
 }
 
-/// What the times of a ticket make of its change at `now`, and what has happened by it; before it, they catch up with the
-/// edits that they have not followed yet. Nothing, if no clock and no figure asks for what has changed. Nothing is stored yet.
-/// Agents have answered `agent_comments` times in public.
+/// What the times of a ticket make of its change at `now`, and what has happened by it; before it, they catch up with
+/// the edits that they have not followed yet. Nothing, if no clock and no figure asks for what has changed. Nothing is
+/// stored yet. Agents have answered `agent_comments` times in public.
 ///
 /// # Errors
 /// When the database is away. A step for which there is no room is [`TooManySteps`].
@@ -70,10 +70,10 @@ pub async fn follow(
     Ok(Ok(Some((ClockChange { before: Some(was), after: times, counts, caught_up_with }, facts))))
 }
 
-/// The one place that every change of policies and calendars goes through, in its transaction and while no other write is
-/// at work: clocks that have not ended take what holds from `now` on. Those of few tickets do so at once. Where there are
-/// many, or others wait to edit, each ticket follows when it is written next or when [`follow_edits`] comes to it, with the same
-/// result.
+/// The one place that every change of policies and calendars goes through, in its transaction and while no other write
+/// is at work: clocks that have not ended take what holds from `now` on. Those of few tickets do so at once. Where
+/// there are many, or others wait to edit, each ticket follows when it is written next or when [`follow_edits`] comes
+/// to it, with the same result.
 ///
 /// # Errors
 /// `unavailable` while too many edits wait to be followed, or when the database is away.
@@ -82,8 +82,8 @@ pub async fn configuration_changed(tx: &mut Conn, now: Instant, clock: &Clock) -
     let newest = configuration::current(tx).await?.edit;
     let edits = usize::try_from(configuration::count_edits(tx).await?).unwrap_or(usize::MAX).max(1);
     if tx.is_awaited(&Root::Configuration) {
-        // Otherwise they would wait while all tickets are judged for each of them. Some tickets follow several edits at once, by as
-        // many judgements as one edit of few tickets takes, so that not more and more edits wait.
+        // Otherwise they would wait while all tickets are judged for each of them. Some tickets follow several edits at
+        // once, by as many judgements as one edit of few tickets takes, so that not more and more edits wait.
         if edits >= configuration::EDITS_AT_ONCE {
             follow_some(tx, AT_ONCE, now, clock).await?;
         }
@@ -96,8 +96,8 @@ pub async fn configuration_changed(tx: &mut Conn, now: Instant, clock: &Clock) -
     Ok(())
 }
 
-/// Lets a few tickets follow the edits that they have not followed, in one short transaction; gives their number, and 0 when none
-/// is left or another instance does it.
+/// Lets a few tickets follow the edits that they have not followed, in one short transaction; gives their number, and 0
+/// when none is left or another instance does it.
 ///
 /// # Errors
 /// When the database is away: what is left is done the next time.
@@ -112,8 +112,8 @@ pub async fn follow_edits(db: &Db, clock: &Clock) -> Result<usize, Problem> {
     .await
 }
 
-/// How many tickets have not followed the last edit of policies or calendars yet; from [`clocks::MOST_COUNTED`] on, at least so
-/// many.
+/// How many tickets have not followed the last edit of policies or calendars yet; from [`clocks::MOST_COUNTED`] on, at
+/// least so many.
 ///
 /// # Errors
 /// When the database is away.
@@ -121,8 +121,8 @@ pub async fn pending_tickets(conn: &mut Conn) -> Result<i64, Problem> {
     clocks::pending(conn).await
 }
 
-/// Lets the tickets that are furthest behind follow some edits, by about `most` judgements, and forgets the edits that all have
-/// followed. Gives how many tickets there were.
+/// Lets the tickets that are furthest behind follow some edits, by about `most` judgements, and forgets the edits that
+/// all have followed. Gives how many tickets there were.
 async fn follow_some(tx: &mut Conn, most: usize, now: Instant, clock: &Clock) -> Result<usize, Problem> {
     let newest = configuration::current(tx).await?.edit;
     let least = clocks::followed_by_all(tx).await?.unwrap_or(newest);
@@ -154,7 +154,8 @@ async fn follow_some(tx: &mut Conn, most: usize, now: Instant, clock: &Clock) ->
     Ok(behind.len())
 }
 
-/// Judges the clocks of a ticket by all edits after the one that they have followed last, in their order; gives what has happened by it.
+/// Judges the clocks of a ticket by all edits after the one that they have followed last, in their order; gives what
+/// has happened by it.
 async fn catch_up(
     tx: &mut Conn,
     ticket: &TicketState,
@@ -174,7 +175,8 @@ async fn catch_up(
     }
 }
 
-/// Judges the clocks of a ticket by an edit, as of its instant: whoever does so, and whenever, comes to the same. Gives what has happened by it.
+/// Judges the clocks of a ticket by an edit, as of its instant: whoever does so, and whenever, comes to the same. Gives
+/// what has happened by it.
 async fn follow_edit(
     tx: &mut Conn,
     edit: &Edit,
@@ -196,8 +198,9 @@ pub async fn policy_of(tx: &mut Conn, ticket: &TicketState) -> Result<Option<Pol
     Ok(configuration::current(tx).await?.select(&ticket.traits).map(|policy| policy.of.id))
 }
 
-/// Writes down what time has broken of at most about `most` tickets that have followed all edits, in one short transaction; gives how many there were. It is true before, too: this
-/// makes it quick to read, and part of what has happened. Nothing of a ticket changes by it that anybody sees.
+/// Writes down what time has broken of at most about `most` tickets that have followed all edits, in one short
+/// transaction; gives how many there were. It is true before, too: this makes it quick to read, and part of what has
+/// happened. Nothing of a ticket changes by it that anybody sees.
 ///
 /// # Errors
 /// When the database is away: what is left is done the next time.
@@ -266,7 +269,8 @@ pub struct Near {
 /// What is soon, in seconds.
 pub const SOON_S: i64 = 3600;
 
-/// The clocks near `now`. It reads what is due within the next hour, and what has lapsed in the last seconds, however many tickets there are.
+/// The clocks near `now`. It reads what is due within the next hour, and what has lapsed in the last seconds, however
+/// many tickets there are.
 ///
 /// # Errors
 /// When the database is away.

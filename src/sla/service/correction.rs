@@ -7,8 +7,8 @@ use crate::sla::domain::clock::Times;
 use crate::sla::store::clocks::{self, TicketClocks};
 use crate::sla::store::configuration;
 
-/// The times that should be stored of a ticket at `now`, if its row is missing or tells others. What is missing is told anew from the
-/// trail, by the policies that hold now.
+/// The times that should be stored of a ticket at `now`, if its row is missing or tells others. What is missing is told
+/// anew from the trail, by the policies that hold now.
 ///
 /// # Errors
 /// When the database is away.

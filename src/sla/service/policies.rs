@@ -105,12 +105,12 @@ pub async fn delete_policy(tx: &mut Conn, id: PolicyId, condition: &IfMatch, act
     configuration_changed(tx, act.now, &act.clock).await
 }
 
-/// Judges `draft` against the tickets that were created from `from` on and before `to`, as if it had held since each was
-/// reported. Nothing changes. It is a report: it has its turn and its time among the others.
+/// Judges `draft` against the tickets that were created from `from` on and before `to`, as if it had held since each
+/// was reported. Nothing changes. It is a report: it has its turn and its time among the others.
 ///
 /// # Errors
-/// `validation_failed` for the draft, or for a window that is too long or has too many tickets; `unavailable` when its turn does not
-/// come, or its time is over.
+/// `validation_failed` for the draft, or for a window that is too long or has too many tickets; `unavailable` when its
+/// turn does not come, or its time is over.
 pub async fn preview_policy(
     db: &Db,
     draft: &NewPolicy,

@@ -227,8 +227,8 @@ pub const MOST_COUNTED: usize = 100_000;
 /// How many clocks that time has broken are read at once.
 const LAPSED_AT_ONCE: i64 = 2_000;
 
-/// At most `most` tickets that are not closed and have not followed the edit `newest`: those that are furthest behind first, each
-/// with the number of the edit that it has followed last.
+/// At most `most` tickets that are not closed and have not followed the edit `newest`: those that are furthest behind
+/// first, each with the number of the edit that it has followed last.
 ///
 /// # Errors
 /// When the database is away.
@@ -326,8 +326,8 @@ async fn has_followed(tx: &mut Conn, ticket_number: i64, edit: i64) -> Result<()
     send!(tx, steady(diesel::update(tickets::table.find(ticket_number)).set(tickets::followed_edit.eq(edit))))
 }
 
-/// Writes down that the times of these tickets have followed `edit`, those of `same` without a change. Everybody sees the
-/// clocks of a ticket, so a change of them is one of the ticket.
+/// Writes down that the times of these tickets have followed `edit`, those of `same` without a change. Everybody sees
+/// the clocks of a ticket, so a change of them is one of the ticket.
 ///
 /// # Errors
 /// When the database is away.
@@ -368,8 +368,8 @@ pub async fn more_created_than(conn: &mut Conn, from: Instant, to: Instant, most
 /// The place of a ticket in the order of creation.
 pub type CreatedKey = (Instant, i64);
 
-/// At most `most` tickets that were created before `to`, from behind the key `after` on, in the order of their creation;
-/// and the key of the last one.
+/// At most `most` tickets that were created before `to`, from behind the key `after` on, in the order of their
+/// creation; and the key of the last one.
 ///
 /// # Errors
 /// When the database is away.
@@ -428,8 +428,8 @@ pub fn behind_breach(target: Target, (at, number): (Instant, i64)) -> Raw<Bool> 
     raw(place).bind(at).sql(", ").bind(number).sql(")")
 }
 
-/// The clocks of `target` that time has broken until `now`, which is not written down: how many, by the priority that they were promised for.
-/// They are read some at a time.
+/// The clocks of `target` that time has broken until `now`, which is not written down: how many, by the priority that
+/// they were promised for. They are read some at a time.
 ///
 /// # Errors
 /// When the database is away.
@@ -461,8 +461,9 @@ pub async fn lapsed(conn: &mut Conn, target: Target, now: Instant) -> Result<BTr
     }
 }
 
-/// At most `most` tickets whose clock of `target` time has broken until `now`, which is not written down, in the order of those instants and
-/// their numbers; those behind `behind`. With `is_current`, only those that have followed all edits: of others, an edit may still prevent it.
+/// At most `most` tickets whose clock of `target` time has broken until `now`, which is not written down, in the order
+/// of those instants and their numbers; those behind `behind`. With `is_current`, only those that have followed all
+/// edits: of others, an edit may still prevent it.
 ///
 /// # Errors
 /// When the database is away.

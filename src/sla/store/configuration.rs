@@ -1,6 +1,6 @@
-//! The configuration that holds now, that of edits which not all tickets have followed, and calendars of any version. All
-//! are kept: the one for as long as it holds, the others because they never change. A transaction that changes any of it keeps
-//! what it reads to itself (`db.write_alone`): it may never be committed.
+//! The configuration that holds now, that of edits which not all tickets have followed, and calendars of any version.
+//! All are kept: the one for as long as it holds, the others because they never change. A transaction that changes any
+//! of it keeps what it reads to itself (`db.write_alone`): it may never be committed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -33,8 +33,8 @@ pub struct ShiftInput {
     pub to: TimeOfDay,
 }
 
-/// The shifts of each weekday: at most 12 a day, none that overlap, and at least one in the week. A day that is left out is
-/// free.
+/// The shifts of each weekday: at most 12 a day, none that overlap, and at least one in the week. A day that is left
+/// out is free.
 #[derive(Debug, Deserr, ToSchema)]
 #[deserr(error = Faults, deny_unknown_fields)]
 pub struct WorkingHoursInput {
@@ -166,7 +166,8 @@ impl From<NewCalendarBody> for NewCalendar {
     }
 }
 
-/// A JSON merge patch (RFC 7396) of a calendar: what is not mentioned stays; working hours and holidays are replaced whole.
+/// A JSON merge patch (RFC 7396) of a calendar: what is not mentioned stays; working hours and holidays are replaced
+/// whole.
 #[derive(Debug, Deserr, ToSchema)]
 #[deserr(error = Faults, deny_unknown_fields)]
 #[schema(example = json!({ "holidays": [{ "date": "2026-12-25", "name": "Christmas Day" }] }))]

@@ -14,8 +14,8 @@ pub struct DurationBody {
     /// All seconds.
     #[schema(minimum = 0, examples(5400))]
     pub calendar_s: i64,
-    /// Those in working hours, by the calendar of the ticket's policy at the time, or else the default calendar. Without
-    /// any calendar, all of them.
+    /// Those in working hours, by the calendar of the ticket's policy at the time, or else the default calendar.
+    /// Without any calendar, all of them.
     #[schema(minimum = 0, examples(3600))]
     pub business_s: i64,
 }
@@ -118,8 +118,8 @@ pub struct ClockBody {
     /// When it ended in time.
     #[schema(required)]
     pub met_at: Option<Instant>,
-    /// Since when it is breached: the first instant after `due_at`, or that of the change which made the promise stricter
-    /// than what had passed already.
+    /// Since when it is breached: the first instant after `due_at`, or that of the change which made the promise
+    /// stricter than what had passed already.
     #[schema(required)]
     pub breached_at: Option<Instant>,
     /// The policy that promises.

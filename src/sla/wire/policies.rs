@@ -161,8 +161,8 @@ pub struct NewPolicyBody {
     /// What the policy is called; no other policy is called so.
     #[schema(value_type = String, min_length = 1, max_length = 200)]
     pub name: PolicyName,
-    /// Its place: the first policy whose condition holds is the ticket's. Behind the last one unless said; of two at the same
-    /// place, the older one comes first.
+    /// Its place: the first policy whose condition holds is the ticket's. Behind the last one unless said; of two at
+    /// the same place, the older one comes first.
     #[deserr(default)]
     #[schema(value_type = Option<i32>, minimum = 0, maximum = 1_000_000)]
     pub position: Option<Position>,
@@ -303,8 +303,8 @@ pub struct PolicyBody {
     /// Grows by one with each change; the `ETag`.
     #[schema(minimum = 1)]
     pub version: i64,
-    /// How many tickets the last edit of any policy or calendar has not reached yet: until it does, they are judged by what held
-    /// before. 100,000 may be more. It is no part of the version.
+    /// How many tickets the last edit of any policy or calendar has not reached yet: until it does, they are judged by
+    /// what held before. 100,000 may be more. It is no part of the version.
     #[schema(minimum = 0, maximum = 100_000)]
     pub pending_tickets: i64,
 }

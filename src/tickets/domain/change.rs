@@ -49,8 +49,8 @@ impl TicketChange {
         sums
     }
 
-    /// Its entry in the audit trail. A comment changes a ticket as everybody sees, though maybe none of its fields: that has
-    /// an entry of its own.
+    /// Its entry in the audit trail. A comment changes a ticket as everybody sees, though maybe none of its fields:
+    /// that has an entry of its own.
     pub fn event(&self) -> Option<Event> {
         let changes = match self.kind {
             // What was removed is told by nobody.
@@ -76,8 +76,8 @@ impl TicketChange {
     }
 }
 
-/// What the counters gain and lose, but for clocks, when a ticket that was `before`, or was not there, is `after`. Nothing, if
-/// the change touches nothing that is counted.
+/// What the counters gain and lose, but for clocks, when a ticket that was `before`, or was not there, is `after`.
+/// Nothing, if the change touches nothing that is counted.
 pub fn counts(before: Option<&Ticket>, after: &Ticket) -> Sums {
     let mut sums = Sums::default();
     if let Some(before) = before {

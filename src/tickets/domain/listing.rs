@@ -22,8 +22,9 @@ words! {
         Due = "due_at",
         /// The reverse.
         DueDesc = "-due_at",
-        /// Of what `q` finds: where it is in the subject alone first, then where in tags and description too, then where in
-        /// comments too; of equals the newest first. Where each word is in more than 10,000 of them, simply the newest first.
+        /// Of what `q` finds: where it is in the subject alone first, then where in tags and description too, then
+        /// where in comments too; of equals the newest first. Where each word is in more than 10,000 of them, simply
+        /// the newest first.
         Relevance = "relevance",
     }
 }

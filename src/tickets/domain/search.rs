@@ -35,8 +35,8 @@ impl Part {
     /// All of them, in their order.
     pub const ALL: [Part; 4] = [Part::Subject, Part::Body, Part::Comments, Part::Internal];
 
-    /// How many words of a document it has at most, and bytes of them: PostgreSQL tells apart 16,383 places in a document, and
-    /// takes 1 MiB.
+    /// How many words of a document it has at most, and bytes of them: PostgreSQL tells apart 16,383 places in a
+    /// document, and takes 1 MiB.
     const fn room(self) -> (u16, usize) {
         match self {
             Part::Subject => (500, 16 << 10),
@@ -55,7 +55,8 @@ impl Part {
     }
 }
 
-/// What is searched of a ticket without its comments, or of one comment: the folded words of each part, separated by single spaces.
+/// What is searched of a ticket without its comments, or of one comment: the folded words of each part, separated by
+/// single spaces.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Document([String; 4]);
 
@@ -183,8 +184,8 @@ impl std::str::FromStr for Query {
 }
 
 impl Query {
-    /// Reads `text`: words, `"phrases"`, beginnings with a `*` behind them, and each of these with a `-` before it, which
-    /// excludes it. All else is noise. Any text is a query; words that are written together are a phrase.
+    /// Reads `text`: words, `"phrases"`, beginnings with a `*` behind them, and each of these with a `-` before it,
+    /// which excludes it. All else is noise. Any text is a query; words that are written together are a phrase.
     fn read(text: &str) -> Self {
         const QUOTES: [char; 6] = ['"', '“', '”', '„', '«', '»'];
         let mut query = Self::default();

@@ -8,8 +8,9 @@ use unicode_normalization::char::{canonical_combining_class, is_combining_mark};
 /// How many characters of a word count; what is behind them is cut off.
 pub const LONGEST: usize = 64;
 
-/// Gives the words of `text` in their order, until `take` breaks off. A word is a run of letters, digits and their marks, in
-/// lower case, without diacritics. Where a script does not put spaces between words, each character is a word.
+/// Gives the words of `text` in their order, until `take` breaks off. A word is a run of letters, digits and their
+/// marks, in lower case, without diacritics. Where a script does not put spaces between words, each character is a
+/// word.
 pub fn each_word(text: &str, mut take: impl FnMut(&str) -> ControlFlow<()>) -> ControlFlow<()> {
     let mut word = String::new();
     // Folding never works across an ASCII character that belongs to no word.
@@ -104,8 +105,8 @@ fn is_left_out(c: char) -> bool {
     let shapes = matches!(c,
         '\u{ad}' | '\u{34f}' | '\u{640}' | '\u{180b}'..='\u{180e}' | '\u{200c}'..='\u{200f}' | '\u{2060}' | '\u{feff}'
         | '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}');
-    // By their class: overlays, points of Hebrew, Arabic and Syriac, and what is above, below and beside a letter. Signs of
-    // vowels, tones that have a class of their own, and the voicing of kana make other words.
+    // By their class: overlays, points of Hebrew, Arabic and Syriac, and what is above, below and beside a letter.
+    // Signs of vowels, tones that have a class of their own, and the voicing of kana make other words.
     shapes || matches!(canonical_combining_class(c), 1 | 10..=36 | 200..=240)
 }
 

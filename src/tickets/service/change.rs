@@ -10,8 +10,8 @@ use crate::tickets::domain::change::TicketChange;
 use crate::tickets::store;
 use crate::{audit, sla, tally};
 
-/// What it comes to that `before` is `after` from `now` on. Its version grows, also if none of its fields is another: everybody
-/// sees that something was said.
+/// What it comes to that `before` is `after` from `now` on. Its version grows, also if none of its fields is another:
+/// everybody sees that something was said.
 ///
 /// # Errors
 /// When the database is away. A step for which there is no room is [`TooManySteps`].
@@ -33,8 +33,8 @@ pub async fn changed(
     Ok(Ok(TicketChange { kind, before: Some(before), after, clocks, facts, by, at }))
 }
 
-/// Stores `change`: the ticket, its clocks, what that counts, its entry in the trail and what it is found by, all in the
-/// transaction of the act. A new ticket is stored already, since its row gives its number.
+/// Stores `change`: the ticket, its clocks, what that counts, its entry in the trail and what it is found by, all in
+/// the transaction of the act. A new ticket is stored already, since its row gives its number.
 ///
 /// # Errors
 /// `conflict` for an edit for which the trail has no room, or when the database is away.

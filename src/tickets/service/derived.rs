@@ -1,5 +1,5 @@
-//! Rows that follow from tickets: those by whose tags lists find them, and those of their clocks. Held against what they follow from,
-//! and put right.
+//! Rows that follow from tickets: those by whose tags lists find them, and those of their clocks. Held against what
+//! they follow from, and put right.
 
 use std::collections::BTreeSet;
 

@@ -21,8 +21,8 @@ const GROW_AT_ONCE: usize = 200;
 /// The pause between two of these transactions, in which others write.
 const BREATH: Duration = Duration::from_millis(10);
 
-/// Those that count what has happened. Tickets tell of it as far as they still do: everything for the priority and team of
-/// now, and of several resolutions how much work the last one took. So what is kept stays, unless it cannot be.
+/// Those that count what has happened. Tickets tell of it as far as they still do: everything for the priority and team
+/// of now, and of several resolutions how much work the last one took. So what is kept stays, unless it cannot be.
 const HISTORY: [Series; 6] =
     [Series::Created, Series::Resolved, Series::Reopened, Series::Response, Series::Service, Series::ClocksMet];
 
@@ -39,8 +39,8 @@ pub struct Comparison {
     recounts: i64,
 }
 
-/// Holds what is kept against all tickets, as they are at one instant. `told` hears the number of the ticket that was read last. All of it belongs into one snapshot, which may be a long one: it keeps nobody
-/// waiting.
+/// Holds what is kept against all tickets, as they are at one instant. `told` hears the number of the ticket that was
+/// read last. All of it belongs into one snapshot, which may be a long one: it keeps nobody waiting.
 ///
 /// # Errors
 /// When the database is away.
@@ -84,8 +84,9 @@ pub async fn compare(conn: &mut Conn, told: &dyn Fn(i64)) -> Result<Comparison, 
     Ok(Comparison { tickets, wrong, lacks, recounts })
 }
 
-/// Puts right what is kept of tickets, also for whoever has filled the tables by other means than this service, and while others
-/// write: what they change meanwhile counts besides. Gives the number of tickets. What ends in the middle is begun again.
+/// Puts right what is kept of tickets, also for whoever has filled the tables by other means than this service, and
+/// while others write: what they change meanwhile counts besides. Gives the number of tickets. What ends in the middle
+/// is begun again.
 ///
 /// # Errors
 /// `conflict` when somebody else does so at the same time, or when the database is away.
@@ -128,8 +129,8 @@ fn counts(ticket: &Ticket, times: &Times) -> Sums {
     counted
 }
 
-/// How often a ticket can have had each of its clocks kept, by target, and work measured, which is under no target: each time that it
-/// was resolved.
+/// How often a ticket can have had each of its clocks kept, by target, and work measured, which is under no target:
+/// each time that it was resolved.
 fn limits(times: &Times, most: &mut BTreeMap<Option<String>, i64>) {
     let resolved = times.timeline.spans.iter().filter(|(status, _)| *status == Status::Resolved).count();
     let resolved = i64::try_from(resolved).unwrap_or(i64::MAX);

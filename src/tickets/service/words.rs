@@ -1,5 +1,5 @@
-//! What tickets and comments are found by: kept with each change, erased with what is redacted, and made anew for those that were
-//! stored by other means.
+//! What tickets and comments are found by: kept with each change, erased with what is redacted, and made anew for those
+//! that were stored by other means.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -51,8 +51,8 @@ pub async fn index_comment(
     }
 }
 
-/// Lets `ticket` be found by no comment that is on it now, when their texts are gone. Behind what others of the same commit index
-/// of these, and before they index newer ones.
+/// Lets `ticket` be found by no comment that is on it now, when their texts are gone. Behind what others of the same
+/// commit index of these, and before they index newer ones.
 ///
 /// # Errors
 /// When the database is away.
@@ -69,8 +69,8 @@ pub async fn forget_comments(tx: &mut Conn, ticket: &Ticket) -> Result<(), Probl
     .await
 }
 
-/// Lets words go from the files, too, that were indexed and are no longer: at once from a small index, and from a large one
-/// by and by, as [`tidy_words`] goes on.
+/// Lets words go from the files, too, that were indexed and are no longer: at once from a small index, and from a large
+/// one by and by, as [`tidy_words`] goes on.
 ///
 /// # Errors
 /// When the database is away.
@@ -81,8 +81,8 @@ pub async fn erase_words(tx: &mut Conn) -> Result<(), Problem> {
         .await
 }
 
-/// Goes on with what [`erase_words`] has begun, a little in one transaction; gives whether there is more to do. Who writes waits
-/// while the log is emptied, which is done once, behind the last of it.
+/// Goes on with what [`erase_words`] has begun, a little in one transaction; gives whether there is more to do. Who
+/// writes waits while the log is emptied, which is done once, behind the last of it.
 ///
 /// # Errors
 /// When the database is away.
@@ -98,13 +98,14 @@ pub async fn tidy_words(db: &Db) -> Result<bool, Problem> {
     .await
 }
 
-/// Whether words were erased, or there was more to do, when they were last tidied: whoever writes merges some of the index, too, and
-/// may have come to the end of it since. If the process ends meanwhile, the log is emptied when it begins anew.
+/// Whether words were erased, or there was more to do, when they were last tidied: whoever writes merges some of the
+/// index, too, and may have come to the end of it since. If the process ends meanwhile, the log is emptied when it
+/// begins anew.
 #[derive(Default)]
 struct Tidying(AtomicBool);
 
-/// Together with what others index, by ascending place: whenever one is not above the one before, SQLite's index writes what it
-/// has gathered, and all that is written must be merged with the rest some day.
+/// Together with what others index, by ascending place: whenever one is not above the one before, SQLite's index writes
+/// what it has gathered, and all that is written must be merged with the rest some day.
 async fn keep(tx: &mut Conn, mut documents: Vec<(Place, Document)>) -> Result<(), Problem> {
     documents.sort_by_key(|(place, _)| *place);
     let Some((place, _)) = documents.first() else { return Ok(()) };
@@ -117,8 +118,8 @@ fn document(ticket: &Ticket) -> Document {
     Document::of_ticket(&ticket.subject, &ticket.tags, &ticket.description)
 }
 
-/// Lets the tickets up to the number `until` be indexed by [`index_waiting`], with their comments: for those that were stored by
-/// other means.
+/// Lets the tickets up to the number `until` be indexed by [`index_waiting`], with their comments: for those that were
+/// stored by other means.
 ///
 /// # Errors
 /// When the database is away.
@@ -145,8 +146,8 @@ pub async fn index_all_later(tx: &mut Conn) -> Result<(), Problem> {
     index_later(tx, last).await
 }
 
-/// Lets all tickets be indexed by [`index_waiting`] as if none ever was, where the index cannot be read: until they are, searches do not
-/// find them. Gives whether that was so.
+/// Lets all tickets be indexed by [`index_waiting`] as if none ever was, where the index cannot be read: until they
+/// are, searches do not find them. Gives whether that was so.
 ///
 /// # Errors
 /// When the database is away.
@@ -169,8 +170,8 @@ pub async fn waiting_for_index(conn: &mut Conn) -> Result<Option<i64>, Problem> 
     Ok(store::search::waiting(conn).await?.map(|waiting| waiting.until))
 }
 
-/// Indexes at most `at_once` of the tickets and comments that wait for it, the newest tickets first, in one transaction; gives their
-/// number, and 0 when none waits any more. Several instances may do so at the same time.
+/// Indexes at most `at_once` of the tickets and comments that wait for it, the newest tickets first, in one
+/// transaction; gives their number, and 0 when none waits any more. Several instances may do so at the same time.
 ///
 /// # Errors
 /// When the database is away.

@@ -183,12 +183,13 @@ pub struct TicketFilter {
     #[deserr(default)]
     #[param(value_type = Option<String>, pattern = "^(breached|due_within:[0-9]{1,8})$", example = "due_within:3600")]
     pub sla: Option<SlaFilter>,
-    /// Full-text search in subject, tags, description, and the comments that the caller may see; it needs `tickets:read`, and
-    /// looks into comments with `comments:read`. At most 500 characters. Each word must be there, anywhere in the ticket; a
-    /// `"phrase in quotes"` as it stands; `print*` finds all words that begin so (two characters at least); `-word` and
-    /// `-"a phrase"` must not be there. Words that are written together (`foo-bar`) are a phrase. Case and diacritics make
-    /// no difference. All else is ignored; a search without any word finds every ticket. Searched are the first 6,000 words
-    /// of tags and description, and the first 2,000 words of each comment; of each word the first 64 characters.
+    /// Full-text search in subject, tags, description, and the comments that the caller may see; it needs
+    /// `tickets:read`, and looks into comments with `comments:read`. At most 500 characters. Each word must be there,
+    /// anywhere in the ticket; a `"phrase in quotes"` as it stands; `print*` finds all words that begin so (two
+    /// characters at least); `-word` and `-"a phrase"` must not be there. Words that are written together (`foo-bar`)
+    /// are a phrase. Case and diacritics make no difference. All else is ignored; a search without any word finds every
+    /// ticket. Searched are the first 6,000 words of tags and description, and the first 2,000 words of each comment;
+    /// of each word the first 64 characters.
     #[deserr(default)]
     #[param(value_type = Option<String>, max_length = 500, example = "printer \"on fire\" -paper")]
     pub q: Option<Query>,
@@ -198,8 +199,8 @@ impl TicketFilter {
     /// What it means at `now` for a caller with this reach. `me` is the caller.
     ///
     /// # Errors
-    /// `invalid_query` when a filter makes no sense; `insufficient_scope` for a search by a token that may not read what is
-    /// searched.
+    /// `invalid_query` when a filter makes no sense; `insufficient_scope` for a search by a token that may not read
+    /// what is searched.
     pub fn criteria(self, reach: &Reach, me: PrincipalId, now: Instant) -> Result<TicketCriteria, Problem> {
         Ok(TicketCriteria {
             only_of: reach.only_of(),

@@ -1,5 +1,5 @@
-//! The rules against an oracle that knows no rule but the one sentence: it walks through time step by step, asks for the
-//! local date and time of each step, and judges it by the definition.
+//! The rules against an oracle that knows no rule but the one sentence: it walks through time step by step, asks for
+//! the local date and time of each step, and judges it by the definition.
 
 use jiff::ToSpan;
 use jiff::civil::DateTime;
@@ -7,8 +7,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Zones with something odd about each: half and quarter hours, half an hour of summer time, a day that was skipped, clock
-/// changes at midnight, a summer time that is undone for a month, and one that was given up.
+/// Zones with something odd about each: half and quarter hours, half an hour of summer time, a day that was skipped,
+/// clock changes at midnight, a summer time that is undone for a month, and one that was given up.
 const ODD: [&str; 12] = [
     "UTC",
     "Europe/Oslo",

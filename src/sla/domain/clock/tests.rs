@@ -18,8 +18,8 @@ const MINUTE_US: i64 = 60_000_000;
 const ZONES: [&str; 6] =
     ["Europe/Oslo", "America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe", "Pacific/Apia", "UTC"];
 
-/// Evenings before something happens to local time: both changes in Oslo, New York and on Lord Howe, Apia's lost Friday, a
-/// year's end, and nothing at all.
+/// Evenings before something happens to local time: both changes in Oslo, New York and on Lord Howe, Apia's lost
+/// Friday, a year's end, and nothing at all.
 const BEGINNINGS: [&str; 9] = [
     "2026-03-28T18:00:00Z",
     "2026-10-24T18:00:00Z",
@@ -190,8 +190,8 @@ impl World {
     }
 }
 
-/// What is written down in the course of a story: the times of the ticket, its priority, and when; and when somebody looks
-/// at the end.
+/// What is written down in the course of a story: the times of the ticket, its priority, and when; and when somebody
+/// looks at the end.
 pub(crate) fn told(story: &Story) -> (Vec<(Times, Priority, Instant)>, Instant) {
     let mut world = World::of(story);
     world.judge(Occasion::Ticket);
@@ -375,7 +375,8 @@ fn check(story: &Story) -> Result<(), TestCaseError> {
     compare(&world, &oracle, report_us)
 }
 
-/// What was written down in the course of time needs no correction, and what is lost of it that follows from the rest comes back.
+/// What was written down in the course of time needs no correction, and what is lost of it that follows from the rest
+/// comes back.
 fn is_right_as_written(world: &World) -> Result<(), TestCaseError> {
     let configuration = world.clone().configuration();
     let facts = TicketState {

@@ -35,7 +35,8 @@ fn lapsed(tickets: &[Times], now: Instant) -> BTreeMap<(Target, Priority), i64> 
     counts
 }
 
-/// Moments from `from` to `to` at which something may be seen to change: both, and the moments around the ends of clocks.
+/// Moments from `from` to `to` at which something may be seen to change: both, and the moments around the ends of
+/// clocks.
 fn moments(times: &Times, from: Instant, to: Instant) -> Vec<Instant> {
     let ends = times.clocks.iter().filter_map(Clock::breach_at);
     let around = |at: Instant| [at.micros() - 1, at.micros(), at.micros() + 1].map(Instant::from_micros);
