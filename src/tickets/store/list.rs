@@ -82,9 +82,6 @@ macro_rules! load {
 }
 
 /// A page of at most `wanted` tickets that meet `criteria`, from behind the key `after`.
-///
-/// # Errors
-/// When the database is away.
 pub async fn list(
     conn: &mut Conn,
     criteria: &TicketCriteria,

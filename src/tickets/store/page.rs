@@ -179,9 +179,6 @@ async fn numbers(conn: &mut Conn, path: &AccessPath, keyset: Keyset, limit: usiz
 }
 
 /// Which of these tickets meet some criteria: their values in an order, and their numbers, sorted by both.
-///
-/// # Errors
-/// When the database is away.
 pub async fn keys(
     conn: &mut Conn,
     criteria: &TicketCriteria,
@@ -226,9 +223,6 @@ pub struct ListWalk {
 
 impl ListWalk {
     /// From `keyset` on. The criteria ask for no words.
-    ///
-    /// # Errors
-    /// When the database is away.
     pub async fn open(conn: &mut Conn, criteria: &TicketCriteria, keyset: Keyset) -> Result<Self, Problem> {
         let access = Access::choose(conn, criteria, keyset.order).await?;
         Ok(Self { criteria: criteria.clone(), access, keyset, has_ended: false })
@@ -240,9 +234,6 @@ impl ListWalk {
     }
 
     /// The numbers of the next `wanted` tickets or some more, in their order; fewer at the end.
-    ///
-    /// # Errors
-    /// When the database is away.
     pub async fn next(&mut self, conn: &mut Conn, wanted: usize) -> Result<Vec<i64>, Problem> {
         let (limit, Keyset { order, descending, after }) = (round(wanted), self.keyset);
         let numbers: Vec<i64> = match &self.access {

@@ -138,9 +138,6 @@ pub async fn put_comment(tx: &mut Conn, number: i64, comment: CommentId, documen
 }
 
 /// The number of a comment on its ticket, on SQLite; see [`put_comment`] for PostgreSQL, which is not asked.
-///
-/// # Errors
-/// When the database is away.
 pub async fn ordinal(tx: &mut Conn, comment: CommentId) -> Result<Option<i64>, Problem> {
     let EngineConn::Sqlite(c) = &mut tx.line else { return Ok(None) };
     let query = comments::table.filter(comments::id.eq(comment)).select(comments::number);
@@ -148,9 +145,6 @@ pub async fn ordinal(tx: &mut Conn, comment: CommentId) -> Result<Option<i64>, P
 }
 
 /// The largest number of a comment on `ticket`; 0 when none has one.
-///
-/// # Errors
-/// When the database is away.
 pub async fn last_ordinal(tx: &mut Conn, ticket: TicketId) -> Result<i64, Problem> {
     let query = comments::table.filter(comments::ticket_id.eq(ticket)).order(comments::number.desc());
     let query = query.filter(comments::number.is_not_null()).select(comments::number);
@@ -196,9 +190,6 @@ pub async fn empty_comments(tx: &mut Conn, ticket: TicketId, last: Place) -> Res
 /// Merges parts of SQLite's index, as much as goes with the documents that were put into it since this was last done:
 /// each is written once more for every size of parts there is, and each transaction does its share of that. It costs
 /// nothing when there is nothing to merge, or nothing was put into it.
-///
-/// # Errors
-/// When the database is away.
 pub async fn merge_some(tx: &mut Conn) -> Result<(), Problem> {
     match tx.kept::<Unmerged>().0.swap(0, Ordering::Relaxed) {
         0 => Ok(()),
@@ -219,9 +210,6 @@ pub async fn merge_some(tx: &mut Conn) -> Result<(), Problem> {
 
 /// Begins to write SQLite's index anew, without the words of what is deleted, and writes up to so many `pages` of it.
 /// PostgreSQL's rows have no such words; the index over them is cleaned by vacuuming.
-///
-/// # Errors
-/// When the database is away.
 pub async fn begin_merge(tx: &mut Conn, pages: u16) -> Result<(), Problem> {
     match tx.line {
         // Less than nothing: all of it, not only where there is much to be gained.
@@ -231,9 +219,6 @@ pub async fn begin_merge(tx: &mut Conn, pages: u16) -> Result<(), Problem> {
 }
 
 /// Goes on with it; gives whether there was something to do.
-///
-/// # Errors
-/// When the database is away.
 pub async fn go_on_merging(tx: &mut Conn, pages: u16) -> Result<bool, Problem> {
     let EngineConn::Sqlite(_) = tx.line else { return Ok(false) };
     let before = changes_so_far(tx).await?;
@@ -243,9 +228,6 @@ pub async fn go_on_merging(tx: &mut Conn, pages: u16) -> Result<bool, Problem> {
 }
 
 /// Whether SQLite's index can be read whole, which is all derived. PostgreSQL's is a table as others are.
-///
-/// # Errors
-/// When the database is away.
 pub async fn is_whole(conn: &mut Conn) -> Result<bool, Problem> {
     let EngineConn::Sqlite(sqlite) = &mut conn.line else { return Ok(true) };
     let all = diesel::dsl::sql::<Bool>(
@@ -256,9 +238,6 @@ pub async fn is_whole(conn: &mut Conn) -> Result<bool, Problem> {
 }
 
 /// Takes all words out of SQLite's index, without reading it.
-///
-/// # Errors
-/// When the database is away.
 pub async fn empty(tx: &mut Conn) -> Result<(), Problem> {
     match tx.line {
         EngineConn::Sqlite(_) => Ok(tx.batch("INSERT INTO ticket_words (ticket_words) VALUES ('delete-all')").await?),
@@ -284,9 +263,6 @@ pub fn number_taken(error: diesel::result::Error) -> Problem {
 }
 
 /// Numbers at most `most` comments on `ticket` that have none, since they are of a version before; gives how many.
-///
-/// # Errors
-/// When the database is away.
 pub async fn number_comments(tx: &mut Conn, ticket: TicketId, most: usize) -> Result<usize, Problem> {
     let without = comments::table.filter(comments::ticket_id.eq(ticket).and(comments::number.is_null()));
     let without = without.order(comments::id).limit(i64::try_from(most).unwrap_or(i64::MAX)).select(comments::id);
@@ -304,9 +280,6 @@ pub async fn number_comments(tx: &mut Conn, ticket: TicketId, most: usize) -> Re
 
 /// At most `most` comments on `ticket` with numbers from `from` on, by their numbers: whether they are internal, and
 /// their texts.
-///
-/// # Errors
-/// When the database is away.
 pub async fn texts(
     conn: &mut Conn,
     ticket: TicketId,
@@ -321,9 +294,6 @@ pub async fn texts(
 }
 
 /// Which of these tickets have comments.
-///
-/// # Errors
-/// When the database is away.
 pub async fn commented(conn: &mut Conn, among: Vec<TicketId>) -> Result<Vec<TicketId>, Problem> {
     let query = comments::table.filter(comments::ticket_id.eq_any(among)).select(comments::ticket_id).distinct();
     Ok(on_each!(conn, |c| query.load(c).await)?)
@@ -380,9 +350,6 @@ async fn remove_waiting(tx: &mut Conn, until: i64) -> Result<(), Problem> {
 }
 
 /// At most `most` of the tickets that wait, the newest first.
-///
-/// # Errors
-/// When the database is away.
 pub async fn newest(conn: &mut Conn, waiting: &Waiting, most: u16) -> Result<Vec<Ticket>, Problem> {
     let these = tickets::table.filter(tickets::number.between(waiting.from, waiting.until));
     let these = these.order(tickets::number.desc()).limit(most.into());
