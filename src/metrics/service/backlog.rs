@@ -2,6 +2,7 @@
 //! those cannot tell of.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::slice;
 
 use super::ask::{Ask, of_now, simple};
@@ -96,7 +97,7 @@ pub async fn unsolved(
             for group in combined(by, |axis| keys(axis, &ticket.groups)).into_iter().filter(is_told) {
                 *groups.entry(group).or_default() += 1;
             }
-            bounded(&groups)
+            bounded(&groups).map(ControlFlow::Continue)
         })
         .await?;
     }
@@ -126,7 +127,7 @@ async fn read(conn: &mut Conn, criteria: &TicketCriteria, by: &[GroupBy], as_of:
         for group in combined(by, |axis| keys(axis, &ticket.groups)) {
             found.groups.entry(group).or_default().add(ticket, is_due, as_of.now);
         }
-        bounded(&found.groups)
+        bounded(&found.groups).map(ControlFlow::Continue)
     })
     .await?;
     Ok(found)
@@ -197,7 +198,7 @@ impl Along<'_> {
         for (nth, at) in self.as_of.ages().enumerate() {
             let quarter = quarter_of(at);
             let some = self.ledger.reported(conn, self.axis, &labels, (quarter, before)).await?;
-            let rest = self.reported_in(conn, quarter, |reported_at| reported_at > at).await?;
+            let rest = self.reported_in(conn, quarter, |reported_at| reported_at > at, None).await?;
             for (place, (key, labels)) in keys.iter().zip(&labels).enumerate() {
                 whole[place] += some.get(labels).copied().unwrap_or(0);
                 younger[place][nth] = whole[place] + rest.get(key).map_or(0, |(n, _)| *n);
@@ -211,14 +212,16 @@ impl Along<'_> {
     }
 
     async fn oldest(&mut self, conn: &mut Conn) -> Result<(), Problem> {
-        let mut first_in: BTreeMap<i64, Vec<AxisKey>> = BTreeMap::new();
+        let mut first_in: BTreeMap<i64, BTreeSet<AxisKey>> = BTreeMap::new();
         for key in self.keys() {
             if let Some(quarter) = self.ledger.first(conn, self.axis, &key).await? {
-                first_in.entry(quarter).or_default().push(key);
+                first_in.entry(quarter).or_default().insert(key);
             }
         }
         for (quarter, keys) in first_in {
-            let found = self.reported_in(conn, quarter, |_| true).await?;
+            // They come in the order of their report: the first of each is the oldest, and of a desk that was just filled all
+            // are of one quarter.
+            let found = self.reported_in(conn, quarter, |_| true, Some(&keys)).await?;
             for key in keys {
                 let oldest = found.get(&key).map(|(_, oldest)| *oldest);
                 self.groups.entry(vec![key]).and_modify(|backlog| backlog.oldest_reported_at = oldest);
@@ -228,24 +231,30 @@ impl Along<'_> {
     }
 
     /// How many tickets were reported in a quarter of an hour at an instant that is `meant`, and the first of those
-    /// instants, by group.
+    /// instants, by group. Of `first_of` alone only the first matters: once each of them was met, no more are looked for.
     async fn reported_in(
         &self,
         conn: &mut Conn,
         quarter: i64,
         meant: impl Fn(Instant) -> bool,
+        first_of: Option<&BTreeSet<AxisKey>>,
     ) -> Result<BTreeMap<AxisKey, (i64, Instant)>, Problem> {
         let mut found: BTreeMap<AxisKey, (i64, Instant)> = BTreeMap::new();
         let quarter = (start_of(quarter), start_of(quarter + 1));
         store::each_unsolved(conn, self.criteria, quarter, |ticket, _| {
             let at = Instant::from_micros(ticket.reported_us);
             let keys = if meant(at) { keys(self.axis, &ticket.groups) } else { Vec::new() };
-            for key in keys.into_iter().filter(|key| self.groups.contains_key(slice::from_ref(key))) {
+            let is_told = |key: &AxisKey| match first_of {
+                Some(wanted) => wanted.contains(key),
+                None => self.groups.contains_key(slice::from_ref(key)),
+            };
+            for key in keys.into_iter().filter(is_told) {
                 let (n, first) = found.entry(key).or_insert((0, at));
                 *n += 1;
                 *first = at.min(*first);
             }
-            Ok(())
+            let is_enough = first_of.is_some_and(|wanted| found.len() >= wanted.len());
+            Ok(if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         })
         .await?;
         Ok(found)

@@ -114,7 +114,7 @@ pub async fn report(
     let mut cells = CellSteps::new();
     let steps: Vec<_> = gathering.report.steps().enumerate().collect();
     for (step, (from, to)) in steps {
-        for (sign, piece) in cover(from, to) {
+        for (sign, piece) in cover(from, to, ask.criteria.now) {
             match piece {
                 Piece::Cell(level, start) => {
                     cells.entry(level).or_default().entry(start).or_default().push((step, sign));

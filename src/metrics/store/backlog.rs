@@ -1,5 +1,7 @@
 //! Tickets that are not solved, one by one.
 
+use std::ops::ControlFlow;
+
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
 
@@ -43,12 +45,12 @@ fn groups(((priority, kind, channel, tags), (team, policy, assignee)): GroupsRow
 
 /// Tells `each` the tickets that meet `criteria`, are not solved and were reported from `from` on and before `before`,
 /// as they are at the instant of the criteria, some at a time: each with the first instant at which a clock that runs
-/// is due.
+/// is due; until it breaks off.
 pub async fn each_unsolved(
     conn: &mut Conn,
     criteria: &TicketCriteria,
     (from, before): (Instant, Instant),
-    mut each: impl FnMut(&Unsolved, Option<Instant>) -> Result<(), Problem>,
+    mut each: impl FnMut(&Unsolved, Option<Instant>) -> Result<ControlFlow<()>, Problem>,
 ) -> Result<(), Problem> {
     type TicketRow = ((Instant, i64), Status, Json<Vec<Clock>>, GroupsRow);
     let mut behind = (from, 0);
@@ -73,7 +75,9 @@ pub async fn each_unsolved(
             for clock in clocks {
                 ticket.clocks[clock.target as usize] = Some(clock.state());
             }
-            each(&ticket, due_at)?;
+            if each(&ticket, due_at)?.is_break() {
+                return Ok(());
+            }
         }
         if read < AT_ONCE {
             return Ok(());

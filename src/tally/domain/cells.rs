@@ -77,9 +77,15 @@ impl Level {
 
     /// The hour nearest to `at` in which a cell begins.
     fn nearest(self, at: Instant) -> i64 {
+        self.nearest_before(at, Instant::NEVER)
+    }
+
+    /// The same, where what is after `now` is no way.
+    fn nearest_before(self, at: Instant, now: Instant) -> i64 {
         let before = self.floor(at);
         let after = self.next(before);
-        let is_late = at.micros() - start_of(before).micros() > start_of(after).micros() - at.micros();
+        let end = start_of(after).min(now.max(at));
+        let is_late = at.micros() - start_of(before).micros() > end.micros() - at.micros();
         if is_late { after } else { before }
     }
 }
@@ -89,30 +95,36 @@ impl Level {
 pub enum Piece {
     /// The cell that begins in this hour.
     Cell(Level, i64),
-    /// From an instant on and until just before another one, at most half an hour later: its facts are read one by one.
+    /// From an instant on and until just before another one, at most half an hour later or after now: its facts are read
+    /// one by one.
     Edge(Instant, Instant),
 }
 
-/// The pieces that come to all facts from `from` on and before `to`: each is added or, at -1, taken away.
-pub fn cover(from: Instant, to: Instant) -> Vec<(i64, Piece)> {
-    fit(from.max(Instant::EPOCH), to, Some(Level::Month))
+/// The pieces that come to all facts from `from` on and before `to`: each is added or, at -1, taken away. After `now`
+/// hardly any has happened: what ends in the hour of now takes all of its cell, however much there is in it.
+pub fn cover(from: Instant, to: Instant, now: Instant) -> Vec<(i64, Piece)> {
+    fit(from.max(Instant::EPOCH), to, now, Some(Level::Month))
 }
 
-fn fit(from: Instant, to: Instant, level: Option<Level>) -> Vec<(i64, Piece)> {
+fn fit(from: Instant, to: Instant, now: Instant, level: Option<Level>) -> Vec<(i64, Piece)> {
     if from >= to {
         return Vec::new();
     }
     let Some(level) = level else { return vec![(1, Piece::Edge(from, to))] };
-    let (first, behind) = (level.nearest(from), level.nearest(to));
+    let first = level.nearest(from);
+    let behind = match level {
+        Level::Hour if now.micros() - to.micros() < HOUR_US => level.nearest_before(to, now),
+        _ => level.nearest(to),
+    };
     if first >= behind {
-        return fit(from, to, level.shorter());
+        return fit(from, to, now, level.shorter());
     }
     let starts = std::iter::successors(Some(first), |start| Some(level.next(*start)));
     let mut pieces: Vec<_> =
         starts.take_while(|start| *start < behind).map(|start| (1, Piece::Cell(level, start))).collect();
     for (from, to) in [(from, start_of(first)), (start_of(behind), to)] {
         let (from, to, sign) = if from <= to { (from, to, 1) } else { (to, from, -1) };
-        pieces.extend(fit(from, to, level.shorter()).into_iter().map(|(one, piece)| (sign * one, piece)));
+        pieces.extend(fit(from, to, now, level.shorter()).into_iter().map(|(one, piece)| (sign * one, piece)));
     }
     pieces
 }
