@@ -219,8 +219,8 @@ impl Along<'_> {
             }
         }
         for (quarter, keys) in first_in {
-            // They come in the order of their report: the first of each is the oldest, and of a desk that was just filled all
-            // are of one quarter.
+            // They come in the order of their report: the first of each is the oldest. Of a desk that was just filled
+            // all are of one quarter.
             let found = self.reported_in(conn, quarter, |_| true, Some(&keys)).await?;
             for key in keys {
                 let oldest = found.get(&key).map(|(_, oldest)| *oldest);
@@ -231,7 +231,8 @@ impl Along<'_> {
     }
 
     /// How many tickets were reported in a quarter of an hour at an instant that is `meant`, and the first of those
-    /// instants, by group. Of `first_of` alone only the first matters: once each of them was met, no more are looked for.
+    /// instants, by group. Of `first_of` alone only the first matters: once each of them was met, no more are looked
+    /// for.
     async fn reported_in(
         &self,
         conn: &mut Conn,

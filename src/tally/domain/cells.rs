@@ -95,8 +95,8 @@ impl Level {
 pub enum Piece {
     /// The cell that begins in this hour.
     Cell(Level, i64),
-    /// From an instant on and until just before another one, at most half an hour later or after now: its facts are read
-    /// one by one.
+    /// From an instant on and until just before another one, at most half an hour later or after now: its facts are
+    /// read one by one.
     Edge(Instant, Instant),
 }
 
