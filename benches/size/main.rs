@@ -67,7 +67,7 @@ struct Arguments {
     #[arg(long, default_value = "100k,1m,10m")]
     sizes: String,
     /// Instead of all else: this other binary in turn with the one built here, on SQLite with 100k tickets that come in
-    /// over HTTP; prints what a request costs each of them. It takes five minutes
+    /// over HTTP; prints what a request costs each of them. It takes six minutes
     #[arg(long, value_name = "BINARY")]
     smoke: Option<PathBuf>,
     /// Fewer and shorter runs, for a look
