@@ -66,8 +66,8 @@ struct Arguments {
     /// How many tickets, separated by commas
     #[arg(long, default_value = "100k,1m,10m")]
     sizes: String,
-    /// Instead of all else: this other binary in turn with the one built here, on SQLite with 100k tickets that come in
-    /// over HTTP; prints what a request costs each of them. It takes six minutes
+    /// Instead of all else: this other binary in turn with the one built here, on desks of 100k tickets that come in over
+    /// HTTP; prints what a request costs each of them. It takes six minutes on SQLite
     #[arg(long, value_name = "BINARY")]
     smoke: Option<PathBuf>,
     /// Fewer and shorter runs, for a look
@@ -187,15 +187,15 @@ impl Engine {
 fn run(arguments: &Arguments) {
     procs::tidy_up_on_signals();
     std::fs::create_dir_all(&arguments.dir).unwrap_or_else(|e| fail(&format!("{}: {e}", arguments.dir.display())));
-    if let Some(other) = &arguments.smoke {
-        return smoke::compare(other, &arguments.dir);
-    }
     let engines = match arguments.engine.as_str() {
         "sqlite" => vec![Engine::Sqlite],
         "postgres" => vec![Engine::Postgres],
         "both" => vec![Engine::Sqlite, Engine::Postgres],
         other => fail(&format!("{other} is no engine: sqlite, postgres or both")),
     };
+    if let Some(other) = &arguments.smoke {
+        return engines.into_iter().for_each(|engine| smoke::compare(other, &arguments.dir, engine));
+    }
     let sizes = arguments.sizes();
     let each_s = arguments.seconds() + 1;
     let requests = 45 * (arguments.growth_rounds() as u64 + 2) * each_s;
@@ -210,6 +210,16 @@ fn run(arguments: &Arguments) {
             report::write(&arguments.results);
         }
     }
+}
+
+/// The key that tokens are signed with, made if it is not there.
+fn signing_key(folder: &Path) -> PathBuf {
+    let key = folder.join("signing-key.pem");
+    if !key.exists() {
+        let pem = skranke::auth::keys::SigningKey::generate_pem().expect("a key");
+        std::fs::write(&key, pem.reveal()).expect("a key");
+    }
+    key
 }
 
 /// One engine at one size.
@@ -384,12 +394,8 @@ impl<'a> Session<'a> {
             ("SKRANKE_REQUESTS_PER_ADDRESS".into(), "10000000".into()),
         ];
         if self.engine == Engine::Postgres {
-            let key = self.arguments.dir.join("signing-key.pem");
-            if !key.exists() {
-                let pem = skranke::auth::keys::SigningKey::generate_pem().expect("a key");
-                std::fs::write(&key, pem.reveal()).expect("a key");
-            }
-            environment.push(("SKRANKE_SIGNING_KEY_FILE".into(), key.to_string_lossy().into_owned()));
+            let key = signing_key(&self.arguments.dir).to_string_lossy().into_owned();
+            environment.push(("SKRANKE_SIGNING_KEY_FILE".into(), key));
         }
         Settings {
             program: PathBuf::from(env!("CARGO_BIN_EXE_skranke")),
@@ -524,6 +530,15 @@ impl Memory {
         let run = wrk.run(&self.url, file, connections, seconds);
         (self.running.cpu_us() - began_us) / run.requests as f64
     }
+}
+
+/// What is held against a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Figure {
+    /// The processor time of a request, in microseconds: less is better.
+    CpuUs,
+    /// How many there are a second: more is better.
+    Rate,
 }
 
 /// What measuring needs.
@@ -736,8 +751,9 @@ impl Bench<'_> {
         let by_id = scenarios::by_id(self.world);
         let memory = self.memory_with(&server, &by_id[0]);
         let file = self.wrk.prepare("by-id", &[(1.0, by_id)]);
-        self.compare_cost(
+        self.compare(
             results,
+            Figure::CpuUs,
             ("ticket", "ticket by id, 64 connections", "(a) the same bytes from memory", 1.8, 1.5),
             Vec::new(),
             || ours(&file, MOST),
@@ -748,8 +764,9 @@ impl Bench<'_> {
         for (id, title, line) in scenarios::pages(self.world) {
             let memory = self.memory_with(&server, &line);
             let file = self.wrk.prepare(id, &[(1.0, vec![line])]);
-            self.compare_cost(
+            self.compare(
                 results,
+                Figure::CpuUs,
                 (id, title, "(c) bare loop, and the same bytes from memory", 1.6, 1.3),
                 scripts[id].texts(),
                 || ours(&file, PAGED),
@@ -757,8 +774,9 @@ impl Bench<'_> {
             );
         }
         let file = self.prepare_creates();
-        self.compare_cost(
+        self.compare(
             results,
+            Figure::CpuUs,
             ("create", "durable create, 64 connections", "(c) the same statements", 1.5, 1.2),
             scripts["create"].texts(),
             || ours(&file, MOST),
@@ -766,6 +784,7 @@ impl Bench<'_> {
         );
         self.compare(
             results,
+            Figure::Rate,
             (
                 "create-rate",
                 "durable create, 64 connections, a second",
@@ -797,6 +816,7 @@ impl Bench<'_> {
         let file = self.wrk.prepare("by-number", &[(1.0, scenarios::by_number(self.world))]);
         self.compare(
             results,
+            Figure::Rate,
             ("ticket", "ticket by number, 64 connections", "(b) pgbench, prepared, 64 clients", 0.70, 1.0),
             scripts["ticket"].texts(),
             || self.wrk.run(&server.url(), &file, MOST, seconds).rate(),
@@ -806,6 +826,7 @@ impl Bench<'_> {
             let file = self.wrk.prepare(id, &[(1.0, vec![line])]);
             self.compare(
                 results,
+                Figure::Rate,
                 (id, title, "(b) pgbench, prepared, 16 clients", 0.50, 0.65),
                 scripts[id].texts(),
                 || self.wrk.run(&server.url(), &file, PAGED, seconds).rate(),
@@ -815,6 +836,7 @@ impl Bench<'_> {
         let file = self.prepare_creates();
         self.compare(
             results,
+            Figure::Rate,
             ("create", "create, 64 connections", "(b) pgbench, the same transaction, 64 clients", 1.0, 2.0),
             scripts["create"].texts(),
             || self.wrk.run(&server.url(), &file, MOST, seconds).rate(),
@@ -828,40 +850,18 @@ impl Bench<'_> {
         self.wrk.prepare("create", &[(1.0, lines)])
     }
 
-    /// What a request costs us and what it costs at least, in turn, in microseconds of processor time.
-    fn compare_cost(
-        &self,
-        results: &mut Results,
-        what: (&str, &str, &str, f64, f64),
-        statements: Vec<String>,
-        ours: impl Fn() -> f64,
-        theirs: impl Fn() -> f64,
-    ) {
-        self.compare_by(results, what, true, statements, ours, theirs);
-    }
-
-    /// Our rate and the limit's, in turn.
+    /// A figure of ours and that of the limit, in turn: what a request costs, or how many there are a second.
     fn compare(
         &self,
         results: &mut Results,
-        what: (&str, &str, &str, f64, f64),
-        statements: Vec<String>,
-        ours: impl Fn() -> f64,
-        theirs: impl Fn() -> f64,
-    ) {
-        self.compare_by(results, what, false, statements, ours, theirs);
-    }
-
-    fn compare_by(
-        &self,
-        results: &mut Results,
+        figure: Figure,
         (id, title, limit, must, stretch): (&str, &str, &str, f64, f64),
-        at_most: bool,
         statements: Vec<String>,
         ours: impl Fn() -> f64,
         theirs: impl Fn() -> f64,
     ) {
         let began = Instant::now();
+        let at_most = figure == Figure::CpuUs;
         let rounds = self.session.arguments.limit_rounds();
         // The first ones warm up.
         ours();

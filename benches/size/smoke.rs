@@ -8,8 +8,9 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::load::{Client, Line, Run, Wrk};
+use super::postgres::{Cluster, Mode};
 use super::procs::{Server, Settings, fail, output};
-use super::{MOST, PAGED, median};
+use super::{Engine, MOST, PAGED, median, signing_key};
 
 /// How many tickets each desk has before it is measured.
 const TICKETS: u64 = 100_000;
@@ -21,18 +22,24 @@ const ROUNDS: usize = 3;
 const EACH_S: u64 = 2;
 
 /// A binary at work.
-struct Desk {
+struct Desk<'a> {
     server: Server,
+    cluster: Option<&'a Cluster>,
     wrk: Wrk,
     scenarios: Vec<(&'static str, PathBuf, usize)>,
 }
 
 /// Compares the binary `other`, the version before, with the one that was built with this program.
-pub fn compare(other: &Path, folder: &Path) {
+pub fn compare(other: &Path, folder: &Path, engine: Engine) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = Arc::new(runtime.expect("a runtime"));
+    let mut cluster = (engine == Engine::Postgres).then(|| Cluster::new(&folder.join("postgres"), runtime.clone()));
+    if let Some(cluster) = &mut cluster {
+        cluster.run(Mode::Durable);
+    }
     let desks = [("before", other.to_owned()), ("now", PathBuf::from(env!("CARGO_BIN_EXE_skranke")))]
-        .map(|(name, program)| Desk::filled(name, program, &folder.join(format!("smoke-{name}")), runtime.clone()));
+        .map(|(name, program)| Desk::filled(name, program, folder, cluster.as_ref(), runtime.clone()));
+    println!("{}", engine.name());
     println!("{:24} {:>12} {:>12} {:>8} {:>14}", "request", "CPU before", "CPU now", "ratio", "rate, ratio");
     for nth in 0..desks[0].scenarios.len() {
         // The first ones warm up.
@@ -56,18 +63,34 @@ pub fn compare(other: &Path, folder: &Path) {
             rate(1) / rate(0)
         );
     }
-    let resident = |desk: &Desk| desk.server.running.memory_kib("VmRSS") as f64 / 1024.0;
+    let resident = |desk: &Desk<'_>| desk.server.running.memory_kib("VmRSS") as f64 / 1024.0;
     println!("resident: {:.1} MiB before, {:.1} MiB now", resident(&desks[0]), resident(&desks[1]));
 }
 
-impl Desk {
-    /// Starts the binary on an empty database in `folder`, and lets tickets come in.
-    fn filled(name: &'static str, program: PathBuf, folder: &Path, runtime: Arc<tokio::runtime::Runtime>) -> Self {
+impl<'a> Desk<'a> {
+    /// Starts the binary on an empty database, of the cluster or in a file, and lets tickets come in.
+    fn filled(
+        name: &'static str,
+        program: PathBuf,
+        all: &Path,
+        cluster: Option<&'a Cluster>,
+        runtime: Arc<tokio::runtime::Runtime>,
+    ) -> Self {
+        let folder = &all.join(format!("smoke-{name}"));
         let _ = std::fs::remove_dir_all(folder);
         std::fs::create_dir_all(folder).expect("a folder");
-        let file = folder.join("skranke.db");
+        let url = match cluster {
+            None => format!("sqlite://{}", folder.join("skranke.db").display()),
+            Some(cluster) => {
+                let database = format!("smoke_{name}");
+                cluster.drop_database(&database);
+                cluster.execute("postgres", &format!("CREATE DATABASE {database}"));
+                cluster.url(&database)
+            }
+        };
         let environment = [
-            ("DATABASE_URL", format!("sqlite://{}", file.display())),
+            ("DATABASE_URL", url),
+            ("SKRANKE_SIGNING_KEY_FILE", signing_key(all).to_string_lossy().into_owned()),
             ("SKRANKE_REQUESTS_PER_PRINCIPAL", "10000000".into()),
             ("SKRANKE_REQUESTS_PER_ADDRESS", "10000000".into()),
         ];
@@ -132,15 +155,20 @@ impl Desk {
         let scenarios =
             lines.into_iter().map(|(name, lines, at_once)| (name, wrk.prepare(name, &[(1.0, lines)]), at_once));
         let scenarios = scenarios.collect();
-        Self { server, wrk, scenarios }
+        Self { server, cluster, wrk, scenarios }
+    }
+
+    /// The processor time so far of all that answers, in microseconds.
+    fn cpu_us(&self) -> f64 {
+        self.server.running.cpu_us() + self.cluster.map_or(0.0, Cluster::cpu_us)
     }
 
     /// A run of a request, and the processor time of one, in microseconds.
     fn measure(&self, nth: usize) -> (Run, f64) {
         let (_, file, connections) = &self.scenarios[nth];
-        let began_us = self.server.running.cpu_us();
+        let began_us = self.cpu_us();
         let run = self.wrk.run(&self.server.url(), file, *connections, EACH_S);
-        (run, (self.server.running.cpu_us() - began_us) / run.requests as f64)
+        (run, (self.cpu_us() - began_us) / run.requests as f64)
     }
 }
 

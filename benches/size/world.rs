@@ -13,7 +13,7 @@ use skranke::kernel::{
 };
 use skranke::sla::domain::calendar::{Calendar, Definition};
 use skranke::sla::domain::change::happened;
-use skranke::sla::domain::clock::{Clock, Occasion, TicketState, Times};
+use skranke::sla::domain::clock::{Occasion, SlaClock, TicketState, Times};
 use skranke::sla::domain::policy::{
     Condition, Hours, Policy, PolicyDefinition, Rule, SlaConfiguration, Target, VersionOf,
 };
@@ -933,8 +933,8 @@ fn clock_row(ticket: &Ticket, times: &Times) -> [Value; 17] {
     let Times { policy_id, timeline, clocks, measured } = times;
     let spans: Vec<_> = timeline.spans.iter().map(|(status, from)| (status, from.micros())).collect();
     let json = |written: serde_json::Result<String>| Value::Json(written.expect("JSON"));
-    let running = |clock: &&Clock, target| clock.target == target && clock.state() == ClockState::Running;
-    let breach_at = |target| clocks.iter().find(|clock| running(clock, target)).and_then(Clock::breach_at).into();
+    let running = |clock: &&SlaClock, target| clock.target == target && clock.state() == ClockState::Running;
+    let breach_at = |target| clocks.iter().find(|clock| running(clock, target)).and_then(SlaClock::breach_at).into();
     [
         ticket.number.into(),
         ticket.created_at.into(),
@@ -942,7 +942,7 @@ fn clock_row(ticket: &Ticket, times: &Times) -> [Value; 17] {
         json(serde_json::to_string(&spans)),
         json(serde_json::to_string(clocks)),
         times.due_at().unwrap_or(Instant::NEVER).into(),
-        clocks.iter().filter_map(Clock::breach_at).min().into(),
+        clocks.iter().filter_map(SlaClock::breach_at).min().into(),
         measured.last_resolved_at.into(),
         measured.response_business_s.into(),
         measured.first_reply_business_s.into(),

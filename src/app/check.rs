@@ -66,7 +66,7 @@ struct Count {
 }
 
 #[derive(QueryableByName)]
-struct Word {
+struct TextRow {
     #[diesel(sql_type = Text)]
     word: String,
 }
@@ -152,7 +152,7 @@ async fn count(conn: &mut Conn, sql: &str) -> Result<i64, Problem> {
 }
 
 async fn words(conn: &mut Conn, sql: &str) -> Result<Vec<String>, Problem> {
-    let words: Vec<Word> = on_each!(conn, |c| diesel::sql_query(sql).load(c).await)?;
+    let words: Vec<TextRow> = on_each!(conn, |c| diesel::sql_query(sql).load(c).await)?;
     Ok(words.into_iter().map(|row| row.word).collect())
 }
 

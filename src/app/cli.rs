@@ -1,16 +1,16 @@
 //! The command line.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "what a command says goes to its terminal")]
 
-use std::io::{IsTerminal, Read};
+use std::io::{BufWriter, IsTerminal, Read};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
 use super::config::{self, Config, LogFormat, Unknown};
-use super::log::LogWriter;
 use super::{backup, check, generate, janitor, rebuild, server};
 use crate::auth::domain::{Role, Scopes};
 use crate::auth::password::{Party, Password, Passwords};
@@ -29,6 +29,9 @@ use crate::people;
 
 /// How long a token of `skranke token` is good unless told, in seconds: a day.
 const TOKEN_TTL_S: i64 = 86_400;
+
+/// So many lines of the log wait at most to be written.
+const MOST_LINES: usize = 4_096;
 
 /// A headless helpdesk: tickets over a JSON HTTP API.
 #[derive(Debug, Parser)]
@@ -190,12 +193,12 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         }
         (Err(faults), _) => return Err(Failure::Settings(faults)),
     };
-    let log = start_log(&config)?;
+    let log = start_log(&config);
     for Unknown { key, nearest } in &config.unknown {
         tracing::warn!(key, nearest, "a variable that is no setting is ignored; see skranke --help");
     }
     let outcome = carry_out(command, config);
-    log.write_out();
+    drop(log);
     outcome
 }
 
@@ -223,15 +226,19 @@ fn carry_out(command: Command, config: Config) -> Result<(), Failure> {
     })
 }
 
-fn start_log(config: &Config) -> Result<LogWriter, Failure> {
+/// Starts the log, whose last lines are written when what this gives is dropped. Lines are written by a thread of their
+/// own, so that requests neither make a system call for each nor wait for each other's; where they come faster than
+/// they can be written, whoever brings more waits.
+fn start_log(config: &Config) -> WorkerGuard {
     let filter = EnvFilter::try_new(&config.log).unwrap_or_default();
-    let writer = LogWriter::start()?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer.clone()).with_target(false);
+    let lines = NonBlockingBuilder::default().lossy(false).buffered_lines_limit(MOST_LINES).thread_name("log");
+    let (writer, guard) = lines.finish(BufWriter::new(std::io::stderr()));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_target(false);
     match config.log_format {
         LogFormat::Pretty => log.with_ansi(std::io::stderr().is_terminal()).init(),
         LogFormat::Json => log.json().flatten_event(true).with_current_span(true).with_span_list(false).init(),
     }
-    Ok(writer)
+    guard
 }
 
 /// The database, ready: migrated if the settings say so.

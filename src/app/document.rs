@@ -41,10 +41,10 @@ pub fn swagger_config() -> utoipa_swagger_ui::Config<'static> {
 /// Every path of the document with its methods, for telling 405 from 404.
 pub fn methods() -> Vec<(ResourceDef, Vec<Method>)> {
     #[derive(Default, Deserialize)]
-    struct Document {
+    struct Documented {
         paths: BTreeMap<String, BTreeMap<String, IgnoredAny>>,
     }
-    let document: Document = serde_json::from_str(CHECKED_IN).unwrap_or_default();
+    let document: Documented = serde_json::from_str(CHECKED_IN).unwrap_or_default();
     document
         .paths
         .iter()

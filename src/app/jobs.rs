@@ -144,9 +144,9 @@ mod tests {
     }
 
     /// Always does what it should.
-    struct Steady;
+    struct AlwaysWell;
 
-    impl Job for Steady {
+    impl Job for AlwaysWell {
         fn name(&self) -> &'static str {
             "steady"
         }
@@ -171,7 +171,7 @@ mod tests {
             Instant::EPOCH.plus_s(passed_s)
         });
         let (runs, jobs) = (Rc::new(RefCell::new(0)), Jobs::default());
-        let work: Vec<Box<dyn Job>> = vec![Box::new(Stumbling(runs.clone())), Box::new(Steady)];
+        let work: Vec<Box<dyn Job>> = vec![Box::new(Stumbling(runs.clone())), Box::new(AlwaysWell)];
         let all = run_all(work, &jobs, &db, &clock, Holder::from(uuid::Uuid::nil()));
         // Runs at 10 s, after 20 s more, after 40 s more, and after 80 s more.
         let ended = tokio::time::timeout(Duration::from_secs(155), all).await;

@@ -10,6 +10,5 @@ pub mod generate;
 pub mod health;
 pub mod janitor;
 pub mod jobs;
-pub mod log;
 pub mod rebuild;
 pub mod server;

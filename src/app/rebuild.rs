@@ -54,7 +54,7 @@ impl Stage {
 /// and as long a pause follows.
 ///
 /// # Errors
-/// `conflict` when somebody else puts the numbers right at the same time, or when the database is away.
+/// `conflict` when somebody else puts the numbers right at the same time.
 pub async fn run(db: &Db, clock: &Clock) -> Result<(), Problem> {
     let begun = db.read(async |conn| tally::store::stage(conn).await).await?;
     // What only a newer version knows is begun anew.

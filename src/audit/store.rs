@@ -1,17 +1,19 @@
 //! Queries of the audit trail.
 
+mod dialect;
+
 use std::collections::HashMap;
 
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bool, Nullable, Text};
+use diesel::sql_types::{BigInt, Bool};
 use serde_json::json;
 
 use super::domain::{Change, Event, EventKind, MOST_EDITED_B, MOST_EDITED_BY_REQUESTERS_B, Visibility};
-use crate::db::raw::{Raw, raw, small};
+use crate::db::raw::{Raw, json_length, raw, small};
 use crate::db::schema::{events, principals};
-use crate::db::{Conn, EngineConn, RunQueryDsl, boxed, on_each, send};
+use crate::db::{Conn, RunQueryDsl, boxed, on_each, send};
 use crate::kernel::rows::{Limit, Rows, json_b, of_another_list};
-use crate::kernel::sql::{Document, Json};
+use crate::kernel::sql::{Json, JsonDocument};
 use crate::kernel::{Clock, Code, CommentId, EventId, Instant, PrincipalId, Problem, Status, TicketId};
 
 #[derive(Insertable)]
@@ -51,7 +53,7 @@ pub struct EventRow {
 /// Adds `event` to the trail, behind all that is in it.
 ///
 /// # Errors
-/// `conflict` for an edit of a ticket whose trail has no room for it, or when the database is away.
+/// `conflict` for an edit of a ticket whose trail has no room for it.
 pub async fn add(tx: &mut Conn, event: Event, clock: &Clock) -> Result<(), Problem> {
     let changes = changes_json(&event.changes);
     let edited_b = match event.edit_b(changes.to_string().len()) {
@@ -99,7 +101,7 @@ async fn edited_b(tx: &mut Conn, ticket: TicketId) -> Result<i64, Problem> {
 /// Refuses an edit by the requester of `ticket` when its trail has as much as they may bring about.
 ///
 /// # Errors
-/// `conflict`, or when the database is away.
+/// `conflict`.
 pub async fn require_room_for_requester(tx: &mut Conn, ticket: TicketId) -> Result<(), Problem> {
     require_room(edited_b(tx, ticket).await?, MOST_EDITED_BY_REQUESTERS_B)
 }
@@ -120,7 +122,7 @@ fn require_room(edited_b: i64, most_b: i64) -> Result<(), Problem> {
 /// ticket. Numbers stay here: they count internal events, too.
 ///
 /// # Errors
-/// `invalid_cursor` when `after` is no event of this ticket, or when the database is away.
+/// `invalid_cursor` when `after` is no event of this ticket.
 pub async fn list(
     conn: &mut Conn,
     ticket: TicketId,
@@ -132,9 +134,9 @@ pub async fn list(
         Some(id) => Some(place(conn, ticket, id).await?.ok_or_else(of_another_list)?),
         None => None,
     };
-    let length = length(conn);
+    let length = json_length(conn, "events.changes");
     let rows: Vec<(EventRow, bool)> = on_each!(conn, |c| {
-        let (changes, lacks) = small(length, "events.changes", "[]");
+        let (changes, lacks) = small(&length, "events.changes", "[]");
         let mut query = boxed(
             c,
             events::table.left_join(principals::table).filter(events::ticket_id.eq(ticket)).select((
@@ -146,7 +148,7 @@ pub async fn list(
                     events::kind,
                     events::visibility,
                     events::comment_id,
-                    raw::<Document>(changes),
+                    raw::<JsonDocument>(changes),
                 ),
                 raw::<Bool>(lacks),
             )),
@@ -176,24 +178,13 @@ pub async fn list(
 }
 
 /// Each status that the trail of `ticket` tells of, and since when it had it, in order.
-///
-/// # Errors
-/// When the database is away.
 pub async fn statuses(conn: &mut Conn, ticket: TicketId) -> Result<Vec<(Status, Instant)>, Problem> {
-    let status = match conn.line {
-        EngineConn::Sqlite(_) => {
-            "(SELECT value ->> 'after' FROM json_each(events.changes) WHERE value ->> 'field' = 'status')"
-        }
-        EngineConn::Postgres(_) => {
-            "(SELECT value ->> 'after' FROM jsonb_array_elements(events.changes) AS change (value) \
-             WHERE value ->> 'field' = 'status')"
-        }
-    };
+    let status = dialect::new_status(conn);
     let of_ticket = events::kind.eq_any([EventKind::TicketCreated, EventKind::TicketUpdated]);
     let query = events::table
         .filter(events::ticket_id.eq(ticket).and(of_ticket))
         .order((events::number.asc(), events::id.asc()))
-        .select((raw::<Nullable<Text>>(status), events::at));
+        .select((status, events::at));
     let rows: Vec<(Option<Status>, Instant)> = on_each!(conn, |c| query.load(c).await)?;
     Ok(rows.into_iter().filter_map(|(status, at)| Some((status?, at))).collect())
 }
@@ -217,9 +208,6 @@ async fn place(conn: &mut Conn, ticket: TicketId, id: EventId) -> Result<Option<
 }
 
 /// Takes the text of `comment` out of the trail: the one change that the trail knows, for redaction.
-///
-/// # Errors
-/// When the database is away.
 pub async fn scrub(tx: &mut Conn, comment: CommentId) -> Result<(), Problem> {
     let emptied = Json(json!([{ "field": "body", "before": null, "after": null }]));
     on_each!(tx, |c| {
@@ -232,9 +220,6 @@ pub async fn scrub(tx: &mut Conn, comment: CommentId) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The fields whose values are what somebody has written.
-const TEXTS: &str = "('subject', 'description', 'custom_fields', 'external_id', 'body', 'note')";
-
 /// How many events are emptied in one piece.
 const PIECE: i64 = 8;
 
@@ -246,9 +231,6 @@ pub type EventPlace = (i64, EventId);
 
 /// Takes all that people have written out of the next few large events of the trail of `ticket`, from behind `after`
 /// on. Gives where to go on, or nothing when no large one is left.
-///
-/// # Errors
-/// When the database is away.
 pub async fn scrub_piece(
     tx: &mut Conn,
     ticket: TicketId,
@@ -256,13 +238,13 @@ pub async fn scrub_piece(
 ) -> Result<Option<EventPlace>, Problem> {
     let (number, id) = after.unwrap_or((-1, EventId(uuid::Uuid::nil())));
     let behind = raw::<Bool>("(events.number, events.id) > (").bind(number).sql(", ").bind(id).sql(")");
-    let large = raw::<Bool>(format!("{} > {LARGE_B}", length(tx)));
+    let large = raw::<Bool>(format!("{} > {LARGE_B}", json_length(tx, "events.changes")));
     let own = events::table.filter(events::ticket_id.eq(ticket)).filter(behind).filter(large);
     let next = own.order((events::number, events::id)).select((events::number, events::id)).limit(PIECE);
     let next: Vec<EventPlace> = on_each!(tx, |c| next.load(c).await)?;
     let Some(last) = next.last().copied() else { return Ok(None) };
     let ids: Vec<_> = next.iter().map(|(_, id)| *id).collect();
-    let (emptied, _) = without_texts(tx);
+    let (emptied, _) = dialect::without_texts(tx);
     let these = diesel::update(events::table.filter(events::id.eq_any(ids))).set(events::changes.eq(emptied));
     on_each!(tx, |c| these.execute(c).await)?;
     Ok(Some(last))
@@ -271,50 +253,12 @@ pub async fn scrub_piece(
 /// Takes all that people have written out of the trail of `ticket`: that a text was changed stays, and when and by
 /// whom. One statement, so that none of it comes into the memory of the service. What may be much goes before it, by
 /// [`scrub_piece`].
-///
-/// # Errors
-/// When the database is away.
 pub async fn scrub_ticket(tx: &mut Conn, ticket: TicketId) -> Result<(), Problem> {
-    let (emptied, has_texts) = without_texts(tx);
+    let (emptied, has_texts) = dialect::without_texts(tx);
     let own = events::table.filter(events::ticket_id.eq(ticket)).filter(has_texts);
     let all = diesel::update(own).set(events::changes.eq(emptied));
     on_each!(tx, |c| all.execute(c).await)?;
     Ok(())
-}
-
-/// The changes of an event without what people have written, and whether there is any of it.
-fn without_texts(conn: &Conn) -> (Raw<Document>, Raw<Bool>) {
-    let (emptied, all) = match conn.line {
-        EngineConn::Sqlite(_) => (
-            format!(
-                "(SELECT json_group_array(json(CASE WHEN value ->> 'field' IN {TEXTS} \
-                 THEN json_object('field', value ->> 'field', 'before', NULL, 'after', NULL) ELSE value END)) \
-                 FROM (SELECT value FROM json_each(events.changes) ORDER BY key))"
-            ),
-            "json_each(events.changes)",
-        ),
-        EngineConn::Postgres(_) => (
-            format!(
-                "(SELECT coalesce(jsonb_agg(CASE WHEN value ->> 'field' IN {TEXTS} \
-                 THEN value || '{{\"before\": null, \"after\": null}}' ELSE value END ORDER BY place), '[]') \
-                 FROM jsonb_array_elements(events.changes) WITH ORDINALITY AS change (value, place))"
-            ),
-            "jsonb_array_elements(events.changes) AS change (value)",
-        ),
-    };
-    let has_texts = format!(
-        "EXISTS (SELECT 1 FROM {all} WHERE value ->> 'field' IN {TEXTS} \
-         AND coalesce(value ->> 'before', value ->> 'after') IS NOT NULL)"
-    );
-    (raw(emptied), raw(has_texts))
-}
-
-/// How many bytes the changes of an event have.
-fn length(conn: &Conn) -> &'static str {
-    match conn.line {
-        EngineConn::Sqlite(_) => "octet_length(events.changes)",
-        EngineConn::Postgres(_) => "octet_length(CAST(events.changes AS text))",
-    }
 }
 
 fn changes_json(changes: &[Change]) -> serde_json::Value {

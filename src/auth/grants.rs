@@ -278,9 +278,6 @@ fn narrow(most: Scopes, wanted: Option<Scopes>) -> Result<Option<Scopes>, Proble
 }
 
 /// Forgets refresh tokens that have expired; gives how many.
-///
-/// # Errors
-/// When the database is away.
 pub async fn sweep(tx: &mut Conn, now: Instant) -> Result<usize, Problem> {
     store::forget_expired(tx, now).await
 }

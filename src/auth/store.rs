@@ -28,18 +28,12 @@ pub struct KnownRow {
 }
 
 /// The principal `id`.
-///
-/// # Errors
-/// When the database is away.
 pub async fn by_id(conn: &mut Conn, id: PrincipalId) -> Result<Option<KnownRow>, Problem> {
     let row = on_each!(conn, |c| principals::table.find(id).select(KnownRow::as_select()).first(c).await);
     Ok(row.optional()?)
 }
 
 /// The person whom `issuer` calls `subject`.
-///
-/// # Errors
-/// When the database is away.
 pub async fn by_subject(conn: &mut Conn, issuer: &str, subject: &str) -> Result<Option<KnownRow>, Problem> {
     let person = principals::table.filter(principals::issuer.eq(issuer)).filter(principals::subject.eq(subject));
     let row = on_each!(conn, |c| person.select(KnownRow::as_select()).first(c).await);
@@ -47,9 +41,6 @@ pub async fn by_subject(conn: &mut Conn, issuer: &str, subject: &str) -> Result<
 }
 
 /// The person with the address `email`, and the hash of their password if they have one.
-///
-/// # Errors
-/// When the database is away.
 pub async fn by_email(conn: &mut Conn, email: &str) -> Result<Option<(KnownRow, Option<String>)>, Problem> {
     let person = principals::table.filter(principals::email.eq(email));
     let row = on_each!(conn, |c| person.select((KnownRow::as_select(), principals::password_hash)).first(c).await);
@@ -57,9 +48,6 @@ pub async fn by_email(conn: &mut Conn, email: &str) -> Result<Option<(KnownRow, 
 }
 
 /// The service account `id`, and the fingerprint of its secret.
-///
-/// # Errors
-/// When the database is away.
 pub async fn account(conn: &mut Conn, id: PrincipalId) -> Result<Option<(KnownRow, Option<String>)>, Problem> {
     let account = principals::table.find(id).filter(principals::role.is_null());
     let row = on_each!(conn, |c| account.select((KnownRow::as_select(), principals::secret_hash)).first(c).await);
@@ -159,9 +147,6 @@ pub struct RefreshRow {
 }
 
 /// The refresh token that was shown.
-///
-/// # Errors
-/// When the database is away.
 pub async fn refresh_token(conn: &mut Conn, shown: &Shown) -> Result<Option<RefreshRow>, Problem> {
     let token = refresh_tokens::table.find(shown.fingerprint());
     let row = on_each!(conn, |c| token.select(RefreshRow::as_select()).first(c).await);
@@ -169,18 +154,12 @@ pub async fn refresh_token(conn: &mut Conn, shown: &Shown) -> Result<Option<Refr
 }
 
 /// Adds a refresh token.
-///
-/// # Errors
-/// When the database is away.
 pub async fn add_refresh_token(tx: &mut Conn, row: &RefreshRow) -> Result<(), Problem> {
     on_each!(tx, |c| diesel::insert_into(refresh_tokens::table).values(row).execute(c).await)?;
     Ok(())
 }
 
 /// Notes that a refresh token was used.
-///
-/// # Errors
-/// When the database is away.
 pub async fn use_refresh_token(tx: &mut Conn, token_hash: &str, now: Instant) -> Result<(), Problem> {
     let token = refresh_tokens::table.find(token_hash);
     on_each!(tx, |c| diesel::update(token).set(refresh_tokens::used_at.eq(now)).execute(c).await)?;
@@ -188,9 +167,6 @@ pub async fn use_refresh_token(tx: &mut Conn, token_hash: &str, now: Instant) ->
 }
 
 /// Revokes all refresh tokens of one family.
-///
-/// # Errors
-/// When the database is away.
 pub async fn revoke_family(tx: &mut Conn, family: FamilyId, now: Instant) -> Result<(), Problem> {
     let family =
         refresh_tokens::table.filter(refresh_tokens::family_id.eq(family)).filter(refresh_tokens::revoked_at.is_null());
@@ -199,9 +175,6 @@ pub async fn revoke_family(tx: &mut Conn, family: FamilyId, now: Instant) -> Res
 }
 
 /// Forgets refresh tokens that have expired.
-///
-/// # Errors
-/// When the database is away.
 pub async fn forget_expired(tx: &mut Conn, now: Instant) -> Result<usize, Problem> {
     let expired = refresh_tokens::table.filter(refresh_tokens::expires_at.le(now));
     Ok(on_each!(tx, |c| diesel::delete(expired).execute(c).await)?)

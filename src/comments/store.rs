@@ -71,9 +71,6 @@ pub async fn find(conn: &mut Conn, ticket: &Ticket, sight: Sight, id: CommentId)
 }
 
 /// A page of the comments on `ticket`, oldest first.
-///
-/// # Errors
-/// When the database is away.
 pub async fn list(
     conn: &mut Conn,
     ticket: &Ticket,
@@ -120,18 +117,12 @@ pub async fn list(
 }
 
 /// Stores a new comment.
-///
-/// # Errors
-/// When the database is away.
 pub async fn insert(tx: &mut Conn, comment: &Comment) -> Result<(), Problem> {
     let number = raw::<Nullable<BigInt>>(format!("({NEXT}")).bind(comment.ticket_id).sql(")");
     send!(tx, diesel::insert_into(comments::table).values((comment.clone(), comments::number.eq(number))), number_taken)
 }
 
 /// Stores a changed comment.
-///
-/// # Errors
-/// When the database is away.
 pub async fn update(tx: &mut Conn, comment: &Comment) -> Result<(), Problem> {
     // One of a version before may have none yet.
     let number =

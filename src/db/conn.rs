@@ -161,6 +161,20 @@ macro_rules! send {
 }
 pub(crate) use send;
 
+/// Loads rows that nobody else changes before this transaction of a write ends: PostgreSQL locks them, SQLite has one
+/// writer.
+macro_rules! load_locked {
+    ($conn:expr, $query:expr) => {
+        match &mut $conn.line {
+            $crate::db::EngineConn::Postgres(channel) => {
+                $query.for_update().load(&mut channel.backend().session()).await
+            }
+            $crate::db::EngineConn::Sqlite(sqlite) => $query.load(sqlite).await,
+        }
+    };
+}
+pub(crate) use load_locked;
+
 /// Boxes `query` for the engine of `conn`, so that filters can be added one by one.
 pub fn boxed<'a, C, Q>(_conn: &C, query: Q) -> Q::Output
 where

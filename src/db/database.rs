@@ -421,9 +421,6 @@ impl Db {
     }
 
     /// Whether a migration is missing.
-    ///
-    /// # Errors
-    /// When the database is away.
     pub async fn is_behind(&self) -> Result<bool, Problem> {
         self.read(async |conn| migrate::is_behind(conn).await).await
     }

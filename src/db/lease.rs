@@ -25,9 +25,6 @@ impl From<Uuid> for Holder {
 
 /// Takes the lease `of` for `me` until `end`, unless somebody else has it at `now`; gives whether it was taken. Whoever
 /// has it keeps it longer in the same way.
-///
-/// # Errors
-/// When the database is away.
 pub async fn take(tx: &mut Conn, of: &str, me: Holder, now: Instant, end: Instant) -> Result<bool, Problem> {
     let mine = (name.eq(of), holder.eq(me), until.eq(end));
     let taken = on_each!(tx, |c| {
@@ -39,9 +36,6 @@ pub async fn take(tx: &mut Conn, of: &str, me: Holder, now: Instant, end: Instan
 }
 
 /// Gives up all leases of `me`, so that others need not wait for their end.
-///
-/// # Errors
-/// When the database is away.
 pub async fn give_up(tx: &mut Conn, me: Holder) -> Result<(), Problem> {
     on_each!(tx, |c| diesel::delete(QueryDsl::filter(job_leases::table, holder.eq(me))).execute(c).await)?;
     Ok(())

@@ -8,6 +8,7 @@ mod interrupt;
 pub mod lanes;
 pub mod lease;
 mod load;
+pub mod lock;
 pub mod migrate;
 mod postgres;
 mod queue;
@@ -24,7 +25,7 @@ mod turns;
 mod url;
 
 pub use conn::{Conn, boxed};
-pub(crate) use conn::{EngineConn, on_each, send};
+pub(crate) use conn::{EngineConn, load_locked, on_each, send};
 pub use database::{Db, Lagging, copy_sqlite, look};
 pub use deadline::{Deadline, MORE_FOR_REPORTS_S};
 pub use load::Load;

@@ -6,7 +6,7 @@ mod backend;
 mod begin;
 pub(super) mod channel;
 mod lane;
-mod target;
+mod servers;
 pub(super) mod url;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,7 +22,7 @@ pub use self::begin::Company;
 use self::begin::{Begin, LockPatience, begin, pause};
 use self::channel::{ChannelTurn, PgChannel, is_loss};
 use self::lane::{BEGIN_REPORT, Lane, LockedOut, Track};
-use self::target::{ServerLimits, Target};
+use self::servers::{ServerLimits, Servers};
 use super::conn::{Conn, ConnCache, EngineConn};
 use super::deadline::{Deadline, MORE_FOR_COMMITS, MORE_FOR_REPORTS_S};
 use super::fault;
@@ -37,7 +37,7 @@ use crate::kernel::Problem;
 struct Shared {
     lanes: Mutex<Vec<Weak<Lane>>>,
     tracks: Mutex<Vec<Weak<[Track]>>>,
-    target: Target,
+    servers: Servers,
     /// How many connections there may be.
     size: usize,
     kept: Arc<ConnCache>,
@@ -119,14 +119,14 @@ impl Postgres {
         let shared = Arc::new(Shared {
             lanes: Mutex::default(),
             tracks: Mutex::default(),
-            target: Target::new(url, listener)?,
+            servers: Servers::new(url, listener)?,
             size,
             kept: Arc::default(),
             reading: Queue::default(),
             roots: Lines::default(),
             most_waiting: AtomicUsize::new(queue::MOST),
         });
-        let maker = Maker::new(&shared.target, ServerLimits::OF_JOBS, 1, &Handle::current());
+        let maker = Maker::new(&shared.servers, ServerLimits::OF_JOBS, 1, &Handle::current());
         let only = Lane::open(maker, 1, BEGIN_REPORT.into(), &shared.lanes)?;
         let (writes, lists) = (only.clone(), only);
         Ok(Arc::new(Self { shared, writes, lists, points: [].into(), crew: None, _seat: None }))
@@ -200,7 +200,7 @@ impl Postgres {
     /// A lane for requests, with the share of one of `threads` in those who may wait.
     fn lane(&self, count: usize, threads: usize, wait: Duration, driver: &Handle) -> Result<Arc<Lane>, String> {
         let shared = &self.shared;
-        let maker = Maker::new(&shared.target, ServerLimits::of_requests(wait), count, driver);
+        let maker = Maker::new(&shared.servers, ServerLimits::of_requests(wait), count, driver);
         let report_ms = (wait + Duration::from_secs(MORE_FOR_REPORTS_S)).as_millis();
         let begin_report = format!("{BEGIN_REPORT}; SET LOCAL statement_timeout = {report_ms}");
         let lane = Lane::open(maker, count, begin_report.into(), &shared.lanes)?;
@@ -210,7 +210,7 @@ impl Postgres {
 
     fn tracks(&self, count: usize, wait: Duration, driver: &Handle) -> Arc<[Track]> {
         let limits = ServerLimits::of_lines(wait);
-        Track::some(|| Maker::new(&self.shared.target, limits, 1, driver), count, &self.shared.tracks)
+        Track::some(|| Maker::new(&self.shared.servers, limits, 1, driver), count, &self.shared.tracks)
     }
 
     /// How busy the connections are.
@@ -436,7 +436,7 @@ impl Postgres {
 
     /// Why this server cannot be worked with, if it has said so. One that is away may come back.
     pub async fn refusal(&self, wait: Duration) -> Option<String> {
-        match tokio::time::timeout(wait, self.shared.target.greet(ServerLimits::OF_JOBS, None)).await {
+        match tokio::time::timeout(wait, self.shared.servers.greet(ServerLimits::OF_JOBS, None)).await {
             Ok(Err(ConnectionError::InvalidConnectionUrl(why))) => Some(why),
             _ => None,
         }
@@ -448,7 +448,7 @@ impl Postgres {
     /// When the server is away.
     pub async fn detached(&self) -> Result<AsyncPgConnection, Problem> {
         let connected = async {
-            let (client, _) = self.shared.target.greet(ServerLimits::OF_MIGRATIONS, None).await?;
+            let (client, _) = self.shared.servers.greet(ServerLimits::OF_MIGRATIONS, None).await?;
             AsyncPgConnection::try_from(client).await
         };
         connected.await.map_err(|e| Problem::unavailable(e.to_string()))

@@ -15,6 +15,7 @@ use diesel::serialize::ToSql;
 use diesel::sql_types::{Array, BigInt, Bool, HasSqlType, Integer, Text};
 use diesel::sqlite::Sqlite;
 
+use super::{Conn, EngineConn};
 use crate::kernel::sql::{Guid, Moment, guid};
 use crate::kernel::{CommentId, EventId, Instant, PrincipalId, TeamId, TicketId};
 
@@ -87,6 +88,14 @@ pub fn raw<ST>(sql: impl Into<String>) -> Raw<ST> {
 pub fn small(length: &str, column: &str, empty: &str) -> (String, String) {
     let text = format!("CASE WHEN {length} <= {SMALL_B} THEN {column} ELSE '{empty}' END");
     (text, format!("{length} > {SMALL_B}"))
+}
+
+/// The SQL of how many bytes the JSON in `column` has.
+pub fn json_length(conn: &Conn, column: &str) -> String {
+    match conn.line {
+        EngineConn::Sqlite(_) => format!("octet_length({column})"),
+        EngineConn::Postgres(_) => format!("octet_length(CAST({column} AS text))"),
+    }
 }
 
 impl<ST> Raw<ST> {

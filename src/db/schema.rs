@@ -77,7 +77,7 @@ diesel::table! {
 
 diesel::table! {
     use diesel::sql_types::*;
-    use crate::kernel::sql::{Document, Guid, Moment};
+    use crate::kernel::sql::{JsonDocument, Guid, Moment};
     tickets (number) {
         number -> BigInt,
         id -> Guid,
@@ -95,8 +95,8 @@ diesel::table! {
         created_by_id -> Guid,
         external_id -> Nullable<Text>,
         follow_up_of -> Nullable<Guid>,
-        tags -> Document,
-        custom_fields -> Document,
+        tags -> JsonDocument,
+        custom_fields -> JsonDocument,
         created_at -> Moment,
         updated_at -> Moment,
         reported_at -> Moment,
@@ -177,7 +177,7 @@ diesel::table! {
 
 diesel::table! {
     use diesel::sql_types::*;
-    use crate::kernel::sql::{Document, Guid, Moment};
+    use crate::kernel::sql::{JsonDocument, Guid, Moment};
     time_entries (id) {
         id -> Guid,
         ticket_number -> BigInt,
@@ -193,13 +193,13 @@ diesel::table! {
         worked_at -> Moment,
         created_at -> Moment,
         version -> BigInt,
-        ticket_groups -> Document,
+        ticket_groups -> JsonDocument,
     }
 }
 
 diesel::table! {
     use diesel::sql_types::*;
-    use crate::kernel::sql::{Document, Guid, Moment};
+    use crate::kernel::sql::{JsonDocument, Guid, Moment};
     events (id) {
         id -> Guid,
         ticket_id -> Guid,
@@ -208,7 +208,7 @@ diesel::table! {
         kind -> Text,
         visibility -> Text,
         comment_id -> Nullable<Guid>,
-        changes -> Document,
+        changes -> JsonDocument,
         number -> BigInt,
         edited_b -> BigInt,
     }
@@ -216,13 +216,13 @@ diesel::table! {
 
 diesel::table! {
     use diesel::sql_types::*;
-    use crate::kernel::sql::{Document, Guid, Moment};
+    use crate::kernel::sql::{JsonDocument, Guid, Moment};
     idempotency_keys (principal_id, key) {
         principal_id -> Guid,
         key -> Text,
         fingerprint -> Text,
         status -> Integer,
-        headers -> Document,
+        headers -> JsonDocument,
         body -> Text,
         created_at -> Moment,
         has_subjects -> Bool,
@@ -251,23 +251,23 @@ diesel::table! {
 
 diesel::table! {
     use diesel::sql_types::*;
-    use crate::kernel::sql::{Document, Guid, Moment};
+    use crate::kernel::sql::{JsonDocument, Guid, Moment};
     configuration_edits (number) {
         number -> BigInt,
         generation -> Guid,
         edited_at -> Moment,
-        contents -> Document,
+        contents -> JsonDocument,
     }
 }
 
 diesel::table! {
     use diesel::sql_types::*;
-    use crate::kernel::sql::{Document, Guid, Moment};
+    use crate::kernel::sql::{JsonDocument, Guid, Moment};
     calendars (id) {
         id -> Guid,
         name -> Text,
         is_default -> Bool,
-        definition -> Document,
+        definition -> JsonDocument,
         created_at -> Moment,
         updated_at -> Moment,
         deleted_at -> Nullable<Moment>,
@@ -277,24 +277,24 @@ diesel::table! {
 
 diesel::table! {
     use diesel::sql_types::*;
-    use crate::kernel::sql::{Document, Guid, Moment};
+    use crate::kernel::sql::{JsonDocument, Guid, Moment};
     calendar_versions (calendar_id, version) {
         calendar_id -> Guid,
         version -> BigInt,
-        definition -> Document,
+        definition -> JsonDocument,
         created_at -> Moment,
     }
 }
 
 diesel::table! {
     use diesel::sql_types::*;
-    use crate::kernel::sql::{Document, Guid, Moment};
+    use crate::kernel::sql::{JsonDocument, Guid, Moment};
     sla_policies (id) {
         id -> Guid,
         name -> Text,
         position -> Integer,
         calendar_id -> Nullable<Guid>,
-        definition -> Document,
+        definition -> JsonDocument,
         created_at -> Moment,
         updated_at -> Moment,
         deleted_at -> Nullable<Moment>,
@@ -304,23 +304,23 @@ diesel::table! {
 
 diesel::table! {
     use diesel::sql_types::*;
-    use crate::kernel::sql::{Document, Guid, Moment};
+    use crate::kernel::sql::{JsonDocument, Guid, Moment};
     sla_policy_versions (policy_id, version) {
         policy_id -> Guid,
         version -> BigInt,
-        definition -> Document,
+        definition -> JsonDocument,
         created_at -> Moment,
     }
 }
 
 diesel::table! {
     use diesel::sql_types::*;
-    use crate::kernel::sql::{Document, Guid, Moment};
+    use crate::kernel::sql::{JsonDocument, Guid, Moment};
     ticket_clocks (ticket_number) {
         ticket_number -> BigInt,
         policy_id -> Nullable<Guid>,
-        timeline -> Document,
-        clocks -> Document,
+        timeline -> JsonDocument,
+        clocks -> JsonDocument,
         due_at -> Moment,
         breach_at -> Nullable<Moment>,
         last_resolved_at -> Nullable<Moment>,
@@ -348,17 +348,17 @@ diesel::table! {
 
 diesel::table! {
     use diesel::sql_types::*;
-    use crate::kernel::sql::{Document, Guid};
+    use crate::kernel::sql::{JsonDocument, Guid};
     tally_deltas (id) {
         id -> Guid,
-        deltas -> Document,
+        deltas -> JsonDocument,
         facts -> Nullable<Binary>,
     }
 }
 
 diesel::table! {
     use diesel::sql_types::*;
-    use crate::kernel::sql::{Document, Guid, Moment};
+    use crate::kernel::sql::{JsonDocument, Guid, Moment};
     facts (id) {
         id -> BigInt,
         at -> Moment,
@@ -372,7 +372,7 @@ diesel::table! {
         team_id -> Nullable<Guid>,
         policy_id -> Nullable<Guid>,
         assignee_id -> Nullable<Guid>,
-        tags -> Document,
+        tags -> JsonDocument,
         target -> Nullable<Text>,
         calendar_s -> Nullable<BigInt>,
         business_s -> Nullable<BigInt>,

@@ -420,7 +420,7 @@ mod tests {
     use diesel::sql_types::{BigInt, Bool, Nullable, Text as Words};
 
     #[derive(Debug, QueryableByName)]
-    struct Word {
+    struct OneWord {
         #[diesel(sql_type = Nullable<Words>)]
         word: Option<String>,
     }
@@ -443,7 +443,7 @@ mod tests {
 
     async fn words<Q: QueryFragment<Pg> + QueryId>(session: &Session, query: Q) -> QueryResult<Vec<Option<String>>> {
         let ready = session.ready(session.ask(&query)?).await?;
-        let rows: Vec<Word> = session.rows::<_, diesel::sql_types::Untyped>(ready, usize::MAX).await?;
+        let rows: Vec<OneWord> = session.rows::<_, diesel::sql_types::Untyped>(ready, usize::MAX).await?;
         Ok(rows.into_iter().map(|row| row.word).collect())
     }
 

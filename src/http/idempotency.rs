@@ -9,7 +9,6 @@ use aws_lc_rs::digest::{SHA256, digest};
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
-use futures_util::future::join;
 use uuid::Uuid;
 
 use super::call::Call;
@@ -17,9 +16,10 @@ use super::in_flight;
 use super::reply::{Answer, Reader, Reply, Resource, met_by};
 use super::seal::Sealer;
 use crate::db::fault::is_duplicate;
+use crate::db::lock::under_lock;
 use crate::db::raw::raw;
 use crate::db::schema::{idempotency_keys, idempotency_subjects};
-use crate::db::{Conn, EngineConn, Roots, RunQueryDsl, on_each, send, steady};
+use crate::db::{Conn, Roots, RunQueryDsl, on_each, send, steady};
 use crate::kernel::sql::{Guid, Json};
 use crate::kernel::{AnyId, Code, Instant, PrincipalId, Problem};
 
@@ -34,7 +34,7 @@ const ROLE: &str = "role";
 
 #[derive(Queryable, Selectable, Insertable)]
 #[diesel(table_name = idempotency_keys, treat_none_as_default_value = false)]
-struct Row {
+struct KeyRow {
     principal_id: PrincipalId,
     key: String,
     fingerprint: String,
@@ -155,7 +155,7 @@ fn owner(who: PrincipalId, key: &str) -> String {
 }
 
 /// The kept answer; to whoever had another role when it was kept without what only that one may still see.
-fn replay(row: Row, role: Option<&'static str>, fingerprints: &[String], sealer: &Sealer) -> Answer {
+fn replay(row: KeyRow, role: Option<&'static str>, fingerprints: &[String], sealer: &Sealer) -> Answer {
     let Some(body) = sealer.open(&owner(row.principal_id, &row.key), &row.body) else {
         let detail = "The request was carried out, but its answer can no longer be told. Read what it made.";
         return Err(Problem::new(Code::Conflict, detail));
@@ -177,33 +177,13 @@ fn replay(row: Row, role: Option<&'static str>, fingerprints: &[String], sealer:
     Ok(reply.header("idempotent-replayed", "true".into()))
 }
 
-diesel::define_sql_function! {
-    /// Takes a lock until the end of the transaction, unless somebody else has it.
-    fn pg_try_advisory_xact_lock(key: diesel::sql_types::BigInt) -> diesel::sql_types::Bool;
-}
-
 /// The answer to an earlier request with this key, if there is one. On PostgreSQL another instance may be at work on
 /// it; SQLite's writer takes one request after the other.
-async fn claim(tx: &mut Conn, who: PrincipalId, key: &str) -> Result<Option<Row>, Problem> {
-    macro_rules! answer {
-        ($conn:expr) => {
-            idempotency_keys::table.find((who, key)).select(Row::as_select()).first($conn)
-        };
-    }
-    let row = match &mut tx.line {
-        EngineConn::Sqlite(conn) => answer!(conn).await,
-        EngineConn::Postgres(channel) => {
-            let conn = channel.backend().session();
-            let lock = diesel::select(pg_try_advisory_xact_lock(lock_key(who, key)));
-            let (mut first, mut second) = (conn, conn);
-            let (locked, row): (QueryResult<bool>, _) = join(lock.get_result(&mut first), answer!(&mut second)).await;
-            if !locked? {
-                return Err(in_flight::in_progress());
-            }
-            row
-        }
-    };
-    Ok(row.optional()?)
+async fn claim(tx: &mut Conn, who: PrincipalId, key: &str) -> Result<Option<KeyRow>, Problem> {
+    let row: Option<QueryResult<KeyRow>> = under_lock!(tx, lock_key(who, key), |c| {
+        idempotency_keys::table.find((who, key)).select(KeyRow::as_select()).first(c)
+    })?;
+    Ok(row.ok_or_else(in_flight::in_progress)?.optional()?)
 }
 
 /// Names the lock of a key. That two keys may have the same does no harm: one of them is told to come again.
@@ -224,10 +204,10 @@ fn seal(
     fingerprint: String,
     now: Instant,
     sealer: &Sealer,
-) -> Result<Row, Problem> {
+) -> Result<KeyRow, Problem> {
     let headers = reply.headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone().into()));
     let headers = headers.chain([(ROLE.to_owned(), role.into())]).collect();
-    Ok(Row {
+    Ok(KeyRow {
         principal_id: who,
         key: key.to_owned(),
         fingerprint,
@@ -239,7 +219,7 @@ fn seal(
     })
 }
 
-async fn remember(tx: &mut Conn, row: Row, subjects: BTreeSet<AnyId>) -> Result<(), Problem> {
+async fn remember(tx: &mut Conn, row: KeyRow, subjects: BTreeSet<AnyId>) -> Result<(), Problem> {
     use idempotency_subjects::{key, principal_id, subject_id};
     let all =
         subjects.into_iter().map(|id| (principal_id.eq(row.principal_id), key.eq(row.key.clone()), subject_id.eq(id)));
@@ -264,9 +244,6 @@ impl Answers {
     /// Changes what kept answers say of `id`, which is erased in this very transaction: whoever repeats a request must
     /// not be told what is no more. They are found by what they are about; if they are many, all of them are withdrawn
     /// instead.
-    ///
-    /// # Errors
-    /// When the database is away.
     pub async fn amend(
         &self,
         tx: &mut Conn,
@@ -316,23 +293,20 @@ fn gather(value: &serde_json::Value, into: &mut BTreeSet<AnyId>) {
 }
 
 /// The answers that are about `id`: one more than are amended, if there are so many.
-async fn about(tx: &mut Conn, id: AnyId) -> Result<Vec<Row>, Problem> {
+async fn about(tx: &mut Conn, id: AnyId) -> Result<Vec<KeyRow>, Problem> {
     use idempotency_subjects::{key, principal_id, subject_id};
     let own = idempotency_keys::principal_id.eq(principal_id).and(idempotency_keys::key.eq(key));
     let about = idempotency_subjects::table.filter(subject_id.eq(id)).inner_join(idempotency_keys::table.on(own));
-    Ok(on_each!(tx, |c| about.select(Row::as_select()).limit(AMENDED_AT_MOST + 1).load(c).await)?)
+    Ok(on_each!(tx, |c| about.select(KeyRow::as_select()).limit(AMENDED_AT_MOST + 1).load(c).await)?)
 }
 
-async fn replace(tx: &mut Conn, row: Row) -> Result<(), Problem> {
+async fn replace(tx: &mut Conn, row: KeyRow) -> Result<(), Problem> {
     let own = idempotency_keys::table.find((row.principal_id, row.key));
     send!(tx, steady(diesel::update(own).set(idempotency_keys::body.eq(row.body))))
 }
 
 /// Empties the answers that are about `id`, whatever they tell of it: the same request again is refused, not carried
 /// out.
-///
-/// # Errors
-/// When the database is away.
 pub async fn withdraw(tx: &mut Conn, id: impl Into<Uuid>) -> Result<(), Problem> {
     let about =
         sql::<Bool>("(principal_id, key) IN (SELECT principal_id, key FROM idempotency_subjects WHERE subject_id = ")
@@ -353,7 +327,7 @@ async fn withdraw_unknown(tx: &mut Conn) -> Result<(), Problem> {
 }
 
 /// The row with a changed answer, unless there is none any more.
-fn amended(row: Row, id: &str, change: &dyn Fn(&mut Said), sealer: &Sealer) -> Result<Option<Row>, Problem> {
+fn amended(row: KeyRow, id: &str, change: &dyn Fn(&mut Said), sealer: &Sealer) -> Result<Option<KeyRow>, Problem> {
     let owner = owner(row.principal_id, &row.key);
     // What was made at a place below it is about it, too.
     let is_below = row.headers.0.get("location").and_then(|at| at.as_str()).is_some_and(|at| at.contains(id));
@@ -364,7 +338,7 @@ fn amended(row: Row, id: &str, change: &dyn Fn(&mut Said), sealer: &Sealer) -> R
         change(fields);
     }
     let body = sealer.seal(&owner, &said.to_string())?;
-    Ok(Some(Row { body, ..row }))
+    Ok(Some(KeyRow { body, ..row }))
 }
 
 /// Changes every object within `value` that has this `id`.
@@ -382,9 +356,6 @@ fn change_of(value: &mut serde_json::Value, id: &str, change: &dyn Fn(&mut Said)
 }
 
 /// Forgets answers that are older than 24 hours.
-///
-/// # Errors
-/// When the database is away.
 pub async fn sweep(tx: &mut Conn, now: Instant) -> Result<usize, Problem> {
     let old = idempotency_keys::table.filter(idempotency_keys::created_at.le(now.plus_s(-KEPT_S)));
     Ok(on_each!(tx, |c| diesel::delete(old).execute(c).await)?)

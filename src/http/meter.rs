@@ -27,7 +27,7 @@ const SHORTEST_S: f64 = 1.0 / 2048.0;
 const BOUNDS: u16 = 15;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Place {
+struct RouteLabels {
     method: String,
     route: String,
 }
@@ -71,13 +71,13 @@ impl Meter {
     pub fn new(paths: &[(ResourceDef, Vec<Method>)]) -> Self {
         let requests = Family::<Outcome, Counter>::default();
         let histogram = || Histogram::new(exponential_buckets(SHORTEST_S, 2.0, BOUNDS));
-        let durations = Family::<Place, Histogram, fn() -> Histogram>::new_with_constructor(histogram);
+        let durations = Family::<RouteLabels, Histogram, fn() -> Histogram>::new_with_constructor(histogram);
         let operation = |method: &Method, name: &str, route: &str| {
             let (name, route) = (name.to_owned(), route.to_owned());
             let by_class = CLASSES.map(|status| {
                 requests.get_or_create_owned(&Outcome { method: name.clone(), route: route.clone(), status })
             });
-            let seconds = durations.get_or_create_owned(&Place { method: name, route });
+            let seconds = durations.get_or_create_owned(&RouteLabels { method: name, route });
             Operation { method: method.clone(), by_class, seconds }
         };
         let mut operations: HashMap<String, Vec<Operation>> = HashMap::new();

@@ -29,7 +29,7 @@ pub trait Table {
 #[derive(Debug, Default)]
 pub struct TableWriter {
     columns: Columns,
-    rows: Vec<Row>,
+    rows: Vec<RowText>,
 }
 
 #[derive(Debug, Default)]
@@ -45,7 +45,7 @@ type Column = usize;
 
 /// The cells of a row, of which each ends in the text where the next one begins.
 #[derive(Debug, Default)]
-struct Row {
+struct RowText {
     text: String,
     ends: Vec<(Column, usize)>,
 }
@@ -82,7 +82,7 @@ impl TableWriter {
         // A null names a column only where no row has anything within.
         let has_inner = |path: &str| paths.iter().any(|p| p.strip_prefix(path).is_some_and(|p| p.starts_with('.')));
         let mut is_filled = vec![false; paths.len()];
-        for (column, cell) in rows.iter().flat_map(Row::cells) {
+        for (column, cell) in rows.iter().flat_map(RowText::cells) {
             is_filled[column] |= !cell.is_empty();
         }
         let shown: Vec<Column> =
@@ -107,10 +107,10 @@ impl TableWriter {
 }
 
 impl Columns {
-    fn row(&mut self, item: &impl Serialize) -> Result<Row, Problem> {
+    fn row(&mut self, item: &impl Serialize) -> Result<RowText, Problem> {
         // Text keeps the order of the fields.
         let json = serde_json::to_string(item).map_err(Problem::internal)?;
-        let mut row = Row::default();
+        let mut row = RowText::default();
         let cells = CellVisitor { columns: self, row: &mut row, path: &mut String::new() };
         cells.deserialize(&mut serde_json::Deserializer::from_str(&json)).map_err(Problem::internal)?;
         Ok(row)
@@ -129,7 +129,7 @@ impl Columns {
     }
 }
 
-impl Row {
+impl RowText {
     fn cells(&self) -> impl Iterator<Item = (Column, &str)> {
         let starts = std::iter::once(0).chain(self.ends.iter().map(|(_, end)| *end));
         starts.zip(&self.ends).map(|(start, (column, end))| (*column, &self.text[start..*end]))
@@ -139,7 +139,7 @@ impl Row {
 /// Takes a JSON value apart into the cells of a row.
 struct CellVisitor<'a> {
     columns: &'a mut Columns,
-    row: &'a mut Row,
+    row: &'a mut RowText,
     /// Where the value is.
     path: &'a mut String,
 }

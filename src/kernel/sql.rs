@@ -27,7 +27,7 @@ pub struct Moment;
 /// A JSON value: `jsonb` on PostgreSQL, TEXT on SQLite.
 #[derive(Debug, Clone, Copy, SqlType, QueryId)]
 #[diesel(postgres_type(oid = 3802, array_oid = 3807), sqlite_type(name = "Text"))]
-pub struct Document;
+pub struct JsonDocument;
 
 /// The words of a text with their places, `tsvector`: PostgreSQL alone has it.
 #[derive(Debug, Clone, Copy, SqlType, QueryId)]
@@ -36,7 +36,7 @@ pub struct Lexemes;
 
 /// A JSON value as it is stored; with a type, it is read as that at once.
 #[derive(Debug, Clone, PartialEq, AsExpression, FromSqlRow)]
-#[diesel(sql_type = Document)]
+#[diesel(sql_type = JsonDocument)]
 pub struct Json<T = serde_json::Value>(pub T);
 
 impl<T> From<Vec<T>> for Json<Vec<T>> {
@@ -51,7 +51,7 @@ impl<T> From<Json<Vec<T>>> for Vec<T> {
     }
 }
 
-impl<T: Serialize + Debug> ToSql<Document, Pg> for Json<T> {
+impl<T: Serialize + Debug> ToSql<JsonDocument, Pg> for Json<T> {
     fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
         // The binary form of jsonb is a version byte and the text.
         out.write_all(&[1])?;
@@ -60,7 +60,7 @@ impl<T: Serialize + Debug> ToSql<Document, Pg> for Json<T> {
     }
 }
 
-impl<T: DeserializeOwned> FromSql<Document, Pg> for Json<T> {
+impl<T: DeserializeOwned> FromSql<JsonDocument, Pg> for Json<T> {
     fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
         match value.as_bytes().split_first() {
             Some((1, text)) => Ok(Self(serde_json::from_slice(text)?)),
@@ -69,14 +69,14 @@ impl<T: DeserializeOwned> FromSql<Document, Pg> for Json<T> {
     }
 }
 
-impl<T: Serialize + Debug> ToSql<Document, Sqlite> for Json<T> {
+impl<T: Serialize + Debug> ToSql<JsonDocument, Sqlite> for Json<T> {
     fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {
         out.set_value(serde_json::to_string(&self.0)?);
         Ok(IsNull::No)
     }
 }
 
-impl<T: DeserializeOwned> FromSql<Document, Sqlite> for Json<T> {
+impl<T: DeserializeOwned> FromSql<JsonDocument, Sqlite> for Json<T> {
     fn from_sql(value: <Sqlite as Backend>::RawValue<'_>) -> deserialize::Result<Self> {
         let text = <String as FromSql<Text, Sqlite>>::from_sql(value)?;
         Ok(Self(serde_json::from_str(&text)?))

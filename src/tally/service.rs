@@ -124,7 +124,7 @@ pub async fn begin_anew(tx: &mut Conn) -> Result<(), Problem> {
 /// both, a little at a time. All of it belongs into one snapshot.
 ///
 /// # Errors
-/// When one cannot be read, or when the database is away.
+/// When one cannot be read.
 pub async fn wrong_cells(conn: &mut Conn) -> Result<Vec<(Axis, Level)>, Problem> {
     let marks = store::cells::marks(conn).await?;
     if marks.is_stale {

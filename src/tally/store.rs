@@ -2,17 +2,18 @@
 
 pub mod backlog;
 pub mod cells;
+mod dialect;
 pub mod facts;
 
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
-use diesel::upsert::excluded;
 
+pub use self::dialect::grow_all;
 use super::domain::facts::Fact;
 use super::domain::{Counter, Series, Sums};
 use crate::db::raw::{one_of, raw};
 use crate::db::schema::{rebuilds, tallies, tally_deltas};
-use crate::db::{Conn, EngineConn, RunQueryDsl, on_each, send, steady};
+use crate::db::{Conn, RunQueryDsl, on_each, send};
 use crate::kernel::sql::Json;
 use crate::kernel::{Code, DeltaId, Problem};
 
@@ -108,6 +109,7 @@ impl UnfoldedReader {
 /// The numbers of `series_asked` as they are now. Of these there are only as many counters as teams, statuses and the
 /// like make. All of it belongs into one snapshot.
 pub async fn totals(conn: &mut Conn, series_asked: &[Series]) -> Result<Totals, Problem> {
+    cells::marks(conn).await?;
     let names: Vec<String> = series_asked.iter().map(|series| series.as_str().to_owned()).collect();
     let folded = tallies::table.filter(one_of("tallies.series", &names)).select(COUNTER);
     let rows: Vec<CounterRow> = on_each!(conn, |c| folded.load(c).await)?;
@@ -125,8 +127,7 @@ pub async fn totals(conn: &mut Conn, series_asked: &[Series]) -> Result<Totals, 
 /// Removes changes.
 ///
 /// # Errors
-/// When somebody else has removed one of them at the same time, which is made up for by starting again; or when the
-/// database is away.
+/// When somebody else has removed one of them at the same time, which is made up for by starting again.
 pub async fn remove(tx: &mut Conn, ids: &[DeltaId]) -> Result<(), Problem> {
     let these = tally_deltas::table.filter(tally_deltas::id.eq_any(ids.to_vec()));
     let gone = on_each!(tx, |c| diesel::delete(these).execute(c).await)?;
@@ -180,7 +181,7 @@ pub async fn recounts(conn: &mut Conn) -> Result<i64, Problem> {
 /// often now.
 ///
 /// # Errors
-/// `conflict` when somebody else has done so since, or when the database is away.
+/// `conflict` when somebody else has done so since.
 pub async fn next_recount(tx: &mut Conn, before: i64) -> Result<i64, Problem> {
     let row = rebuilds::table.filter(rebuilds::id.eq(ONE).and(rebuilds::recounts.eq(before)));
     let next = diesel::update(row).set(rebuilds::recounts.eq(before + 1));
@@ -203,72 +204,5 @@ pub async fn stage(conn: &mut Conn) -> Result<Option<String>, Problem> {
 pub async fn set_stage(tx: &mut Conn, stage: Option<&str>) -> Result<(), Problem> {
     let row = diesel::update(rebuilds::table.find(ONE)).set(rebuilds::stage.eq(stage.map(str::to_owned)));
     on_each!(tx, |c| row.execute(c).await)?;
-    Ok(())
-}
-
-/// Adds `n` to the folded `counter`. One that comes to 0 is removed.
-///
-/// # Errors
-/// When somebody else changes it at the same time, which is made up for by starting again; or when the database is
-/// away.
-async fn grow(tx: &mut Conn, counter: &Counter, n: i64) -> Result<(), Problem> {
-    let row = (
-        tallies::series.eq(&counter.series),
-        tallies::labels.eq(&counter.labels),
-        tallies::quarter.eq(counter.quarter),
-        tallies::n.eq(n),
-    );
-    let grown = diesel::insert_into(tallies::table)
-        .values(row)
-        .on_conflict((tallies::series, tallies::labels, tallies::quarter))
-        .do_update()
-        .set(tallies::n.eq(tallies::n + n))
-        .returning(tallies::n);
-    let now: i64 = on_each!(tx, |c| steady(grown).get_result(c).await)?;
-    if now == 0 {
-        let this = tallies::table.find((&counter.series, &counter.labels, counter.quarter));
-        on_each!(tx, |c| diesel::delete(this).execute(c).await)?;
-    }
-    Ok(())
-}
-
-/// How many counters one statement grows.
-const GROW_AT_ONCE: usize = 1_000;
-
-/// As [`grow`] for each counter, in their order; PostgreSQL is spared the way there and back for each.
-///
-/// # Errors
-/// As those of [`grow`].
-pub async fn grow_all(tx: &mut Conn, sums: &Sums) -> Result<(), Problem> {
-    let counters: Vec<(&Counter, i64)> = sums.iter().collect();
-    for some in counters.chunks(GROW_AT_ONCE) {
-        let EngineConn::Postgres(channel) = &mut tx.line else {
-            for (counter, n) in some {
-                grow(tx, counter, *n).await?;
-            }
-            continue;
-        };
-        let row = |(counter, n): &(&Counter, i64)| {
-            (
-                tallies::series.eq(counter.series.clone()),
-                tallies::labels.eq(counter.labels.clone()),
-                tallies::quarter.eq(counter.quarter),
-                tallies::n.eq(*n),
-            )
-        };
-        let now: Vec<CounterRow> = diesel::insert_into(tallies::table)
-            .values(some.iter().map(row).collect::<Vec<_>>())
-            .on_conflict((tallies::series, tallies::labels, tallies::quarter))
-            .do_update()
-            .set(tallies::n.eq(tallies::n + excluded(tallies::n)))
-            .returning(tallies::all_columns)
-            .get_results(&mut channel.backend().session())
-            .await?;
-        for (series, labels, quarter, _) in now.iter().filter(|(.., n)| *n == 0) {
-            diesel::delete(tallies::table.find((series, labels, *quarter)))
-                .execute(&mut channel.backend().session())
-                .await?;
-        }
-    }
     Ok(())
 }

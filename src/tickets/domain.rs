@@ -337,16 +337,16 @@ mod tests {
     }
 
     #[derive(Debug, Clone)]
-    enum Act {
+    enum LifeStep {
         Step(Status, Walker),
         Hear(Speaker),
     }
 
-    fn any_act() -> impl Strategy<Value = Act> {
+    fn any_act() -> impl Strategy<Value = LifeStep> {
         prop_oneof![
             (prop::sample::select(Status::ALL), prop_oneof![Just(Walker::Requester), Just(Walker::Desk)])
-                .prop_map(|(to, walker)| Act::Step(to, walker)),
-            prop_oneof![Just(Speaker::Requester), Just(Speaker::Agent), Just(Speaker::Other)].prop_map(Act::Hear),
+                .prop_map(|(to, walker)| LifeStep::Step(to, walker)),
+            prop_oneof![Just(Speaker::Requester), Just(Speaker::Agent), Just(Speaker::Other)].prop_map(LifeStep::Hear),
         ]
     }
 
@@ -414,12 +414,12 @@ mod tests {
                 let now = Instant::EPOCH.plus_s(i64::try_from(second).unwrap_or(0) + 1);
                 let before = ticket.clone();
                 let closed = ticket.status == Status::Closed;
-                let by_desk = matches!(act, Act::Step(_, Walker::Desk) | Act::Hear(Speaker::Agent));
+                let by_desk = matches!(act, LifeStep::Step(_, Walker::Desk) | LifeStep::Hear(Speaker::Agent));
                 let outcome = match act {
-                    Act::Step(to, walker) => ticket.step(to, walker, now),
+                    LifeStep::Step(to, walker) => ticket.step(to, walker, now),
                     // Comments are refused on closed tickets before they are heard.
-                    Act::Hear(_) if closed => Ok(()),
-                    Act::Hear(speaker) => ticket.hear(speaker, now),
+                    LifeStep::Hear(_) if closed => Ok(()),
+                    LifeStep::Hear(speaker) => ticket.hear(speaker, now),
                 };
                 if outcome.is_err() {
                     prop_assert_eq!(&ticket, &before);

@@ -16,7 +16,7 @@ use super::domain::change::TicketChange;
 use super::domain::search::Document;
 use super::domain::{REDACTED, Speaker, Status, Ticket, Walker};
 use super::policy::Reach;
-use super::store::{self, Person, TicketCriteria, TicketRow};
+use super::store::{self, TicketCriteria, TicketPerson, TicketRow};
 use super::wire::{ListOptions, NewTicket, Sort, TicketBody, TicketPatch, TicketRef};
 use crate::auth::domain::{Principal, Role};
 use crate::auth::policy::Act;
@@ -84,9 +84,6 @@ pub fn roots_of_change(ticket: &Ticket, patch: &TicketPatch) -> Roots {
 }
 
 /// A page of tickets, and the calendars of their clocks.
-///
-/// # Errors
-/// When the database is away.
 pub async fn list(
     conn: &mut Conn,
     criteria: &TicketCriteria,
@@ -336,9 +333,6 @@ fn without_texts(said: &mut Said, now: Instant) {
 
 /// What a public comment does to its ticket. One that has changed its status too often stays where it is: nobody's
 /// words are lost for that.
-///
-/// # Errors
-/// When the database is away.
 pub async fn hear(tx: &mut Conn, act: &Act, ticket: Ticket) -> Result<(), Problem> {
     let (by, now) = (Some(act.who.id), act.now);
     let mut heard = ticket.clone();
@@ -362,9 +356,6 @@ fn speaker(who: &Principal, ticket: &Ticket) -> Speaker {
 
 /// Closes the tickets that have been resolved for `after_s` seconds; several instances may do so at once. Returns how
 /// many this one closed.
-///
-/// # Errors
-/// When the database is away.
 pub async fn close_resolved(db: &Db, after_s: i64, now: Instant, clock: &Clock) -> Result<usize, Problem> {
     let mut closed = 0;
     loop {
@@ -430,7 +421,7 @@ async fn check_assignee(tx: &mut Conn, id: Option<PrincipalId>) -> Result<Checke
     let Some(id) = id else { return Ok(Ok(None)) };
     Ok(match store::person(tx, id).await? {
         None => Err(FieldError::new("/assignee_id", "not_found", "there is no such person")),
-        Some(Person { name, role: Role::Agent | Role::Admin, active: true }) => Ok(Some(name)),
+        Some(TicketPerson { name, role: Role::Agent | Role::Admin, active: true }) => Ok(Some(name)),
         Some(_) => Err(FieldError::new("/assignee_id", "invalid", "must be an active agent or admin")),
     })
 }
@@ -439,7 +430,7 @@ async fn check_requester(tx: &mut Conn, id: Option<PrincipalId>) -> Result<Check
     let Some(id) = id else { return Ok(Ok(None)) };
     Ok(match store::person(tx, id).await? {
         None => Err(FieldError::new("/requester_id", "not_found", "there is no such person")),
-        Some(Person { name, active: true, .. }) => Ok(Some(name)),
+        Some(TicketPerson { name, active: true, .. }) => Ok(Some(name)),
         Some(_) => Err(FieldError::new("/requester_id", "invalid", "must be an active person")),
     })
 }

@@ -3,15 +3,13 @@
 use std::collections::{BTreeSet, HashMap};
 
 use diesel::prelude::*;
-use diesel::sql_types::Bool;
 
 use super::domain::Ticket;
 use super::domain::reference::TicketRef;
 use super::policy::reach::Reach;
 use crate::auth::domain::Role;
-use crate::db::raw::raw;
 use crate::db::schema::{comments, principals, teams, ticket_clocks, ticket_tags, tickets, time_entries};
-use crate::db::{Conn, EngineConn, RunQueryDsl, fault, on_each, send, steady};
+use crate::db::{Conn, RunQueryDsl, fault, on_each, send, steady};
 use crate::kernel::{Instant, PrincipalId, Problem, TeamId, TicketId};
 use crate::sla::domain::clock::Times;
 use crate::sla::store::clocks;
@@ -81,6 +79,7 @@ macro_rules! with_names {
 
 mod access;
 mod criteria;
+mod dialect;
 mod found;
 mod hits;
 mod list;
@@ -129,9 +128,6 @@ fn within<T>(found: Option<T>, reach: &Reach, ticket: impl Fn(&T) -> &Ticket) ->
 }
 
 /// The number of the newest ticket, or 0.
-///
-/// # Errors
-/// When the database is away.
 pub async fn last_number(conn: &mut Conn) -> Result<i64, Problem> {
     let newest = tickets::table.order(tickets::number.desc()).select(tickets::number);
     let last = on_each!(conn, |c| newest.first(c).await.optional())?;
@@ -139,9 +135,6 @@ pub async fn last_number(conn: &mut Conn) -> Result<i64, Problem> {
 }
 
 /// At most `most` tickets with numbers after `number`, in their order.
-///
-/// # Errors
-/// When the database is away.
 pub async fn after(tx: &mut Conn, number: i64, most: i64) -> Result<Vec<(Ticket, Times)>, Problem> {
     let rows: Vec<(Ticket, clocks::Stored)> = on_each!(tx, |c| {
         tickets::table
@@ -228,9 +221,6 @@ pub async fn update(tx: &mut Conn, before: &Ticket, after: &Ticket) -> Result<()
 }
 
 /// Stores that a ticket, which was created at `created_at`, is found by `tags` and by no others.
-///
-/// # Errors
-/// When the database is away.
 pub async fn replace_tags(tx: &mut Conn, number: i64, tags: &[String], created_at: Instant) -> Result<(), Problem> {
     let old = ticket_tags::table.filter(ticket_tags::ticket_number.eq(number));
     on_each!(tx, |c| diesel::delete(old).execute(c).await)?;
@@ -238,9 +228,6 @@ pub async fn replace_tags(tx: &mut Conn, number: i64, tags: &[String], created_a
 }
 
 /// By which tags the tickets with numbers after `after` are found, up to `until`, and as created when.
-///
-/// # Errors
-/// When the database is away.
 pub async fn tags_between(
     conn: &mut Conn,
     after: i64,
@@ -270,9 +257,6 @@ async fn add_tags(tx: &mut Conn, number: i64, tags: &[String], created_at: Insta
 }
 
 /// Removes the texts of all comments on `ticket`, and the notes of work on it.
-///
-/// # Errors
-/// When the database is away.
 pub async fn redact_around(tx: &mut Conn, ticket: &Ticket, now: Instant) -> Result<(), Problem> {
     let comments = comments::table.filter(comments::ticket_id.eq(ticket.id).and(comments::redacted_at.is_null()));
     let emptied = (comments::body.eq(""), comments::redacted_at.eq(now), comments::version.eq(comments::version + 1));
@@ -291,9 +275,6 @@ fn external_id_taken(error: diesel::result::Error) -> Problem {
 }
 
 /// The ticket that `creator` has made with this external id.
-///
-/// # Errors
-/// When the database is away.
 pub async fn by_external_id(
     tx: &mut Conn,
     creator: PrincipalId,
@@ -311,7 +292,7 @@ pub async fn by_external_id(
 
 /// Somebody who can have or handle a ticket.
 #[derive(Debug)]
-pub struct Person {
+pub struct TicketPerson {
     /// What they are called.
     pub name: String,
     /// What they may do.
@@ -321,38 +302,24 @@ pub struct Person {
 }
 
 /// A person; service accounts are none.
-///
-/// # Errors
-/// When the database is away.
-pub async fn person(tx: &mut Conn, id: PrincipalId) -> Result<Option<Person>, Problem> {
+pub async fn person(tx: &mut Conn, id: PrincipalId) -> Result<Option<TicketPerson>, Problem> {
     let columns = (principals::name, principals::role, principals::active);
     let found: Option<(String, Option<Role>, bool)> =
         on_each!(tx, |c| principals::table.find(id).select(columns).first(c).await.optional())?;
-    Ok(found.and_then(|(name, role, active)| Some(Person { name, role: role?, active })))
+    Ok(found.and_then(|(name, role, active)| Some(TicketPerson { name, role: role?, active })))
 }
 
 /// The name of a team, if there is one.
-///
-/// # Errors
-/// When the database is away.
 pub async fn team_name(tx: &mut Conn, id: TeamId) -> Result<Option<String>, Problem> {
     Ok(on_each!(tx, |c| teams::table.find(id).select(teams::name).first(c).await.optional())?)
 }
 
 /// Tickets that were resolved at `before` or earlier and are still so: at most `most`, the oldest first.
-///
-/// # Errors
-/// When the database is away.
 pub async fn resolved_until(tx: &mut Conn, before: Instant, most: i64) -> Result<Vec<Ticket>, Problem> {
-    // Not a parameter, so that the index of those alone is known to have them. SQLite has no statistics and would
-    // sooner take one by status and put all of them in order, if it did not believe that half of all tickets are meant.
-    let resolved = match tx.line {
-        EngineConn::Sqlite(_) => "likelihood(tickets.status = 'resolved', 0.5)",
-        EngineConn::Postgres(_) => "tickets.status = 'resolved'",
-    };
+    let resolved = dialect::is_resolved(tx);
     Ok(on_each!(tx, |c| {
         tickets::table
-            .filter(raw::<Bool>(resolved).and(tickets::resolved_at.le(before)))
+            .filter(resolved.and(tickets::resolved_at.le(before)))
             .order(tickets::resolved_at)
             .limit(most)
             .select(Ticket::as_select())

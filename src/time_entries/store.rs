@@ -92,7 +92,7 @@ macro_rules! with_names {
 /// The time entry `id` on `ticket`.
 ///
 /// # Errors
-/// `not_found`, or when the database is away.
+/// `not_found`.
 pub async fn find(conn: &mut Conn, ticket: &Ticket, id: TimeEntryId) -> Result<TimeEntryRow, Problem> {
     let row: Option<JoinedEntry> = on_each!(conn, |c| {
         with_names!()
@@ -105,9 +105,6 @@ pub async fn find(conn: &mut Conn, ticket: &Ticket, id: TimeEntryId) -> Result<T
 }
 
 /// A page of the time entries on `ticket`, in the order in which they were added.
-///
-/// # Errors
-/// When the database is away.
 pub async fn list(
     conn: &mut Conn,
     ticket: &Ticket,
@@ -125,9 +122,6 @@ pub async fn list(
 }
 
 /// What all work on `ticket` comes to.
-///
-/// # Errors
-/// When the database is away.
 pub async fn total(conn: &mut Conn, ticket: &Ticket) -> Result<Total, Problem> {
     // PostgreSQL adds BIGINTs up to a NUMERIC.
     let work_s = sql::<BigInt>("CAST(SUM(time_entries.work_s) AS BIGINT)");
@@ -142,9 +136,6 @@ pub async fn total(conn: &mut Conn, ticket: &Ticket) -> Result<Total, Problem> {
 }
 
 /// Stores a new time entry on a ticket that is in these groups.
-///
-/// # Errors
-/// When the database is away.
 pub async fn insert(tx: &mut Conn, entry: &TimeEntry, groups: &TicketGroups) -> Result<(), Problem> {
     let row = StoredEntry {
         id: entry.id,
@@ -168,9 +159,6 @@ pub async fn insert(tx: &mut Conn, entry: &TimeEntry, groups: &TicketGroups) -> 
 }
 
 /// Removes the time entry `id`; gives the groups that its ticket was in when it was written.
-///
-/// # Errors
-/// When the database is away.
 pub async fn delete(tx: &mut Conn, id: TimeEntryId) -> Result<TicketGroups, Problem> {
     let this = diesel::delete(time_entries::table.find(id)).returning(time_entries::ticket_groups);
     let groups: Json<TicketGroups> = on_each!(tx, |c| this.get_result(c).await)?;

@@ -1,7 +1,7 @@
 //! Rules of the house that a machine can keep: the direction between rooms, the doors of a room, the table of codes,
 //! the table of settings, and the two schemas.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use skranke::kernel::Code;
@@ -115,6 +115,39 @@ fn comments_have_lines_of_120_characters_at_most() {
             );
         }
     }
+}
+
+/// A query is written once for both engines. What has to be said differently to each stands in one place of a room.
+#[test]
+fn engines_are_told_apart_in_dialects_alone() {
+    for path in ROOMS.iter().filter(|room| **room != "db").flat_map(|room| files(&root().join("src").join(room))) {
+        let place = path.strip_prefix(root().join("src")).unwrap().to_string_lossy().into_owned();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let tells_apart = text.contains("EngineConn");
+        let is_dialect = place.contains("/store/dialect/") || place.ends_with("/store/dialect.rs");
+        assert!(
+            is_dialect || !tells_apart,
+            "{place}: what differs by engine belongs into store/dialect.rs, or into db"
+        );
+    }
+}
+
+/// Who reads a name knows what it stands for, wherever it is.
+#[test]
+fn a_type_name_has_one_meaning() {
+    let named = regex::Regex::new(
+        r"(?m)^(?:\s*(?:pub(?:\([^)]*\))? )?(?:struct|enum|trait|union)|(?:pub(?:\([^)]*\))? )?type) (\w+)",
+    );
+    let (named, mut places) = (named.unwrap(), BTreeMap::<String, Vec<PathBuf>>::new());
+    for path in files(&root().join("src")) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        for name in named.captures_iter(&text) {
+            places.entry(name[1].to_owned()).or_default().push(path.clone());
+        }
+    }
+    assert!(places.len() > 300, "types are found: {}", places.len());
+    places.retain(|_, places| places.len() > 1);
+    assert!(places.is_empty(), "one name, several types: {places:#?}");
 }
 
 /// What is stored, and by which rules, does not depend on how it is asked for.

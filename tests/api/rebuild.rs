@@ -139,11 +139,16 @@ async fn is_rebuilt(engine: Engine) {
     let server = place.start().await;
     let newer = "the numbers in the database are of a newer version: run that one";
     server.get("/health/ready").refused(503, "unavailable").await;
-    server
-        .get("/v1/metrics/summary?from=2020-01-01T00:00:00Z&to=2099-01-01T00:00:00Z")
-        .by(&admin)
-        .refused(503, "unavailable")
-        .await;
+    let window = "from=2020-01-01T00:00:00Z&to=2099-01-01T00:00:00Z";
+    for path in [
+        &format!("/v1/metrics/summary?{window}"),
+        &format!("/v1/metrics/summary?{window}&requester_id=me"),
+        "/v1/metrics/timeseries?from=2020-01-01T00:00:00Z&to=2021-01-01T00:00:00Z&interval=month",
+        "/v1/metrics/backlog",
+        "/metrics",
+    ] {
+        server.get(path).by(&admin).refused(503, "unavailable").await;
+    }
     server.open(&admin).await;
     let said = server.stop().await;
     assert!(said.out.contains(newer) || said.err.contains(newer), "{said:?}");

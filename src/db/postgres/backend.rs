@@ -9,7 +9,7 @@ use diesel::ConnectionError;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::target::{ServerLimits, Target, Wire};
+use super::servers::{ServerLimits, Servers, Wire};
 use crate::db::session::Session;
 
 /// How long the server may take to hear that a statement is to be ended.
@@ -32,12 +32,12 @@ impl Backend {
     /// A connection with these `limits` whose traffic the current runtime carries, for as long as that lives. It counts
     /// by its `permit` until it has ended.
     async fn connect(
-        target: &Target,
+        servers: &Servers,
         limits: ServerLimits,
         permit: OwnedSemaphorePermit,
     ) -> Result<Self, ConnectionError> {
-        let (client, wire) = target.greet(limits, Some(permit)).await?;
-        let session = Session::new(client, target.listener.as_ref().map(|new| new()));
+        let (client, wire) = servers.greet(limits, Some(permit)).await?;
+        let session = Session::new(client, servers.listener.as_ref().map(|new| new()));
         let (ended, open, answered) = (wire.ended.clone(), AtomicBool::new(false), AtomicU64::new(0));
         Ok(Self { session, ended, open, answered, wire })
     }
@@ -74,7 +74,7 @@ impl Backend {
 /// Makes the connections of one lane, of which there are never more than so many.
 #[derive(Clone)]
 pub(super) struct Maker {
-    target: Target,
+    servers: Servers,
     limits: ServerLimits,
     /// One for each connection; held until it has ended.
     permits: Arc<Semaphore>,
@@ -83,16 +83,16 @@ pub(super) struct Maker {
 }
 
 impl Maker {
-    pub(super) fn new(target: &Target, limits: ServerLimits, most: usize, driver: &Handle) -> Self {
+    pub(super) fn new(servers: &Servers, limits: ServerLimits, most: usize, driver: &Handle) -> Self {
         let permits = Arc::new(Semaphore::new(most));
-        Self { target: target.clone(), limits, permits, driver: driver.clone() }
+        Self { servers: servers.clone(), limits, permits, driver: driver.clone() }
     }
 
     pub(super) async fn make(&self) -> Result<Arc<Backend>, ConnectionError> {
         let broken = |e: &dyn ToString| ConnectionError::BadConnection(e.to_string());
         let permit = self.permits.clone().acquire_owned().await.map_err(|e| broken(&e))?;
-        let (target, limits) = (self.target.clone(), self.limits);
-        let connecting = self.driver.spawn(async move { Backend::connect(&target, limits, permit).await });
+        let (servers, limits) = (self.servers.clone(), self.limits);
+        let connecting = self.driver.spawn(async move { Backend::connect(&servers, limits, permit).await });
         connecting.await.unwrap_or_else(|e| Err(broken(&e))).map(Arc::new)
     }
 }

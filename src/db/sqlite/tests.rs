@@ -66,14 +66,14 @@ async fn who_cannot_be_committed_fails_alone() {
     let read = async |conn: &mut Conn| {
         let EngineConn::Sqlite(conn) = &mut conn.line else { return Err(Problem::internal("not SQLite")) };
         Ok(diesel::sql_query("SELECT CAST(group_concat(number) AS TEXT) AS done FROM done")
-            .get_result::<Numbers>(conn)?
+            .get_result::<NumberRange>(conn)?
             .done)
     };
     assert_eq!(sqlite.read(&read, soon()).await.expect("they are there"), "1,3");
 }
 
 #[derive(diesel::QueryableByName)]
-struct Numbers {
+struct NumberRange {
     #[diesel(sql_type = diesel::sql_types::Text)]
     done: String,
 }

@@ -34,7 +34,7 @@ pub struct ToDo {
 /// What there is to do, and what of it is due within `due_within_s` seconds.
 ///
 /// # Errors
-/// `invalid_query` when there are too many groups, or when the database is away.
+/// `invalid_query` when there are too many groups.
 pub async fn backlog(
     conn: &mut Conn,
     criteria: &TicketCriteria,
@@ -59,7 +59,7 @@ pub async fn backlog(
 /// those who work.
 ///
 /// # Errors
-/// `invalid_query` when there are too many groups, or when the database is away.
+/// `invalid_query` when there are too many groups.
 pub async fn unsolved(
     conn: &mut Conn,
     ask: &Ask,

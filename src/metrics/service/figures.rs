@@ -88,7 +88,7 @@ impl Gathering<'_> {
 /// `only`.
 ///
 /// # Errors
-/// `invalid_query` when there are too many groups, or when the database is away.
+/// `invalid_query` when there are too many groups.
 pub async fn report(
     conn: &mut Conn,
     ask: &Ask,

@@ -24,7 +24,7 @@ pub struct Step {
 /// The figures of a window: of all tickets that are meant, and of their groups.
 ///
 /// # Errors
-/// `invalid_query` when there are too many groups, or when the database is away.
+/// `invalid_query` when there are too many groups.
 pub async fn summary(conn: &mut Conn, ask: &Ask) -> Result<(Figures, Option<Groups<Figures>>), Problem> {
     let mut report = figures::report(conn, ask, vec![ask.window.from, ask.window.to], None).await?;
     let truncated = report.keep_largest(MOST_GROUPS);
@@ -38,7 +38,7 @@ pub async fn summary(conn: &mut Conn, ask: &Ask) -> Result<(Figures, Option<Grou
 /// The figures of each step between `edges`: of all tickets that are meant, or of their groups.
 ///
 /// # Errors
-/// `invalid_query` when there are too many groups, or when the database is away.
+/// `invalid_query` when there are too many groups.
 pub async fn timeseries(conn: &mut Conn, ask: &Ask, edges: &[Instant]) -> Result<Groups<Vec<Step>>, Problem> {
     let steps = edges.len().saturating_sub(1).max(1);
     let (only, truncated) = largest(conn, ask, MOST_GROUPS.min(MOST_POINTS / steps)).await?;

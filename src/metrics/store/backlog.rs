@@ -13,7 +13,7 @@ use crate::kernel::{
     Channel, ClockState, Instant, PolicyId, PrincipalId, Priority, Problem, Status, Target, TeamId, TicketType,
 };
 use crate::metrics::domain::backlog::Due;
-use crate::sla::domain::clock::Clock;
+use crate::sla::domain::clock::SlaClock;
 use crate::sla::store::clocks::{behind_breach, by_breach};
 use crate::tally::domain::backlog::Unsolved;
 use crate::tally::domain::facts::TicketGroups;
@@ -52,10 +52,10 @@ pub async fn each_unsolved(
     (from, before): (Instant, Instant),
     mut each: impl FnMut(&Unsolved, Option<Instant>) -> Result<ControlFlow<()>, Problem>,
 ) -> Result<(), Problem> {
-    type TicketRow = ((Instant, i64), Status, Json<Vec<Clock>>, GroupsRow);
+    type UnsolvedRow = ((Instant, i64), Status, Json<Vec<SlaClock>>, GroupsRow);
     let mut behind = (from, 0);
     loop {
-        let rows: Vec<TicketRow> = on_each!(conn, |c| {
+        let rows: Vec<UnsolvedRow> = on_each!(conn, |c| {
             let next = raw::<Bool>("(tickets.reported_at, tickets.number) > (").bind(behind.0).sql(", ").bind(behind.1);
             let unsolved = tickets::table
                 .inner_join(ticket_clocks::table)
@@ -68,9 +68,9 @@ pub async fn each_unsolved(
         let read = i64::try_from(rows.len()).unwrap_or(0);
         for (place, status, clocks, row) in rows {
             behind = place;
-            let clocks: Vec<Clock> = clocks.0.into_iter().map(|clock| clock.at(criteria.now)).collect();
+            let clocks: Vec<SlaClock> = clocks.0.into_iter().map(|clock| clock.at(criteria.now)).collect();
             let running = clocks.iter().filter(|clock| clock.state() == ClockState::Running);
-            let due_at = running.filter_map(Clock::due_at).min();
+            let due_at = running.filter_map(SlaClock::due_at).min();
             let mut ticket = Unsolved { status, groups: groups(row), reported_us: place.0.micros(), clocks: [None; 3] };
             for clock in clocks {
                 ticket.clocks[clock.target as usize] = Some(clock.state());

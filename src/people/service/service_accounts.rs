@@ -15,9 +15,6 @@ use crate::people::store::service_accounts as store;
 const SECRET_PREFIX: &str = "sks_";
 
 /// At most one page and one of the service accounts after `after`.
-///
-/// # Errors
-/// When the database is away.
 pub async fn list_accounts(conn: &mut Conn, after: Option<PrincipalId>, limit: Limit) -> Result<Vec<Account>, Problem> {
     store::list(conn, after, limit.and_one()).await
 }

@@ -8,9 +8,6 @@ use crate::people::domain::{Member, NewTeam, Team, TeamChange};
 use crate::people::store::{teams as store, users};
 
 /// At most one page and one of the teams after `after`.
-///
-/// # Errors
-/// When the database is away.
 pub async fn list_teams(conn: &mut Conn, after: Option<TeamId>, limit: Limit) -> Result<Vec<Team>, Problem> {
     store::list(conn, after, limit.and_one()).await
 }

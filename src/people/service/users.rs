@@ -17,9 +17,6 @@ use crate::people::store::users as store;
 use crate::people::wire::{NewUser, UserPatch, UserQuery};
 
 /// At most one page and one of the people that `query` asks for, after the person `after`.
-///
-/// # Errors
-/// When the database is away.
 pub async fn list_people(
     conn: &mut Conn,
     query: &UserQuery,

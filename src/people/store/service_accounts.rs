@@ -13,7 +13,7 @@ use crate::people::domain::Account;
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = principals)]
-struct Row {
+struct ServiceAccountRow {
     id: PrincipalId,
     name: String,
     #[diesel(select_expression = principals::scopes.assume_not_null())]
@@ -26,8 +26,8 @@ struct Row {
     version: i64,
 }
 
-impl From<Row> for Account {
-    fn from(row: Row) -> Self {
+impl From<ServiceAccountRow> for Account {
+    fn from(row: ServiceAccountRow) -> Self {
         Self {
             id: row.id,
             name: row.name,
@@ -44,30 +44,24 @@ impl From<Row> for Account {
 /// The service account `id`; a person is none.
 ///
 /// # Errors
-/// `not_found`, or when the database is away.
+/// `not_found`.
 pub async fn find(conn: &mut Conn, id: PrincipalId) -> Result<Account, Problem> {
     let query = principals::table.find(id).filter(principals::kind.eq(SERVICE_ACCOUNT));
-    let row = on_each!(conn, |c| query.select(Row::as_select()).first(c).await).optional()?;
+    let row = on_each!(conn, |c| query.select(ServiceAccountRow::as_select()).first(c).await).optional()?;
     row.map(Account::from).ok_or_else(Problem::not_found)
 }
 
 /// The active service account `name`.
-///
-/// # Errors
-/// When the database is away.
 pub async fn by_name(conn: &mut Conn, name: &str) -> Result<Option<Account>, Problem> {
     let query = principals::table
         .filter(principals::name.eq(name))
         .filter(principals::kind.eq(SERVICE_ACCOUNT))
         .filter(principals::active.eq(true));
-    let row = on_each!(conn, |c| query.select(Row::as_select()).first(c).await).optional()?;
+    let row = on_each!(conn, |c| query.select(ServiceAccountRow::as_select()).first(c).await).optional()?;
     Ok(row.map(Account::from))
 }
 
 /// At most `count` service accounts that were made after `after`, the oldest first.
-///
-/// # Errors
-/// When the database is away.
 pub async fn list(conn: &mut Conn, after: Option<PrincipalId>, count: i64) -> Result<Vec<Account>, Problem> {
     let first = after.unwrap_or(PrincipalId(uuid::Uuid::nil()));
     let query = principals::table
@@ -75,14 +69,14 @@ pub async fn list(conn: &mut Conn, after: Option<PrincipalId>, count: i64) -> Re
         .filter(principals::id.gt(first))
         .order(principals::id)
         .limit(count);
-    let rows: Vec<Row> = on_each!(conn, |c| query.select(Row::as_select()).load(c).await)?;
+    let rows: Vec<ServiceAccountRow> = on_each!(conn, |c| query.select(ServiceAccountRow::as_select()).load(c).await)?;
     Ok(rows.into_iter().map(Account::from).collect())
 }
 
 /// Adds `account`.
 ///
 /// # Errors
-/// `conflict` when another active account has the name, or when the database is away.
+/// `conflict` when another active account has the name.
 pub async fn insert(tx: &mut Conn, account: &Account) -> Result<(), Problem> {
     let row = (
         principals::id.eq(account.id),
@@ -102,7 +96,7 @@ pub async fn insert(tx: &mut Conn, account: &Account) -> Result<(), Problem> {
 /// Stores all that can change of `account`.
 ///
 /// # Errors
-/// `conflict` when another active account has the name, or when the database is away.
+/// `conflict` when another active account has the name.
 pub async fn update(tx: &mut Conn, account: &Account) -> Result<(), Problem> {
     let change = (
         principals::name.eq(&account.name),

@@ -13,7 +13,7 @@ use crate::people::domain::{Member, Team};
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = teams)]
-struct Row {
+struct TeamRow {
     id: TeamId,
     name: String,
     description: String,
@@ -24,9 +24,9 @@ struct Row {
     version: i64,
 }
 
-impl From<Row> for Team {
-    fn from(row: Row) -> Self {
-        let Row { id, name, description, hourly_rate_minor, hourly_rate_currency, created_at, updated_at, version } =
+impl From<TeamRow> for Team {
+    fn from(row: TeamRow) -> Self {
+        let TeamRow { id, name, description, hourly_rate_minor, hourly_rate_currency, created_at, updated_at, version } =
             row;
         let hourly_rate = Money::from_stored(hourly_rate_minor, hourly_rate_currency);
         Self { id, name, description, hourly_rate, created_at, updated_at, version }
@@ -53,27 +53,24 @@ impl From<MemberRow> for Member {
 /// The team `id`.
 ///
 /// # Errors
-/// `not_found`, or when the database is away.
+/// `not_found`.
 pub async fn find(conn: &mut Conn, id: TeamId) -> Result<Team, Problem> {
-    let row = on_each!(conn, |c| teams::table.find(id).select(Row::as_select()).first(c).await).optional()?;
+    let row = on_each!(conn, |c| teams::table.find(id).select(TeamRow::as_select()).first(c).await).optional()?;
     row.map(Team::from).ok_or_else(Problem::not_found)
 }
 
 /// At most `count` teams that were made after `after`, the oldest first.
-///
-/// # Errors
-/// When the database is away.
 pub async fn list(conn: &mut Conn, after: Option<TeamId>, count: i64) -> Result<Vec<Team>, Problem> {
     let first = after.unwrap_or(TeamId(uuid::Uuid::nil()));
     let query = teams::table.filter(teams::id.gt(first)).order(teams::id).limit(count);
-    let rows: Vec<Row> = on_each!(conn, |c| query.select(Row::as_select()).load(c).await)?;
+    let rows: Vec<TeamRow> = on_each!(conn, |c| query.select(TeamRow::as_select()).load(c).await)?;
     Ok(rows.into_iter().map(Team::from).collect())
 }
 
 /// Adds `team`.
 ///
 /// # Errors
-/// `conflict` when another team has the name, or when the database is away.
+/// `conflict` when another team has the name.
 pub async fn insert(tx: &mut Conn, team: &Team) -> Result<(), Problem> {
     let row = (
         teams::id.eq(team.id),
@@ -92,7 +89,7 @@ pub async fn insert(tx: &mut Conn, team: &Team) -> Result<(), Problem> {
 /// Stores all that can change of `team`.
 ///
 /// # Errors
-/// `conflict` when another team has the name, or when the database is away.
+/// `conflict` when another team has the name.
 pub async fn update(tx: &mut Conn, team: &Team) -> Result<(), Problem> {
     let change = (
         teams::name.eq(&team.name),
@@ -117,7 +114,7 @@ fn taken(error: Error) -> Problem {
 /// Removes the team `id` and who is in it.
 ///
 /// # Errors
-/// `conflict` while something refers to the team, or when the database is away.
+/// `conflict` while something refers to the team.
 pub async fn delete(tx: &mut Conn, id: TeamId) -> Result<(), Problem> {
     let members = team_members::table.filter(team_members::team_id.eq(id));
     on_each!(tx, |c| diesel::delete(members).execute(c).await)?;
@@ -130,9 +127,6 @@ pub async fn delete(tx: &mut Conn, id: TeamId) -> Result<(), Problem> {
 }
 
 /// At most `count` members of the team `id` after the person `after`, the oldest person first.
-///
-/// # Errors
-/// When the database is away.
 pub async fn members(
     conn: &mut Conn,
     id: TeamId,
@@ -152,9 +146,6 @@ pub async fn members(
 }
 
 /// Puts a person into a team, who may be in it already.
-///
-/// # Errors
-/// When the database is away.
 pub async fn add_member(tx: &mut Conn, id: TeamId, person: PrincipalId, now: Instant) -> Result<(), Problem> {
     let row = (team_members::team_id.eq(id), team_members::principal_id.eq(person), team_members::created_at.eq(now));
     on_each!(tx, |c| {
@@ -164,9 +155,6 @@ pub async fn add_member(tx: &mut Conn, id: TeamId, person: PrincipalId, now: Ins
 }
 
 /// Takes a person out of a team; tells whether they were in it.
-///
-/// # Errors
-/// When the database is away.
 pub async fn remove_member(tx: &mut Conn, id: TeamId, person: PrincipalId) -> Result<bool, Problem> {
     let membership = team_members::table.find((id, person));
     Ok(on_each!(tx, |c| diesel::delete(membership).execute(c).await)? > 0)

@@ -6,14 +6,14 @@ use super::PERSON;
 use crate::auth::domain::Role;
 use crate::db::fault::is_duplicate;
 use crate::db::schema::{idempotency_keys, principals, refresh_tokens, team_members};
-use crate::db::{Conn, EngineConn, RunQueryDsl, boxed, on_each};
+use crate::db::{Conn, RunQueryDsl, boxed, load_locked, on_each};
 use crate::kernel::secret::Secret;
 use crate::kernel::{Code, Currency, Instant, Money, PrincipalId, Problem};
 use crate::people::domain::Person;
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = principals)]
-struct Row {
+struct UserRow {
     id: PrincipalId,
     name: String,
     email: Option<String>,
@@ -31,8 +31,8 @@ struct Row {
     version: i64,
 }
 
-impl From<Row> for Person {
-    fn from(row: Row) -> Self {
+impl From<UserRow> for Person {
+    fn from(row: UserRow) -> Self {
         Self {
             id: row.id,
             name: row.name,
@@ -67,31 +67,25 @@ pub struct Filter {
 /// The person `id`; a service account is none.
 ///
 /// # Errors
-/// `not_found`, or when the database is away.
+/// `not_found`.
 pub async fn find(conn: &mut Conn, id: PrincipalId) -> Result<Person, Problem> {
     let query = principals::table.find(id).filter(principals::kind.eq(PERSON));
-    let row = on_each!(conn, |c| query.select(Row::as_select()).first(c).await).optional()?;
+    let row = on_each!(conn, |c| query.select(UserRow::as_select()).first(c).await).optional()?;
     row.map(Person::from).ok_or_else(Problem::not_found)
 }
 
 /// The person with the address `email`, which is in lower case.
-///
-/// # Errors
-/// When the database is away.
 pub async fn by_email(conn: &mut Conn, email: &str) -> Result<Option<Person>, Problem> {
     let query = principals::table.filter(principals::email.eq(email)).filter(principals::kind.eq(PERSON));
-    let row = on_each!(conn, |c| query.select(Row::as_select()).first(c).await).optional()?;
+    let row = on_each!(conn, |c| query.select(UserRow::as_select()).first(c).await).optional()?;
     Ok(row.map(Person::from))
 }
 
 /// At most `count` people of `filter`, the oldest first.
-///
-/// # Errors
-/// When the database is away.
 pub async fn list(conn: &mut Conn, filter: &Filter, count: i64) -> Result<Vec<Person>, Problem> {
     let Filter { roles, email, active, after } = filter;
-    let rows: Vec<Row> = on_each!(conn, |c| {
-        let mut query = boxed(c, principals::table.filter(principals::kind.eq(PERSON)).select(Row::as_select()));
+    let rows: Vec<UserRow> = on_each!(conn, |c| {
+        let mut query = boxed(c, principals::table.filter(principals::kind.eq(PERSON)).select(UserRow::as_select()));
         if let Some(roles) = roles {
             query = query.filter(principals::role.eq_any(roles));
         }
@@ -111,9 +105,6 @@ pub async fn list(conn: &mut Conn, filter: &Filter, count: i64) -> Result<Vec<Pe
 
 /// Whether there is an active admin besides `id`. On PostgreSQL their rows are locked, so that two admins cannot
 /// dismiss each other at once: the later one starts again and sees the first one's change.
-///
-/// # Errors
-/// When the database is away.
 pub async fn is_other_admin(tx: &mut Conn, id: PrincipalId) -> Result<bool, Problem> {
     use diesel::QueryDsl;
     let admins = principals::table
@@ -122,17 +113,14 @@ pub async fn is_other_admin(tx: &mut Conn, id: PrincipalId) -> Result<bool, Prob
         .filter(principals::active.eq(true))
         .order(principals::id)
         .select(principals::id);
-    let all: Vec<PrincipalId> = match &mut tx.line {
-        EngineConn::Postgres(channel) => admins.for_update().load(&mut channel.backend().session()).await?,
-        EngineConn::Sqlite(conn) => admins.load(conn).await?,
-    };
+    let all: Vec<PrincipalId> = load_locked!(tx, admins)?;
     Ok(all.iter().any(|admin| *admin != id))
 }
 
 /// Adds `person`.
 ///
 /// # Errors
-/// `conflict` when somebody has the address, or when the database is away.
+/// `conflict` when somebody has the address.
 pub async fn insert(tx: &mut Conn, person: &Person) -> Result<(), Problem> {
     let row = (
         principals::id.eq(person.id),
@@ -158,7 +146,7 @@ pub async fn insert(tx: &mut Conn, person: &Person) -> Result<(), Problem> {
 /// Stores all that can change of `person`.
 ///
 /// # Errors
-/// `conflict` when somebody else has the address, or when the database is away.
+/// `conflict` when somebody else has the address.
 pub async fn update(tx: &mut Conn, person: &Person) -> Result<(), Problem> {
     let change = (
         principals::name.eq(&person.name),
@@ -187,9 +175,6 @@ fn taken(error: diesel::result::Error) -> Problem {
 }
 
 /// Forgets the refresh tokens of `id`: whoever has one must log in again.
-///
-/// # Errors
-/// When the database is away.
 pub async fn forget_refresh_tokens(tx: &mut Conn, id: PrincipalId) -> Result<(), Problem> {
     let own = refresh_tokens::table.filter(refresh_tokens::principal_id.eq(id));
     on_each!(tx, |c| diesel::delete(own).execute(c).await)?;
@@ -197,9 +182,6 @@ pub async fn forget_refresh_tokens(tx: &mut Conn, id: PrincipalId) -> Result<(),
 }
 
 /// Forgets the answers that are kept for `id`, and the keys that they are kept under: the client's own words.
-///
-/// # Errors
-/// When the database is away.
 pub async fn forget_answers(tx: &mut Conn, id: PrincipalId) -> Result<(), Problem> {
     let own = idempotency_keys::table.filter(idempotency_keys::principal_id.eq(id));
     on_each!(tx, |c| diesel::delete(own).execute(c).await)?;
@@ -207,9 +189,6 @@ pub async fn forget_answers(tx: &mut Conn, id: PrincipalId) -> Result<(), Proble
 }
 
 /// Takes `id` out of all teams.
-///
-/// # Errors
-/// When the database is away.
 pub async fn leave_teams(tx: &mut Conn, id: PrincipalId) -> Result<(), Problem> {
     let own = team_members::table.filter(team_members::principal_id.eq(id));
     on_each!(tx, |c| diesel::delete(own).execute(c).await)?;

@@ -1,7 +1,7 @@
 //! What a change of a ticket does to its times, and what has happened by it, as far as figures go. Pure.
 
-use super::clock::{Clock, ClockState, MOST_STEPS, Times};
-use super::tally::{Seen, resolutions};
+use super::clock::{ClockState, MOST_STEPS, SlaClock, Times};
+use super::tally::{TimedTicket, resolutions};
 use crate::kernel::{Code, Instant, Problem, Status};
 use crate::tally::domain::Sums;
 use crate::tally::domain::facts::{Fact, Took, What};
@@ -34,7 +34,12 @@ impl From<TooManySteps> for Problem {
 /// What has happened by a change at `now` of a ticket that was `before`, or was not there, and is `after`: each thing
 /// once, for good, about the ticket as it was then. Agents have answered `agent_comments` times in public. Among it is
 /// what time has broken before the change.
-pub fn happened(before: Option<Seen<'_>>, after: Seen<'_>, agent_comments: i32, now: Instant) -> Vec<Fact> {
+pub fn happened(
+    before: Option<TimedTicket<'_>>,
+    after: TimedTicket<'_>,
+    agent_comments: i32,
+    now: Instant,
+) -> Vec<Fact> {
     let (ticket, times) = after;
     let groups = ticket.groups(times.policy_id);
     let mut all = Vec::new();
@@ -75,7 +80,7 @@ pub fn happened(before: Option<Seen<'_>>, after: Seen<'_>, agent_comments: i32, 
     }
     for clock in &times.clocks {
         let was = was.and_then(|was| was.clocks.iter().find(|was| was.target == clock.target));
-        if clock.met_at().is_some_and(|at| was.and_then(Clock::met_at) != Some(at)) {
+        if clock.met_at().is_some_and(|at| was.and_then(SlaClock::met_at) != Some(at)) {
             add(now, &groups, What::Met(clock.target));
         }
         if clock.state() == ClockState::Breached && was.is_none_or(|was| was.state() != ClockState::Breached) {

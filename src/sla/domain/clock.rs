@@ -108,7 +108,7 @@ pub enum Progress {
 
 /// A promise about a ticket and how it stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Clock {
+pub struct SlaClock {
     /// What is promised.
     pub target: Target,
     /// How long it may take, by which versions of what.
@@ -128,7 +128,7 @@ fn just_after(due_at: Instant) -> Instant {
     Instant::from_micros(due_at.micros() + 1)
 }
 
-impl Clock {
+impl SlaClock {
     /// The clock of `pledge` on a ticket with this timeline, judged from its zero.
     pub fn judge(target: Target, pledge: Pledge, measure: &Measure, timeline: &Timeline) -> Self {
         let target_us = pledge.target_s.saturating_mul(1_000_000);
@@ -330,7 +330,7 @@ pub struct Times {
     /// What happened.
     pub timeline: Timeline,
     /// What is promised: at most one clock for each target, in their order.
-    pub clocks: Vec<Clock>,
+    pub clocks: Vec<SlaClock>,
     /// What was measured.
     pub measured: Measured,
 }
@@ -374,7 +374,7 @@ impl Times {
                 _ => {
                     let pledge = configuration.pledge(policy?, *target, ticket.priority)?;
                     let measure = configuration.calendar_set.measure(&pledge);
-                    let mut clock = Clock::judge(*target, pledge, &measure, &self.timeline).at(now);
+                    let mut clock = SlaClock::judge(*target, pledge, &measure, &self.timeline).at(now);
                     if let Progress::Breached { at, .. } = &mut clock.progress {
                         // It was not breached a moment ago, so no figure of the past may change.
                         *at = (*at).max(now);
@@ -450,7 +450,7 @@ impl Times {
             return None;
         }
         let open = self.clocks.iter().filter(|clock| self.timeline.end(clock.target).is_none());
-        open.filter_map(Clock::due_at).min()
+        open.filter_map(SlaClock::due_at).min()
     }
 }
 

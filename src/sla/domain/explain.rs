@@ -1,6 +1,6 @@
 //! Why a clock stands as it does: where the time went, in sentences for people. Pure.
 
-use super::clock::{Clock, Progress, Timeline};
+use super::clock::{Progress, SlaClock, Timeline};
 use super::policy::{Measure, Target};
 use crate::kernel::{Instant, Status};
 
@@ -32,7 +32,7 @@ pub struct Explained {
 
 /// Explains `clock`, which is as it is at `now`. `calendar` is what measures its business hours: a version and a name.
 pub fn explain(
-    clock: &Clock,
+    clock: &SlaClock,
     measure: &Measure,
     calendar: Option<(i64, &str)>,
     timeline: &Timeline,
@@ -79,7 +79,7 @@ fn segment_why(target: Target, status: Status, counts: bool, calendar: Option<(i
     format!("{verdict}: {reason}.")
 }
 
-fn clock_why(clock: &Clock, timeline: &Timeline, end: Option<Instant>, elapsed_s: i64) -> String {
+fn clock_why(clock: &SlaClock, timeline: &Timeline, end: Option<Instant>, elapsed_s: i64) -> String {
     let target_s = clock.pledge.target_s;
     match clock.progress {
         Progress::Running { due_at: Some(due_at) } => {
@@ -137,7 +137,7 @@ mod tests {
 
     fn told(target: Target, target_s: i64, timeline: &Timeline, now: Instant) -> Explained {
         let measure = Measure::AllTime;
-        let clock = Clock::judge(target, pledge(target_s), &measure, timeline).at(now);
+        let clock = SlaClock::judge(target, pledge(target_s), &measure, timeline).at(now);
         explain(&clock, &measure, None, timeline, now)
     }
 
@@ -192,7 +192,7 @@ mod tests {
         ] {
             assert_eq!(told(target, target_s, timeline, at(now)).why, why);
         }
-        let mut late = Clock::judge(Target::Response, pledge(60), &Measure::AllTime, &fresh).at(at(100));
+        let mut late = SlaClock::judge(Target::Response, pledge(60), &Measure::AllTime, &fresh).at(at(100));
         late.progress = Progress::Breached { due_at: at(60), at: at(90) };
         assert_eq!(
             explain(&late, &Measure::AllTime, None, &fresh, at(100)).why,
@@ -211,7 +211,7 @@ mod tests {
         let definition = Definition { time_zone: "UTC".into(), working_hours, ..Definition::default() };
         let measure = Measure::Working(Arc::new(Calendar::new(&definition).expect("a calendar")));
         let timeline = timeline(&[(Status::New, at(30))], None);
-        let clock = Clock::judge(Target::FirstReply, pledge(60), &measure, &timeline);
+        let clock = SlaClock::judge(Target::FirstReply, pledge(60), &measure, &timeline);
         let told = explain(&clock, &measure, Some((2, "Office")), &timeline, at(3600));
         assert_eq!(told.segments[0].elapsed_s, 30);
         let why = "Working hours count, by version 2 of the calendar “Office”: no agent had answered in public.";
@@ -237,7 +237,7 @@ mod tests {
             let timeline = timeline(&spans, replied.map(|us| Instant::from_micros(us.min(now))));
             let now = Instant::from_micros(now);
             for target in Target::ALL {
-                let clock = Clock::judge(*target, pledge(5), &Measure::AllTime, &timeline).at(now);
+                let clock = SlaClock::judge(*target, pledge(5), &Measure::AllTime, &timeline).at(now);
                 let told = explain(&clock, &Measure::AllTime, None, &timeline, now);
                 let sum: i64 = told.segments.iter().map(|s| s.elapsed_s).sum();
                 prop_assert_eq!(sum, clock.elapsed_us(&Measure::AllTime, now) / 1_000_000);

@@ -1,6 +1,6 @@
 //! What a policy would have promised, and kept, had it been there. Pure.
 
-use super::clock::{Clock, ClockState, TicketState, Times};
+use super::clock::{ClockState, SlaClock, TicketState, Times};
 use super::policy::{Policy, PolicyDefinition, SlaConfiguration, Target, VersionOf};
 use crate::kernel::{Instant, PolicyId};
 
@@ -41,7 +41,7 @@ impl Tally {
 
 /// What was seen so far.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Seen {
+pub struct Preview {
     /// How many tickets there are.
     pub tickets: u32,
     /// How many of them the draft would be the policy of.
@@ -70,7 +70,7 @@ impl Trial {
     }
 
     /// Judges one ticket as if the draft had held since it was reported, at `now`.
-    pub fn see(&self, seen: &mut Seen, ticket: &TicketState, times: &Times, now: Instant) {
+    pub fn see(&self, seen: &mut Preview, ticket: &TicketState, times: &Times, now: Instant) {
         seen.tickets += 1;
         let Some(policy) = self.configuration.select(&ticket.traits).filter(|policy| policy.of == self.draft) else {
             return;
@@ -79,7 +79,7 @@ impl Trial {
         for (nth, target) in Target::ALL.iter().enumerate() {
             if let Some(pledge) = self.configuration.pledge(policy, *target, ticket.traits.priority) {
                 let measure = self.configuration.calendar_set.measure(&pledge);
-                seen.promised[nth].add(Clock::judge(*target, pledge, &measure, &times.timeline).at(now).state());
+                seen.promised[nth].add(SlaClock::judge(*target, pledge, &measure, &times.timeline).at(now).state());
             }
             if let Some(clock) = times.clocks.iter().find(|clock| clock.target == *target) {
                 seen.actual[nth].add(clock.clone().at(now).state());

@@ -2,18 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use super::clock::{Clock, ClockState, TicketState, Times};
+use super::clock::{ClockState, SlaClock, TicketState, Times};
 use super::policy::{Hours, Target};
 use crate::kernel::{Priority, Status};
 use crate::tally::domain::backlog::Unsolved;
 use crate::tally::domain::{Counter, Series, Standing, Sums};
 
 /// A ticket as the rules see it, and its times.
-pub type Seen<'a> = (&'a TicketState, &'a Times);
+pub type TimedTicket<'a> = (&'a TicketState, &'a Times);
 
 /// What the tallies gain and lose when a ticket that was `before`, or was not there, is `after`: its clocks, how long
 /// things took, and whether it waits to be solved.
-pub fn counts(before: Option<Seen<'_>>, after: Seen<'_>) -> Sums {
+pub fn counts(before: Option<TimedTicket<'_>>, after: TimedTicket<'_>) -> Sums {
     let mut sums = clocks(before.map(|(_, times)| times), after.1, after.0.traits.priority);
     if let Some(was) = before.and_then(unsolved) {
         sums.add(was.counter(), -1);
@@ -25,7 +25,7 @@ pub fn counts(before: Option<Seen<'_>>, after: Seen<'_>) -> Sums {
 }
 
 /// The ticket as whoever counts what there is to do sees it; nothing once it is solved.
-fn unsolved((facts, times): Seen<'_>) -> Option<Unsolved> {
+fn unsolved((facts, times): TimedTicket<'_>) -> Option<Unsolved> {
     if facts.is_solved() {
         return None;
     }
@@ -45,7 +45,7 @@ fn clocks(before: Option<&Times>, after: &Times, priority: Priority) -> Sums {
     }
     for clock in &after.clocks {
         let was = before.and_then(|before| before.clocks.iter().find(|was| was.target == clock.target));
-        if clock.met_at().is_some_and(|at| was.and_then(Clock::met_at) != Some(at)) {
+        if clock.met_at().is_some_and(|at| was.and_then(SlaClock::met_at) != Some(at)) {
             sums.add(counter(Series::ClocksMet, clock.target, clock.pledge.priority), 1);
         }
     }

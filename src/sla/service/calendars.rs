@@ -14,9 +14,6 @@ use crate::sla::domain::calendars::{CalendarChange, CalendarVersion, KeptCalenda
 use crate::sla::store::calendars as store;
 
 /// At most one page and one of the calendars after `after`.
-///
-/// # Errors
-/// When the database is away.
 pub async fn list_calendars(
     conn: &mut Conn,
     after: Option<CalendarId>,

@@ -76,7 +76,7 @@ pub async fn follow(
 /// to it, with the same result.
 ///
 /// # Errors
-/// `unavailable` while too many edits wait to be followed, or when the database is away.
+/// `unavailable` while too many edits wait to be followed.
 pub async fn configuration_changed(tx: &mut Conn, now: Instant, clock: &Clock) -> Result<(), Problem> {
     configuration::renew(tx, Generation::from(clock.id::<Uuid>(now)), now).await?;
     let newest = configuration::current(tx).await?.edit;
@@ -114,9 +114,6 @@ pub async fn follow_edits(db: &Db, clock: &Clock) -> Result<usize, Problem> {
 
 /// How many tickets have not followed the last edit of policies or calendars yet; from [`clocks::MOST_COUNTED`] on, at
 /// least so many.
-///
-/// # Errors
-/// When the database is away.
 pub async fn pending_tickets(conn: &mut Conn) -> Result<i64, Problem> {
     clocks::pending(conn).await
 }
@@ -191,9 +188,6 @@ async fn follow_edit(
 }
 
 /// The policy that a ticket has now, also if its clocks have not followed the last edits yet.
-///
-/// # Errors
-/// When the database is away.
 pub async fn policy_of(tx: &mut Conn, ticket: &TicketState) -> Result<Option<PolicyId>, Problem> {
     Ok(configuration::current(tx).await?.select(&ticket.traits).map(|policy| policy.of.id))
 }
@@ -232,9 +226,6 @@ pub async fn write_down_breaches(db: &Db, clock: &Clock, most: u16) -> Result<us
 
 /// Of what time has broken until `now`, which is not written down, some of that of `target`, from behind an instant and
 /// a ticket on; and behind what the rest comes, if there may be more.
-///
-/// # Errors
-/// When the database is away.
 pub async fn lapsed(
     conn: &mut Conn,
     target: Target,
@@ -271,9 +262,6 @@ pub const SOON_S: i64 = 3600;
 
 /// The clocks near `now`. It reads what is due within the next hour, and what has lapsed in the last seconds, however
 /// many tickets there are.
-///
-/// # Errors
-/// When the database is away.
 pub async fn near(conn: &mut Conn, now: Instant) -> Result<Near, Problem> {
     let mut near = Near::default();
     for target in Target::ALL.iter().copied() {

@@ -9,9 +9,6 @@ use crate::sla::store::configuration;
 
 /// The times that should be stored of a ticket at `now`, if its row is missing or tells others. What is missing is told
 /// anew from the trail, by the policies that hold now.
-///
-/// # Errors
-/// When the database is away.
 pub async fn correction(conn: &mut Conn, ticket: &TicketClocks, now: Instant) -> Result<Option<Times>, Problem> {
     let configuration = configuration::current(conn).await?;
     let times = match ticket.times() {
@@ -30,9 +27,6 @@ pub async fn correction(conn: &mut Conn, ticket: &TicketClocks, now: Instant) ->
 }
 
 /// Stores `right` as the times of a ticket, which has followed all edits then if its clocks are others than before.
-///
-/// # Errors
-/// When the database is away.
 pub async fn correct(tx: &mut Conn, ticket: &TicketClocks, right: &Times, now: Instant) -> Result<(), Problem> {
     let number = ticket.state.number;
     clocks::replace(tx, number, right, ticket.created_at).await?;

@@ -11,9 +11,6 @@ use crate::sla::wire::clocks::ClockBody;
 use crate::sla::wire::explain::{ExplainedClockBody, SlaTicket, TicketPolicy, TicketSlaBody};
 
 /// Explains the times of `ticket` at `now`.
-///
-/// # Errors
-/// When the database is away.
 pub async fn explain(
     conn: &mut Conn,
     ticket: SlaTicket,

@@ -10,7 +10,7 @@ use crate::sla::domain::policies::{
     FoundReferences, KeptPolicy, LAST_POSITION, MOST_POLICIES, NewPolicy, PolicyChange, PolicyVersion,
 };
 use crate::sla::domain::policy::PolicyDefinition;
-use crate::sla::domain::preview::{Seen, Trial};
+use crate::sla::domain::preview::{Preview, Trial};
 use crate::sla::store::{clocks, configuration, policies as store};
 
 /// How many tickets a preview reads at once, and judges without a pause.
@@ -23,9 +23,6 @@ const MOST_PREVIEWED: usize = 20_000;
 const LONGEST_WINDOW_S: i64 = 366 * 86_400;
 
 /// At most one page and one of the policies from behind the key `after` on.
-///
-/// # Errors
-/// When the database is away.
 pub async fn list_policies(
     conn: &mut Conn,
     after: Option<(i32, PolicyId)>,
@@ -117,7 +114,7 @@ pub async fn preview_policy(
     from: Instant,
     to: Instant,
     now: Instant,
-) -> Result<Seen, Problem> {
+) -> Result<Preview, Problem> {
     // Before all others, unless it wants another place.
     let draft = draft.clone().into_definition(0);
     let see = async move |conn: &mut Conn| {
@@ -133,7 +130,7 @@ pub async fn preview_policy(
             return Err(Problem::invalid(faults));
         }
         let trial = Trial::new(configuration::current(conn).await?.as_ref().clone(), draft.clone());
-        let mut seen = Seen::default();
+        let mut seen = Preview::default();
         let mut after = Some((Instant::from_micros(from.micros() - 1), i64::MAX));
         while let Some(key) = after {
             let (batch, last) = clocks::created_between(conn, key, to, AT_ONCE).await?;

@@ -13,7 +13,7 @@ use crate::sla::domain::calendars::{CalendarVersion, KeptCalendar};
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = calendars)]
-struct Row {
+struct CalendarRow {
     id: CalendarId,
     name: String,
     is_default: bool,
@@ -23,11 +23,11 @@ struct Row {
     version: i64,
 }
 
-impl TryFrom<Row> for KeptCalendar {
+impl TryFrom<CalendarRow> for KeptCalendar {
     type Error = Problem;
 
-    fn try_from(row: Row) -> Result<Self, Problem> {
-        let Row { id, name, is_default, definition, created_at, updated_at, version } = row;
+    fn try_from(row: CalendarRow) -> Result<Self, Problem> {
+        let CalendarRow { id, name, is_default, definition, created_at, updated_at, version } = row;
         Ok(Self { id, name, is_default, definition: read(definition)?, created_at, updated_at, version })
     }
 }
@@ -43,27 +43,21 @@ fn written(definition: &Definition) -> Result<Json, Problem> {
 /// The calendar `id`.
 ///
 /// # Errors
-/// `not_found`, or when the database is away.
+/// `not_found`.
 pub async fn find(conn: &mut Conn, id: CalendarId) -> Result<KeptCalendar, Problem> {
     let query = calendars::table.find(id).filter(calendars::deleted_at.is_null());
-    let row = on_each!(conn, |c| query.select(Row::as_select()).first(c).await).optional()?;
+    let row = on_each!(conn, |c| query.select(CalendarRow::as_select()).first(c).await).optional()?;
     row.ok_or_else(Problem::not_found)?.try_into()
 }
 
 /// The default, if there is one.
-///
-/// # Errors
-/// When the database is away.
 pub async fn find_default(conn: &mut Conn) -> Result<Option<KeptCalendar>, Problem> {
     let query = calendars::table.filter(calendars::is_default);
-    let row = on_each!(conn, |c| query.select(Row::as_select()).first(c).await).optional()?;
+    let row = on_each!(conn, |c| query.select(CalendarRow::as_select()).first(c).await).optional()?;
     row.map(KeptCalendar::try_from).transpose()
 }
 
 /// At most `count` calendars that were made after `after`, the oldest first.
-///
-/// # Errors
-/// When the database is away.
 pub async fn list(conn: &mut Conn, after: Option<CalendarId>, count: i64) -> Result<Vec<KeptCalendar>, Problem> {
     let first = after.unwrap_or(CalendarId(uuid::Uuid::nil()));
     let query = calendars::table
@@ -71,14 +65,14 @@ pub async fn list(conn: &mut Conn, after: Option<CalendarId>, count: i64) -> Res
         .filter(calendars::deleted_at.is_null())
         .order(calendars::id)
         .limit(count);
-    let rows: Vec<Row> = on_each!(conn, |c| query.select(Row::as_select()).load(c).await)?;
+    let rows: Vec<CalendarRow> = on_each!(conn, |c| query.select(CalendarRow::as_select()).load(c).await)?;
     rows.into_iter().map(KeptCalendar::try_from).collect()
 }
 
 /// Adds `calendar` and its first version.
 ///
 /// # Errors
-/// `conflict` when another calendar has the name, or when the database is away.
+/// `conflict` when another calendar has the name.
 pub async fn insert(tx: &mut Conn, calendar: &KeptCalendar) -> Result<(), Problem> {
     let row = (
         calendars::id.eq(calendar.id),
@@ -97,7 +91,7 @@ pub async fn insert(tx: &mut Conn, calendar: &KeptCalendar) -> Result<(), Proble
 /// Stores all that can change of `calendar`, and its new version.
 ///
 /// # Errors
-/// `conflict` when another calendar has the name, or when the database is away.
+/// `conflict` when another calendar has the name.
 pub async fn update(tx: &mut Conn, calendar: &KeptCalendar) -> Result<(), Problem> {
     let change = (
         calendars::name.eq(&calendar.name),
@@ -131,9 +125,6 @@ fn taken(error: Error) -> Problem {
 }
 
 /// Removes the calendar `id` from sight; its versions stay, for the clocks that they judged.
-///
-/// # Errors
-/// When the database is away.
 pub async fn mark_deleted(tx: &mut Conn, id: CalendarId, now: Instant) -> Result<(), Problem> {
     let change = (calendars::deleted_at.eq(now), calendars::updated_at.eq(now), calendars::is_default.eq(false));
     on_each!(tx, |c| diesel::update(calendars::table.find(id)).set(change).execute(c).await)?;
@@ -141,9 +132,6 @@ pub async fn mark_deleted(tx: &mut Conn, id: CalendarId, now: Instant) -> Result
 }
 
 /// Whether an SLA policy names the calendar `id`.
-///
-/// # Errors
-/// When the database is away.
 pub async fn is_used(conn: &mut Conn, id: CalendarId) -> Result<bool, Problem> {
     let users = sla_policies::table.filter(sla_policies::calendar_id.eq(id)).filter(sla_policies::deleted_at.is_null());
     let count: i64 = on_each!(conn, |c| users.count().get_result(c).await)?;
@@ -151,9 +139,6 @@ pub async fn is_used(conn: &mut Conn, id: CalendarId) -> Result<bool, Problem> {
 }
 
 /// At most `count` versions of the calendar `id` after the version `after`, the oldest first.
-///
-/// # Errors
-/// When the database is away.
 pub async fn versions(
     conn: &mut Conn,
     id: CalendarId,

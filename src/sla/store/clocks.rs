@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool};
 
+use crate::db::lock::try_lock;
 use crate::db::raw::{Raw, raw};
 use crate::db::schema::{ticket_clocks, tickets};
-use crate::db::{Conn, EngineConn, RunQueryDsl, on_each, send, steady};
+use crate::db::{Conn, RunQueryDsl, on_each, send, steady};
 use crate::kernel::sql::Json;
 use crate::kernel::{Instant, PolicyId, Priority, Problem, Status, TicketId};
 use crate::sla::domain::change::ClockChange;
-use crate::sla::domain::clock::{Clock, ClockState, Measured, TicketState, Timeline, Times};
+use crate::sla::domain::clock::{ClockState, Measured, SlaClock, TicketState, Timeline, Times};
 use crate::sla::domain::policy::Target;
 
 /// A row, as it is stored.
@@ -21,7 +22,7 @@ pub struct Stored {
     ticket_number: i64,
     policy_id: Option<PolicyId>,
     timeline: Json<Vec<(Status, i64)>>,
-    clocks: Json<Vec<Clock>>,
+    clocks: Json<Vec<SlaClock>>,
     due_at: Instant,
     breach_at: Option<Instant>,
     last_resolved_at: Option<Instant>,
@@ -62,14 +63,14 @@ impl Stored {
         // Of those that are breached it is written down.
         let running =
             |target: Target| clocks.iter().find(|clock| clock.target == target && clock.state() == ClockState::Running);
-        let breach_at = |target: Target| running(target).and_then(Clock::breach_at);
+        let breach_at = |target: Target| running(target).and_then(SlaClock::breach_at);
         Self {
             ticket_number,
             policy_id: *policy_id,
             timeline: Json(spans),
             clocks: Json(clocks.clone()),
             due_at: times.due_at().unwrap_or(Instant::NEVER),
-            breach_at: clocks.iter().filter_map(Clock::breach_at).min(),
+            breach_at: clocks.iter().filter_map(SlaClock::breach_at).min(),
             last_resolved_at: measured.last_resolved_at,
             response_business_s: measured.response_business_s,
             first_reply_business_s: measured.first_reply_business_s,
@@ -85,9 +86,6 @@ impl Stored {
 }
 
 /// Stores what a change has done to the times of a ticket at `now`.
-///
-/// # Errors
-/// When the database is away.
 pub async fn save(tx: &mut Conn, ticket_number: i64, change: &ClockChange, now: Instant) -> Result<(), Problem> {
     match &change.before {
         None => insert(tx, ticket_number, &change.after, now).await?,
@@ -101,25 +99,19 @@ pub async fn save(tx: &mut Conn, ticket_number: i64, change: &ClockChange, now: 
 }
 
 /// Stores the times of a new ticket, which is created at `now`.
-///
-/// # Errors
-/// When the database is away.
 async fn insert(tx: &mut Conn, ticket_number: i64, times: &Times, now: Instant) -> Result<(), Problem> {
     let row = (Stored::of(ticket_number, times), ticket_clocks::created_at.eq(now));
     send!(tx, diesel::insert_into(ticket_clocks::table).values(row))
 }
 
 /// Stores the times of a ticket over what they were.
-///
-/// # Errors
-/// When the database is away.
 pub async fn update(tx: &mut Conn, ticket_number: i64, times: &Times) -> Result<(), Problem> {
     let row = Stored::of(ticket_number, times);
     send!(tx, steady(diesel::update(ticket_clocks::table.find(ticket_number)).set(row)))
 }
 
 /// A ticket, the row of its times, and the number of the edit that these have followed last.
-type Row = (TicketState, Stored, i64);
+type TimesRow = (TicketState, Stored, i64);
 
 /// Tickets as the rules see them, with their times and the number of the edit that these have followed last.
 macro_rules! with_times {
@@ -132,12 +124,12 @@ macro_rules! with_times {
     };
 }
 
-fn read((ticket, stored, followed): Row) -> (TicketState, Times, i64) {
+fn read((ticket, stored, followed): TimesRow) -> (TicketState, Times, i64) {
     let times = stored.times(ticket.reported_at, ticket.first_replied_at);
     (ticket, times, followed)
 }
 
-fn read_without_edit(row: Row) -> (TicketState, Times) {
+fn read_without_edit(row: TimesRow) -> (TicketState, Times) {
     let (ticket, times, _) = read(row);
     (ticket, times)
 }
@@ -172,12 +164,9 @@ impl TicketClocks {
 }
 
 /// At most `most` tickets with numbers after `after`, up to `until`, in their order, also those without a row of times.
-///
-/// # Errors
-/// When the database is away.
 pub async fn rows_between(conn: &mut Conn, after: i64, until: i64, most: i64) -> Result<Vec<TicketClocks>, Problem> {
-    type Row = (TicketState, TicketId, Instant, i64, Option<Stored>, Option<Instant>);
-    let rows: Vec<Row> = on_each!(conn, |c| {
+    type Listed = (TicketState, TicketId, Instant, i64, Option<Stored>, Option<Instant>);
+    let rows: Vec<Listed> = on_each!(conn, |c| {
         tickets::table
             .left_join(ticket_clocks::table)
             .filter(tickets::number.gt(after).and(tickets::number.le(until)))
@@ -194,7 +183,7 @@ pub async fn rows_between(conn: &mut Conn, after: i64, until: i64, most: i64) ->
             .load(c)
             .await
     })?;
-    let of = |(state, id, created_at, followed, stored, created): Row| TicketClocks {
+    let of = |(state, id, created_at, followed, stored, created): Listed| TicketClocks {
         state,
         id,
         created_at,
@@ -205,9 +194,6 @@ pub async fn rows_between(conn: &mut Conn, after: i64, until: i64, most: i64) ->
 }
 
 /// Stores the times of a ticket, which was created at `created_at`, in place of whatever row of them there is.
-///
-/// # Errors
-/// When the database is away.
 pub async fn replace(tx: &mut Conn, ticket_number: i64, times: &Times, created_at: Instant) -> Result<(), Problem> {
     let old = ticket_clocks::table.find(ticket_number);
     on_each!(tx, |c| diesel::delete(old).execute(c).await)?;
@@ -229,11 +215,8 @@ const LAPSED_AT_ONCE: i64 = 2_000;
 
 /// At most `most` tickets that are not closed and have not followed the edit `newest`: those that are furthest behind
 /// first, each with the number of the edit that it has followed last.
-///
-/// # Errors
-/// When the database is away.
 pub async fn behind(tx: &mut Conn, newest: i64, most: usize) -> Result<Vec<(TicketState, Times, i64)>, Problem> {
-    let rows: Vec<Row> = on_each!(tx, |c| {
+    let rows: Vec<TimesRow> = on_each!(tx, |c| {
         with_times!()
             .filter(raw::<Bool>(UNCLOSED).and(tickets::followed_edit.lt(newest)))
             .order((tickets::followed_edit, tickets::number))
@@ -245,18 +228,12 @@ pub async fn behind(tx: &mut Conn, newest: i64, most: usize) -> Result<Vec<(Tick
 }
 
 /// The last edit that all tickets have followed which are not closed; nothing if all are.
-///
-/// # Errors
-/// When the database is away.
 pub async fn followed_by_all(tx: &mut Conn) -> Result<Option<i64>, Problem> {
     let query = tickets::table.filter(raw::<Bool>(UNCLOSED)).order((tickets::followed_edit, tickets::number));
     Ok(on_each!(tx, |c| query.select(tickets::followed_edit).first(c).await.optional())?)
 }
 
 /// Whether more than `most` tickets are not closed and have not followed the edit `newest`.
-///
-/// # Errors
-/// When the database is away.
 pub async fn more_behind_than(tx: &mut Conn, newest: i64, most: usize) -> Result<bool, Problem> {
     let behind = tickets::table.filter(raw::<Bool>(UNCLOSED).and(tickets::followed_edit.lt(newest)));
     let most = i64::try_from(most).unwrap_or(i64::MAX);
@@ -266,9 +243,6 @@ pub async fn more_behind_than(tx: &mut Conn, newest: i64, most: usize) -> Result
 }
 
 /// How many tickets that are not closed have not followed the last edit yet, up to [`MOST_COUNTED`].
-///
-/// # Errors
-/// When the database is away.
 pub async fn pending(conn: &mut Conn) -> Result<i64, Problem> {
     let count = format!(
         "(SELECT count(*) FROM (SELECT 1 FROM tickets WHERE {UNCLOSED} AND followed_edit < \
@@ -278,9 +252,6 @@ pub async fn pending(conn: &mut Conn) -> Result<i64, Problem> {
 }
 
 /// Whether an edit waits to be followed, or to be forgotten since all have followed it.
-///
-/// # Errors
-/// When the database is away.
 pub async fn is_any_behind(conn: &mut Conn) -> Result<bool, Problem> {
     let any = format!(
         "(EXISTS (SELECT 1 FROM configuration_edits) OR EXISTS (SELECT 1 FROM tickets WHERE {UNCLOSED} AND followed_edit < \
@@ -290,27 +261,14 @@ pub async fn is_any_behind(conn: &mut Conn) -> Result<bool, Problem> {
 }
 
 /// Whether this transaction is the only one that lets tickets follow by itself: of several instances, one does.
-///
-/// # Errors
-/// When the database is away.
 pub async fn takes_turn(tx: &mut Conn) -> Result<bool, Problem> {
-    match tx.line {
-        // There is one writer.
-        EngineConn::Sqlite(_) => Ok(true),
-        EngineConn::Postgres(_) => {
-            let lock = raw::<Bool>(format!("pg_try_advisory_xact_lock({TURN})"));
-            Ok(on_each!(tx, |c| diesel::select(lock).get_result(c).await)?)
-        }
-    }
+    try_lock(tx, TURN).await
 }
 
 /// What the turn is locked by.
 const TURN: i64 = 0x736b_5f65_6469_7473;
 
 /// The times of a ticket, and the number of the edit that they have followed last.
-///
-/// # Errors
-/// When the database is away.
 pub async fn find(tx: &mut Conn, ticket: &TicketState) -> Result<(Times, i64), Problem> {
     let query = ticket_clocks::table.inner_join(tickets::table).filter(ticket_clocks::ticket_number.eq(ticket.number));
     let (row, followed): (Stored, i64) =
@@ -319,18 +277,12 @@ pub async fn find(tx: &mut Conn, ticket: &TicketState) -> Result<(Times, i64), P
 }
 
 /// Writes down that the times of a ticket have followed `edit`.
-///
-/// # Errors
-/// When the database is away.
 async fn has_followed(tx: &mut Conn, ticket_number: i64, edit: i64) -> Result<(), Problem> {
     send!(tx, steady(diesel::update(tickets::table.find(ticket_number)).set(tickets::followed_edit.eq(edit))))
 }
 
 /// Writes down that the times of these tickets have followed `edit`, those of `same` without a change. Everybody sees
 /// the clocks of a ticket, so a change of them is one of the ticket.
-///
-/// # Errors
-/// When the database is away.
 pub async fn have_followed(
     tx: &mut Conn,
     changed: Vec<i64>,
@@ -354,9 +306,6 @@ pub async fn have_followed(
 }
 
 /// Whether more than `most` tickets were created from `from` on and before `to`.
-///
-/// # Errors
-/// When the database is away.
 pub async fn more_created_than(conn: &mut Conn, from: Instant, to: Instant, most: usize) -> Result<bool, Problem> {
     let most = i64::try_from(most).unwrap_or(i64::MAX);
     let within = tickets::created_at.ge(from).and(tickets::created_at.lt(to));
@@ -370,9 +319,6 @@ pub type CreatedKey = (Instant, i64);
 
 /// At most `most` tickets that were created before `to`, from behind the key `after` on, in the order of their
 /// creation; and the key of the last one.
-///
-/// # Errors
-/// When the database is away.
 pub async fn created_between(
     conn: &mut Conn,
     after: CreatedKey,
@@ -391,7 +337,7 @@ pub async fn created_between(
             .await
     })?;
     let numbers: Vec<i64> = keys.iter().map(|(_, number)| *number).collect();
-    let rows: Vec<Row> = on_each!(conn, |c| with_times!().filter(tickets::number.eq_any(numbers)).load(c).await)?;
+    let rows: Vec<TimesRow> = on_each!(conn, |c| with_times!().filter(tickets::number.eq_any(numbers)).load(c).await)?;
     Ok((rows.into_iter().map(read_without_edit).collect(), keys.last().copied()))
 }
 
@@ -430,9 +376,6 @@ pub fn behind_breach(target: Target, (at, number): (Instant, i64)) -> Raw<Bool> 
 
 /// The clocks of `target` that time has broken until `now`, which is not written down: how many, by the priority that
 /// they were promised for. They are read some at a time.
-///
-/// # Errors
-/// When the database is away.
 pub async fn lapsed(conn: &mut Conn, target: Target, now: Instant) -> Result<BTreeMap<Priority, i64>, Problem> {
     type LapsedRow = (Option<Instant>, i64, Json);
     let (mut counts, mut behind) = (BTreeMap::new(), (Instant::EPOCH, 0));
@@ -450,7 +393,7 @@ pub async fn lapsed(conn: &mut Conn, target: Target, now: Instant) -> Result<BTr
         let read = i64::try_from(rows.len()).unwrap_or(0);
         for (at, number, clocks) in rows {
             behind = (at.unwrap_or(now), number);
-            let clocks: Vec<Clock> = serde_json::from_value(clocks.0).map_err(Problem::internal)?;
+            let clocks: Vec<SlaClock> = serde_json::from_value(clocks.0).map_err(Problem::internal)?;
             for clock in clocks.iter().filter(|clock| clock.target == target) {
                 *counts.entry(clock.pledge.priority).or_insert(0) += 1;
             }
@@ -464,9 +407,6 @@ pub async fn lapsed(conn: &mut Conn, target: Target, now: Instant) -> Result<BTr
 /// At most `most` tickets whose clock of `target` time has broken until `now`, which is not written down, in the order
 /// of those instants and their numbers; those behind `behind`. With `is_current`, only those that have followed all
 /// edits: of others, an edit may still prevent it.
-///
-/// # Errors
-/// When the database is away.
 pub async fn with_lapsed(
     conn: &mut Conn,
     target: Target,
@@ -475,7 +415,7 @@ pub async fn with_lapsed(
     is_current: bool,
     most: i64,
 ) -> Result<Vec<(TicketState, Times)>, Problem> {
-    let rows: Vec<Row> = by_breach!(target, |breach_at| {
+    let rows: Vec<TimesRow> = by_breach!(target, |breach_at| {
         on_each!(conn, |c| {
             // The first of both is for the index.
             let next = behind_breach(target, behind);
@@ -492,9 +432,6 @@ pub async fn with_lapsed(
 }
 
 /// Whether time has broken a clock until `now`, which is not written down.
-///
-/// # Errors
-/// When the database is away.
 pub async fn is_any_lapsed(conn: &mut Conn, now: Instant) -> Result<bool, Problem> {
     for target in Target::ALL.iter().copied() {
         let found: Option<i64> = by_breach!(target, |breach_at| {
@@ -509,9 +446,6 @@ pub async fn is_any_lapsed(conn: &mut Conn, now: Instant) -> Result<bool, Proble
 }
 
 /// How many clocks of `target` will be breached at some moment after `from` up to `to`, if nothing happens.
-///
-/// # Errors
-/// When the database is away.
 pub async fn due_between(conn: &mut Conn, target: Target, from: Instant, to: Instant) -> Result<i64, Problem> {
     by_breach!(target, |breach_at| {
         let query = ticket_clocks::table.filter(breach_at.gt(from).and(breach_at.le(to))).count();

@@ -68,9 +68,6 @@ struct Contents {
 }
 
 /// What holds now, for a write: no change of the configuration comes between.
-///
-/// # Errors
-/// When the database is away.
 pub async fn current(tx: &mut Conn) -> Result<Arc<SlaConfiguration>, Problem> {
     let cache = tx.kept::<ConfigurationCache>();
     let row = configuration::table.find(1).select((configuration::generation, configuration::edit));
@@ -90,7 +87,7 @@ pub async fn current(tx: &mut Conn) -> Result<Arc<SlaConfiguration>, Problem> {
 /// Names the configuration anew after a change of it at `now`, and writes down what holds from then on.
 ///
 /// # Errors
-/// `unavailable` while too many edits wait for tickets to follow them, or when the database is away.
+/// `unavailable` while too many edits wait for tickets to follow them.
 pub async fn renew(tx: &mut Conn, generation: Generation, now: Instant) -> Result<(), Problem> {
     if count_edits(tx).await? >= MOST_EDITS {
         let detail = format!(
@@ -115,17 +112,11 @@ pub async fn renew(tx: &mut Conn, generation: Generation, now: Instant) -> Resul
 }
 
 /// How many edits wait for tickets to follow them.
-///
-/// # Errors
-/// When the database is away.
 pub async fn count_edits(conn: &mut Conn) -> Result<i64, Problem> {
     Ok(on_each!(conn, |c| configuration_edits::table.count().get_result(c).await)?)
 }
 
 /// The edits after the one of this `number`, in their order: at most [`EDITS_AT_ONCE`].
-///
-/// # Errors
-/// When the database is away.
 pub async fn edits_after(tx: &mut Conn, number: i64) -> Result<Vec<Edit>, Problem> {
     let query = configuration_edits::table
         .filter(configuration_edits::number.gt(number))
@@ -152,9 +143,6 @@ pub async fn edits_after(tx: &mut Conn, number: i64) -> Result<Vec<Edit>, Proble
 }
 
 /// Forgets the edits up to the one of this `number`: all tickets have followed them.
-///
-/// # Errors
-/// When the database is away.
 pub async fn forget_edits(tx: &mut Conn, number: i64) -> Result<(), Problem> {
     let followed = configuration_edits::table.filter(configuration_edits::number.le(number));
     on_each!(tx, |c| diesel::delete(followed).execute(c).await)?;
@@ -217,9 +205,6 @@ async fn load(tx: &mut Conn, edit: i64) -> Result<SlaConfiguration, Problem> {
 }
 
 /// The calendars of these versions.
-///
-/// # Errors
-/// When the database is away.
 pub async fn calendar_set(
     conn: &mut Conn,
     wanted: impl IntoIterator<Item = VersionOf<CalendarId>>,

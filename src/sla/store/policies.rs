@@ -19,7 +19,7 @@ use crate::sla::domain::policy::{PolicyDefinition, VersionOf};
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = sla_policies)]
-struct Row {
+struct PolicyRow {
     id: PolicyId,
     definition: Json,
     created_at: Instant,
@@ -27,11 +27,11 @@ struct Row {
     version: i64,
 }
 
-impl TryFrom<Row> for KeptPolicy {
+impl TryFrom<PolicyRow> for KeptPolicy {
     type Error = Problem;
 
-    fn try_from(row: Row) -> Result<Self, Problem> {
-        let Row { id, definition, created_at, updated_at, version } = row;
+    fn try_from(row: PolicyRow) -> Result<Self, Problem> {
+        let PolicyRow { id, definition, created_at, updated_at, version } = row;
         Ok(Self { id, definition: read(definition)?, created_at, updated_at, version })
     }
 }
@@ -47,20 +47,17 @@ fn written(definition: &PolicyDefinition) -> Result<Json, Problem> {
 /// The policy `id`.
 ///
 /// # Errors
-/// `not_found`, or when the database is away.
+/// `not_found`.
 pub async fn find(conn: &mut Conn, id: PolicyId) -> Result<KeptPolicy, Problem> {
     let query = sla_policies::table.find(id).filter(sla_policies::deleted_at.is_null());
-    let row = on_each!(conn, |c| query.select(Row::as_select()).first(c).await).optional()?;
+    let row = on_each!(conn, |c| query.select(PolicyRow::as_select()).first(c).await).optional()?;
     row.ok_or_else(Problem::not_found)?.try_into()
 }
 
 /// At most `count` policies from behind the key `after` on, in their order.
-///
-/// # Errors
-/// When the database is away.
 pub async fn list(conn: &mut Conn, after: Option<(i32, PolicyId)>, count: i64) -> Result<Vec<KeptPolicy>, Problem> {
     let (position, id) = after.unwrap_or((0, PolicyId(Uuid::nil())));
-    let rows: Vec<Row> = on_each!(conn, |c| {
+    let rows: Vec<PolicyRow> = on_each!(conn, |c| {
         let behind =
             sql::<Bool>("(position, id) > (").bind::<Integer, _>(position).sql(", ").bind::<Guid, _>(id).sql(")");
         sla_policies::table
@@ -68,7 +65,7 @@ pub async fn list(conn: &mut Conn, after: Option<(i32, PolicyId)>, count: i64) -
             .filter(behind)
             .order((sla_policies::position, sla_policies::id))
             .limit(count)
-            .select(Row::as_select())
+            .select(PolicyRow::as_select())
             .load(c)
             .await
     })?;
@@ -76,9 +73,6 @@ pub async fn list(conn: &mut Conn, after: Option<(i32, PolicyId)>, count: i64) -
 }
 
 /// How many policies there are, and the last position that one has.
-///
-/// # Errors
-/// When the database is away.
 pub async fn count_and_last(tx: &mut Conn) -> Result<(i64, i32), Problem> {
     let there = sla_policies::table.filter(sla_policies::deleted_at.is_null());
     let count: i64 = on_each!(tx, |c| there.count().get_result(c).await)?;
@@ -89,7 +83,7 @@ pub async fn count_and_last(tx: &mut Conn) -> Result<(i64, i32), Problem> {
 /// Adds `policy` and its first version.
 ///
 /// # Errors
-/// `conflict` when another policy has the name, or when the database is away.
+/// `conflict` when another policy has the name.
 pub async fn insert(tx: &mut Conn, policy: &KeptPolicy) -> Result<(), Problem> {
     let row = (
         sla_policies::id.eq(policy.id),
@@ -109,7 +103,7 @@ pub async fn insert(tx: &mut Conn, policy: &KeptPolicy) -> Result<(), Problem> {
 /// Stores all that can change of `policy`, and its new version.
 ///
 /// # Errors
-/// `conflict` when another policy has the name, or when the database is away.
+/// `conflict` when another policy has the name.
 pub async fn update(tx: &mut Conn, policy: &KeptPolicy) -> Result<(), Problem> {
     let change = (
         sla_policies::name.eq(&policy.definition.name),
@@ -144,9 +138,6 @@ fn taken(error: Error) -> Problem {
 }
 
 /// Removes the policy `id` from sight; its versions stay, for the clocks that they judged.
-///
-/// # Errors
-/// When the database is away.
 pub async fn mark_deleted(tx: &mut Conn, id: PolicyId, now: Instant) -> Result<(), Problem> {
     let change = (sla_policies::deleted_at.eq(now), sla_policies::updated_at.eq(now));
     on_each!(tx, |c| diesel::update(sla_policies::table.find(id)).set(change).execute(c).await)?;
@@ -156,7 +147,7 @@ pub async fn mark_deleted(tx: &mut Conn, id: PolicyId, now: Instant) -> Result<(
 /// At most `count` versions of the policy `id` after the version `after`, the oldest first; also when it was removed.
 ///
 /// # Errors
-/// `not_found` when there never was such a policy, or when the database is away.
+/// `not_found` when there never was such a policy.
 pub async fn versions(
     conn: &mut Conn,
     id: PolicyId,
@@ -180,9 +171,6 @@ pub async fn versions(
 }
 
 /// Those of these teams that there are.
-///
-/// # Errors
-/// When the database is away.
 pub async fn teams_among(conn: &mut Conn, ids: &[TeamId]) -> Result<BTreeSet<TeamId>, Problem> {
     let query = teams::table.filter(teams::id.eq_any(ids)).select(teams::id);
     let found: Vec<TeamId> = on_each!(conn, |c| query.load(c).await)?;
@@ -190,9 +178,6 @@ pub async fn teams_among(conn: &mut Conn, ids: &[TeamId]) -> Result<BTreeSet<Tea
 }
 
 /// What the calendar `id` is made of now; nothing when there is none.
-///
-/// # Errors
-/// When the database is away.
 pub async fn calendar(conn: &mut Conn, id: CalendarId) -> Result<Option<Definition>, Problem> {
     let query = calendars::table.find(id).filter(calendars::deleted_at.is_null()).select(calendars::definition);
     let found: Option<Json> = on_each!(conn, |c| query.first(c).await).optional()?;
@@ -200,18 +185,12 @@ pub async fn calendar(conn: &mut Conn, id: CalendarId) -> Result<Option<Definiti
 }
 
 /// Name and version of the policy `id` as it is now, or was when it was removed.
-///
-/// # Errors
-/// When the database is away.
 pub async fn name_now(conn: &mut Conn, id: PolicyId) -> Result<(String, i64), Problem> {
     let query = sla_policies::table.find(id).select((sla_policies::name, sla_policies::version));
     Ok(on_each!(conn, |c| query.first(c).await)?)
 }
 
 /// What these versions of policies are called.
-///
-/// # Errors
-/// When the database is away.
 pub async fn names(
     conn: &mut Conn,
     wanted: &BTreeSet<VersionOf<PolicyId>>,
@@ -225,9 +204,6 @@ pub async fn names(
 }
 
 /// What these versions of calendars are called now, and the names of their zones then.
-///
-/// # Errors
-/// When the database is away.
 pub async fn calendar_names(
     conn: &mut Conn,
     wanted: &BTreeSet<VersionOf<CalendarId>>,

@@ -70,9 +70,9 @@ pub struct WorkingHoursInput {
 
 /// Working hours that make sense.
 #[derive(Debug)]
-pub struct Hours(BTreeMap<Weekday, Vec<Shift>>);
+pub struct WeeklyHours(BTreeMap<Weekday, Vec<Shift>>);
 
-impl Deserr<Faults> for Hours {
+impl Deserr<Faults> for WeeklyHours {
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Faults> {
         let input = WorkingHoursInput::deserialize_from_value(value, location)?;
         let WorkingHoursInput { monday, tuesday, wednesday, thursday, friday, saturday, sunday } = input;
@@ -146,7 +146,7 @@ pub struct NewCalendarBody {
     pub time_zone: ZoneName,
     /// The shifts of each weekday.
     #[schema(value_type = WorkingHoursInput)]
-    pub working_hours: Hours,
+    pub working_hours: WeeklyHours,
     /// Days without working time, each date once.
     #[deserr(default)]
     #[schema(value_type = Vec<HolidayInput>, required = false, max_items = 1000)]
@@ -183,7 +183,7 @@ pub struct CalendarPatch {
     /// The shifts of each weekday, of the whole week.
     #[deserr(default)]
     #[schema(value_type = WorkingHoursInput, required = false)]
-    pub working_hours: Set<Hours>,
+    pub working_hours: Set<WeeklyHours>,
     /// Days without working time, all of them.
     #[deserr(default)]
     #[schema(value_type = Option<Vec<HolidayInput>>, max_items = 1000)]

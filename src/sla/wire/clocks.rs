@@ -4,7 +4,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::kernel::{CalendarId, Instant, PolicyId, Status};
-use crate::sla::domain::clock::{Clock, ClockState, Times};
+use crate::sla::domain::clock::{ClockState, SlaClock, Times};
 use crate::sla::domain::policy::{CalendarSet, Hours, Target};
 
 /// A duration, in calendar and in business seconds.
@@ -137,7 +137,7 @@ pub struct ClockBody {
 
 impl ClockBody {
     /// A clock at `now`; `calendar_set` has its calendar.
-    pub fn of(clock: &Clock, calendar_set: &CalendarSet, now: Instant) -> Self {
+    pub fn of(clock: &SlaClock, calendar_set: &CalendarSet, now: Instant) -> Self {
         let clock = clock.clone().at(now);
         let elapsed_s = clock.elapsed_us(&calendar_set.measure(&clock.pledge), now) / 1_000_000;
         let breached = clock.state() == ClockState::Breached;

@@ -15,7 +15,7 @@ use crate::sla::domain::policies::{
     ConditionChange, KeptPolicy, MOST_TARGETS, MOST_VALUES, NewPolicy, PolicyChange, PolicyName, PolicyVersion,
 };
 use crate::sla::domain::policy::{Condition, Hours, PolicyDefinition, Rule, Target};
-use crate::sla::domain::preview::{Seen, Tally};
+use crate::sla::domain::preview::{Preview, Tally};
 
 /// A place in the order.
 pub type Position = Whole<0, 1_000_000>;
@@ -458,14 +458,14 @@ pub struct PreviewBody {
     pub actual: Vec<PreviewTarget>,
 }
 
-impl From<Seen> for PreviewBody {
-    fn from(seen: Seen) -> Self {
+impl From<Preview> for PreviewBody {
+    fn from(seen: Preview) -> Self {
         fn body((target, tally): (&Target, Tally)) -> PreviewTarget {
             let Tally { met, breached, running, paused } = tally;
             let (clocks, attainment) = (tally.clocks(), tally.attainment());
             PreviewTarget { target: *target, clocks, met, breached, running, paused, attainment }
         }
-        let Seen { tickets, matched, promised, actual } = seen;
+        let Preview { tickets, matched, promised, actual } = seen;
         let bodies = |tallies: [Tally; 3]| Target::ALL.iter().zip(tallies).map(body).collect();
         Self { tickets, matched, targets: bodies(promised), actual: bodies(actual) }
     }

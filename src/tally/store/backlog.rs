@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 
-use super::UnfoldedReader;
+use super::{UnfoldedReader, cells};
 use crate::db::raw::{one_of, raw};
 use crate::db::schema::tallies;
 use crate::db::{Conn, RunQueryDsl, on_each};
@@ -25,7 +25,11 @@ pub struct Ledger {
 
 impl Ledger {
     /// Opens it along `axes`.
+    ///
+    /// # Errors
+    /// As those of [`cells::marks`].
     pub async fn open(conn: &mut Conn, axes: BTreeSet<Axis>) -> Result<Self, Problem> {
+        cells::marks(conn).await?;
         let mut rest = Sums::default();
         let mut changes = UnfoldedReader::default();
         while let Some(some) = changes.next(conn).await? {
@@ -46,7 +50,7 @@ impl Ledger {
     /// below 0.
     ///
     /// # Errors
-    /// Those of `each`, or when the database is away.
+    /// Those of `each`.
     pub async fn each_stand(
         &self,
         conn: &mut Conn,

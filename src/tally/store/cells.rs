@@ -46,7 +46,7 @@ fn readable((marks, format): (Marks, i32)) -> Result<Marks, Problem> {
 /// How far cells are built. Whoever reads cells or what changes have added asks this first, in the same transaction.
 ///
 /// # Errors
-/// `unavailable` when they are written as only a newer version can read them, or when the database is away.
+/// `unavailable` when they are written as only a newer version can read them.
 pub async fn marks(conn: &mut Conn) -> Result<Marks, Problem> {
     let row = cell_marks::table.find(ONE).select(MARKS);
     readable(on_each!(conn, |c| row.first(c).await)?)
@@ -55,8 +55,7 @@ pub async fn marks(conn: &mut Conn) -> Result<Marks, Problem> {
 /// How far cells are built, while nobody else adds facts or cells.
 ///
 /// # Errors
-/// When somebody else has done so since this transaction began, which is made up for by starting again; or when the
-/// database is away.
+/// When somebody else has done so since this transaction began, which is made up for by starting again.
 pub async fn hold(tx: &mut Conn) -> Result<Marks, Problem> {
     let row = diesel::update(cell_marks::table.find(ONE)).set(cell_marks::built_to.eq(cell_marks::built_to));
     readable(on_each!(tx, |c| row.returning(MARKS).get_result(c).await)?)
@@ -139,7 +138,7 @@ fn figures(rows: Vec<CellRow>) -> Result<Cells, Problem> {
 /// The cells of an axis with these keys that begin in these hours: as many as both make at most.
 ///
 /// # Errors
-/// When one cannot be read, or when the database is away.
+/// When one cannot be read.
 pub async fn with_keys(
     conn: &mut Conn,
     axis: Axis,

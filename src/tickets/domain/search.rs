@@ -63,7 +63,7 @@ pub struct Document([String; 4]);
 impl Document {
     /// The document of a ticket without its comments.
     pub fn of_ticket(subject: &str, tags: &[String], description: &str) -> Self {
-        let mut writer = Writer::default();
+        let mut writer = DocumentWriter::default();
         writer.add(Part::Subject, subject);
         tags.iter().for_each(|tag| writer.add(Part::Body, tag));
         writer.add(Part::Body, description);
@@ -72,7 +72,7 @@ impl Document {
 
     /// The document of a comment, which is internal or not.
     pub fn of_comment(internal: bool, body: &str) -> Self {
-        let mut writer = Writer::default();
+        let mut writer = DocumentWriter::default();
         writer.add(if internal { Part::Internal } else { Part::Comments }, body);
         writer.written()
     }
@@ -97,12 +97,12 @@ impl Document {
 }
 
 #[derive(Default)]
-struct Writer {
+struct DocumentWriter {
     text: [String; 4],
     count: [u16; 4],
 }
 
-impl Writer {
+impl DocumentWriter {
     fn written(self) -> Document {
         if self.count.iter().sum::<u16>() <= MOST_PLACES { Document(self.text) } else { Document(thinned(&self.text)) }
     }

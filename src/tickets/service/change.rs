@@ -37,7 +37,7 @@ pub async fn changed(
 /// the transaction of the act. A new ticket is stored already, since its row gives its number.
 ///
 /// # Errors
-/// `conflict` for an edit for which the trail has no room, or when the database is away.
+/// `conflict` for an edit for which the trail has no room.
 pub async fn save(tx: &mut Conn, change: &TicketChange, clock: &Clock) -> Result<(), Problem> {
     let ticket = &change.after;
     if let Some(before) = &change.before {

@@ -29,9 +29,6 @@ pub struct DerivedFaults {
 }
 
 /// Looks at the next tickets with numbers after `after`; at none when there are no more.
-///
-/// # Errors
-/// When the database is away.
 pub async fn look_at_rows(conn: &mut Conn, after: i64, now: Instant) -> Result<DerivedFaults, Problem> {
     let tickets = clocks::rows_between(conn, after, i64::MAX, AT_ONCE).await?;
     let Some(last) = tickets.last().map(|ticket| ticket.state.number) else { return Ok(DerivedFaults::default()) };
@@ -50,9 +47,6 @@ pub async fn look_at_rows(conn: &mut Conn, after: i64, now: Instant) -> Result<D
 }
 
 /// Puts right what was found wrong, in short transactions, as the tickets are by then; `breathe` comes behind each.
-///
-/// # Errors
-/// When the database is away.
 pub async fn correct(
     db: &Db,
     found: &DerivedFaults,

@@ -41,9 +41,6 @@ pub struct Comparison {
 
 /// Holds what is kept against all tickets, as they are at one instant. `told` hears the number of the ticket that was
 /// read last. All of it belongs into one snapshot, which may be a long one: it keeps nobody waiting.
-///
-/// # Errors
-/// When the database is away.
 pub async fn compare(conn: &mut Conn, told: &dyn Fn(i64)) -> Result<Comparison, Problem> {
     let recounts = tally::store::recounts(conn).await?;
     let (mut lacks, mut happened, mut most) = (Sums::default(), History::default(), BTreeMap::new());
@@ -89,7 +86,7 @@ pub async fn compare(conn: &mut Conn, told: &dyn Fn(i64)) -> Result<Comparison, 
 /// is begun again.
 ///
 /// # Errors
-/// `conflict` when somebody else does so at the same time, or when the database is away.
+/// `conflict` when somebody else does so at the same time.
 pub async fn recount(db: &Db, told: &dyn Fn(i64)) -> Result<usize, Problem> {
     let found = db.look(async |conn| compare(conn, told).await).await?;
     let (mut lacks, mut recounts) = (found.lacks, found.recounts);

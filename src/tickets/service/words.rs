@@ -18,25 +18,16 @@ const WORDS_AT_ONCE: u16 = 64;
 const BEHIND_ALL: i64 = i64::MAX;
 
 /// Makes the new ticket of this number found by `words`, which are all that it says.
-///
-/// # Errors
-/// When the database is away.
 pub async fn add_ticket(tx: &mut Conn, number: i64, words: Document) -> Result<(), Problem> {
     keep(tx, vec![(Place { ticket: number, ordinal: 0 }, words)]).await
 }
 
 /// Makes `ticket` found by what it says now, and by nothing else but its comments.
-///
-/// # Errors
-/// When the database is away.
 pub async fn index(tx: &mut Conn, ticket: &Ticket) -> Result<(), Problem> {
     keep(tx, vec![(Place { ticket: ticket.number, ordinal: 0 }, document(ticket))]).await
 }
 
 /// Makes `ticket` found by what this comment on it says now, and no longer by what it said before.
-///
-/// # Errors
-/// When the database is away.
 pub async fn index_comment(
     tx: &mut Conn,
     ticket: &Ticket,
@@ -53,9 +44,6 @@ pub async fn index_comment(
 
 /// Lets `ticket` be found by no comment that is on it now, when their texts are gone. Behind what others of the same
 /// commit index of these, and before they index newer ones.
-///
-/// # Errors
-/// When the database is away.
 pub async fn forget_comments(tx: &mut Conn, ticket: &Ticket) -> Result<(), Problem> {
     let id = ticket.id;
     let last = Place { ticket: ticket.number, ordinal: store::search::last_ordinal(tx, id).await? };
@@ -71,9 +59,6 @@ pub async fn forget_comments(tx: &mut Conn, ticket: &Ticket) -> Result<(), Probl
 
 /// Lets words go from the files, too, that were indexed and are no longer: at once from a small index, and from a large
 /// one by and by, as [`tidy_words`] goes on.
-///
-/// # Errors
-/// When the database is away.
 pub async fn erase_words(tx: &mut Conn) -> Result<(), Problem> {
     tx.erase();
     tx.kept::<Tidying>().0.store(true, Ordering::Relaxed);
@@ -83,9 +68,6 @@ pub async fn erase_words(tx: &mut Conn) -> Result<(), Problem> {
 
 /// Goes on with what [`erase_words`] has begun, a little in one transaction; gives whether there is more to do. Who
 /// writes waits while the log is emptied, which is done once, behind the last of it.
-///
-/// # Errors
-/// When the database is away.
 pub async fn tidy_words(db: &Db) -> Result<bool, Problem> {
     db.write(Roots::none(), async move |tx| {
         let more = store::search::go_on_merging(tx, WORDS_AT_ONCE).await?;
@@ -120,9 +102,6 @@ fn document(ticket: &Ticket) -> Document {
 
 /// Lets the tickets up to the number `until` be indexed by [`index_waiting`], with their comments: for those that were
 /// stored by other means.
-///
-/// # Errors
-/// When the database is away.
 pub async fn index_later(tx: &mut Conn, until: i64) -> Result<(), Problem> {
     while let Some(waiting) = store::search::waiting(tx).await? {
         if waiting.until > until && waiting.from <= 1 {
@@ -138,9 +117,6 @@ pub async fn index_later(tx: &mut Conn, until: i64) -> Result<(), Problem> {
 }
 
 /// Lets all tickets be indexed by [`index_waiting`].
-///
-/// # Errors
-/// When the database is away.
 pub async fn index_all_later(tx: &mut Conn) -> Result<(), Problem> {
     let last = store::last_number(tx).await?;
     index_later(tx, last).await
@@ -148,9 +124,6 @@ pub async fn index_all_later(tx: &mut Conn) -> Result<(), Problem> {
 
 /// Lets all tickets be indexed by [`index_waiting`] as if none ever was, where the index cannot be read: until they
 /// are, searches do not find them. Gives whether that was so.
-///
-/// # Errors
-/// When the database is away.
 pub async fn index_anew_if_broken(db: &Db) -> Result<bool, Problem> {
     if db.look(async |conn| store::search::is_whole(conn).await).await? {
         return Ok(false);
@@ -163,18 +136,12 @@ pub async fn index_anew_if_broken(db: &Db) -> Result<bool, Problem> {
 }
 
 /// Up to which number tickets wait to be indexed, if any does.
-///
-/// # Errors
-/// When the database is away.
 pub async fn waiting_for_index(conn: &mut Conn) -> Result<Option<i64>, Problem> {
     Ok(store::search::waiting(conn).await?.map(|waiting| waiting.until))
 }
 
 /// Indexes at most `at_once` of the tickets and comments that wait for it, the newest tickets first, in one
 /// transaction; gives their number, and 0 when none waits any more. Several instances may do so at the same time.
-///
-/// # Errors
-/// When the database is away.
 pub async fn index_waiting(db: &Db, at_once: u16) -> Result<usize, Problem> {
     db.write(Roots::none(), async move |tx| {
         let mut done = 0;

@@ -37,8 +37,7 @@ impl TicketCriteria {
     /// Whether what it asks for can be looked for; a list of tickets asks this by itself.
     ///
     /// # Errors
-    /// `unavailable` when the search index is in a format that only a newer version can read, or when the database is
-    /// away.
+    /// `unavailable` when the search index is in a format that only a newer version can read.
     pub async fn readable(&self, conn: &mut Conn) -> Result<(), Problem> {
         if self.q.is_some() { hits::readable(conn).await } else { Ok(()) }
     }
@@ -110,7 +109,7 @@ macro_rules! narrow {
             query = query.filter(tickets::updated_at.lt(at));
         }
         if let Some(hits) = criteria.q {
-            query = query.filter(hits);
+            query = query.filter(hits.condition());
         }
         match criteria.sla {
             Some(SlaFilter::Breached) => query = query.filter(ticket_clocks::breach_at.le(now)),

@@ -4,9 +4,11 @@ use std::collections::{HashMap, HashSet};
 
 use super::access::{Keyset, Order};
 use super::criteria::TicketCriteria;
-use super::hits::{Effort, Hits, MEET, count, readable};
+use super::dialect::hits::{Effort, MEET, count};
+use super::dialect::tries_hits_first;
+use super::hits::{Hits, readable};
 use super::page::{ListWalk, keys, round};
-use crate::db::{Conn, EngineConn};
+use crate::db::Conn;
 use crate::kernel::Problem;
 use crate::tickets::domain::listing::Sort;
 
@@ -118,11 +120,7 @@ async fn page(
     let (mut met, mut spent) = (0, 0);
     let mut missing = 0;
     loop {
-        let may_be_short = match conn.line {
-            EngineConn::Sqlite(_) => true,
-            EngineConn::Postgres(_) => missing > SOON,
-        };
-        if may_be_short {
+        if tries_hits_first(conn) || missing > SOON {
             if (most == FIRST_HITS || hits.cost_of_all(most) <= effort.0)
                 && let Some(all) = hits.all(conn, most, effort).await?
             {

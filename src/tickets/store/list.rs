@@ -7,14 +7,15 @@ use diesel::sql_types::{BigInt, Bool, Integer, Text};
 
 use super::access::{AccessPath, Keyset, Order};
 use super::criteria::{TicketCriteria, narrow};
-use super::page::{Access, ListWalk, Pieces, is_sqlite, page, push_meets, round};
+use super::dialect::{is_sqlite, page};
+use super::page::{Access, ListWalk, Pieces, push_meets, round};
 use super::{ASSIGNEES, CREATORS, REQUESTERS, TicketRow, found};
-use crate::db::raw::{one_of, raw, small};
+use crate::db::raw::{json_length, one_of, raw, small};
 use crate::db::schema::{principals, teams, ticket_clocks, tickets};
-use crate::db::{Conn, EngineConn, RunQueryDsl, boxed, on_each};
+use crate::db::{Conn, RunQueryDsl, boxed, on_each};
 use crate::kernel::fields::Fields;
 use crate::kernel::rows::{Rows, json_b};
-use crate::kernel::sql::{self, Json};
+use crate::kernel::sql::{Json, JsonDocument};
 use crate::kernel::{Instant, Problem};
 use crate::sla::store::clocks;
 use crate::tickets::domain::Ticket;
@@ -31,12 +32,9 @@ fn from_list(row: Listed) -> Result<(TicketRow, bool), Problem> {
 /// The same for a list: without texts that are large, of which [`with_texts`] fills in as many as a page has room for.
 macro_rules! listed {
     ($conn:expr) => {{
-        let fields_b = match $conn.line {
-            EngineConn::Sqlite(_) => "octet_length(tickets.custom_fields)",
-            EngineConn::Postgres(_) => "octet_length(CAST(tickets.custom_fields AS text))",
-        };
         let (description, is_long) = small("octet_length(tickets.description)", "tickets.description", "");
-        let (custom_fields, are_many) = small(fields_b, "tickets.custom_fields", "{}");
+        let (custom_fields, are_many) =
+            small(&json_length($conn, "tickets.custom_fields"), "tickets.custom_fields", "{}");
         let stored = (
             tickets::number,
             tickets::id,
@@ -53,7 +51,7 @@ macro_rules! listed {
             tickets::external_id,
             tickets::follow_up_of,
             tickets::tags,
-            raw::<sql::Document>(custom_fields),
+            raw::<JsonDocument>(custom_fields),
             tickets::created_at,
             tickets::updated_at,
             tickets::reported_at,

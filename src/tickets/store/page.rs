@@ -15,9 +15,10 @@ use diesel::sql_types::{BigInt, Bool, Integer};
 
 use super::access::{AccessPath, Keyset, Order, along, shortcuts};
 use super::criteria::{TicketCriteria, narrow};
+use super::dialect::{is_sqlite, page};
 use crate::db::raw::{Raw, one_of, raw};
 use crate::db::schema::{ticket_clocks, tickets};
-use crate::db::{Conn, EngineConn, RunQueryDsl, boxed, on_each};
+use crate::db::{Conn, RunQueryDsl, boxed, on_each};
 use crate::kernel::sql::Moment;
 use crate::kernel::{Instant, Problem};
 
@@ -80,11 +81,6 @@ impl<DB: Backend, ST> QueryFragment<DB> for Pieces<DB, ST> {
     }
 }
 
-/// Whether `conn` is a connection to SQLite.
-pub fn is_sqlite(conn: &Conn) -> bool {
-    matches!(conn.line, EngineConn::Sqlite(_))
-}
-
 /// Goes on with a condition on the ticket that has the number of what is called `path`: that it meets some criteria.
 /// `OFFSET 0` has it looked up. PostgreSQL would make it a join, and read all that meet one of the criteria: the
 /// 138,000 tickets with a tag among a million in 45 ms to find 50 of them that are open, which takes 1 ms, or the 8,000
@@ -101,44 +97,7 @@ macro_rules! push_meets {
     };
 }
 
-/// The query for the numbers of at most `$limit` tickets on an [`AccessPath`] from a [`Keyset`] on.
-macro_rules! page {
-    ($c:ident, $path:expr, $keyset:expr, $limit:expr, $is_sqlite:expr) => {{
-        let (path, keyset, limit, is_sqlite): (&AccessPath, Keyset, usize, bool) = ($path, $keyset, $limit, $is_sqlite);
-        let to = if keyset.descending { "DESC" } else { "ASC" };
-        let order = format!("2 {to}, 1 {to} LIMIT {limit}");
-        let mut page = Pieces::<_, BigInt>::new("SELECT number FROM (");
-        for (nth, range) in path.behind(keyset, is_sqlite).iter().enumerate() {
-            page.text(match (nth, path.overlaps()) {
-                (0, _) => "",
-                (_, true) => " UNION ",
-                (_, false) => " UNION ALL ",
-            });
-            // SQLite gives the order of the whole to each range.
-            page.text(if is_sqlite { "" } else { "SELECT * FROM (" });
-            let mut name = "path";
-            if range.table == "tickets" && !is_sqlite {
-                name = "tickets";
-                let all = tickets::table.left_join(ticket_clocks::table);
-                let all = all.filter(range.condition(name)).select(raw::<(BigInt, BigInt)>(range.columns(name)));
-                page.push(narrow!(boxed($c, all), path.rest));
-            } else {
-                page.text(format!("SELECT {} FROM {} AS path WHERE ", range.columns(name), range.table));
-                page.push(range.condition(name));
-                push_meets!($c, page, range.number(), path.rest);
-            }
-            if !is_sqlite {
-                // It says its order as the index has it, beginning with what is null, to be recognised: otherwise
-                // PostgreSQL sorts all that is null, 100,000 among a million tickets in 0.3 s.
-                let null = range.leading_null().map_or(String::new(), |column| format!("{name}.{column} {to}, "));
-                page.text(format!(" ORDER BY {null}{order}) AS range"));
-            }
-        }
-        page.text(format!(" ORDER BY {order}) AS page"));
-        page
-    }};
-}
-pub(super) use {page, push_meets};
+pub(super) use push_meets;
 
 /// Where the tickets of a list are looked for.
 #[derive(Debug, Clone)]

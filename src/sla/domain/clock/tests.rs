@@ -512,7 +512,7 @@ proptest! {
         let mut world = World::of(&story);
         world.judge(Occasion::Ticket);
         let text = serde_json::to_string(&world.times.clocks).expect("JSON");
-        prop_assert_eq!(serde_json::from_str::<Vec<Clock>>(&text).expect("the same"), world.times.clocks);
+        prop_assert_eq!(serde_json::from_str::<Vec<SlaClock>>(&text).expect("the same"), world.times.clocks);
     }
 
     #[test]
@@ -527,7 +527,7 @@ proptest! {
         let pledge = Pledge {
             policy: VersionOf { id: PolicyId(Uuid::nil()), version: 1 }, priority: Priority::Normal, target_s: target_min * 60, hours: Hours::Calendar, calendar: None,
         };
-        let judge = |timeline: &Timeline| Clock::judge(Target::Service, pledge.clone(), &Measure::AllTime, timeline);
+        let judge = |timeline: &Timeline| SlaClock::judge(Target::Service, pledge.clone(), &Measure::AllTime, timeline);
         let straight = judge(&timeline(&[(Status::New, 0), (Status::Open, 0)]));
         let waiting = judge(&timeline(&[(Status::New, 0), (Status::Open, 0), (Status::WaitingRequester, before_min)]));
         let back = judge(&timeline(&[

@@ -38,7 +38,7 @@ fn lapsed(tickets: &[Times], now: Instant) -> BTreeMap<(Target, Priority), i64> 
 /// Moments from `from` to `to` at which something may be seen to change: both, and the moments around the ends of
 /// clocks.
 fn moments(times: &Times, from: Instant, to: Instant) -> Vec<Instant> {
-    let ends = times.clocks.iter().filter_map(Clock::breach_at);
+    let ends = times.clocks.iter().filter_map(SlaClock::breach_at);
     let around = |at: Instant| [at.micros() - 1, at.micros(), at.micros() + 1].map(Instant::from_micros);
     let mut all: Vec<Instant> = ends.flat_map(around).filter(|at| from <= *at && *at <= to).collect();
     all.extend([from, to]);

@@ -79,7 +79,7 @@ const SESSION_LOOKS: u32 = 3;
 
 /// Where the servers are, and how they are spoken to.
 #[derive(Clone)]
-pub(super) struct Target {
+pub(super) struct Servers {
     /// One for each host that the URL names.
     hosts: Arc<[tokio_postgres::Config]>,
     /// Which of them has served last.
@@ -90,7 +90,7 @@ pub(super) struct Target {
     pub(super) listener: Option<Listener>,
 }
 
-impl Target {
+impl Servers {
     pub(super) fn new(url: &str, listener: Option<Listener>) -> Result<Self, String> {
         let all = parse(url)?;
         let hosts: Arc<[_]> =

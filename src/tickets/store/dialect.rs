@@ -1,0 +1,68 @@
+//! What is said differently to each engine: the index of words in [`words`], what is asked of it in [`hits`].
+
+use diesel::sql_types::Bool;
+
+use crate::db::raw::{Raw, raw};
+use crate::db::{Conn, EngineConn};
+
+pub mod hits;
+pub mod words;
+
+/// Whether `conn` is a connection to SQLite.
+pub fn is_sqlite(conn: &Conn) -> bool {
+    matches!(conn.line, EngineConn::Sqlite(_))
+}
+
+/// Whether a page of a search first looks for all hits, which SQLite soon knows to be many.
+pub fn tries_hits_first(conn: &Conn) -> bool {
+    is_sqlite(conn)
+}
+
+/// That a ticket is resolved. It is no parameter, so that the index of those alone is known to have them. SQLite has no
+/// statistics and would sooner take one by status and put all of them in order, if it did not believe that half of all
+/// tickets are meant.
+pub fn is_resolved(conn: &Conn) -> Raw<Bool> {
+    raw(match conn.line {
+        EngineConn::Sqlite(_) => "likelihood(tickets.status = 'resolved', 0.5)",
+        EngineConn::Postgres(_) => "tickets.status = 'resolved'",
+    })
+}
+
+/// The query for the numbers of at most `$limit` tickets on an [`AccessPath`] from a [`Keyset`] on.
+macro_rules! page {
+    ($c:ident, $path:expr, $keyset:expr, $limit:expr, $is_sqlite:expr) => {{
+        let (path, keyset, limit, is_sqlite): (&AccessPath, Keyset, usize, bool) = ($path, $keyset, $limit, $is_sqlite);
+        let to = if keyset.descending { "DESC" } else { "ASC" };
+        let order = format!("2 {to}, 1 {to} LIMIT {limit}");
+        let mut page = Pieces::<_, BigInt>::new("SELECT number FROM (");
+        for (nth, range) in path.behind(keyset, is_sqlite).iter().enumerate() {
+            page.text(match (nth, path.overlaps()) {
+                (0, _) => "",
+                (_, true) => " UNION ",
+                (_, false) => " UNION ALL ",
+            });
+            // SQLite gives the order of the whole to each range.
+            page.text(if is_sqlite { "" } else { "SELECT * FROM (" });
+            let mut name = "path";
+            if range.table == "tickets" && !is_sqlite {
+                name = "tickets";
+                let all = tickets::table.left_join(ticket_clocks::table);
+                let all = all.filter(range.condition(name)).select(raw::<(BigInt, BigInt)>(range.columns(name)));
+                page.push(narrow!(boxed($c, all), path.rest));
+            } else {
+                page.text(format!("SELECT {} FROM {} AS path WHERE ", range.columns(name), range.table));
+                page.push(range.condition(name));
+                push_meets!($c, page, range.number(), path.rest);
+            }
+            if !is_sqlite {
+                // It says its order as the index has it, beginning with what is null, to be recognised: otherwise
+                // PostgreSQL sorts all that is null, 100,000 among a million tickets in 0.3 s.
+                let null = range.leading_null().map_or(String::new(), |column| format!("{name}.{column} {to}, "));
+                page.text(format!(" ORDER BY {null}{order}) AS range"));
+            }
+        }
+        page.text(format!(" ORDER BY {order}) AS page"));
+        page
+    }};
+}
+pub(super) use page;
