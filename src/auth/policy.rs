@@ -105,13 +105,20 @@ impl<P: Permission> Allowed<P> {
 pub struct Act {
     /// Who.
     pub who: Principal,
-    /// When: one instant for all that the act changes.
+    /// When: one instant for all that the act changes. Before it has its [turn](Self::in_turn), when it was asked for.
     pub now: Instant,
     /// Where new ids come from.
     pub clock: Clock,
 }
 
 impl Act {
+    /// The same, dated now that it has its turn: for the inside of a transaction. However long it has waited, hardly
+    /// anything that is written before it is dated later; and nothing, where it is [alone](crate::db::Db::write_alone).
+    #[must_use]
+    pub fn in_turn(&self) -> Self {
+        Self { now: self.clock.now().max(self.now), ..self.clone() }
+    }
+
     /// A new id.
     pub fn id<T: From<Uuid>>(&self) -> T {
         self.clock.id(self.now)

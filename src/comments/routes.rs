@@ -68,7 +68,7 @@ async fn create_comment(who: Allowed<WriteComments>, call: Call) -> Answer {
     let ticket = call.db().read(async |conn| tickets::store::find(conn, &reach, which).await).await?;
     may_write(who.who(), new.visibility)?;
     call.create(who.who(), Root::Ticket(ticket.number), async move |tx| {
-        let comment = CommentBody::from(service::add(tx, &act, &reach, which, new.clone()).await?);
+        let comment = CommentBody::from(service::add(tx, &act.in_turn(), &reach, which, new.clone()).await?);
         let place = format!("/v1/tickets/{}/comments/{}", comment.ticket_id, comment.id);
         Ok((comment, place))
     })
@@ -118,8 +118,9 @@ async fn update_comment(who: Allowed<WriteComments>, call: Call) -> Answer {
     let patch: CommentPatch = call.patch().await?;
     let (reach, act) = (who.reach(), who.act(&call));
     let root = tickets::service::root(&call.db(), &reach, place.0).await?;
-    let edit =
-        async move |tx: &mut crate::db::Conn| service::edit(tx, &act, &reach, place, &condition, patch.clone()).await;
+    let edit = async move |tx: &mut crate::db::Conn| {
+        service::edit(tx, &act.in_turn(), &reach, place, &condition, patch.clone()).await
+    };
     let comment = CommentBody::from(call.db().write(root, edit).await?);
     Reply::changed(who.who(), &comment, call.place())
 }
@@ -141,8 +142,9 @@ async fn redact_comment(who: Allowed<Administer>, call: Call) -> Answer {
     let condition = call.precondition()?;
     let (reach, act, answers) = (who.reach(), who.act(&call), call.answers());
     let root = tickets::service::root(&call.db(), &reach, place.0).await?;
-    let redact =
-        async move |tx: &mut crate::db::Conn| service::redact(tx, &act, &reach, place, &condition, &answers).await;
+    let redact = async move |tx: &mut crate::db::Conn| {
+        service::redact(tx, &act.in_turn(), &reach, place, &condition, &answers).await
+    };
     call.db().lengthy().write(root, redact).await?;
     Ok(Reply::no_content())
 }

@@ -119,6 +119,14 @@ impl Conn {
         self.erased = true;
     }
 
+    /// Waits until all that was sent to PostgreSQL is done: the locks that a write begins with are taken.
+    pub(super) async fn settled(&mut self) -> Result<(), Problem> {
+        match &mut self.line {
+            EngineConn::Postgres(channel) => channel.settled().await,
+            EngineConn::Sqlite(_) => Ok(()),
+        }
+    }
+
     /// Runs statements that take no parameters and give no rows.
     ///
     /// # Errors

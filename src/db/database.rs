@@ -379,6 +379,8 @@ impl Db {
             }
             Engine::Postgres(postgres) => {
                 let work = async |tx: &mut Conn| {
+                    // What is dated now is dated after all that was written before.
+                    tx.settled().await?;
                     tx.keep_apart(true);
                     work(tx).await
                 };

@@ -69,14 +69,43 @@ impl FromStr for Instant {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const EXPECTED: &str = "must be an RFC 3339 time such as 2026-03-01T09:30:00Z, from 1970 on";
-        // jiff also takes the bracketed zones of RFC 9557; the API promises RFC 3339 alone.
-        if text.len() > 40 || !text.is_ascii() || text.contains('[') || !text.contains([':']) {
+        const EXPECTED: &str =
+            "must be an RFC 3339 time such as 2026-03-01T09:30:00Z, from 1970 to 9999-12-30T22:00:00Z";
+        if text.len() > 40 || !has_the_form_of_rfc_3339(text.as_bytes()) {
             return Err(EXPECTED);
         }
         let instant: Self = text.parse::<Timestamp>().map_err(|_| EXPECTED)?.into();
-        if instant < Self::EPOCH { Err(EXPECTED) } else { Ok(instant) }
+        // A leap second comes at the end of a day alone, and counts as the second before.
+        let ends_a_day = instant.0.div_euclid(1_000_000).rem_euclid(86_400) == 86_399;
+        if instant < Self::EPOCH || (&text[17..19] == "60" && !ends_a_day) { Err(EXPECTED) } else { Ok(instant) }
     }
+}
+
+/// Whether `text` is put together as RFC 3339 (5.6) has it: jiff takes much of ISO 8601 and RFC 9557 besides, such as
+/// bracketed zones, a comma, times without seconds and offsets of more than a day.
+fn has_the_form_of_rfc_3339(text: &[u8]) -> bool {
+    fn fits(text: &[u8], form: &[u8]) -> bool {
+        let fits_one = |(byte, form): (&u8, &u8)| if *form == b'0' { byte.is_ascii_digit() } else { byte == form };
+        text.len() == form.len() && text.iter().zip(form).all(fits_one)
+    }
+    let Some((date, rest)) = text.split_at_checked(10) else { return false };
+    let Some(([separator, time @ ..], rest)) = rest.split_at_checked(9) else { return false };
+    let rest = match rest {
+        [b'.', fraction @ ..] => {
+            let digits = fraction.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            if digits == 0 {
+                return false;
+            }
+            &fraction[digits..]
+        }
+        rest => rest,
+    };
+    let is_zone = match rest {
+        [b'Z' | b'z'] => true,
+        [b'+' | b'-', offset @ ..] => fits(offset, b"00:00") && offset < b"24".as_slice() && offset[3] < b'6',
+        _ => false,
+    };
+    fits(date, b"0000-00-00") && matches!(separator, b'T' | b't' | b' ') && fits(time, b"00:00:00") && is_zone
 }
 
 impl serde::Serialize for Instant {
@@ -144,10 +173,36 @@ mod tests {
 
     #[test]
     fn only_rfc_3339_is_read() {
-        for bad in
-            ["", "now", "2026-03-01", "2026-03-01T09:30", "1969-12-31T23:59:59Z", "2026-13-01T00:00:00Z", "12345"]
-        {
+        for bad in [
+            "",
+            "now",
+            "2026-03-01",
+            "2026-03-01T09:30",
+            "2026-03-01T09:30Z",
+            "1969-12-31T23:59:59Z",
+            "2026-13-01T00:00:00Z",
+            "12345",
+            "2026-03-01T09:30:00+25:00",
+            "2026-03-01T09:30:00+01",
+            "2026-03-01T09:30:00+0100",
+            "2026-03-01T09:30:00+01:00:30",
+            "2026-03-01T09:30:00+01:60",
+            "2026-03-01T09:30:00,5Z",
+            "2026-03-01T09:30:00.Z",
+            "+002026-03-01T09:30:00Z",
+            "2026-03-01T09:30:60Z",
+            "2026-03-01T09:30:00Z[UTC]",
+            "2026-03-01T09:30:00é",
+            "9999-12-31T00:00:00Z",
+        ] {
             assert!(bad.parse::<Instant>().is_err(), "{bad}");
+        }
+        for (good, as_written) in [
+            ("2016-12-31t23:59:60z", "2016-12-31T23:59:59Z"),
+            ("2017-01-01 00:59:60+01:00", "2016-12-31T23:59:59Z"),
+            ("9999-12-30T22:00:00Z", "9999-12-30T22:00:00Z"),
+        ] {
+            assert_eq!(good.parse::<Instant>().map(|instant| instant.to_string()).as_deref(), Ok(as_written));
         }
         let instant: Instant = "2026-03-01T10:30:00.1234567+01:00".parse().expect("an offset is fine");
         assert_eq!(instant.to_string(), "2026-03-01T09:30:00.123456Z");

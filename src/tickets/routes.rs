@@ -89,7 +89,7 @@ async fn create_ticket(who: Allowed<WriteTickets>, call: Call) -> Answer {
     may_open(who.who(), &new)?;
     let (reach, act, words) = (who.reach(), who.act(&call), service::words(&new));
     call.create(who.who(), service::roots(&act.who, &new), async move |tx| {
-        let ticket = service::open(tx, &act, &reach, new.clone(), words.clone()).await?;
+        let ticket = service::open(tx, &act.in_turn(), &reach, new.clone(), words.clone()).await?;
         let place = format!("/v1/tickets/{}", ticket.id);
         Ok((ticket, place))
     })
@@ -140,7 +140,8 @@ async fn update_ticket(who: Allowed<WriteTickets>, call: Call) -> Answer {
     let ticket = call.db().read(async |conn| store::find(conn, &reach, which).await).await?;
     may_change(who.who(), &patch)?;
     let roots = service::roots_of_change(&ticket, &patch);
-    let change = async move |tx: &mut Conn| service::change(tx, &act, &reach, which, &condition, patch.clone()).await;
+    let change =
+        async move |tx: &mut Conn| service::change(tx, &act.in_turn(), &reach, which, &condition, patch.clone()).await;
     let ticket = call.db().write(roots, change).await.map_err(|problem| met_by::<TicketBody>(who.who(), problem))?;
     Reply::changed(who.who(), &ticket, call.place())
 }
@@ -163,7 +164,8 @@ async fn redact_ticket(who: Allowed<Administer>, call: Call) -> Answer {
     let (reach, act, answers) = (who.reach(), who.act(&call), call.answers());
     let root = service::root(&call.db(), &reach, which).await?;
     service::redact_ahead(&call.db(), &root, reach, which, &condition).await?;
-    let redact = async move |tx: &mut Conn| service::redact(tx, &act, &reach, which, &condition, &answers).await;
+    let redact =
+        async move |tx: &mut Conn| service::redact(tx, &act.in_turn(), &reach, which, &condition, &answers).await;
     call.db().lengthy().write(root, redact).await?;
     Ok(Reply::no_content())
 }

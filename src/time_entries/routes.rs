@@ -71,7 +71,7 @@ async fn create_time_entry(who: Allowed<WriteWork>, call: Call) -> Answer {
     let (reach, act, default_rate) = (who.reach(), who.act(&call), call.default_rate());
     let root = tickets::service::root(&call.db(), &reach, which).await?;
     call.create(who.who(), root, async move |tx| {
-        let (ticket, row) = service::add(tx, &act, &reach, which, default_rate, new.clone()).await?;
+        let (ticket, row) = service::add(tx, &act.in_turn(), &reach, which, default_rate, new.clone()).await?;
         // By the ticket's id: with the ticket, what a kept answer says of the work is redacted, too.
         let place = format!("/v1/tickets/{ticket}/time-entries/{}", row.entry.id);
         let entry = TimeEntryBody::from(row);
@@ -121,7 +121,8 @@ async fn delete_time_entry(who: Allowed<WriteWork>, call: Call) -> Answer {
     let condition = call.precondition()?;
     let (reach, act) = (who.reach(), who.act(&call));
     let root = tickets::service::root(&call.db(), &reach, place.0).await?;
-    let delete = async move |tx: &mut crate::db::Conn| service::delete(tx, &act, &reach, place, &condition).await;
+    let delete =
+        async move |tx: &mut crate::db::Conn| service::delete(tx, &act.in_turn(), &reach, place, &condition).await;
     call.db().write(root, delete).await?;
     Ok(Reply::no_content())
 }

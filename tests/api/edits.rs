@@ -205,6 +205,40 @@ on_both! {
     }
 
     /// However many edits wait, there are not more and more of them.
+    async fn an_edit_is_dated_when_it_has_its_turn(desk) {
+        let (admin, agent) = (desk.admin().await, desk.agent().await);
+        let policy = make(desk, &admin, "Fast", json!({ "tags": ["fast"] }), 60).await;
+        // Another writes, and is not done.
+        let hold = desk.store.hold_configuration().await;
+        let change = json!({ "condition": { "tags": ["printer"] } });
+        let edit = desk.patch(&path(&policy)).by(&admin).json(&change).expect(200);
+        let meanwhile = async {
+            crate::start::until("the edit to wait", async || {
+                let scraped = desk.get("/metrics").by(&admin).expect(200).await.text();
+                scraped.contains("skranke_http_requests_in_flight 2\n").then_some(())
+            })
+            .await;
+            desk.clock.pass_s(10);
+            let now = desk.clock.now();
+            if desk.db.is_shared() {
+                desk.ticket(&agent, json!({ "subject": "Opened while the edit waits", "tags": ["printer"] })).await;
+            }
+            hold.release().await;
+            now
+        };
+        let (edited, now) = tokio::join!(edit, meanwhile);
+        let at = edited.body["updated_at"].as_str().unwrap();
+        assert!(at.parse::<skranke::kernel::Instant>().unwrap() >= now, "{at} is before {now}");
+        // So nothing of a ticket happens before it is opened.
+        let to = skranke::kernel::Instant::from_micros(now.micros() + 1);
+        desk.clock.pass_s(10);
+        let path = format!("/v1/metrics/timeseries?interval=day&group_by=policy&from=2026-03-01T00:00:00Z&to={to}");
+        let told = desk.get(&path).by(&admin).expect(200).await;
+        let series = told.body["series"].as_array().unwrap();
+        let points = series.iter().flat_map(|series| series["points"].as_array().unwrap());
+        assert!(points.clone().all(|point| point["backlog"].as_i64().unwrap() >= 0), "{}", told.text());
+    }
+
     async fn an_edit_is_refused_while_a_hundred_wait(desk) {
         let (admin, agent) = (desk.admin().await, desk.agent().await);
         let policy = make(desk, &admin, "Everything", json!({}), 1_000_000).await;

@@ -616,6 +616,19 @@ impl Store {
         }
     }
 
+    /// Opens a transaction that keeps the configuration from being edited, as writes do that are at work.
+    pub async fn hold_configuration(&self) -> Hold {
+        match &self.url {
+            DatabaseUrl::Sqlite(_) => self.hold().await,
+            DatabaseUrl::Postgres(url) => {
+                let (client, connection) = tokio_postgres::connect(url.reveal(), tokio_postgres::NoTls).await.unwrap();
+                tokio::spawn(connection);
+                client.batch_execute("BEGIN; LOCK TABLE configuration IN ROW SHARE MODE").await.unwrap();
+                Hold::Postgres(client)
+            }
+        }
+    }
+
     /// Runs statements of the test's own.
     pub async fn run(&self, sql: &str) {
         match &self.url {

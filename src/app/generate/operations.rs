@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::SecurityRequirement;
-use utoipa::openapi::{Components, Paths, Ref, RefOr, Required, Response};
+use utoipa::openapi::{Components, HeaderBuilder, Paths, Ref, RefOr, Required, Response};
 
 use super::problems;
 use crate::kernel::{Code, Problem};
@@ -85,6 +85,10 @@ fn complete_one(
     if creates && is_secured {
         codes.extend([Code::IdempotencyInProgress, Code::IdempotencyKeyReused, Code::InvalidHeader]);
         headers.push(&IDEMPOTENCY_KEY);
+        if let Some(RefOr::T(made)) = operation.responses.responses.get_mut("201") {
+            let header = answer_header(Type::String, "`true`, where it is the kept answer to the same request before.");
+            made.headers.insert("Idempotent-Replayed".to_owned(), header.into());
+        }
     }
     if writes && is_secured {
         codes.extend([Code::VersionMismatch, Code::InvalidHeader]);
@@ -92,7 +96,8 @@ fn complete_one(
     }
     if has_tag && method == Method::Get {
         headers.push(&IF_NONE_MATCH);
-        let same = Response::new("Still the same.");
+        let mut same = Response::new("Still the same.");
+        same.headers.insert("ETag".to_owned(), answer_header(Type::String, "The version that it still has.").into());
         operation.responses.responses.insert("304".to_owned(), same.into());
     }
     for header in headers {
@@ -106,6 +111,11 @@ fn complete_one(
         operation.responses.responses.insert(status.to_string(), problems::shared(&codes, components));
     }
     Ok(())
+}
+
+/// A header of answers.
+fn answer_header(of: Type, description: &str) -> utoipa::openapi::Header {
+    HeaderBuilder::new().schema(Some(ObjectBuilder::new().schema_type(of))).description(Some(description)).build()
 }
 
 /// The problems that the handler names itself.

@@ -93,6 +93,12 @@ impl PgChannel {
         self.send(begin)
     }
 
+    /// Waits until all that was sent is done, the beginning among it.
+    pub async fn settled(&mut self) -> Result<(), Problem> {
+        let posted = join_all(std::mem::take(&mut self.posted)).await;
+        posted.into_iter().try_for_each(|answer| answer.map_err(Problem::internal)?)
+    }
+
     /// Ends the transaction by `sql`; gives the first error of what was posted in it, and that of the end.
     async fn end(&mut self, sql: &'static str) -> (Result<(), Problem>, Result<(), Problem>) {
         let posted = std::mem::take(&mut self.posted);

@@ -37,7 +37,10 @@ fn asked(call: &Call, criteria: TicketCriteria, span: &WindowQuery) -> Result<As
 ///
 /// How many tickets came and were solved, how long that took, which promises were kept, and what it cost. The window
 /// takes in what happened at `from` or later and before `to`, each thing once and for good: what a window in the past
-/// comes to never changes, unless a time entry in it is added or deleted.
+/// comes to never changes, unless a time entry in it is added or deleted. What is being
+/// written while a report is read may still come into a window that ends now. It is settled when it ended longer ago
+/// than a request may take (`SKRANKE_DATABASE_WAIT_S` and a second, six seconds unless set), and `pending_tickets` is
+/// 0: whoever reads window by window lets them end so long ago.
 ///
 /// Filters and groups by team, priority, type, channel, assignee, tag and policy look at tickets as they were when it
 /// happened; all other filters look at them as they are now, so that what those let through may change. Work counts for

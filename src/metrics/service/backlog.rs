@@ -198,7 +198,8 @@ impl Along<'_> {
         for (nth, at) in self.as_of.ages().enumerate() {
             let quarter = quarter_of(at);
             let some = self.ledger.reported(conn, self.axis, &labels, (quarter, before)).await?;
-            let rest = self.reported_in(conn, quarter, |reported_at| reported_at > at, None).await?;
+            let younger_than = Instant::from_micros(at.micros() + 1);
+            let rest = self.reported_in(conn, (younger_than, start_of(quarter + 1)), None).await?;
             for (place, (key, labels)) in keys.iter().zip(&labels).enumerate() {
                 whole[place] += some.get(labels).copied().unwrap_or(0);
                 younger[place][nth] = whole[place] + rest.get(key).map_or(0, |(n, _)| *n);
@@ -221,7 +222,7 @@ impl Along<'_> {
         for (quarter, keys) in first_in {
             // They come in the order of their report: the first of each is the oldest. Of a desk that was just filled
             // all are of one quarter.
-            let found = self.reported_in(conn, quarter, |_| true, Some(&keys)).await?;
+            let found = self.reported_in(conn, (start_of(quarter), start_of(quarter + 1)), Some(&keys)).await?;
             for key in keys {
                 let oldest = found.get(&key).map(|(_, oldest)| *oldest);
                 self.groups.entry(vec![key]).and_modify(|backlog| backlog.oldest_reported_at = oldest);
@@ -230,26 +231,22 @@ impl Along<'_> {
         Ok(())
     }
 
-    /// How many tickets were reported in a quarter of an hour at an instant that is `meant`, and the first of those
-    /// instants, by group. Of `first_of` alone only the first matters: once each of them was met, no more are looked
-    /// for.
+    /// How many tickets were reported in a window of time, and the first of those instants, by group. Of `first_of`
+    /// alone only the first matters: once each of them was met, no more are looked for.
     async fn reported_in(
         &self,
         conn: &mut Conn,
-        quarter: i64,
-        meant: impl Fn(Instant) -> bool,
+        window: (Instant, Instant),
         first_of: Option<&BTreeSet<AxisKey>>,
     ) -> Result<BTreeMap<AxisKey, (i64, Instant)>, Problem> {
         let mut found: BTreeMap<AxisKey, (i64, Instant)> = BTreeMap::new();
-        let quarter = (start_of(quarter), start_of(quarter + 1));
-        store::each_unsolved(conn, self.criteria, quarter, |ticket, _| {
+        store::each_unsolved(conn, self.criteria, window, |ticket, _| {
             let at = Instant::from_micros(ticket.reported_us);
-            let keys = if meant(at) { keys(self.axis, &ticket.groups) } else { Vec::new() };
             let is_told = |key: &AxisKey| match first_of {
                 Some(wanted) => wanted.contains(key),
                 None => self.groups.contains_key(slice::from_ref(key)),
             };
-            for key in keys.into_iter().filter(is_told) {
+            for key in keys(self.axis, &ticket.groups).into_iter().filter(is_told) {
                 let (n, first) = found.entry(key).or_insert((0, at));
                 *n += 1;
                 *first = at.min(*first);

@@ -22,6 +22,10 @@ use crate::tickets::store::{TicketCriteria, narrow};
 /// How many tickets are read at once.
 const AT_ONCE: i64 = 2_000;
 
+/// How many are read at first, since one of them may be enough, and how many times as many each time after that.
+const AT_FIRST: i64 = 16;
+const GROWS: i64 = 8;
+
 /// Word for word as in the index `tickets_unsolved`. By the status SQLite would rather go along an index that begins
 /// with it.
 const UNSOLVED: &str = "tickets.resolved_at IS NULL";
@@ -53,7 +57,7 @@ pub async fn each_unsolved(
     mut each: impl FnMut(&Unsolved, Option<Instant>) -> Result<ControlFlow<()>, Problem>,
 ) -> Result<(), Problem> {
     type UnsolvedRow = ((Instant, i64), Status, Json<Vec<SlaClock>>, GroupsRow);
-    let mut behind = (from, 0);
+    let (mut behind, mut most) = ((from, 0), AT_FIRST);
     loop {
         let rows: Vec<UnsolvedRow> = on_each!(conn, |c| {
             let next = raw::<Bool>("(tickets.reported_at, tickets.number) > (").bind(behind.0).sql(", ").bind(behind.1);
@@ -61,7 +65,7 @@ pub async fn each_unsolved(
                 .inner_join(ticket_clocks::table)
                 .filter(raw::<Bool>(UNSOLVED).and(next.sql(")")).and(tickets::reported_at.lt(before)))
                 .order((tickets::reported_at, tickets::number))
-                .limit(AT_ONCE)
+                .limit(most)
                 .select(((tickets::reported_at, tickets::number), tickets::status, ticket_clocks::clocks, groups!()));
             narrow!(boxed(c, unsolved), criteria).load(c).await
         })?;
@@ -79,9 +83,10 @@ pub async fn each_unsolved(
                 return Ok(());
             }
         }
-        if read < AT_ONCE {
+        if read < most {
             return Ok(());
         }
+        most = (most * GROWS).min(AT_ONCE);
     }
 }
 

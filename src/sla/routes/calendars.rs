@@ -62,7 +62,7 @@ async fn create_calendar(who: Allowed<Administer>, call: Call) -> Answer {
     let new = NewCalendar::from(call.body::<NewCalendarBody>().await?);
     let act = who.act(&call);
     call.create_alone(who.who(), async move |tx| {
-        let calendar = CalendarBody::from(service::create_calendar(tx, new.clone(), &act).await?);
+        let calendar = CalendarBody::from(service::create_calendar(tx, new.clone(), &act.in_turn()).await?);
         let place = format!("/v1/sla/calendars/{}", calendar.id);
         Ok((calendar, place))
     })
@@ -107,7 +107,8 @@ async fn update_calendar(who: Allowed<Administer>, call: Call) -> Answer {
     call.no_query()?;
     let (condition, act) = (call.precondition()?, who.act(&call));
     let change = CalendarChange::from(call.patch::<CalendarPatch>().await?);
-    let write = async move |tx: &mut _| service::change_calendar(tx, id, change.clone(), &condition, &act).await;
+    let write =
+        async move |tx: &mut _| service::change_calendar(tx, id, change.clone(), &condition, &act.in_turn()).await;
     let calendar = CalendarBody::from(call.db().write_alone(write).await?);
     Reply::changed(who.who(), &calendar, format!("/v1/sla/calendars/{id}"))
 }
@@ -127,7 +128,7 @@ async fn delete_calendar(who: Allowed<Administer>, call: Call) -> Answer {
     let id: CalendarId = call.path("id")?;
     call.no_query()?;
     let (condition, act) = (call.precondition()?, who.act(&call));
-    call.db().write_alone(async move |tx| service::delete_calendar(tx, id, &condition, &act).await).await?;
+    call.db().write_alone(async move |tx| service::delete_calendar(tx, id, &condition, &act.in_turn()).await).await?;
     Ok(Reply::no_content())
 }
 
@@ -178,7 +179,8 @@ async fn import_calendar_holidays(who: Allowed<Administer>, call: Call) -> Answe
     let (condition, act) = (call.precondition()?, who.act(&call));
     let file = call.text("text/calendar").await?;
     let holidays = icalendar::holidays(&file, act.now).map_err(Problem::invalid)?;
-    let write = async move |tx: &mut _| service::import_holidays(tx, id, holidays.clone(), &condition, &act).await;
+    let write =
+        async move |tx: &mut _| service::import_holidays(tx, id, holidays.clone(), &condition, &act.in_turn()).await;
     let calendar = CalendarBody::from(call.db().write_alone(write).await?);
     Reply::changed(who.who(), &calendar, format!("/v1/sla/calendars/{id}"))
 }

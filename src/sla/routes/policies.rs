@@ -68,7 +68,7 @@ async fn create_sla_policy(who: Allowed<Administer>, call: Call) -> Answer {
     let new = NewPolicy::from(call.body::<NewPolicyBody>().await?);
     let act = who.act(&call);
     call.create_alone(who.who(), async move |tx| {
-        let policy = service::create_policy(tx, new.clone(), &act).await?;
+        let policy = service::create_policy(tx, new.clone(), &act.in_turn()).await?;
         let policy = PolicyBody::of(policy, service::pending_tickets(tx).await?);
         let place = format!("/v1/sla/policies/{}", policy.id);
         Ok((policy, place))
@@ -137,7 +137,7 @@ async fn update_sla_policy(who: Allowed<Administer>, call: Call) -> Answer {
     let (condition, act) = (call.precondition()?, who.act(&call));
     let change = PolicyChange::from(call.patch::<PolicyPatch>().await?);
     let write = async move |tx: &mut Conn| {
-        let policy = service::change_policy(tx, id, change.clone(), &condition, &act).await?;
+        let policy = service::change_policy(tx, id, change.clone(), &condition, &act.in_turn()).await?;
         Ok(PolicyBody::of(policy, service::pending_tickets(tx).await?))
     };
     let policy = call.db().write_alone(write).await?;
@@ -158,7 +158,7 @@ async fn delete_sla_policy(who: Allowed<Administer>, call: Call) -> Answer {
     let id: PolicyId = call.path("id")?;
     call.no_query()?;
     let (condition, act) = (call.precondition()?, who.act(&call));
-    call.db().write_alone(async move |tx| service::delete_policy(tx, id, &condition, &act).await).await?;
+    call.db().write_alone(async move |tx| service::delete_policy(tx, id, &condition, &act.in_turn()).await).await?;
     Ok(Reply::no_content())
 }
 

@@ -60,7 +60,7 @@ pub struct InStatusBody {
     /// Solved.
     #[schema(minimum = 0)]
     pub resolved: i64,
-    /// Over. Nothing counts any more once a ticket is closed.
+    /// Over. No seconds are counted any more once a ticket is closed; a first reply that never came is still promised.
     #[schema(minimum = 0, maximum = 0)]
     pub closed: i64,
 }

@@ -125,6 +125,8 @@ macro_rules! narrow {
                         .or(due!(ticket_clocks::first_reply_breach_at))
                         .or(due!(ticket_clocks::service_breach_at)),
                 );
+                // Of a closed ticket nothing can be done about it any more.
+                query = query.filter(tickets::status.ne($crate::kernel::Status::Closed));
             }
             None => {}
         }

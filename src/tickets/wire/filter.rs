@@ -179,7 +179,7 @@ pub struct TicketFilter {
     #[param(value_type = Option<String>, format = DateTime)]
     pub updated_before: Option<Instant>,
     /// `breached`: a clock is past its due instant, or was when it ended. `due_within:SECONDS`: a clock runs and is due
-    /// within so many seconds, at most 31622400 (a year).
+    /// within so many seconds, at most 31622400 (a year), of a ticket that is not closed.
     #[deserr(default)]
     #[param(value_type = Option<String>, pattern = "^(breached|due_within:[0-9]{1,8})$", example = "due_within:3600")]
     pub sla: Option<SlaFilter>,
@@ -249,7 +249,8 @@ fn once<T: PartialEq>(values: impl IntoIterator<Item = T>) -> Vec<T> {
 #[deserr(error = Faults, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct ListOptions {
-    /// The order; newest first unless said. `relevance` needs `q`.
+    /// The order; newest first unless said. `due_at` is when the first of the clocks is due that have not ended; tickets
+    /// without one, and closed ones, come last. `relevance` needs `q`.
     #[deserr(default)]
     #[param(value_type = Option<Sort>, inline)]
     pub sort: Option<Sort>,
