@@ -2,17 +2,17 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use skranke::tally::domain::cells::Figures;
+use skranke::tally::domain::cells::{Costs, Counts};
 use skranke::tally::domain::facts::Fact;
 use skranke::tally::domain::sketch::Sketch;
 
 fuzz_target!(|input: (&[u8], Vec<(i64, u8)>)| {
     let (bytes, seconds) = input;
     let _ = postcard::from_bytes::<Vec<Fact>>(bytes).is_ok();
-    if let Ok(figures) = postcard::from_bytes::<Figures>(bytes) {
-        let mut nothing = figures.clone();
-        nothing.merge(&figures, -1);
-        assert_eq!(nothing, Figures::default(), "what is taken away is gone");
+    let _ = (postcard::from_bytes::<Counts>(bytes).is_ok(), postcard::from_bytes::<Costs>(bytes).is_ok());
+    if let Ok(sketch) = postcard::from_bytes::<Sketch>(bytes) {
+        let again = postcard::to_allocvec(&sketch).expect("memory");
+        assert_eq!(postcard::from_bytes::<Sketch>(&again).ok(), Some(sketch), "what is read is written as it was");
     }
     let (mut all, mut halves) = (Sketch::default(), [Sketch::default(), Sketch::default()]);
     for (nth, (seconds, n)) in seconds.iter().enumerate() {
