@@ -2,7 +2,8 @@
 //! over a JSON HTTP API.
 //!
 //! The rooms import only leftwards:
-//! `kernel → db → http → auth → audit → people → tally → sla → tickets → comments → time_entries → metrics → app`.
+//! `kernel → db → http → auth → audit → people → tally → sla → tickets → comments → time_entries → metrics → changes →
+//! app`.
 
 // The examples of large bodies are long `json!` expressions.
 #![recursion_limit = "256"]
@@ -10,6 +11,7 @@
 pub mod app;
 pub mod audit;
 pub mod auth;
+pub mod changes;
 pub mod comments;
 pub mod db;
 pub mod http;

@@ -6,6 +6,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
 
 use super::config::Config;
+use crate::audit::store::log;
 use crate::db::{self, Conn, DatabaseUrl, RunQueryDsl, migrate, on_each};
 use crate::kernel::{Clock, Code, Problem};
 use crate::tally;
@@ -59,6 +60,19 @@ const TICKETS: [(&str, &str); 3] = [
     ),
 ];
 
+/// What there is none of in a change log, as statements that count it.
+const LOG: [(&str, &str); 3] = [
+    ("positions that are missing", "SELECT coalesce(max(position), 0) - count(*) AS n FROM changes"),
+    (
+        "positions without an event",
+        "SELECT count(*) AS n FROM (SELECT event_id FROM changes EXCEPT SELECT id FROM events) AS lost",
+    ),
+    (
+        "events with several positions",
+        "SELECT count(*) AS n FROM (SELECT event_id FROM changes GROUP BY event_id HAVING count(*) > 1) AS doubled",
+    ),
+];
+
 #[derive(QueryableByName)]
 struct Count {
     #[diesel(sql_type = BigInt)]
@@ -90,6 +104,7 @@ pub async fn check(config: &Config, deep: bool) -> Vec<Finding> {
         let whole = found_good("integrity", integrity(config).await);
         if deep && whole {
             found_good("tickets", look(config, tickets_are_whole).await);
+            found_good("changes", look(config, log_is_whole).await);
             found_good("tags and clocks", look(config, rows_are_right).await);
             found_good("numbers", look(config, numbers_are_right).await);
         }
@@ -265,6 +280,24 @@ async fn tickets_are_whole(conn: &mut Conn) -> Result<Result<String, String>, Pr
     let all = count(conn, "SELECT count(*) AS n FROM tickets").await?;
     Ok(if faults.is_empty() {
         Ok(format!("all {all} have their trail"))
+    } else {
+        Err(format!("{}: {REPORT}", faults.join("; ")))
+    })
+}
+
+/// The change log: positions from 1 on without a gap, each of an event, and each event once.
+async fn log_is_whole(conn: &mut Conn) -> Result<Result<String, String>, Problem> {
+    let without = format!("SELECT count(*) AS n FROM ({}) AS lost", log::without_place(conn));
+    let mut faults = Vec::new();
+    for (what, sql) in LOG.into_iter().chain([("events without a position", without.as_str())]) {
+        match count(conn, sql).await? {
+            0 => {}
+            n => faults.push(format!("{what}: {n}")),
+        }
+    }
+    let head = log::head(conn).await?;
+    Ok(if faults.is_empty() {
+        Ok(format!("positions are 1 to {head} without a gap, and each event has one"))
     } else {
         Err(format!("{}: {REPORT}", faults.join("; ")))
     })

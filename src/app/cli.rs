@@ -4,9 +4,12 @@
 use std::io::{BufWriter, IsTerminal, Read};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use futures_util::future::select;
+use tokio::signal::unix::{SignalKind, signal};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
@@ -281,7 +284,14 @@ async fn serve(config: Config) -> Result<(), Failure> {
         in_flight: Default::default(),
         writers: Default::default(),
         jobs,
+        ending: Default::default(),
     };
+    let ending = state.ending.clone();
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::spawn(async move {
+        select(pin!(term.recv()), pin!(int.recv())).await;
+        ending.give();
+    });
     let mut limits = config.limits.clone();
     limits.connections = limits.connections.min(server::most_connections());
     let settings = server::Settings {

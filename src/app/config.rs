@@ -66,6 +66,7 @@ settings! {
     "SKRANKE_TRUSTED_PROXIES" = "127.0.0.0/8,::1", "Networks (CIDR) or addresses of proxies, separated by commas, whose `Forwarded` or `X-Forwarded-For` says where a request comes from.";
     "SKRANKE_CONNECTIONS" = "16384", "How many connections of clients may be open at once (16 to 1000000); never more than open files allow.";
     "SKRANKE_CONNECTIONS_PER_ADDRESS" = "1024", "How many of them one address may have that is no trusted proxy (0 to 1000000); 0 for no limit.";
+    "SKRANKE_STREAMS" = "4096", "How many requests may wait for changes at once (1 to 1000000): `GET /v1/changes` with `wait_s`. More are answered 503; of one principal, more than eight are answered 429.";
     "SKRANKE_CLIENT_TIMEOUT_S" = "30", "How long a client may take to send the head of a first request, and a body, and how long it may take nothing of its answer, in seconds (1 to 600).";
     "SKRANKE_SLOW_QUERY_MS" = "500", "From how many milliseconds on a statement to the database is logged as slow, without the values in it (0 to 3600000); 0 for never.";
     "SKRANKE_WORKERS" = "0", "How many threads answer requests (0 to 256); 0 for one a core.";
@@ -458,6 +459,7 @@ impl SettingsReader {
             connections_per_address: self.number("SKRANKE_CONNECTIONS_PER_ADDRESS", 0, 1_000_000),
             client_timeout: Duration::from_secs(self.number("SKRANKE_CLIENT_TIMEOUT_S", 1, 600)),
             unsent_b: unsent::MOST_B,
+            seats: self.number("SKRANKE_STREAMS", 1, 1_000_000),
             proxies: self.read("SKRANKE_TRUSTED_PROXIES", Proxies::default(), Proxies::parse, EXPECTED),
         }
     }

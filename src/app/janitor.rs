@@ -2,18 +2,20 @@
 //! tickets follow edits of policies and calendars, indexing the tickets of an older version, and merging the index of
 //! words. Several instances may do so at once.
 
-use std::time::Duration;
+use std::time::{Duration, Instant as Stopwatch};
 
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 
 use super::jobs::{Job, Rest, run_all};
+use crate::audit::store::log::ChangesWritten;
 use crate::db::lease::Holder;
+use crate::db::signal::SignalListener;
 use crate::db::{Db, Roots};
 use crate::http::idempotency;
 use crate::http::jobs::Jobs;
 use crate::kernel::{Clock, Problem};
-use crate::{auth, sla, tally, tickets};
+use crate::{audit, auth, sla, tally, tickets};
 
 /// The longest pause between two rounds, in seconds; shorter where tickets close sooner.
 const LONGEST_PAUSE_S: i64 = 30;
@@ -42,6 +44,9 @@ const FOLD_BREATH: Duration = Duration::from_millis(5);
 
 /// Of how many tickets one transaction writes down what time has broken.
 const BREACHES_AT_ONCE: u16 = 100;
+
+/// For how long changes are gathered at least before they get their places together.
+const GATHERED_FOR: Duration = Duration::from_millis(2);
 
 /// What a round did, in numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +80,7 @@ pub fn start(db: Db, close_after_s: i64, clock: Clock, jobs: Jobs, me: Holder) -
     let db = db.patient();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name("janitor".into()).spawn(move || {
-        let work: Vec<Box<dyn Job>> = vec![
+        let mut work: Vec<Box<dyn Job>> = vec![
             Box::new(Tidy { close_after_s }),
             Box::new(FoldTally),
             Box::new(WriteDownBreaches),
@@ -83,6 +88,10 @@ pub fn start(db: Db, close_after_s: i64, clock: Clock, jobs: Jobs, me: Holder) -
             Box::new(IndexWords { indexed: 0 }),
             Box::new(MergeWords),
         ];
+        // SQLite's writer gives places itself.
+        if db.is_shared() {
+            work.push(Box::new(SequenceChanges::default()));
+        }
         runtime.block_on(run_all(work, &jobs, &db, &clock, me));
     })?;
     Ok(())
@@ -109,6 +118,45 @@ impl Job for Tidy {
                 tracing::info!(closed, answers, logins, "tidied up");
             }
             Ok(Rest::Nothing)
+        }
+        .boxed_local()
+    }
+}
+
+/// Gives what was committed its place in the change log.
+#[derive(Default)]
+struct SequenceChanges {
+    /// How long the last batch took.
+    took: Duration,
+}
+
+impl Job for SequenceChanges {
+    fn name(&self) -> &'static str {
+        "sequence_changes"
+    }
+
+    /// For what another instance has committed and not placed itself, since it has died.
+    fn interval(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
+    /// Whoever has written does it: nobody waits for an instance that was killed. Rivals do no harm.
+    fn has_lease(&self) -> bool {
+        false
+    }
+
+    fn waits_for(&self, db: &Db) -> Option<SignalListener> {
+        Some(ChangesWritten::of(db).0.listen())
+    }
+
+    fn run<'a>(&'a mut self, db: &'a Db, clock: &'a Clock) -> LocalBoxFuture<'a, Result<Rest, Problem>> {
+        async {
+            // What is committed in the same moment comes into one batch, and batches never take all the time.
+            tokio::time::sleep(GATHERED_FOR.max(self.took * 2)).await;
+            let began = Stopwatch::now();
+            let rest = audit::service::sequence(db, clock).await?;
+            self.took = began.elapsed();
+            Ok(rest.map_or(Rest::Nothing, Rest::More))
         }
         .boxed_local()
     }

@@ -5,6 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use crate::db::lease::{self, Holder};
+use crate::db::signal::SignalListener;
 use crate::db::{Db, Roots};
 use crate::http::jobs::{JobOutcome, Jobs};
 use crate::kernel::{Clock, Instant, Problem};
@@ -44,6 +45,11 @@ pub trait Job {
         true
     }
 
+    /// What ends the pause before it is time, if anything does. It is also given by what runs while this does.
+    fn waits_for(&self, _db: &Db) -> Option<SignalListener> {
+        None
+    }
+
     /// Does a bounded part of the work. A panic must leave `self` fit to be run again.
     fn run<'a>(&'a mut self, db: &'a Db, clock: &'a Clock) -> LocalBoxFuture<'a, Result<Rest, Problem>>;
 }
@@ -60,8 +66,13 @@ pub async fn run_all(work: Vec<Box<dyn Job>>, jobs: &Jobs, db: &Db, clock: &Cloc
 async fn supervise(mut job: Box<dyn Job>, jobs: &Jobs, db: &Db, clock: &Clock, me: Holder) {
     let mut failures = 0;
     let mut pause = job.interval();
+    let mut signal = job.waits_for(db);
     loop {
-        tokio::time::sleep(pause).await;
+        // After a failure there is a pause whatever comes.
+        match &mut signal {
+            Some(signal) if failures == 0 => drop(tokio::time::timeout(pause, signal.heard()).await),
+            _ => tokio::time::sleep(pause).await,
+        }
         let outcome = match turn(job.as_mut(), db, clock, me).await {
             Ok(Some(rest)) => {
                 failures = 0;

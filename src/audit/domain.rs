@@ -73,6 +73,8 @@ const OF_ITS_LIFE: [&str; 6] = ["status", "started_at", "first_replied_at", "res
 pub struct Event {
     /// Whose ticket it is an event of.
     pub ticket_id: TicketId,
+    /// The ticket's version right after it.
+    pub ticket_version: i64,
     /// When.
     pub at: Instant,
     /// Who did it; nobody when the service did it by itself.

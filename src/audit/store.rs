@@ -1,6 +1,7 @@
 //! Queries of the audit trail.
 
 mod dialect;
+pub mod log;
 
 use std::collections::HashMap;
 
@@ -27,6 +28,7 @@ struct NewRow {
     visibility: Visibility,
     comment_id: Option<CommentId>,
     changes: Json,
+    ticket_version: i64,
 }
 
 /// An event as it is read, with the name of who did it.
@@ -50,7 +52,7 @@ pub struct EventRow {
     pub changes: Json,
 }
 
-/// Adds `event` to the trail, behind all that is in it.
+/// Adds `event` to the trail of its ticket, and to the change log, behind all that is in them.
 ///
 /// # Errors
 /// `conflict` for an edit of a ticket whose trail has no room for it.
@@ -76,11 +78,14 @@ pub async fn add(tx: &mut Conn, event: Event, clock: &Clock) -> Result<(), Probl
         visibility: event.visibility,
         comment_id: event.comment_id,
         changes: Json(changes),
+        ticket_version: event.ticket_version,
     };
+    let (id, at) = (row.id, row.at);
     send!(
         tx,
         diesel::insert_into(events::table).values((row, events::number.eq(number), events::edited_b.eq(edited_b)))
-    )
+    )?;
+    log::append(tx, id, at).await
 }
 
 /// What the last event of `ticket` has as `column`, or 0. Whoever is at work on the ticket is alone with it, or loses
@@ -163,18 +168,23 @@ pub async fn list(
         query.order((events::number.asc(), events::id.asc())).limit(limit.and_one()).load(c).await
     })?;
     let fill = async |rows: &mut [(EventRow, bool)]| {
-        let ids: Vec<_> = rows.iter().filter(|(_, lacks)| *lacks).map(|(row, _)| row.id).collect();
-        let changes = events::table.filter(events::id.eq_any(ids)).select((events::id, events::changes));
-        let changes: Vec<(EventId, Json)> = on_each!(conn, |c| changes.load(c).await)?;
-        let mut changes: HashMap<_, _> = changes.into_iter().collect();
-        for (row, _) in rows.iter_mut() {
-            if let Some(changes) = changes.remove(&row.id) {
-                row.changes = changes;
-            }
-        }
-        Ok(())
+        fill_changes(conn, rows.iter_mut().filter(|(_, lacks)| *lacks).map(|(row, _)| row).collect()).await
     };
     Rows::filled(rows, fill, |row| texts_b(&row.changes.0)).await
+}
+
+/// Reads the changes of `rows`, which were too large to be read with them.
+pub async fn fill_changes(conn: &mut Conn, rows: Vec<&mut EventRow>) -> Result<(), Problem> {
+    let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
+    let changes = events::table.filter(events::id.eq_any(ids)).select((events::id, events::changes));
+    let changes: Vec<(EventId, Json)> = on_each!(conn, |c| changes.load(c).await)?;
+    let mut changes: HashMap<_, _> = changes.into_iter().collect();
+    for row in rows {
+        if let Some(changes) = changes.remove(&row.id) {
+            row.changes = changes;
+        }
+    }
+    Ok(())
 }
 
 /// Each status that the trail of `ticket` tells of, and since when it had it, in order.
@@ -190,7 +200,7 @@ pub async fn statuses(conn: &mut Conn, ticket: TicketId) -> Result<Vec<(Status, 
 }
 
 /// How many bytes the texts in `value` have as JSON.
-fn texts_b(value: &serde_json::Value) -> usize {
+pub fn texts_b(value: &serde_json::Value) -> usize {
     match value {
         serde_json::Value::String(text) => json_b(text),
         serde_json::Value::Array(items) => items.iter().map(texts_b).sum(),

@@ -41,7 +41,9 @@ pub async fn add(
         version: 1,
     };
     store::insert(tx, &comment).await?;
-    record(tx, act, &comment, EventKind::CommentAdded, vec![]).await?;
+    // Whoever hears it makes it another version.
+    let version = ticket.version + i64::from(comment.visibility == Visibility::Public);
+    record(tx, act, version, &comment, EventKind::CommentAdded, vec![]).await?;
     if comment.visibility == Visibility::Public {
         tickets::service::hear(tx, act, ticket.clone()).await?;
     }
@@ -81,7 +83,7 @@ pub async fn edit(
         crate::audit::store::require_room_for_requester(tx, ticket.id).await?;
     }
     store::update(tx, &edited).await?;
-    record(tx, act, &edited, EventKind::CommentEdited, vec![change]).await?;
+    record(tx, act, ticket.version, &edited, EventKind::CommentEdited, vec![change]).await?;
     index(tx, &ticket, &edited).await?;
     Ok(CommentRow { comment: edited, author })
 }
@@ -112,7 +114,7 @@ pub async fn redact(
     answers.amend(tx, redacted.id, |said| without_text(said, act.now)).await?;
     index(tx, &ticket, &redacted).await?;
     tickets::service::erase_words(tx).await?;
-    record(tx, act, &redacted, EventKind::CommentRedacted, vec![]).await
+    record(tx, act, ticket.version, &redacted, EventKind::CommentRedacted, vec![]).await
 }
 
 /// What an answer said of a comment, without its text, which was redacted at `now`.
@@ -133,12 +135,14 @@ async fn index(tx: &mut Conn, ticket: &Ticket, comment: &Comment) -> Result<(), 
 async fn record(
     tx: &mut Conn,
     act: &Act,
+    ticket_version: i64,
     comment: &Comment,
     kind: EventKind,
     changes: Vec<Change>,
 ) -> Result<(), Problem> {
     let event = Event {
         ticket_id: comment.ticket_id,
+        ticket_version,
         at: act.now,
         actor: Some(act.who.id),
         kind,

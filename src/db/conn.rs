@@ -23,11 +23,16 @@ pub struct Conn {
     /// Those who wait for their turn to write, where it is a connection to write on.
     lines: Option<Lines>,
     pub(super) last: Vec<(i64, LastWork)>,
+    /// What is done when it is committed.
+    pub(super) committed: Vec<AfterCommit>,
     /// Whether something was erased that is still in the log beside SQLite's file.
     pub(super) erased: bool,
     /// How many statements SQLite has prepared on it that are kept.
     pub(super) prepared: Arc<AtomicUsize>,
 }
+
+/// What is done, without the database, when a transaction is committed.
+pub type AfterCommit = Box<dyn FnOnce() + Send>;
 
 /// Work that is done at the end of a transaction.
 pub type LastWork = Box<dyn for<'a> FnOnce(&'a mut Conn) -> BoxFuture<'a, Result<(), Problem>> + Send>;
@@ -45,7 +50,7 @@ pub(crate) enum EngineConn {
 pub struct ConnCache(Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>);
 
 impl ConnCache {
-    fn get<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
+    pub(super) fn get<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let value = kept.entry(TypeId::of::<T>()).or_insert_with(|| Arc::<T>::default());
         // The entry was made by this very line, with this type.
@@ -55,7 +60,16 @@ impl ConnCache {
 
 impl Conn {
     pub(super) fn new(line: EngineConn, kept: Arc<ConnCache>) -> Self {
-        Self { line, kept, own: None, lines: None, last: Vec::new(), erased: false, prepared: Arc::default() }
+        Self {
+            line,
+            kept,
+            own: None,
+            lines: None,
+            last: Vec::new(),
+            committed: Vec::new(),
+            erased: false,
+            prepared: Arc::default(),
+        }
     }
 
     /// The same, which knows who waits for their turn to write.
@@ -110,6 +124,12 @@ impl Conn {
                 Ok(())
             }
         }
+    }
+
+    /// Does `work` as soon as this transaction of a write is on disk, and never if it is undone. Where it is not known
+    /// what has become of it, it is not done either.
+    pub fn after_commit(&mut self, work: impl FnOnce() + Send + 'static) {
+        self.committed.push(Box::new(work));
     }
 
     /// What this transaction of a write takes out of the database must not be found in its files any more. What SQLite

@@ -277,6 +277,15 @@ impl Db {
         }
     }
 
+    /// What is kept of this database under this type for as long as it is open: that of
+    /// [`Conn::kept_by_name`](Conn::kept_by_name).
+    pub fn kept<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
+        match &self.engine {
+            Engine::Sqlite(sqlite) => sqlite.kept(),
+            Engine::Postgres(postgres) => postgres.kept(),
+        }
+    }
+
     /// How busy the connections are.
     pub fn load(&self) -> Load {
         match &self.engine {

@@ -18,6 +18,7 @@ mod root;
 mod run;
 pub mod schema;
 mod session;
+pub mod signal;
 mod slow;
 mod sqlite;
 mod steady;

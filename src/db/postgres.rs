@@ -145,6 +145,11 @@ impl Postgres {
         self.writes.waiting.resize(most);
     }
 
+    /// What is kept of this database under this type.
+    pub fn kept<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
+        self.shared.kept.get()
+    }
+
     /// How many connections there may be, all in all.
     pub fn size(&self) -> usize {
         self.shared.size
@@ -420,11 +425,15 @@ impl Postgres {
             .map_err(|problem| if is_loss(&problem) { Problem::transient(problem) } else { problem })?;
         let mut conn = self.conn(channel);
         let outcome = deadline.end(work(&mut conn)).await;
+        let committed = std::mem::take(&mut conn.committed);
         let EngineConn::Postgres(channel) = &mut conn.line else { unreachable!("the pool is PostgreSQL's") };
         let last = deadline.later(MORE_FOR_COMMITS);
         match outcome {
             Ok(Ok(value)) => match last.end(channel.commit()).await {
-                Ok(ended) => ended.map(|()| value),
+                Ok(ended) => ended.map(|()| {
+                    committed.into_iter().for_each(|work| work());
+                    value
+                }),
                 // Whoever has sent it and hears nothing knows as little as who has lost the connection.
                 Err(late) => Err(fault::uncertain(late)),
             },

@@ -211,6 +211,28 @@ diesel::table! {
         changes -> JsonDocument,
         number -> BigInt,
         edited_b -> BigInt,
+        ticket_version -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::kernel::sql::{Guid, Moment};
+
+    changes (position) {
+        position -> BigInt,
+        event_id -> Guid,
+        at -> Moment,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::kernel::sql::Guid;
+
+    change_inbox (arrival) {
+        arrival -> BigInt,
+        event_id -> Guid,
     }
 }
 
@@ -423,6 +445,7 @@ diesel::table! {
 }
 
 diesel::joinable!(comments -> principals (author_id));
+diesel::joinable!(changes -> events (event_id));
 diesel::joinable!(events -> principals (actor_id));
 diesel::joinable!(facts -> tickets (ticket_number));
 diesel::joinable!(team_members -> principals (principal_id));
@@ -441,6 +464,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     comments,
     time_entries,
     events,
+    changes,
     idempotency_keys,
     idempotency_subjects,
     calendars,

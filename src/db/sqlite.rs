@@ -169,6 +169,11 @@ impl Sqlite {
         }))
     }
 
+    /// What is kept of this database under this type.
+    pub fn kept<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
+        self.kept.get()
+    }
+
     /// Whether no more writes may wait.
     pub fn is_full(&self) -> bool {
         self.writes_waiting.is_full()

@@ -5,6 +5,12 @@ use actix_web::http::header::{self, Accept, HeaderMap, Quality, QualityItem};
 /// Under this path are the reports: what can be read as a table, too.
 pub const REPORTS: &str = "/v1/metrics/";
 
+/// Under this path is the feed: what can be read line by line, too.
+pub const CHANGES: &str = "/v1/changes";
+
+/// Lines of JSON, each a value of its own.
+pub const LINES: &str = "application/x-ndjson";
+
 /// In which form a report is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MediaType {
@@ -59,6 +65,11 @@ impl Wanted {
             Some((specific, *quality))
         });
         fitting.max().map_or(Quality::ZERO, |(_, quality)| quality)
+    }
+
+    /// Whether lines of JSON are wanted more than JSON.
+    pub fn prefers_lines(&self) -> bool {
+        self.quality(LINES) > self.quality("application/json")
     }
 
     /// Whether any of `media_types` is wanted.

@@ -12,14 +12,17 @@ use futures_util::StreamExt;
 use futures_util::future::{Ready, ready};
 use serde_json::Value;
 
-use super::accept::MediaType;
+use super::accept::{MediaType, Wanted};
 use super::fresh;
 use super::jobs::Jobs;
 use super::limits::{Attempt, Gate};
 use super::origin::Origin;
 use super::query::Parts;
+use super::seal::Sealer;
+use super::seats::Seat;
 use super::state::State;
 use super::unsent;
+use crate::db::signal::SignalListener;
 use crate::db::{Db, Deadline, Lagging};
 use crate::kernel::fault::{Faults, pointer};
 use crate::kernel::json::{Unique, find_large_wholes};
@@ -70,6 +73,29 @@ impl Call {
         self.state.db.until(self.deadline.get()).asked_by(unsent::caller(&self.request))
     }
 
+    /// The database, for a piece of what this call does that begins now: for calls that wait for something to happen.
+    pub fn db_anew(&self) -> Db {
+        self.state.db.until(Deadline::within(self.state.db.wait())).asked_by(unsent::caller(&self.request))
+    }
+
+    /// A seat among those who wait for something to happen, for as long as it is held.
+    ///
+    /// # Errors
+    /// `rate_limited` when `who` has too many, `unavailable` when all are taken.
+    pub fn seat(&self, who: PrincipalId) -> Result<Seat, Problem> {
+        self.gate.seats().take(who)
+    }
+
+    /// Hears when the process is told to end.
+    pub fn ending(&self) -> SignalListener {
+        self.state.ending.listen()
+    }
+
+    /// What seals and opens cursors that tell nothing.
+    pub fn sealer(&self) -> &Sealer {
+        &self.state.sealer
+    }
+
     /// The database for lists and numbers, which may come from a replica, unless the caller has written through this
     /// instance lately or demands what is there now.
     pub fn db_for_lists(&self, who: PrincipalId) -> Lagging {
@@ -105,6 +131,11 @@ impl Call {
     /// In which form a report is wanted.
     pub fn media_type(&self) -> MediaType {
         MediaType::of(self.headers())
+    }
+
+    /// Whether a list is wanted as lines of JSON.
+    pub fn prefers_lines(&self) -> bool {
+        Wanted::by(self.headers()).prefers_lines()
     }
 
     /// Where it comes from.

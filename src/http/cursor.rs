@@ -28,6 +28,11 @@ struct Sealed<K> {
 }
 
 impl Cursor {
+    /// As it was given.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// The cursor behind an item with `key` in `list`.
     pub(super) fn seal<K: Serialize>(list: &str, key: K) -> Result<String, Problem> {
         let sealed = serde_json::to_vec(&Sealed { l: list.to_owned(), k: key }).map_err(Problem::internal)?;

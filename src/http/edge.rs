@@ -13,7 +13,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::State;
-use super::accept::{REPORTS, Wanted};
+use super::accept::{CHANGES, LINES, REPORTS, Wanted};
 use super::limits::Gate;
 use super::meter::Meter;
 use super::problem::render;
@@ -172,19 +172,21 @@ fn trace_id(request: &ServiceRequest) -> Option<&str> {
     (id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit())).then_some(id)
 }
 
-/// The API speaks JSON alone, but for reports, which are tables, too.
+/// The API speaks JSON alone, but for reports, which are tables, too, and the feed, which is lines, too.
 fn acceptable(request: &ServiceRequest) -> Result<(), Problem> {
     let (path, wanted) = (request.path(), Wanted::by(request.headers()));
-    let is_report = path.starts_with(REPORTS);
+    let besides = match path {
+        CHANGES => Some(LINES),
+        path if path.starts_with(REPORTS) => Some("text/csv"),
+        _ => None,
+    };
     if !path.starts_with("/v1/")
         || wanted.takes(&["application/json", "application/problem+json"])
-        || is_report && wanted.takes(&["text/csv"])
+        || besides.is_some_and(|besides| wanted.takes(&[besides]))
     {
         return Ok(());
     }
-    let detail = match is_report {
-        true => "Answers are application/json or text/csv; send Accept: application/json.",
-        false => "Answers are application/json; send Accept: application/json.",
-    };
+    let besides = besides.map_or(String::new(), |besides| format!(" or {besides}"));
+    let detail = format!("Answers are application/json{besides}; send Accept: application/json.");
     Err(Problem::new(Code::NotAcceptable, detail))
 }

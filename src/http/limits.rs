@@ -17,6 +17,7 @@ use quick_cache::sync::Cache;
 
 use super::origin::{Origin, Proxies};
 use super::quota::{Quota, QuotaStanding};
+use super::seats::Seats;
 use super::state::State;
 use super::unsent::{self, Caller, Unsent};
 use crate::kernel::{Clock, Problem};
@@ -60,6 +61,8 @@ pub struct Limits {
     pub client_timeout: Duration,
     /// How many bytes of answers may be made and not yet taken.
     pub unsent_b: usize,
+    /// How many may wait for something to happen at once.
+    pub seats: usize,
     /// Who is believed when they say for whom they ask.
     pub proxies: Proxies,
 }
@@ -75,6 +78,7 @@ impl Default for Limits {
             connections_per_address: 0,
             client_timeout: Duration::from_secs(30),
             unsent_b: unsent::MOST_B,
+            seats: 4_096,
             proxies: Proxies::default(),
         }
     }
@@ -90,6 +94,7 @@ pub struct Gate {
     logins: Option<Logins>,
     policy: Option<HeaderValue>,
     unsent: Unsent,
+    seats: Seats,
     /// Keyed by chance, so that nobody can look for two that fall together.
     hash: RandomState,
 }
@@ -113,6 +118,7 @@ impl Gate {
             logins: Logins::new(limits.failed_logins, clock),
             policy: HeaderValue::from_str(&policy).ok().filter(|policy| !policy.is_empty()),
             unsent: Unsent::new(limits.unsent_b, limits.client_timeout),
+            seats: Seats::new(limits.seats),
             hash: RandomState::new(),
         }
     }
@@ -121,6 +127,11 @@ impl Gate {
     /// answered.
     pub fn unsent(&self) -> &Unsent {
         &self.unsent
+    }
+
+    /// Who waits for something to happen.
+    pub fn seats(&self) -> &Seats {
+        &self.seats
     }
 
     /// How long a client may take to send a body.

@@ -20,6 +20,7 @@ pub mod quota;
 pub mod record;
 pub mod reply;
 pub mod seal;
+pub mod seats;
 pub mod state;
 pub mod table;
 pub mod trace;

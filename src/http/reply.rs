@@ -89,6 +89,14 @@ impl Reply {
         Ok(reply.header("vary", "accept".to_owned()))
     }
 
+    /// 200 with a body that is written already, as `media_type`.
+    ///
+    /// # Errors
+    /// When it is not UTF-8.
+    pub fn of_type(media_type: &'static str, body: Vec<u8>) -> Result<Self, Problem> {
+        Ok(Self::written(body)?.header("content-type", media_type.to_owned()))
+    }
+
     /// 200 with a body that is JSON already.
     ///
     /// # Errors

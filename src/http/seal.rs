@@ -14,6 +14,7 @@ pub struct Sealer(Vec<SealKeys>);
 
 struct SealKeys {
     body: RandomizedNonceKey,
+    cursor: RandomizedNonceKey,
     fingerprint: hmac::Key,
 }
 
@@ -61,6 +62,32 @@ impl Sealer {
         })
     }
 
+    /// `place`, sealed for a URL: another text each time, that tells nothing but its length. It is opened for the same
+    /// `owner` alone.
+    ///
+    /// # Errors
+    /// When the system has no randomness.
+    pub fn seal_cursor(&self, owner: &[u8], place: &[u8]) -> Result<String, Problem> {
+        let Some(keys) = self.0.first() else { return Err(Problem::internal("no key to seal with")) };
+        let mut sealed = place.to_vec();
+        let nonce = keys
+            .cursor
+            .seal_in_place_append_tag(Aad::from(owner), &mut sealed)
+            .map_err(|_| Problem::internal("cannot seal"))?;
+        Ok(URL_SAFE_NO_PAD.encode([&nonce.as_ref()[..], &sealed].concat()))
+    }
+
+    /// The place that was sealed for `owner`, or nothing when none of the keys opens it.
+    pub fn open_cursor(&self, owner: &[u8], sealed: &str) -> Option<Vec<u8>> {
+        let all = URL_SAFE_NO_PAD.decode(sealed).ok()?;
+        let (nonce, sealed) = all.split_at_checked(NONCE_LEN)?;
+        self.0.iter().find_map(|keys| {
+            let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+            let mut place = sealed.to_vec();
+            keys.cursor.open_in_place(nonce, Aad::from(owner), &mut place).ok().map(|place| place.to_vec())
+        })
+    }
+
     /// The fingerprints of `request`, one by each key, the sealing one's first. They are keyed, since a plain hash of a
     /// request with a password in it would let the password be guessed.
     pub fn fingerprints(&self, request: &[u8]) -> Vec<String> {
@@ -77,8 +104,9 @@ impl SealKeys {
         };
         let keys = || {
             let body = RandomizedNonceKey::new(&AES_256_GCM, &key(b"skranke idempotency v1")?)?;
+            let cursor = RandomizedNonceKey::new(&AES_256_GCM, &key(b"skranke cursor v1")?)?;
             let fingerprint = hmac::Key::new(hmac::HMAC_SHA256, &key(b"skranke idempotency v1 fingerprint")?);
-            Ok(Self { body, fingerprint })
+            Ok(Self { body, cursor, fingerprint })
         };
         keys().map_err(|_: aws_lc_rs::error::Unspecified| Problem::internal("cannot derive a key"))
     }
@@ -103,8 +131,19 @@ mod tests {
         }
 
         #[test]
+        fn a_cursor_opens_for_its_owner_alone_and_never_looks_alike(place: [u8; 16], owner: Vec<u8>) {
+            let sealer = sealer(&[b"one"]);
+            let seal = || sealer.seal_cursor(&owner, &place).expect("randomness");
+            let (one, other) = (seal(), seal());
+            prop_assert!(one != other && one.len() == other.len());
+            prop_assert_eq!(sealer.open_cursor(&owner, &one), Some(place.to_vec()));
+            prop_assert_eq!(sealer.open_cursor(&[&owner[..], b"!"].concat(), &one), None);
+        }
+
+        #[test]
         fn nonsense_never_opens(sealed: String) {
             prop_assert_eq!(sealer(&[b"one"]).open("me", &sealed), None);
+            prop_assert_eq!(sealer(&[b"one"]).open_cursor(b"me", &sealed), None);
         }
     }
 

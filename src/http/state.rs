@@ -8,6 +8,7 @@ use super::fresh::Writers;
 use super::in_flight::InFlight;
 use super::jobs::Jobs;
 use super::seal::Sealer;
+use crate::db::signal::Signal;
 use crate::db::{Db, Deadline};
 use crate::kernel::{Clock, Money};
 
@@ -30,6 +31,8 @@ pub struct State {
     pub writers: Writers,
     /// What runs by itself in this process.
     pub jobs: Jobs,
+    /// Given when the process is told to end: whoever waits for something to happen is answered at once.
+    pub ending: Arc<Signal>,
 }
 
 impl State {

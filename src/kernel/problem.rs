@@ -75,6 +75,9 @@ codes! {
     IdempotencyInProgress = 409 "idempotency_in_progress" "The first request is still running.";
     /// The change collides with something that exists; `detail` says with what.
     Conflict = 409 "conflict" "The change conflicts with what is there.";
+    /// The cursor is of a history that the database does not have: it was set back, by a backup or by a failover that
+    /// has lost the last changes. Read all tickets again, and go on from `from=now`.
+    CursorDiverged = 410 "cursor_diverged" "The history has changed behind the cursor.";
     /// The resource has changed since it was read. Read it again and repeat the change.
     VersionMismatch = 412 "version_mismatch" "The resource has another version.";
     /// The body is larger than the limit that `detail` names.

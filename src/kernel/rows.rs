@@ -68,6 +68,16 @@ impl<R> Rows<R> {
         self.rows.iter()
     }
 
+    /// Whether more follow than the first `most`.
+    pub fn has_more(&self, most: usize) -> bool {
+        self.more || self.rows.len() > most
+    }
+
+    /// The rows themselves.
+    pub fn into_vec(self) -> Vec<R> {
+        self.rows
+    }
+
     /// The same, with more behind `reached`, up to which all were looked for and these were found.
     pub fn up_to(self, reached: Option<R>) -> Self {
         Self { reached, ..self }

@@ -12,6 +12,8 @@ pub use words::{
     waiting_for_index,
 };
 
+use std::collections::{HashMap, HashSet};
+
 use super::domain::change::TicketChange;
 use super::domain::search::Document;
 use super::domain::{REDACTED, Speaker, Status, Ticket, Walker};
@@ -81,6 +83,23 @@ pub fn roots_of_change(ticket: &Ticket, patch: &TicketPatch) -> Roots {
         Patch::Absent | Patch::Null => None,
     };
     external_id.into_iter().chain([Root::Ticket(ticket.number)]).collect()
+}
+
+/// Those of the tickets with these `numbers` that the caller may see, as they are now, by their numbers: the first
+/// ones, as far as a page has room for their texts.
+pub async fn snapshots(
+    conn: &mut Conn,
+    reach: &Reach,
+    mut numbers: Vec<i64>,
+    now: Instant,
+) -> Result<HashMap<i64, TicketBody>, Problem> {
+    let mut seen = HashSet::new();
+    numbers.retain(|number| seen.insert(*number));
+    let mut rows = store::by_numbers(conn, &numbers).await?.into_vec();
+    rows.retain(|row| reach.only_of().is_none_or(|requester| row.ticket.requester_id == Some(requester)));
+    let calendars = rows.iter().flat_map(|row| row.times.calendars());
+    let calendar_set = sla::store::configuration::calendar_set(conn, calendars).await?;
+    Ok(rows.into_iter().map(|row| (row.ticket.number, TicketBody::of(row, &calendar_set, now))).collect())
 }
 
 /// A page of tickets, and the calendars of their clocks.

@@ -89,7 +89,7 @@ pub mod search;
 pub use criteria::TicketCriteria;
 pub(crate) use criteria::{breached_after, narrow};
 pub use hits::Hits;
-pub use list::{key, list};
+pub use list::{by_numbers, key, list};
 
 /// The ticket `which`, if it is within `reach`.
 ///

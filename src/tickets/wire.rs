@@ -204,7 +204,7 @@ pub struct TicketPatch {
 }
 
 /// A ticket.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = Ticket, example = json!({
     "id": "019a2f4e-7c1b-7d3e-8f00-1234567890ab",
     "number": 4711,

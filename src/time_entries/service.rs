@@ -134,6 +134,7 @@ async fn record(
 ) -> Result<(), Problem> {
     let event = Event {
         ticket_id: ticket.id,
+        ticket_version: ticket.version,
         at: act.now,
         actor: Some(act.who.id),
         kind,

@@ -9,7 +9,7 @@ use skranke::kernel::Code;
 use crate::support::{Engine, Store};
 
 /// The rooms, from left to right. A room imports only from those before it.
-const ROOMS: [&str; 13] = [
+const ROOMS: [&str; 14] = [
     "kernel",
     "db",
     "http",
@@ -22,6 +22,7 @@ const ROOMS: [&str; 13] = [
     "comments",
     "time_entries",
     "metrics",
+    "changes",
     "app",
 ];
 

@@ -8,6 +8,7 @@ mod answers;
 mod auth;
 mod backlog;
 mod calendars;
+mod changes;
 mod clocks;
 mod comments;
 mod conventions;

@@ -39,6 +39,7 @@ const RULES: &[(&str, Rule)] = &[
     ("update_ticket", Rule::Own("tickets:write")),
     ("redact_ticket", Rule::Admin),
     ("list_ticket_events", Rule::Own("tickets:read")),
+    ("list_changes", Rule::Own("tickets:read")),
     ("list_comments", Rule::Own("comments:read")),
     ("create_comment", Rule::Own("comments:write")),
     ("get_comment", Rule::Own("comments:read")),
@@ -165,7 +166,7 @@ impl Rule {
 
     fn expects(self, who: Who, operation: &str) -> End {
         // Lists and creations have nobody else's thing in their path.
-        let on_a_thing = !operation.starts_with("list_tickets") && operation != "create_ticket";
+        let on_a_thing = !["list_tickets", "list_changes", "create_ticket"].contains(&operation);
         match (self, who) {
             (Rule::Open, _) => End::Allowed,
             (_, Who::Anonymous) => End::Unauthenticated,

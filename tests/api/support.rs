@@ -188,6 +188,12 @@ impl Desk {
         skranke::sla::service::write_down_breaches(&self.db, &clock, most).await.unwrap()
     }
 
+    /// Gives all that was committed its place in the change log, as an instance does by itself.
+    pub async fn sequence(&self) {
+        let db = self.db.patient();
+        while skranke::audit::service::sequence(&db, &self.ids).await.unwrap().is_some() {}
+    }
+
     /// The rows that follow from tickets are what these tell.
     pub async fn rows_are_right(&self) {
         let now = self.clock.now();
@@ -251,6 +257,7 @@ impl Desk {
             in_flight: Default::default(),
             writers: Default::default(),
             jobs: Default::default(),
+            ending: Default::default(),
             sealer,
         };
         let settings = adapt(server::Settings {
@@ -695,12 +702,12 @@ const SQLITE_SHAPE: &str = "
 
 const POSTGRES_SHAPE: &str = "
     SELECT 'column' AS kind, table_name || '.' || column_name || CASE WHEN is_nullable = 'NO' THEN ' required' ELSE '' END AS name
-    FROM information_schema.columns WHERE table_schema = 'public' AND table_name NOT LIKE '\\_\\_%' AND table_name NOT IN ('ticket_search', 'ticket_lexemes')
+    FROM information_schema.columns WHERE table_schema = 'public' AND table_name NOT LIKE '\\_\\_%' AND table_name NOT IN ('ticket_search', 'ticket_lexemes', 'change_inbox')
     UNION ALL
     SELECT 'index', t.relname || '(' || (SELECT string_agg(a.attname, ',' ORDER BY k.place)
         FROM unnest(x.indkey) WITH ORDINALITY k(attnum, place) JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = k.attnum)
     FROM pg_index x JOIN pg_class t ON t.oid = x.indrelid JOIN pg_namespace n ON n.oid = t.relnamespace
-    WHERE n.nspname = 'public' AND t.relname NOT LIKE '\\_\\_%' AND t.relname NOT IN ('ticket_search', 'ticket_lexemes')
+    WHERE n.nspname = 'public' AND t.relname NOT LIKE '\\_\\_%' AND t.relname NOT IN ('ticket_search', 'ticket_lexemes', 'change_inbox')
     UNION ALL
     SELECT 'key', t.relname || '(' || (SELECT string_agg(a.attname, ',' ORDER BY k.place)
         FROM unnest(c.conkey) WITH ORDINALITY k(attnum, place) JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = k.attnum)
@@ -749,6 +756,7 @@ impl Store {
         // SQLite's rowid is an index that it does not list.
         let rowids = [
             "tickets(number",
+            "changes(position",
             "ticket_clocks(ticket_number",
             "configuration(id",
             "configuration_edits(number",

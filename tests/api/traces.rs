@@ -33,7 +33,16 @@ fn told(answer: &Answer) -> String {
     for (name, value) in headers {
         writeln!(text, "{name}: {value}").unwrap();
     }
-    text + &answer.text()
+    // A cursor of the feed is sealed anew each time: what it tells is its length.
+    let sealed = Regex::new(r#""next_cursor":"([A-Za-z0-9_-]+)"\}\s*$"#).unwrap();
+    let body = answer.text();
+    let length = |found: &regex::Captures<'_>| format!("a cursor of {} characters", found[1].len());
+    text + &if is_feed(answer) { sealed.replace(&body, length).into_owned() } else { body }
+}
+
+/// Whether it is one of the feed: other cursors tell a place in a list, and are no secret.
+fn is_feed(answer: &Answer) -> bool {
+    answer.body["next_cursor"].as_str().is_some_and(|cursor| !cursor.starts_with("eyJ"))
 }
 
 /// Somebody looks at an instance whose database is listened to.
@@ -58,11 +67,29 @@ impl Look<'_> {
             ask = ask.json(&json!({ "no such field": true }));
         }
         let answer = ask.send().await;
-        let statements = settled(&self.heard.lock().unwrap()).join("\n");
+        // How far the log goes stands in what the feed asks the database for, and in nothing that it answers.
+        let statements = match path.starts_with("/v1/changes") {
+            true => String::new(),
+            false => settled(&self.heard.lock().unwrap()).join("\n"),
+        };
         let name = format!("{} {method} {path} {headers:?}", self.who.name);
         let before = self.told.insert(name.clone(), format!("{}\n\n{statements}", told(&answer)));
         assert!(before.is_none(), "looked at twice: {name}");
         answer
+    }
+
+    /// All that the feed tells from its start, in answers of one item.
+    async fn feed(&mut self, path: &str) {
+        let (mut next, mut nth) = (format!("{path}&from=start"), 0);
+        loop {
+            let page = self.desk.ask_at(self.url, Method::GET, &next).by(self.who).header("x-request-id", "a-look");
+            let page = page.expect(200).await;
+            assert!(self.told.insert(format!("{} {path} {nth}", self.who.name), told(&page)).is_none());
+            if page.body["items"] == json!([]) {
+                return;
+            }
+            (next, nth) = (format!("{path}&cursor={}", page.body["next_cursor"].as_str().unwrap()), nth + 1);
+        }
     }
 
     /// All pages of a list.
@@ -71,6 +98,8 @@ impl Look<'_> {
         loop {
             let page = self.at(&Method::GET, &next, &[]).await;
             match page.body["next_cursor"].as_str() {
+                // The end of the feed has one, too.
+                Some(_) if page.body["items"] == json!([]) => return,
                 Some(cursor) => next = format!("{path}{}cursor={cursor}", if path.contains('?') { '&' } else { '?' }),
                 None => return,
             }
@@ -178,6 +207,10 @@ async fn look(desk: &Desk, at: (&str, &Heard), who: &Caller, world: &World) -> B
                 }
             }
         }
+    }
+    desk.sequence().await;
+    for question in ["", "&types=ticket.updated,comment.added,time_entry.added", "&include=ticket", "&team_id=none"] {
+        look.feed(&format!("/v1/changes?limit=1{question}")).await;
     }
     for question in questions(&world.ticket, &world.agent) {
         look.along(&format!("/v1/tickets?{question}")).await;

@@ -233,9 +233,12 @@ fn transact(
     if let Err(Undone { why, .. }) = &fate {
         tracing::error!(cause = %why, requests = group.len(), "sqlite could not commit");
     }
+    let committed = std::mem::take(&mut conn.committed);
     if fate.is_err() || undo {
         // Nothing is open any more when the engine has rolled back by itself.
         drop(now(conn.batch("ROLLBACK")));
+    } else {
+        committed.into_iter().for_each(|work| work());
     }
     (group, fate)
 }
@@ -277,10 +280,11 @@ fn in_savepoint<T>(
         let why = error.to_string();
         return (Err(error.into()), Some(why));
     }
-    let before = conn.last.len();
+    let before = (conn.last.len(), conn.committed.len());
     let outcome = attempt(conn, work, deadline);
     if outcome.is_err() {
-        conn.last.truncate(before);
+        conn.last.truncate(before.0);
+        conn.committed.truncate(before.1);
     }
     let ended = match &outcome {
         Ok(_) => again(conn, "RELEASE request"),

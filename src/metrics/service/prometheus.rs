@@ -1,11 +1,15 @@
 //! Gathering what an answer is made of.
 
+use crate::audit::store::log;
 use crate::db::{Db, Load};
 use crate::kernel::{Instant, Problem};
 use crate::metrics::domain::series::{NAMED_TEAMS, Teams, needed};
 use crate::sla::service::Near;
 use crate::tally::store::Totals;
 use crate::{people, sla, tally};
+
+/// So many changes that wait for a position are counted at most.
+const UNSEQUENCED: i64 = 10_000;
 
 /// What the database and its connections say at one moment.
 #[derive(Debug)]
@@ -16,6 +20,10 @@ pub struct Scrape {
     pub near: Near,
     /// How many tickets have not followed the last edit of policies or calendars.
     pub pending_tickets: i64,
+    /// The last position of the change log.
+    pub changes_head: i64,
+    /// How many changes have no position yet, at most [`UNSEQUENCED`].
+    pub unsequenced: i64,
     /// The teams that they are about.
     pub teams: Teams,
     /// How busy the connections are.
@@ -27,16 +35,17 @@ pub struct Scrape {
 /// The figures as they are at `now`, in one snapshot. However many tickets there are, it reads as much.
 pub async fn figures(db: &Db, now: Instant) -> Result<Scrape, Problem> {
     let load = db.load();
-    let (totals, near, pending_tickets, teams) = db
+    let (totals, near, pending_tickets, (changes_head, unsequenced), teams) = db
         .snapshot(async move |conn| {
             let totals = tally::store::totals(conn, &needed()).await?;
             let near = sla::service::near(conn, now).await?;
             let pending_tickets = sla::service::pending_tickets(conn).await?;
+            let log = (log::head(conn).await?, log::unsequenced(conn, UNSEQUENCED).await?);
             let most = i64::try_from(NAMED_TEAMS).unwrap_or(i64::MAX) + 1;
             let teams = people::store::teams::list(conn, None, most).await?;
-            Ok((totals, near, pending_tickets, teams))
+            Ok((totals, near, pending_tickets, log, teams))
         })
         .await?;
     let teams = Teams::new(teams.into_iter().map(|team| (team.id, team.name)));
-    Ok(Scrape { totals, near, pending_tickets, teams, load, engine: db.engine() })
+    Ok(Scrape { totals, near, pending_tickets, changes_head, unsequenced, teams, load, engine: db.engine() })
 }

@@ -76,13 +76,16 @@ struct ScrapeCollector(Scrape, BTreeMap<&'static str, JobStatus>);
 
 impl Collector for ScrapeCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
-        let Scrape { totals, near, pending_tickets, teams, load, engine } = &self.0;
+        let Scrape { totals, near, pending_tickets, changes_head, unsequenced, teams, load, engine } = &self.0;
         for family in families(&totals.sums, near, teams) {
             encode_family(&mut encoder, &family)?;
         }
         let help = "Tickets that the last edit of SLA policies or calendars has not reached yet, at most 100000";
         gauge(&mut encoder, "sla_pending_tickets", help, *pending_tickets)?;
         gauge(&mut encoder, "tally_unfolded", "Changes that are not folded into the tally yet", totals.unfolded)?;
+        gauge(&mut encoder, "changes_head", "The last position of the change log", *changes_head)?;
+        let help = "Changes that have no position in the change log yet, at most 10000";
+        gauge(&mut encoder, "changes_unsequenced", help, *unsequenced)?;
         let connections = [("idle", load.idle), ("in_use", load.in_use)];
         let help = "Connections of this instance to the database";
         let mut family = encoder.encode_descriptor("db_connections", help, None, MetricType::Gauge)?;

@@ -60,6 +60,7 @@ impl TicketChange {
         let is_told = self.kind == EventKind::TicketRedacted || !changes.is_empty();
         is_told.then_some(Event {
             ticket_id: self.after.id,
+            ticket_version: self.after.version,
             at: self.at,
             actor: self.by,
             kind: self.kind,

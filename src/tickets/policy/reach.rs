@@ -30,7 +30,7 @@ impl Reach {
     }
 
     /// The requester whose tickets alone may be seen; nobody when all may.
-    pub(in crate::tickets) fn only_of(&self) -> Option<PrincipalId> {
+    pub(crate) fn only_of(&self) -> Option<PrincipalId> {
         self.only_of
     }
 

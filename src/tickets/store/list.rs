@@ -136,6 +136,12 @@ async fn rows(conn: &mut Conn, numbers: &[i64]) -> Result<Vec<(TicketRow, bool)>
     Ok(rows)
 }
 
+/// The tickets with these numbers, in this order, as far as a page has room for their texts.
+pub async fn by_numbers(conn: &mut Conn, numbers: &[i64]) -> Result<Rows<TicketRow>, Problem> {
+    let rows = rows(conn, numbers).await?;
+    with_texts(conn, rows).await
+}
+
 /// The key of a ticket in a list of this order: a value and the number, which makes it unique.
 pub fn key(sort: Sort, row: &TicketRow) -> (i64, i64) {
     let ticket = &row.ticket;

@@ -249,8 +249,8 @@ fn once<T: PartialEq>(values: impl IntoIterator<Item = T>) -> Vec<T> {
 #[deserr(error = Faults, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct ListOptions {
-    /// The order; newest first unless said. `due_at` is when the first of the clocks is due that have not ended; tickets
-    /// without one, and closed ones, come last. `relevance` needs `q`.
+    /// The order; newest first unless said. `due_at` is when the first of the clocks is due that have not ended;
+    /// tickets without one, and closed ones, come last. `relevance` needs `q`.
     #[deserr(default)]
     #[param(value_type = Option<Sort>, inline)]
     pub sort: Option<Sort>,
