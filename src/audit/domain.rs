@@ -3,12 +3,12 @@
 use serde_json::Value;
 
 use crate::kernel::words::words;
-use crate::kernel::{CommentId, Instant, PrincipalId, TicketId};
+use crate::kernel::{AnyId, CommentId, Instant, PrincipalId, TicketId};
 
 words! {
     /// Who may see a comment, and the events about it.
     pub enum Visibility {
-        /// Everybody who may see the ticket.
+        /// Everybody who may see what it is about.
         Public = "public",
         /// Agents, admins, and service accounts with the scope `internal:read`.
         Internal = "internal",
@@ -34,6 +34,43 @@ words! {
         TimeEntryAdded = "time_entry.added",
         /// Work was taken off again; the changes hold what it was.
         TimeEntryDeleted = "time_entry.deleted",
+        /// A person was made, or has come with the first token of an outside issuer.
+        UserCreated = "user.created",
+        /// Something of a person changed; the changes name the fields, and tell only role and whether active.
+        UserUpdated = "user.updated",
+        /// All that tells who a person was is removed for good.
+        UserAnonymised = "user.anonymised",
+    }
+}
+
+words! {
+    /// What an event is about that is about no ticket.
+    pub enum SubjectKind {
+        /// A person.
+        User = "user",
+    }
+}
+
+words! {
+    /// How what happened came to be known here.
+    pub enum EventOrigin {
+        /// It happened here.
+        Live = "live",
+    }
+}
+
+/// What an event is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventSubject {
+    /// A ticket, and its version right after the event.
+    Ticket(TicketId, i64),
+    /// Something else.
+    Other(SubjectKind, AnyId),
+}
+
+impl From<PrincipalId> for EventSubject {
+    fn from(id: PrincipalId) -> Self {
+        Self::Other(SubjectKind::User, AnyId(id.0))
     }
 }
 
@@ -49,6 +86,11 @@ pub struct Change {
 }
 
 impl Change {
+    /// That `field` changed, and nothing of what it was and is: it is read where it stands, and erased there alone.
+    pub fn unsaid(field: &'static str) -> Self {
+        Self { field, before: Value::Null, after: Value::Null }
+    }
+
     /// The change of `field`, or nothing when it stayed the same.
     pub fn of(field: &'static str, before: Value, after: Value) -> Option<Self> {
         (before != after).then_some(Self { field, before, after })
@@ -68,13 +110,11 @@ const EVENT_B: usize = 1 << 10;
 /// What becomes of a ticket as it goes through its life: of this there is a bound already, or there is it once.
 const OF_ITS_LIFE: [&str; 6] = ["status", "started_at", "first_replied_at", "resolved_at", "closed_at", "reopen_count"];
 
-/// Something that happened to a ticket.
+/// Something that happened.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
-    /// Whose ticket it is an event of.
-    pub ticket_id: TicketId,
-    /// The ticket's version right after it.
-    pub ticket_version: i64,
+    /// What it is about.
+    pub about: EventSubject,
     /// When.
     pub at: Instant,
     /// Who did it; nobody when the service did it by itself.
@@ -99,7 +139,10 @@ impl Event {
             EventKind::TicketCreated
             | EventKind::TicketRedacted
             | EventKind::CommentAdded
-            | EventKind::CommentRedacted => false,
+            | EventKind::CommentRedacted
+            | EventKind::UserCreated
+            | EventKind::UserUpdated
+            | EventKind::UserAnonymised => false,
         };
         is_edit.then(|| i64::try_from(EVENT_B + changes_b).unwrap_or(i64::MAX))
     }

@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 
 use super::domain::{EventKind, Visibility};
 use super::store::EventRow;
+use crate::http::ListItem;
 use crate::kernel::{CommentId, EventId, Instant, PrincipalId, TeamId};
 
 /// Somebody or something, by id and name.
@@ -33,7 +34,7 @@ impl<Id> Named<Id> {
 /// An entry of a ticket's audit trail.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Event, example = json!({
-    "id": "019a2f4e-7c1b-7d3e-8f00-000000000001", "at": "2026-03-02T09:12:00Z", "type": "ticket.updated",
+    "id": "019a2f4e-7c1b-7d3e-8f00-000000000001", "at": "2026-03-02T09:12:00.000000Z", "type": "ticket.updated",
     "visibility": "public", "actor": { "id": "019a2f4e-7c1b-7d3e-8f00-1234567890ab", "name": "Ada Lovelace" },
     "comment_id": null, "changes": [{ "field": "status", "before": "new", "after": "open" }],
 }))]
@@ -86,3 +87,5 @@ impl From<EventRow> for EventBody {
         }
     }
 }
+
+impl ListItem for EventBody {}

@@ -108,6 +108,8 @@ diesel::table! {
         agent_comments -> Integer,
         version -> BigInt,
         followed_edit -> BigInt,
+        internal_at -> Nullable<Moment>,
+        activity_at -> Moment,
     }
 }
 
@@ -202,7 +204,7 @@ diesel::table! {
     use crate::kernel::sql::{JsonDocument, Guid, Moment};
     events (id) {
         id -> Guid,
-        ticket_id -> Guid,
+        ticket_id -> Nullable<Guid>,
         at -> Moment,
         actor_id -> Nullable<Guid>,
         kind -> Text,
@@ -212,6 +214,9 @@ diesel::table! {
         number -> BigInt,
         edited_b -> BigInt,
         ticket_version -> Nullable<BigInt>,
+        subject_kind -> Nullable<Text>,
+        subject_id -> Nullable<Guid>,
+        origin -> Text,
     }
 }
 

@@ -46,6 +46,7 @@ mod replica;
 mod search;
 mod skew;
 mod start;
+mod streams;
 mod tickets;
 mod time_entries;
 mod traces;

@@ -566,7 +566,7 @@ async fn explained(
 
 /// Reports about a day read what happened on it.
 async fn reports(desk: &Desk, who: &Caller, heard: &Heard, explainer: &mut Explainer) {
-    let day = "from=2026-02-20T00:00:00Z&to=2026-02-21T00:00:00Z";
+    let day = "from=2026-02-20T00:00:00.000000Z&to=2026-02-21T00:00:00.000000Z";
     for path in [
         format!("/v1/metrics/summary?{day}"),
         format!("/v1/metrics/summary?{day}&group_by=priority"),
@@ -612,7 +612,7 @@ async fn feed(desk: &Desk, engine: Engine, readers: [&Caller; 2], heard: &Heard,
         let path = format!("/v1/changes?limit=20&cursor={}{filter}", page["next_cursor"].as_str().unwrap());
         explained(desk, who, &path, heard, explainer, "auto", PASSED).await;
     }
-    let since = "/v1/changes?since=2026-02-20T00:00:00Z";
+    let since = "/v1/changes?since=2026-02-20T00:00:00.000000Z";
     explained(desk, readers[0], since, heard, explainer, "auto", PASSED).await;
 }
 

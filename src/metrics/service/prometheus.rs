@@ -24,6 +24,8 @@ pub struct Scrape {
     pub changes_head: i64,
     /// How many changes have no position yet, at most [`UNSEQUENCED`].
     pub unsequenced: i64,
+    /// How many follow changes on this instance right now.
+    pub streams: usize,
     /// The teams that they are about.
     pub teams: Teams,
     /// How busy the connections are.
@@ -32,8 +34,8 @@ pub struct Scrape {
     pub engine: &'static str,
 }
 
-/// The figures as they are at `now`, in one snapshot. However many tickets there are, it reads as much.
-pub async fn figures(db: &Db, now: Instant) -> Result<Scrape, Problem> {
+/// The figures as they are at `now`, in one snapshot; `streams` are open. However many tickets there are, it reads as much.
+pub async fn figures(db: &Db, streams: usize, now: Instant) -> Result<Scrape, Problem> {
     let load = db.load();
     let (totals, near, pending_tickets, (changes_head, unsequenced), teams) = db
         .snapshot(async move |conn| {
@@ -47,5 +49,6 @@ pub async fn figures(db: &Db, now: Instant) -> Result<Scrape, Problem> {
         })
         .await?;
     let teams = Teams::new(teams.into_iter().map(|team| (team.id, team.name)));
-    Ok(Scrape { totals, near, pending_tickets, changes_head, unsequenced, teams, load, engine: db.engine() })
+    let engine = db.engine();
+    Ok(Scrape { totals, near, pending_tickets, changes_head, unsequenced, streams, teams, load, engine })
 }

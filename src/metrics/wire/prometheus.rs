@@ -76,7 +76,7 @@ struct ScrapeCollector(Scrape, BTreeMap<&'static str, JobStatus>);
 
 impl Collector for ScrapeCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
-        let Scrape { totals, near, pending_tickets, changes_head, unsequenced, teams, load, engine } = &self.0;
+        let Scrape { totals, near, pending_tickets, changes_head, unsequenced, streams, teams, load, engine } = &self.0;
         for family in families(&totals.sums, near, teams) {
             encode_family(&mut encoder, &family)?;
         }
@@ -86,6 +86,8 @@ impl Collector for ScrapeCollector {
         gauge(&mut encoder, "changes_head", "The last position of the change log", *changes_head)?;
         let help = "Changes that have no position in the change log yet, at most 10000";
         gauge(&mut encoder, "changes_unsequenced", help, *unsequenced)?;
+        let help = "Streams that are open, and answers that wait for something to happen";
+        gauge(&mut encoder, "change_streams", help, count_of(*streams))?;
         let connections = [("idle", load.idle), ("in_use", load.in_use)];
         let help = "Connections of this instance to the database";
         let mut family = encoder.encode_descriptor("db_connections", help, None, MetricType::Gauge)?;

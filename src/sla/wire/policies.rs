@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use crate::auth::domain::Principal;
 use crate::auth::policy::ReadSla;
-use crate::http::Resource;
+use crate::http::{ListItem, Resource};
 use crate::kernel::fault::Faults;
 use crate::kernel::text::Line;
 use crate::kernel::whole::Whole;
@@ -279,7 +279,7 @@ impl From<Rule> for TargetBody {
     "condition": { "team_ids": [], "priorities": ["high", "urgent"], "types": ["incident"], "channels": [], "tags": [] },
     "calendar_id": "019a2f4e-7c1b-7d3e-8f00-00000000000e",
     "targets": [{ "target": "response", "priority": "urgent", "target_s": 900, "hours": "calendar" }],
-    "created_at": "2026-03-01T09:30:00Z", "updated_at": "2026-03-01T09:30:00Z", "version": 1, "pending_tickets": 0,
+    "created_at": "2026-03-01T09:30:00.000000Z", "updated_at": "2026-03-01T09:30:00.000000Z", "version": 1, "pending_tickets": 0,
 }))]
 pub struct PolicyBody {
     /// The policy's id.
@@ -344,7 +344,7 @@ impl Resource for PolicyBody {
 /// What a policy said for a while.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = SlaPolicyVersion, example = json!({
-    "version": 1, "created_at": "2026-03-01T09:30:00Z", "name": "Urgent incidents", "position": 1,
+    "version": 1, "created_at": "2026-03-01T09:30:00.000000Z", "name": "Urgent incidents", "position": 1,
     "condition": { "team_ids": [], "priorities": ["high", "urgent"], "types": ["incident"], "channels": [], "tags": [] },
     "calendar_id": null,
     "targets": [{ "target": "response", "priority": "urgent", "target_s": 900, "hours": "calendar" }],
@@ -390,7 +390,7 @@ impl From<PolicyVersion> for PolicyVersionBody {
 #[deserr(error = Faults, deny_unknown_fields)]
 #[schema(as = SlaPolicyPreviewRequest, example = json!({
     "policy": { "name": "Draft", "targets": [{ "target": "response", "target_s": 1800, "hours": "calendar" }] },
-    "from": "2026-02-01T00:00:00Z", "to": "2026-03-01T00:00:00Z",
+    "from": "2026-02-01T00:00:00.000000Z", "to": "2026-03-01T00:00:00.000000Z",
 }))]
 pub struct PreviewRequest {
     /// The policy; before all others unless it says its position. Its name may be that of another one.
@@ -470,3 +470,6 @@ impl From<Preview> for PreviewBody {
         Self { tickets, matched, targets: bodies(promised), actual: bodies(actual) }
     }
 }
+
+impl ListItem for PolicyBody {}
+impl ListItem for PolicyVersionBody {}
