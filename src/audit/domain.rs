@@ -1,9 +1,10 @@
 //! Events and the changes in them. Pure.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::kernel::words::words;
-use crate::kernel::{CommentId, Instant, PrincipalId, TicketId};
+use crate::kernel::{CommentId, Instant, PolicyId, PrincipalId, Target, TicketId};
 
 words! {
     /// Who may see a comment, and the events about it.
@@ -34,6 +35,10 @@ words! {
         TimeEntryAdded = "time_entry.added",
         /// Work was taken off again; the changes hold what it was.
         TimeEntryDeleted = "time_entry.deleted",
+        /// Something that is promised will soon be due.
+        SlaDueSoon = "sla.due_soon",
+        /// Something that was promised is broken.
+        SlaBreached = "sla.breached",
     }
 }
 
@@ -53,6 +58,19 @@ impl Change {
     pub fn of(field: &'static str, before: Value, after: Value) -> Option<Self> {
         (before != after).then_some(Self { field, before, after })
     }
+}
+
+/// The promise that a notice is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NoticedPromise {
+    /// What is promised.
+    pub target: Target,
+    /// When it is, or was, due.
+    pub due_at: Instant,
+    /// How long it may take, in seconds that count.
+    pub target_s: i64,
+    /// The policy that promises.
+    pub policy_id: PolicyId,
 }
 
 /// How many bytes the edits of a ticket may have in its trail, as they are stored. What follows is refused.
@@ -99,7 +117,9 @@ impl Event {
             EventKind::TicketCreated
             | EventKind::TicketRedacted
             | EventKind::CommentAdded
-            | EventKind::CommentRedacted => false,
+            | EventKind::CommentRedacted
+            | EventKind::SlaDueSoon
+            | EventKind::SlaBreached => false,
         };
         is_edit.then(|| i64::try_from(EVENT_B + changes_b).unwrap_or(i64::MAX))
     }

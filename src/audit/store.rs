@@ -9,7 +9,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool};
 use serde_json::json;
 
-use super::domain::{Change, Event, EventKind, MOST_EDITED_B, MOST_EDITED_BY_REQUESTERS_B, Visibility};
+use super::domain::{Change, Event, EventKind, MOST_EDITED_B, MOST_EDITED_BY_REQUESTERS_B, NoticedPromise, Visibility};
 use crate::db::raw::{Raw, json_length, raw, small};
 use crate::db::schema::{events, principals};
 use crate::db::{Conn, RunQueryDsl, boxed, on_each, send};
@@ -29,6 +29,7 @@ struct NewRow {
     comment_id: Option<CommentId>,
     changes: Json,
     ticket_version: i64,
+    sla: Option<Json<NoticedPromise>>,
 }
 
 /// An event as it is read, with the name of who did it.
@@ -50,6 +51,8 @@ pub struct EventRow {
     pub comment_id: Option<CommentId>,
     /// `[{"field", "before", "after"}]`.
     pub changes: Json,
+    /// The promise that it is about.
+    pub sla: Option<Json<NoticedPromise>>,
 }
 
 /// Adds `event` to the trail of its ticket, and to the change log, behind all that is in them.
@@ -57,6 +60,15 @@ pub struct EventRow {
 /// # Errors
 /// `conflict` for an edit of a ticket whose trail has no room for it.
 pub async fn add(tx: &mut Conn, event: Event, clock: &Clock) -> Result<(), Problem> {
+    insert(tx, event, None, clock).await
+}
+
+/// Adds `event` likewise, which is about `promise`.
+pub async fn add_notice(tx: &mut Conn, event: Event, promise: NoticedPromise, clock: &Clock) -> Result<(), Problem> {
+    insert(tx, event, Some(promise), clock).await
+}
+
+async fn insert(tx: &mut Conn, event: Event, sla: Option<NoticedPromise>, clock: &Clock) -> Result<(), Problem> {
     let changes = changes_json(&event.changes);
     let edited_b = match event.edit_b(changes.to_string().len()) {
         Some(more_b) => {
@@ -79,6 +91,7 @@ pub async fn add(tx: &mut Conn, event: Event, clock: &Clock) -> Result<(), Probl
         comment_id: event.comment_id,
         changes: Json(changes),
         ticket_version: event.ticket_version,
+        sla: sla.map(Json),
     };
     let (id, at) = (row.id, row.at);
     send!(
@@ -154,6 +167,7 @@ pub async fn list(
                     events::visibility,
                     events::comment_id,
                     raw::<JsonDocument>(changes),
+                    events::sla,
                 ),
                 raw::<Bool>(lacks),
             )),

@@ -24,6 +24,7 @@ impl Sightline {
             EventKind::TicketCreated | EventKind::TicketUpdated | EventKind::TicketRedacted => true,
             EventKind::CommentAdded | EventKind::CommentEdited | EventKind::CommentRedacted => comments,
             EventKind::TimeEntryAdded | EventKind::TimeEntryDeleted => work,
+            EventKind::SlaDueSoon | EventKind::SlaBreached => caller.sees_internal(),
         });
         Self { only_of: who.reach().only_of(), internal_too: caller.sees_internal(), kinds: kinds.collect() }
     }

@@ -80,6 +80,7 @@ pub async fn page(
                         events::visibility,
                         events::comment_id,
                         raw::<JsonDocument>(changed),
+                        events::sla,
                     ),
                     events::ticket_version,
                     (tickets::id, tickets::number, tickets::version),

@@ -212,6 +212,7 @@ diesel::table! {
         number -> BigInt,
         edited_b -> BigInt,
         ticket_version -> Nullable<BigInt>,
+        sla -> Nullable<JsonDocument>,
     }
 }
 
@@ -356,6 +357,19 @@ diesel::table! {
         first_reply_breach_at -> Nullable<Moment>,
         service_breach_at -> Nullable<Moment>,
         created_at -> Moment,
+        notice_at -> Nullable<Moment>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::kernel::sql::Moment;
+    sla_notices (ticket_number, target, kind, due_at) {
+        ticket_number -> BigInt,
+        target -> Text,
+        kind -> Text,
+        due_at -> Moment,
+        told_at -> Nullable<Moment>,
     }
 }
 
@@ -452,6 +466,7 @@ diesel::joinable!(team_members -> principals (principal_id));
 diesel::joinable!(team_members -> teams (team_id));
 diesel::joinable!(ticket_clocks -> tickets (ticket_number));
 diesel::joinable!(tickets -> teams (team_id));
+diesel::joinable!(sla_notices -> tickets (ticket_number));
 diesel::joinable!(ticket_tags -> tickets (ticket_number));
 diesel::joinable!(time_entries -> tickets (ticket_number));
 diesel::allow_tables_to_appear_in_same_query!(
@@ -472,5 +487,6 @@ diesel::allow_tables_to_appear_in_same_query!(
     sla_policies,
     sla_policy_versions,
     ticket_clocks,
+    sla_notices,
     facts,
 );
