@@ -1,9 +1,10 @@
 //! Events and the changes in them. Pure.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::kernel::words::words;
-use crate::kernel::{AnyId, CommentId, Instant, PrincipalId, TicketId};
+use crate::kernel::{AnyId, CommentId, Instant, PolicyId, PrincipalId, Target, TicketId};
 
 words! {
     /// Who may see a comment, and the events about it.
@@ -34,6 +35,10 @@ words! {
         TimeEntryAdded = "time_entry.added",
         /// Work was taken off again; the changes hold what it was.
         TimeEntryDeleted = "time_entry.deleted",
+        /// Something that is promised will soon be due.
+        SlaDueSoon = "sla.due_soon",
+        /// Something that was promised is broken.
+        SlaBreached = "sla.breached",
         /// A person was made, or has come with the first token of an outside issuer.
         UserCreated = "user.created",
         /// Something of a person changed; the changes name the fields, and tell only role and whether active.
@@ -97,6 +102,19 @@ impl Change {
     }
 }
 
+/// The promise that a notice is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NoticedPromise {
+    /// What is promised.
+    pub target: Target,
+    /// When it is, or was, due.
+    pub due_at: Instant,
+    /// How long it may take, in seconds that count.
+    pub target_s: i64,
+    /// The policy that promises.
+    pub policy_id: PolicyId,
+}
+
 /// How many bytes the edits of a ticket may have in its trail, as they are stored. What follows is refused.
 pub const MOST_EDITED_B: i64 = 16 << 20;
 
@@ -142,7 +160,9 @@ impl Event {
             | EventKind::CommentRedacted
             | EventKind::UserCreated
             | EventKind::UserUpdated
-            | EventKind::UserAnonymised => false,
+            | EventKind::UserAnonymised
+            | EventKind::SlaDueSoon
+            | EventKind::SlaBreached => false,
         };
         is_edit.then(|| i64::try_from(EVENT_B + changes_b).unwrap_or(i64::MAX))
     }

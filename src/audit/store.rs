@@ -10,7 +10,8 @@ use diesel::sql_types::{BigInt, Bool};
 use serde_json::json;
 
 use super::domain::{
-    Change, Event, EventKind, EventSubject, MOST_EDITED_B, MOST_EDITED_BY_REQUESTERS_B, SubjectKind, Visibility,
+    Change, Event, EventKind, EventSubject, MOST_EDITED_B, MOST_EDITED_BY_REQUESTERS_B, NoticedPromise, SubjectKind,
+    Visibility,
 };
 use crate::db::raw::{Raw, json_length, raw, small};
 use crate::db::schema::{events, principals};
@@ -33,6 +34,7 @@ struct NewRow {
     ticket_version: Option<i64>,
     subject_kind: Option<SubjectKind>,
     subject_id: Option<AnyId>,
+    sla: Option<Json<NoticedPromise>>,
 }
 
 /// An event as it is read, with the name of who did it.
@@ -54,6 +56,8 @@ pub struct EventRow {
     pub comment_id: Option<CommentId>,
     /// `[{"field", "before", "after"}]`.
     pub changes: Json,
+    /// The promise that it is about.
+    pub sla: Option<Json<NoticedPromise>>,
 }
 
 /// Adds `event` to the change log, and to the trail of its ticket if it is about one, behind all that is in them.
@@ -61,6 +65,15 @@ pub struct EventRow {
 /// # Errors
 /// `conflict` for an edit of a ticket whose trail has no room for it.
 pub async fn add(tx: &mut Conn, event: Event, clock: &Clock) -> Result<(), Problem> {
+    insert(tx, event, None, clock).await
+}
+
+/// Adds `event` likewise, which is about `promise`.
+pub async fn add_notice(tx: &mut Conn, event: Event, promise: NoticedPromise, clock: &Clock) -> Result<(), Problem> {
+    insert(tx, event, Some(promise), clock).await
+}
+
+async fn insert(tx: &mut Conn, event: Event, sla: Option<NoticedPromise>, clock: &Clock) -> Result<(), Problem> {
     let changes = changes_json(&event.changes);
     let nothing = || raw("").bind(0_i64);
     let (ticket, subject, number, edited_b) = match event.about {
@@ -91,6 +104,7 @@ pub async fn add(tx: &mut Conn, event: Event, clock: &Clock) -> Result<(), Probl
         ticket_version: ticket.map(|(_, version)| version),
         subject_kind: subject.map(|(kind, _)| kind),
         subject_id: subject.map(|(_, id)| id),
+        sla: sla.map(Json),
     };
     let (id, at) = (row.id, row.at);
     send!(
@@ -166,6 +180,7 @@ pub async fn list(
                     events::visibility,
                     events::comment_id,
                     raw::<JsonDocument>(changes),
+                    events::sla,
                 ),
                 raw::<Bool>(lacks),
             )),

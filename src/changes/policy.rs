@@ -26,6 +26,7 @@ impl Sightline {
             EventKind::CommentAdded | EventKind::CommentEdited | EventKind::CommentRedacted => comments,
             EventKind::TimeEntryAdded | EventKind::TimeEntryDeleted => work,
             EventKind::UserCreated | EventKind::UserUpdated | EventKind::UserAnonymised => people,
+            EventKind::SlaDueSoon | EventKind::SlaBreached => caller.sees_internal(),
         });
         Self { only_of: who.reach().only_of(), internal_too: caller.sees_internal(), kinds: kinds.collect() }
     }

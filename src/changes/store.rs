@@ -110,6 +110,7 @@ pub async fn page(
                         events::visibility,
                         events::comment_id,
                         raw::<JsonDocument>(changed),
+                        events::sla,
                     ),
                     events::ticket_version,
                     events::origin,

@@ -6,7 +6,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::store::{ChangeCriteria, ChangeRow, ChangedTicket};
 use crate::audit::domain::{EventKind, EventOrigin, SubjectKind, Visibility};
-use crate::audit::wire::{ChangeBody, EventBody, NamedPrincipal};
+use crate::audit::wire::{ChangeBody, EventBody, NamedPrincipal, NoticeBody};
 use crate::http::Cursor;
 use crate::http::query::{Csv, query_part};
 use crate::kernel::fault::{self, Faults};
@@ -189,7 +189,7 @@ pub struct ChangeSubjectBody {
     "position": 4711, "id": "019a2f4e-7c1b-7d3e-8f00-000000000001", "type": "ticket.updated", "at": "2026-03-02T09:12:00.000000Z",
     "visibility": "public", "origin": "live", "actor": { "id": "019a2f4e-7c1b-7d3e-8f00-1234567890ab", "name": "Ada Lovelace" },
     "ticket": { "id": "019a2f4e-7c1b-7d3e-8f00-000000000002", "number": 4711, "version": 3 }, "subject": null, "comment_id": null,
-    "changes": [{ "field": "status", "before": "new", "after": "open" }], "snapshot": null,
+    "changes": [{ "field": "status", "before": "new", "after": "open" }], "sla": null, "snapshot": null,
 }))]
 pub struct ChangeItem {
     /// Its place in the log, in which there is no gap: whoever may read everything, and asks without a filter, finds
@@ -222,6 +222,9 @@ pub struct ChangeItem {
     pub comment_id: Option<CommentId>,
     /// Every field that changed.
     pub changes: Vec<ChangeBody>,
+    /// The promise that `sla.due_soon` and `sla.breached` are about; null for others.
+    #[schema(required)]
+    pub sla: Option<NoticeBody>,
     /// With `include=ticket`, the ticket as it is now, with its own version.
     #[schema(required)]
     pub snapshot: Option<TicketBody>,
@@ -231,7 +234,7 @@ impl ChangeItem {
     /// A change as it is told, with its position or without.
     pub fn of(row: ChangeRow, has_position: bool, snapshot: Option<TicketBody>) -> Self {
         let ChangeRow { position, event, ticket_version, origin, subject, ticket } = row;
-        let EventBody { id, at, kind, visibility, actor, comment_id, changes } = event.into();
+        let EventBody { id, at, kind, visibility, actor, comment_id, changes, sla } = event.into();
         // Of an event of an older version its own is not known.
         let ticket = ticket.map(|ChangedTicket { id, number, version, .. }| ChangedTicketBody {
             id,
@@ -240,7 +243,7 @@ impl ChangeItem {
         });
         let subject = subject.0.zip(subject.1).map(|(kind, id)| ChangeSubjectBody { kind, id });
         let position = has_position.then_some(position);
-        Self { position, id, kind, at, visibility, origin, actor, ticket, subject, comment_id, changes, snapshot }
+        Self { position, id, kind, at, visibility, origin, actor, ticket, subject, comment_id, changes, sla, snapshot }
     }
 }
 
@@ -250,7 +253,7 @@ impl ChangeItem {
     "position": 4711, "id": "019a2f4e-7c1b-7d3e-8f00-000000000001", "type": "ticket.updated", "at": "2026-03-02T09:12:00.000000Z",
     "visibility": "public", "origin": "live", "actor": { "id": "019a2f4e-7c1b-7d3e-8f00-1234567890ab", "name": "Ada Lovelace" },
     "ticket": { "id": "019a2f4e-7c1b-7d3e-8f00-000000000002", "number": 4711, "version": 3 }, "subject": null, "comment_id": null,
-    "changes": [{ "field": "status", "before": "new", "after": "open" }], "snapshot": null,
+    "changes": [{ "field": "status", "before": "new", "after": "open" }], "sla": null, "snapshot": null,
 }], "next_cursor": "zSEq0xpJ8pBJOoniMnep9llQ5aHXUxxlJGE3nzt7mQ6S7bIM7QXtKWBdmm0" }))]
 pub struct ChangeList {
     /// The changes, in the order of the log.

@@ -217,6 +217,7 @@ diesel::table! {
         subject_kind -> Nullable<Text>,
         subject_id -> Nullable<Guid>,
         origin -> Text,
+        sla -> Nullable<JsonDocument>,
     }
 }
 
@@ -361,6 +362,19 @@ diesel::table! {
         first_reply_breach_at -> Nullable<Moment>,
         service_breach_at -> Nullable<Moment>,
         created_at -> Moment,
+        notice_at -> Nullable<Moment>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::kernel::sql::Moment;
+    sla_notices (ticket_number, target, kind, due_at) {
+        ticket_number -> BigInt,
+        target -> Text,
+        kind -> Text,
+        due_at -> Moment,
+        told_at -> Nullable<Moment>,
     }
 }
 
@@ -457,6 +471,7 @@ diesel::joinable!(team_members -> principals (principal_id));
 diesel::joinable!(team_members -> teams (team_id));
 diesel::joinable!(ticket_clocks -> tickets (ticket_number));
 diesel::joinable!(tickets -> teams (team_id));
+diesel::joinable!(sla_notices -> tickets (ticket_number));
 diesel::joinable!(ticket_tags -> tickets (ticket_number));
 diesel::joinable!(time_entries -> tickets (ticket_number));
 diesel::allow_tables_to_appear_in_same_query!(
@@ -477,5 +492,6 @@ diesel::allow_tables_to_appear_in_same_query!(
     sla_policies,
     sla_policy_versions,
     ticket_clocks,
+    sla_notices,
     facts,
 );

@@ -31,6 +31,7 @@ mod limits;
 mod matrix;
 mod metrics;
 mod modules;
+mod notices;
 mod odd;
 mod operation;
 mod overload;

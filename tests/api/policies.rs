@@ -51,15 +51,15 @@ on_both! {
         let team = desk.post("/v1/teams").by(&admin).json(&json!({ "name": "First line" })).expect(201).await.body;
         let calendar = make_calendar(desk, &short_week()).await;
         let body = json!({ "name": "Urgent incidents", "condition": { "team_ids": [team["id"]], "priorities": ["urgent", "high", "urgent"], "tags": ["vip"] },
-            "calendar_id": calendar, "targets": [{ "target": "response", "priority": "urgent", "target_s": 900, "hours": "business" }, target("response", 3600)] });
+            "calendar_id": calendar, "targets": [{ "target": "response", "priority": "urgent", "target_s": 900, "hours": "business", "notify_before_s": 0 }, target("response", 3600)] });
         let made = desk.post(LIST).by(&admin).json(&body).expect(201).await;
         assert_eq!((made.header("location"), made.header("etag")), (Some(&*path(&made.body)), Some("\"1\"")));
         assert_eq!(made.body, json!({
             "id": made.body["id"], "name": "Urgent incidents", "position": 1, "calendar_id": calendar,
             "condition": { "team_ids": [team["id"]], "priorities": ["urgent", "high"], "types": [], "channels": [], "tags": ["vip"] },
             "targets": [
-                { "target": "response", "priority": "urgent", "target_s": 900, "hours": "business" },
-                { "target": "response", "priority": null, "target_s": 3600, "hours": "calendar" },
+                { "target": "response", "priority": "urgent", "target_s": 900, "hours": "business", "notify_before_s": 0 },
+                { "target": "response", "priority": null, "target_s": 3600, "hours": "calendar", "notify_before_s": null },
             ],
             "created_at": "2026-03-02T09:00:00.000000Z", "updated_at": "2026-03-02T09:00:00.000000Z", "version": 1, "pending_tickets": 0,
         }));
@@ -79,7 +79,7 @@ on_both! {
         let mut expected = made.body.clone();
         expected["position"] = json!(7);
         expected["condition"] = json!({ "team_ids": [], "priorities": ["urgent", "high"], "types": ["question"], "channels": [], "tags": [] });
-        expected["targets"] = json!([{ "target": "service", "priority": null, "target_s": 60, "hours": "calendar" }]);
+        expected["targets"] = json!([{ "target": "service", "priority": null, "target_s": 60, "hours": "calendar", "notify_before_s": null }]);
         expected["updated_at"] = json!("2026-03-02T09:01:00.000000Z");
         expected["version"] = json!(2);
         assert_eq!((changed.header("etag"), &changed.body), (Some("\"2\""), &expected));
@@ -150,6 +150,11 @@ on_both! {
             (json!({ "targets": vec![target("response", 1); 16] }), vec!["/targets"]),
             (json!({ "targets": [target("response", 0), target("service", 31_536_001), target("first_reply", -1)] }), vec!["/targets/0/target_s", "/targets/1/target_s", "/targets/2/target_s"]),
             (json!({ "targets": [{ "target": "resolution", "target_s": 1.5, "hours": "some", "priority": "x" }] }), vec!["/targets/0/hours", "/targets/0/priority", "/targets/0/target", "/targets/0/target_s"]),
+            (json!({ "targets": [
+                { "target": "response", "target_s": 60, "hours": "calendar", "notify_before_s": 604_801 },
+                { "target": "service", "target_s": 60, "hours": "calendar", "notify_before_s": -1 },
+                { "target": "first_reply", "target_s": 60, "hours": "calendar", "notify_before_s": "60" },
+            ] }), vec!["/targets/0/notify_before_s", "/targets/1/notify_before_s", "/targets/2/notify_before_s"]),
             // All that only the database tells, at once.
             (json!({ "condition": { "team_ids": [NOBODY] }, "calendar_id": NOBODY, "targets": [target("response", 1), target("service", 1), target("response", 2)] }),
                 vec!["/calendar_id", "/condition/team_ids/0", "/targets/2"]),

@@ -188,6 +188,12 @@ impl Desk {
         skranke::sla::service::write_down_breaches(&self.db, &clock, most).await.unwrap()
     }
 
+    /// Tells all that there is to tell of promises, as an instance does by itself.
+    pub async fn tell_promises(&self) {
+        let db = self.db.patient();
+        while skranke::sla::service::tell_promises(&db, &self.ids, 50).await.unwrap() > 0 {}
+    }
+
     /// Gives all that was committed its place in the change log, as an instance does by itself.
     pub async fn sequence(&self) {
         let db = self.db.patient();
@@ -655,6 +661,21 @@ impl Store {
                 client.batch_execute(sql).await.unwrap();
                 drop(client);
                 driver.await.unwrap().unwrap();
+            }
+        }
+    }
+
+    /// How many rows there are `from`.
+    pub async fn count(&self, from: &str) -> i64 {
+        let sql = format!("SELECT count(*) FROM {from}");
+        match &self.url {
+            DatabaseUrl::Sqlite(path) => {
+                rusqlite::Connection::open(path).unwrap().query_row(&sql, [], |row| row.get(0)).unwrap()
+            }
+            DatabaseUrl::Postgres(url) => {
+                let (client, connection) = tokio_postgres::connect(url.reveal(), tokio_postgres::NoTls).await.unwrap();
+                tokio::spawn(connection);
+                client.query_one(&sql, &[]).await.unwrap().get(0)
             }
         }
     }

@@ -286,6 +286,8 @@ async fn gossip(
     script: &Caller,
 ) -> (Vec<String>, Vec<String>) {
     let path = path_of(ticket);
+    // What is promised of it is late.
+    desk.tell_promises().await;
     let first =
         comment(desk, agent, ticket, "internal", &format!("A secretive plan. {}", format!("{SHARED} ").repeat(300)))
             .await;

@@ -124,7 +124,14 @@ mod tests {
 
     fn pledge(target_s: i64) -> Pledge {
         let policy = VersionOf { id: PolicyId(uuid::Uuid::nil()), version: 1 };
-        Pledge { policy, priority: Priority::Normal, target_s, hours: Hours::Calendar, calendar: None }
+        Pledge {
+            policy,
+            priority: Priority::Normal,
+            target_s,
+            hours: Hours::Calendar,
+            calendar: None,
+            notify_before_s: None,
+        }
     }
 
     fn at(s: i64) -> Instant {
