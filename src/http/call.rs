@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Instant as Stopwatch;
 
 use actix_web::dev::Payload;
@@ -94,6 +95,11 @@ impl Call {
     /// What seals and opens cursors that tell nothing.
     pub fn sealer(&self) -> &Sealer {
         &self.state.sealer
+    }
+
+    /// The same, to be kept.
+    pub fn shared_sealer(&self) -> Arc<Sealer> {
+        self.state.sealer.clone()
     }
 
     /// The database for lists and numbers, which may come from a replica, unless the caller has written through this

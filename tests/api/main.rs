@@ -51,4 +51,5 @@ mod time_entries;
 mod traces;
 mod trails;
 mod upgrade;
+mod webhooks;
 mod wire;
