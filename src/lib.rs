@@ -3,7 +3,7 @@
 //!
 //! The rooms import only leftwards:
 //! `kernel → db → http → auth → audit → people → tally → sla → tickets → comments → time_entries → metrics → changes →
-//! app`.
+//! webhooks → app`.
 
 // The examples of large bodies are long `json!` expressions.
 #![recursion_limit = "256"]
@@ -22,3 +22,4 @@ pub mod sla;
 pub mod tally;
 pub mod tickets;
 pub mod time_entries;
+pub mod webhooks;

@@ -8,12 +8,13 @@ use diesel::sql_types::{BigInt, Text};
 use super::config::Config;
 use crate::audit::store::log;
 use crate::db::{self, Conn, DatabaseUrl, RunQueryDsl, migrate, on_each};
-use crate::kernel::{Clock, Code, Problem};
+use crate::http::Sealer;
+use crate::kernel::{Clock, Code, Problem, WebhookId};
 use crate::tally;
 use crate::tally::domain::Series;
 use crate::tally::domain::facts::axis_name;
 use crate::tally::store::cells;
-use crate::tickets;
+use crate::{tickets, webhooks};
 
 /// What was looked at, and what was found: how it is, or what is wrong and what to do about it.
 #[derive(Debug, PartialEq, Eq)]
@@ -101,6 +102,7 @@ pub async fn check(config: &Config, deep: bool) -> Vec<Finding> {
     };
     // What cannot be read has nothing further to tell.
     if found_good("database", database(config).await) && found_good("schema", schema(config).await) {
+        found_good("webhooks", webhooks_can_sign(config).await);
         let whole = found_good("integrity", integrity(config).await);
         if deep && whole {
             found_good("tickets", look(config, tickets_are_whole).await);
@@ -222,6 +224,24 @@ async fn schema(config: &Config) -> Result<String, String> {
             Err(format!("{} is missing: run `skranke migrate`", few(&state.missing)))
         } else {
             Ok(format!("{} migrations, up to {}", state.done.len(), state.done.last().map_or("none", String::as_str)))
+        })
+    })
+    .await
+}
+
+/// Whether the secrets of webhooks can be read by the keys that there are.
+async fn webhooks_can_sign(config: &Config) -> Result<String, String> {
+    let keys = config.keys_there()?;
+    let sealer = Sealer::new(keys.all().iter().map(|key| key.seed())).map_err(|problem| problem.to_string())?;
+    look(config, async |conn| {
+        let all = webhooks::store::sealed(conn).await?;
+        let is_lost = |id: &WebhookId, sealed: &str| sealer.open_secret(&id.to_string(), sealed).is_none();
+        let lost: Vec<_> = all.iter().filter(|(id, _, sealed)| is_lost(id, sealed)).map(|of| of.1.clone()).collect();
+        Ok(if lost.is_empty() {
+            Ok(format!("the secrets of all {} can be read", all.len()))
+        } else {
+            let mend = "put the signing key back that was there, or give them others by POST /v1/webhooks/{id}/secret";
+            Err(format!("the secrets of {} cannot be read: {mend}", few(&lost)))
         })
     })
     .await

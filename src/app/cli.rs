@@ -14,12 +14,12 @@ use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
 use super::config::{self, Config, LogFormat, Unknown};
-use super::{backup, check, generate, janitor, rebuild, server};
+use super::{backup, check, generate, janitor, postman, rebuild, server};
 use crate::auth::domain::{Role, Scopes};
 use crate::auth::password::{Party, Password, Passwords};
 use crate::auth::service::Authority;
 use crate::db::lease::{self, Holder};
-use crate::db::{DatabaseUrl, Db, Root, Roots};
+use crate::db::{Conn, DatabaseUrl, Db, Root, Roots};
 use crate::http::State;
 use crate::http::jobs::Jobs;
 use crate::http::origin::Origin;
@@ -28,7 +28,8 @@ use crate::http::trace::Traces;
 use crate::kernel::secret::Secret;
 use crate::kernel::text::{Email, Line};
 use crate::kernel::{Clock, Problem};
-use crate::people;
+use crate::webhooks::service::courier::{Courier, CourierPatience};
+use crate::{people, webhooks};
 
 /// How long a token of `skranke token` is good unless told, in seconds: a day.
 const TOKEN_TTL_S: i64 = 86_400;
@@ -262,6 +263,12 @@ fn authority(config: &Config) -> Result<Authority, Failure> {
         .map_err(|fault| Failure::Settings(vec![fault]))
 }
 
+/// What carries the messages of webhooks.
+fn courier(config: &Config, keeps_connections: bool) -> Result<Courier, Failure> {
+    let (egress, source) = (config.egress.clone(), config.issuer.clone());
+    Courier::new(egress, source, CourierPatience::default(), keeps_connections).map_err(Failure::Other)
+}
+
 async fn serve(config: Config) -> Result<(), Failure> {
     let authority = authority(&config)?;
     let db = database(&config).await?;
@@ -274,9 +281,11 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let traces = endpoint.map(Traces::start).transpose().map_err(Failure::Other)?;
     let (jobs, me) = (Jobs::default(), clock.id::<Holder>(clock.now()));
     janitor::start(db.clone(), config.close_after_s, clock.clone(), jobs.clone(), me)?;
+    let sealer = Arc::new(Sealer::new(authority.keys.all().iter().map(|key| key.seed()))?);
+    postman::start(db.clone(), courier(&config, true)?, sealer.clone(), clock.clone(), jobs.clone(), me)?;
     let leases = db.clone();
     let state = State {
-        sealer: Arc::new(Sealer::new(authority.keys.all().iter().map(|key| key.seed()))?),
+        sealer,
         db,
         clock,
         body_limit_b: config.body_limit_b,
@@ -297,6 +306,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let settings = server::Settings {
         state,
         authority: Arc::new(authority),
+        courier: Arc::new(courier(&config, false)?),
         cors_origins: config.cors_origins.clone(),
         limits,
         workers: config.workers,
@@ -309,7 +319,11 @@ async fn serve(config: Config) -> Result<(), Failure> {
     server.await?;
     if leases.is_shared() {
         // If it fails, they end by themselves.
-        drop(leases.write(Roots::none(), async move |tx| lease::give_up(tx, me).await).await);
+        let give_up = async move |tx: &mut Conn| {
+            lease::give_up(tx, me).await?;
+            webhooks::store::deliveries::give_up(tx, me).await
+        };
+        drop(leases.write(Roots::none(), give_up).await);
     }
     if let Some(traces) = traces {
         // It waits for the collector, on a thread for that.

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::auth::issuers::{IssuerConfig, Issuers};
@@ -16,6 +17,7 @@ use crate::http::{Limits, unsent};
 use crate::kernel::money::MOST_MINOR;
 use crate::kernel::secret::Secret;
 use crate::kernel::{Currency, Money, Problem};
+use crate::webhooks::domain::Egress;
 
 /// A key of the table.
 #[derive(Debug)]
@@ -68,6 +70,7 @@ settings! {
     "SKRANKE_CONNECTIONS_PER_ADDRESS" = "1024", "How many of them one address may have that is no trusted proxy (0 to 1000000); 0 for no limit.";
     "SKRANKE_STREAMS" = "4096", "How many requests may wait for changes at once (1 to 1000000): `GET /v1/changes` with `wait_s`. More are answered 503; of one principal, more than eight are answered 429.";
     "SKRANKE_CLIENT_TIMEOUT_S" = "30", "How long a client may take to send the head of a first request, and a body, and how long it may take nothing of its answer, in seconds (1 to 600).";
+    "SKRANKE_EGRESS_ALLOW" = "", "Networks (CIDR) or addresses inside, separated by commas, that webhooks may lead to, over `http`, too; none unless set: they lead to public addresses alone, by `https`.";
     "SKRANKE_SLOW_QUERY_MS" = "500", "From how many milliseconds on a statement to the database is logged as slow, without the values in it (0 to 3600000); 0 for never.";
     "SKRANKE_WORKERS" = "0", "How many threads answer requests (0 to 256); 0 for one a core.";
     "SKRANKE_SHUTDOWN_S" = "30", "How long running requests may take to finish after SIGTERM, in seconds (0 to 600).";
@@ -122,6 +125,8 @@ pub struct Config {
     pub queue: usize,
     /// How much is let in.
     pub limits: Limits,
+    /// Where webhooks may lead besides public addresses.
+    pub egress: Arc<Egress>,
     /// From when on a statement is slow, in milliseconds; 0 for never.
     pub slow_query_ms: u64,
     /// Worker threads; 0 for one a core.
@@ -520,6 +525,12 @@ impl SettingsReader {
             pool_wait_s: self.number("SKRANKE_DATABASE_WAIT_S", 1, 60),
             queue: self.number("SKRANKE_DATABASE_QUEUE", 1, 100_000),
             limits: self.limits(),
+            egress: Arc::new(self.read(
+                "SKRANKE_EGRESS_ALLOW",
+                Egress::default(),
+                Egress::parse,
+                "should be networks or addresses such as 10.0.0.0/8, separated by commas",
+            )),
             slow_query_ms: self.number("SKRANKE_SLOW_QUERY_MS", 0, 3_600_000),
             workers: self.number("SKRANKE_WORKERS", 0, 256),
             shutdown_s: self.number("SKRANKE_SHUTDOWN_S", 0, 600),

@@ -11,6 +11,7 @@ pub fn routes<E: Endpoints>(config: &mut E) {
     crate::auth::routes::routes(config);
     crate::metrics::routes::routes(config);
     crate::changes::routes::routes(config);
+    crate::webhooks::routes::routes(config);
     crate::time_entries::routes::routes(config);
     crate::people::routes::routes(config);
     crate::sla::routes::routes(config);

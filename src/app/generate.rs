@@ -27,6 +27,7 @@ use crate::kernel::{Code, Problem};
         (name = "comments", description = "Messages on a ticket, public or internal."),
         (name = "time entries", description = "Work on a ticket, and what it cost."),
         (name = "metrics", description = "Numbers about all of it."),
+        (name = "webhooks", description = "What happens, told to a URL as it happens."),
         (name = "operation", description = "The service itself."),
     )
 )]

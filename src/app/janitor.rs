@@ -15,7 +15,7 @@ use crate::db::{Db, Roots};
 use crate::http::idempotency;
 use crate::http::jobs::Jobs;
 use crate::kernel::{Clock, Problem};
-use crate::{audit, auth, sla, tally, tickets};
+use crate::{audit, auth, sla, tally, tickets, webhooks};
 
 /// The longest pause between two rounds, in seconds; shorter where tickets close sooner.
 const LONGEST_PAUSE_S: i64 = 30;
@@ -35,6 +35,12 @@ const INDEX_BREATH: Duration = Duration::from_millis(10);
 
 /// The pause between two transactions that merge the index of words: nobody waits for the end of it.
 const MERGE_BREATH: Duration = Duration::from_millis(20);
+
+/// How many deliveries of webhooks one transaction forgets.
+const FORGOTTEN_AT_ONCE: i64 = 500;
+
+/// The pause between two of these transactions, in which others write.
+const FORGET_BREATH: Duration = Duration::from_millis(20);
 
 /// The pause when there is nothing to index or to merge.
 const WORDS_PAUSE: Duration = Duration::from_secs(30);
@@ -88,6 +94,7 @@ pub fn start(db: Db, close_after_s: i64, clock: Clock, jobs: Jobs, me: Holder) -
             Box::new(FollowEdits { followed: 0 }),
             Box::new(IndexWords { indexed: 0 }),
             Box::new(MergeWords),
+            Box::new(ForgetDeliveries),
         ];
         // SQLite's writer gives places itself.
         if db.is_shared() {
@@ -298,6 +305,27 @@ impl Job for MergeWords {
         async {
             let has_more = tickets::service::tidy_words(db).await?;
             Ok(if has_more { Rest::More(MERGE_BREATH) } else { Rest::Nothing })
+        }
+        .boxed_local()
+    }
+}
+
+/// Forgets deliveries of webhooks that are remembered no longer.
+struct ForgetDeliveries;
+
+impl Job for ForgetDeliveries {
+    fn name(&self) -> &'static str {
+        "forget_deliveries"
+    }
+
+    fn interval(&self) -> Duration {
+        Duration::from_secs(60)
+    }
+
+    fn run<'a>(&'a mut self, db: &'a Db, clock: &'a Clock) -> LocalBoxFuture<'a, Result<Rest, Problem>> {
+        async {
+            let count = webhooks::service::forget_deliveries(db, clock.now(), FORGOTTEN_AT_ONCE).await?;
+            Ok(if count > 0 { Rest::More(FORGET_BREATH) } else { Rest::Nothing })
         }
         .boxed_local()
     }

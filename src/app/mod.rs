@@ -10,5 +10,6 @@ pub mod generate;
 pub mod health;
 pub mod janitor;
 pub mod jobs;
+pub mod postman;
 pub mod rebuild;
 pub mod server;

@@ -21,6 +21,7 @@ use crate::http::meter::Meter;
 use crate::http::unsent::{SocketHandle, hold};
 use crate::http::{Answer, Gate, Limits, State};
 use crate::kernel::{Code, Problem};
+use crate::webhooks::service::courier::Courier;
 
 /// What the server needs to know, all of it values.
 #[derive(Clone)]
@@ -29,6 +30,8 @@ pub struct Settings {
     pub state: State,
     /// Who is trusted to say who somebody is.
     pub authority: Arc<Authority>,
+    /// What carries the messages that callers try webhooks by.
+    pub courier: Arc<Courier>,
     /// Origins that may call from a browser.
     pub cors_origins: Vec<String>,
     /// How much is let in.
@@ -46,8 +49,8 @@ pub struct Settings {
 /// # Errors
 /// When the listener cannot be used.
 pub fn build(settings: Settings, listener: TcpListener) -> std::io::Result<Server> {
-    let Settings { state, authority, cors_origins, limits, workers, shutdown_s, signals } = settings;
-    let authority = web::Data::from(authority);
+    let Settings { state, authority, courier, cors_origins, limits, workers, shutdown_s, signals } = settings;
+    let (authority, courier) = (web::Data::from(authority), web::Data::from(courier));
     let meter = web::Data::new(Meter::new(&document::methods()));
     let guard = web::Data::new(Gate::new(&limits, &state.clock));
     let unsent = web::Data::new(guard.unsent().clone());
@@ -66,6 +69,7 @@ pub fn build(settings: Settings, listener: TcpListener) -> std::io::Result<Serve
             .wrap(from_fn(edge))
             .app_data(state)
             .app_data(authority.clone())
+            .app_data(courier.clone())
             .app_data(meter.clone())
             .app_data(guard.clone())
             .app_data(unsent.clone())
@@ -96,8 +100,8 @@ pub fn build(settings: Settings, listener: TcpListener) -> std::io::Result<Serve
     Ok(server.listen(listener)?.run())
 }
 
-/// How many files this process keeps for other things than connections.
-const OTHER_FILES: u64 = 256;
+/// How many files this process keeps for other things than connections of clients: webhooks may lead to 400 at once.
+const OTHER_FILES: u64 = 768;
 
 /// How many bytes of answers the system keeps of each connection beyond those that are on their way.
 const AHEAD_B: u32 = 128 << 10;

@@ -199,6 +199,13 @@ fn principal(known: KnownRow, narrowed: Option<Scopes>) -> Result<Principal, Pro
     Ok(Principal { id: known.id, name: known.name, email: known.email, kind, scopes })
 }
 
+/// The principal `id`, with all that it may do at most, if it is there and active: for what is done in its name without
+/// a token.
+pub async fn standing(conn: &mut Conn, id: PrincipalId) -> Result<Option<Principal>, Problem> {
+    let known = store::by_id(conn, id).await?;
+    Ok(known.and_then(|known| principal(known, None).ok()))
+}
+
 /// The person behind a verified outside token: made on first sight, and mended when the issuer says something else
 /// than it did before. Writes only if there is something to write.
 async fn recognise(db: &Db, issuer: &Issuer, who: Outsider, now: Instant, clock: &Clock) -> Result<KnownRow, Problem> {

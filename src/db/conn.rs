@@ -203,6 +203,19 @@ macro_rules! load_locked {
 }
 pub(crate) use load_locked;
 
+/// Loads rows likewise, without those that somebody else has locked right now: nobody is waited for.
+macro_rules! load_free {
+    ($conn:expr, $query:expr) => {
+        match &mut $conn.line {
+            $crate::db::EngineConn::Postgres(channel) => {
+                $query.for_update().skip_locked().load(&mut channel.backend().session()).await
+            }
+            $crate::db::EngineConn::Sqlite(sqlite) => $query.load(sqlite).await,
+        }
+    };
+}
+pub(crate) use load_free;
+
 /// Boxes `query` for the engine of `conn`, so that filters can be added one by one.
 pub fn boxed<'a, C, Q>(_conn: &C, query: Q) -> Q::Output
 where

@@ -26,7 +26,7 @@ mod turns;
 mod url;
 
 pub use conn::{Conn, boxed};
-pub(crate) use conn::{EngineConn, load_locked, on_each, send};
+pub(crate) use conn::{EngineConn, load_free, load_locked, on_each, send};
 pub use database::{Db, Lagging, copy_sqlite, look};
 pub use deadline::{Deadline, MORE_FOR_REPORTS_S};
 pub use load::Load;

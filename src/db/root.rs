@@ -27,6 +27,8 @@ pub enum Root {
     ExternalId(PrincipalId, String),
     /// Policies and calendars.
     Configuration,
+    /// All webhooks, as they are set up.
+    Webhooks,
 }
 
 impl Root {
@@ -40,6 +42,7 @@ impl Root {
             Self::Subject(issuer, subject) => format!("subject {issuer} {subject}"),
             Self::ExternalId(creator, id) => format!("external id {creator} {id}"),
             Self::Configuration => "configuration".into(),
+            Self::Webhooks => "webhooks".into(),
         };
         digest(&SHA256, name.as_bytes()).as_ref().iter().take(8).fold(0, |sum, byte| (sum << 8) | i64::from(*byte))
     }
@@ -246,9 +249,10 @@ mod tests {
             Root::Address("1".into()),
             Root::Subject("1".into(), "1".into()),
             Root::Configuration,
+            Root::Webhooks,
         ]
         .into();
-        assert_eq!(all.keys().len(), 8);
+        assert_eq!(all.keys().len(), 9);
         assert_eq!(Roots::from([Root::Ticket(1), Root::Ticket(1)]).keys().len(), 1);
     }
 }

@@ -457,6 +457,54 @@ diesel::table! {
 }
 
 diesel::table! {
+    use diesel::sql_types::*;
+    use crate::kernel::sql::{JsonDocument, Guid, Moment};
+    webhooks (id) {
+        id -> Guid,
+        name -> Text,
+        principal_id -> Guid,
+        url -> Text,
+        types -> JsonDocument,
+        condition -> JsonDocument,
+        include_ticket -> Bool,
+        secret -> Text,
+        previous_secret -> Nullable<Text>,
+        previous_until -> Nullable<Moment>,
+        state -> Text,
+        disabled_reason -> Nullable<Text>,
+        created_at -> Moment,
+        updated_at -> Moment,
+        version -> BigInt,
+        deleted_at -> Nullable<Moment>,
+        position -> BigInt,
+        failures -> Integer,
+        failing_since -> Nullable<Moment>,
+        rests_until -> Nullable<Moment>,
+        leased_by -> Nullable<Guid>,
+        leased_until -> Nullable<Moment>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::kernel::sql::{Guid, Moment};
+    webhook_deliveries (webhook_id, position) {
+        webhook_id -> Guid,
+        position -> BigInt,
+        event_id -> Guid,
+        ticket_number -> Nullable<BigInt>,
+        state -> Text,
+        attempts -> Integer,
+        due_at -> Moment,
+        last_at -> Nullable<Moment>,
+        last_status -> Nullable<Integer>,
+        last_error -> Nullable<Text>,
+        last_duration_ms -> Nullable<BigInt>,
+        settled_at -> Nullable<Moment>,
+    }
+}
+
+diesel::table! {
     #[sql_name = "__diesel_schema_migrations"]
     schema_migrations (version) {
         version -> Text,
@@ -474,6 +522,8 @@ diesel::joinable!(tickets -> teams (team_id));
 diesel::joinable!(sla_notices -> tickets (ticket_number));
 diesel::joinable!(ticket_tags -> tickets (ticket_number));
 diesel::joinable!(time_entries -> tickets (ticket_number));
+diesel::joinable!(webhooks -> principals (principal_id));
+diesel::joinable!(webhook_deliveries -> webhooks (webhook_id));
 diesel::allow_tables_to_appear_in_same_query!(
     principals,
     refresh_tokens,
@@ -494,4 +544,6 @@ diesel::allow_tables_to_appear_in_same_query!(
     ticket_clocks,
     sla_notices,
     facts,
+    webhooks,
+    webhook_deliveries,
 );

@@ -1,4 +1,5 @@
-//! Keeps stored answers from whoever reads the database: an answer may show a secret that is nowhere else in clear.
+//! Keeps stored answers and the secrets of webhooks from whoever reads the database: an answer may show a secret that
+//! is nowhere else in clear.
 
 use std::fmt;
 
@@ -15,6 +16,7 @@ pub struct Sealer(Vec<SealKeys>);
 struct SealKeys {
     body: RandomizedNonceKey,
     cursor: RandomizedNonceKey,
+    webhook: RandomizedNonceKey,
     fingerprint: hmac::Key,
 }
 
@@ -39,10 +41,36 @@ impl Sealer {
     /// # Errors
     /// When the system has no randomness.
     pub fn seal(&self, owner: &str, text: &str) -> Result<String, Problem> {
+        self.seal_with(|keys| &keys.body, owner, text)
+    }
+
+    /// What was sealed for `owner`, or nothing when none of the keys opens it.
+    pub fn open(&self, owner: &str, sealed: &str) -> Option<String> {
+        self.open_with(|keys| &keys.body, owner, sealed).map(|(_, text)| text)
+    }
+
+    /// The secret of a webhook, sealed: to be opened for the same webhook alone.
+    ///
+    /// # Errors
+    /// When the system has no randomness.
+    pub fn seal_secret(&self, webhook: &str, secret: &str) -> Result<String, Problem> {
+        self.seal_with(|keys| &keys.webhook, webhook, secret)
+    }
+
+    /// The secret of a webhook, or nothing when none of the keys opens it; and whether the key that seals now does.
+    pub fn open_secret(&self, webhook: &str, sealed: &str) -> Option<(String, bool)> {
+        self.open_with(|keys| &keys.webhook, webhook, sealed).map(|(nth, secret)| (secret, nth == 0))
+    }
+
+    fn seal_with(
+        &self,
+        key: impl Fn(&SealKeys) -> &RandomizedNonceKey,
+        owner: &str,
+        text: &str,
+    ) -> Result<String, Problem> {
         let Some(keys) = self.0.first() else { return Err(Problem::internal("no key to seal with")) };
         let mut sealed = text.as_bytes().to_vec();
-        let nonce = keys
-            .body
+        let nonce = key(keys)
             .seal_in_place_append_tag(Aad::from(owner.as_bytes()), &mut sealed)
             .map_err(|_| Problem::internal("cannot seal"))?;
         let mut all = nonce.as_ref().to_vec();
@@ -50,15 +78,20 @@ impl Sealer {
         Ok(STANDARD_NO_PAD.encode(all))
     }
 
-    /// What was sealed for `owner`, or nothing when none of the keys opens it.
-    pub fn open(&self, owner: &str, sealed: &str) -> Option<String> {
+    /// Also gives the place of the key that opens it.
+    fn open_with(
+        &self,
+        key: impl Fn(&SealKeys) -> &RandomizedNonceKey,
+        owner: &str,
+        sealed: &str,
+    ) -> Option<(usize, String)> {
         let all = STANDARD_NO_PAD.decode(sealed).ok()?;
         let (nonce, sealed) = all.split_at_checked(NONCE_LEN)?;
-        self.0.iter().find_map(|keys| {
+        self.0.iter().enumerate().find_map(|(nth, keys)| {
             let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
             let mut text = sealed.to_vec();
-            let text = keys.body.open_in_place(nonce, Aad::from(owner.as_bytes()), &mut text).ok()?;
-            String::from_utf8(text.to_vec()).ok()
+            let text = key(keys).open_in_place(nonce, Aad::from(owner.as_bytes()), &mut text).ok()?;
+            String::from_utf8(text.to_vec()).ok().map(|text| (nth, text))
         })
     }
 
@@ -105,8 +138,9 @@ impl SealKeys {
         let keys = || {
             let body = RandomizedNonceKey::new(&AES_256_GCM, &key(b"skranke idempotency v1")?)?;
             let cursor = RandomizedNonceKey::new(&AES_256_GCM, &key(b"skranke cursor v1")?)?;
+            let webhook = RandomizedNonceKey::new(&AES_256_GCM, &key(b"skranke webhook v1")?)?;
             let fingerprint = hmac::Key::new(hmac::HMAC_SHA256, &key(b"skranke idempotency v1 fingerprint")?);
-            Ok(Self { body, cursor, fingerprint })
+            Ok(Self { body, cursor, webhook, fingerprint })
         };
         keys().map_err(|_: aws_lc_rs::error::Unspecified| Problem::internal("cannot derive a key"))
     }
@@ -154,6 +188,16 @@ mod tests {
         assert!(!sealed.contains("secret"));
         assert_eq!(both.open("me", &sealed).as_deref(), Some("secret"));
         assert_eq!(new.open("me", &sealed), None);
+        let secret = old.seal_secret("w", "whsec").expect("randomness");
+        assert_eq!(both.open_secret("w", &secret), Some(("whsec".to_owned(), false)));
+        assert_eq!(
+            both.open_secret("w", &both.seal_secret("w", "x").expect("randomness")),
+            Some(("x".to_owned(), true))
+        );
+        assert_eq!(
+            (new.open_secret("w", &secret), old.open_secret("v", &secret), old.open("w", &secret)),
+            (None, None, None)
+        );
         assert!(both.fingerprints(b"request").contains(&old.fingerprints(b"request")[0]));
         assert!(!new.fingerprints(b"request").contains(&old.fingerprints(b"request")[0]));
         assert!(Sealer::new([]).is_err());

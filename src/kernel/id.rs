@@ -82,6 +82,8 @@ ids! {
     CalendarId;
     /// An SLA policy.
     PolicyId;
+    /// A webhook.
+    WebhookId;
     /// What one change adds to the tallies.
     DeltaId;
 }

@@ -2,3 +2,4 @@
 
 pub mod backlog;
 pub mod facts;
+pub mod webhooks;

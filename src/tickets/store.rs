@@ -8,10 +8,12 @@ use super::domain::Ticket;
 use super::domain::reference::TicketRef;
 use super::policy::reach::Reach;
 use crate::auth::domain::Role;
+use crate::db::raw::one_of;
 use crate::db::schema::{comments, principals, teams, ticket_clocks, ticket_tags, tickets, time_entries};
 use crate::db::{Conn, RunQueryDsl, fault, on_each, send, steady};
 use crate::kernel::{Instant, PrincipalId, Problem, TeamId, TicketId};
 use crate::sla::domain::clock::Times;
+use crate::sla::domain::policy::Traits;
 use crate::sla::store::clocks;
 
 diesel::alias! {
@@ -105,6 +107,12 @@ pub async fn find(conn: &mut Conn, reach: &Reach, which: TicketRef) -> Result<Ti
         .optional()
     })?;
     within(ticket, reach, |ticket| ticket)
+}
+
+/// What the tickets of these numbers are like, as far as conditions ask. The caller has proved access to them.
+pub async fn traits_of(conn: &mut Conn, numbers: &[i64]) -> Result<Vec<(i64, Traits)>, Problem> {
+    let some = tickets::table.filter(one_of("tickets.number", numbers));
+    Ok(on_each!(conn, |c| some.select((tickets::number, Traits::as_select())).load(c).await)?)
 }
 
 /// The ticket `which` with its names, if it is within `reach`.

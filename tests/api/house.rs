@@ -9,7 +9,7 @@ use skranke::kernel::Code;
 use crate::support::{Engine, Store};
 
 /// The rooms, from left to right. A room imports only from those before it.
-const ROOMS: [&str; 14] = [
+const ROOMS: [&str; 15] = [
     "kernel",
     "db",
     "http",
@@ -23,6 +23,7 @@ const ROOMS: [&str; 14] = [
     "time_entries",
     "metrics",
     "changes",
+    "webhooks",
     "app",
 ];
 

@@ -8,7 +8,17 @@ use crate::start::{Place, Server, until};
 use crate::support::{Caller, Engine, Store};
 
 /// All jobs.
-const JOBS: [&str; 6] = ["tidy", "fold_tally", "tell_promises", "follow_edits", "index_words", "merge_words"];
+const JOBS: [&str; 9] = [
+    "tidy",
+    "fold_tally",
+    "tell_promises",
+    "follow_edits",
+    "index_words",
+    "merge_words",
+    "forget_deliveries",
+    "hand_out_deliveries",
+    "send_deliveries",
+];
 
 /// A series of `/metrics` that must be there.
 async fn series(server: &Server, who: &Caller, name: &str) -> u64 {

@@ -53,4 +53,5 @@ mod time_entries;
 mod traces;
 mod trails;
 mod upgrade;
+mod webhooks;
 mod wire;

@@ -61,7 +61,7 @@ async fn harmless(ask: Ask, what: &str) -> u16 {
 async fn furnish(desk: &Desk, admin: &Caller) -> Vec<String> {
     let post = async |path: &str, body: Value| desk.post(path).by(admin).json(&body).expect(201).await.body;
     let mut lists = vec!["/v1/users".to_owned()];
-    let (mut team, mut calendar, mut policy) = (Value::Null, Value::Null, Value::Null);
+    let (mut team, mut calendar, mut policy, mut webhook) = (Value::Null, Value::Null, Value::Null, Value::Null);
     for name in ["one", "two"] {
         team = post("/v1/teams", json!({ "name": name })).await;
         post("/v1/service-accounts", json!({ "name": name, "scopes": ["tickets:read"] })).await;
@@ -71,12 +71,14 @@ async fn furnish(desk: &Desk, admin: &Caller) -> Vec<String> {
                 .await;
         let targets = json!([{ "target": "response", "target_s": 900, "hours": "calendar" }]);
         policy = post("/v1/sla/policies", json!({ "name": name, "targets": targets })).await;
+        webhook = post("/v1/webhooks", json!({ "name": name, "url": "https://example.org/" })).await;
     }
     let path = |root: &str, one: &Value, rest: &str| format!("{root}/{}{rest}", one["id"].as_str().unwrap());
     for made in [path("/v1/sla/calendars", &calendar, ""), path("/v1/sla/policies", &policy, "")] {
         desk.patch(&made).by(admin).json(&json!({ "name": "three" })).expect(200).await;
         lists.push(format!("{made}/versions"));
     }
+    let of_webhook = path("/v1/webhooks", &webhook, "");
     let members = path("/v1/teams", &team, "/members");
     for _ in 0..2 {
         let agent = desk.agent().await;
@@ -88,6 +90,12 @@ async fn furnish(desk: &Desk, admin: &Caller) -> Vec<String> {
         post("/v1/tickets/1/time-entries", json!({ "work_s": 60 })).await;
     }
     lists.push(members);
+    lists.push("/v1/webhooks".to_owned());
+    desk.sequence().await;
+    let replay = json!({ "from": 1, "only": "all" });
+    while skranke::webhooks::service::hand_out(&desk.db.patient(), desk.clock.now()).await.unwrap() {}
+    desk.post(&format!("{of_webhook}/replay")).by(admin).json(&replay).expect(200).await;
+    lists.push(format!("{of_webhook}/deliveries"));
     lists.extend(["/v1/teams", "/v1/service-accounts", "/v1/sla/calendars", "/v1/sla/policies"].map(str::to_owned));
     lists.extend(["comments", "events", "time-entries"].map(|part| format!("/v1/tickets/1/{part}")));
     for sort in ["created_at", "-created_at", "updated_at", "-updated_at", "priority", "-priority", "due_at", "-due_at"]
@@ -188,6 +196,8 @@ on_both! {
         furnish(desk, &admin).await;
         let calendar = desk.get("/v1/sla/calendars").by(&admin).expect(200).await.body["items"][0]["id"].as_str().unwrap().to_owned();
         let holidays = format!("/v1/sla/calendars/{calendar}/holidays");
+        let webhook = desk.get("/v1/webhooks").by(&admin).expect(200).await.body["items"][0]["id"].as_str().unwrap().to_owned();
+        let replay = format!("/v1/webhooks/{webhook}/replay");
         let mut bodies = inputs(include_str!("../corpus/bodies.txt"));
         // What is too long for a line.
         bodies.extend(["[", "{\"a\":", "[[[[]]]],"].map(|part| part.repeat(60_000).into_bytes()));
@@ -197,7 +207,7 @@ on_both! {
             let what = String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned();
             for path in [
                 "/v1/tickets", "/v1/tickets/1/comments", "/v1/tickets/1/time-entries", "/v1/users", "/v1/teams", "/v1/service-accounts",
-                "/v1/sla/calendars", "/v1/sla/policies", "/v1/sla/policies/preview",
+                "/v1/sla/calendars", "/v1/sla/policies", "/v1/sla/policies/preview", "/v1/webhooks", &replay,
             ] {
                 assert!(harmless(desk.post(path).by(&admin).raw("application/json", body.clone()), &what).await < 500, "{path} {what}");
             }

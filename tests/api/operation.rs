@@ -241,7 +241,7 @@ async fn is_checked(engine: Engine) {
         let done = place.run(arguments).await;
         assert_eq!((done.code, &*done.err), (Some(0), ""), "{done:?}");
         assert!(done.out.lines().all(|line| line.starts_with("ok      ")), "{done:?}");
-        for what in ["settings", "keys", "database", "schema", "integrity"] {
+        for what in ["settings", "keys", "database", "schema", "webhooks", "integrity"] {
             line(&done, what);
         }
         assert_eq!(done.out.contains("numbers: "), arguments.len() == 2, "{done:?}");
@@ -292,6 +292,13 @@ async fn is_checked(engine: Engine) {
             "UPDATE __diesel_schema_migrations SET version = '0001' WHERE version = '9999'",
             "schema",
             "9999 is of a newer version",
+        ),
+        (
+            "INSERT INTO webhooks (id, name, principal_id, url, types, condition, include_ticket, secret, state, created_at, updated_at, version, position, failures)
+             SELECT id, 'pager', id, 'https://example.org/', '[]', '{}', false, 'hunter2', 'paused', created_at, created_at, 1, 0, 0 FROM principals",
+            "DELETE FROM webhooks",
+            "webhooks",
+            "the secrets of pager cannot be read: put the signing key back",
         ),
         (
             "DELETE FROM __diesel_schema_migrations WHERE version = '0001'",

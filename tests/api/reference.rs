@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use skranke::app::config::SETTINGS;
-use skranke::{audit, http, kernel, metrics, sla, tickets, time_entries};
+use skranke::{audit, http, kernel, metrics, sla, tickets, time_entries, webhooks};
 
 use crate::start::Place;
 use crate::support::{Engine, Store};
@@ -69,6 +69,10 @@ fn limits() {
         ("values of a list in a policy's condition", count(sla::domain::policies::MOST_VALUES)),
         ("shifts of a weekday in a calendar", count(sla::domain::calendar::MOST_SHIFTS)),
         ("holidays of a calendar", count(sla::domain::calendar::MOST_HOLIDAYS)),
+        ("webhooks", thousands(webhooks::domain::MOST_WEBHOOKS)),
+        ("bytes of a webhook's URL", count(webhooks::domain::egress::LONGEST_URL_B)),
+        ("bytes of a message of a webhook", count(webhooks::domain::message::LARGEST_BODY_B)),
+        ("deliveries of a webhook that one call queues again", thousands(webhooks::service::REPLAYED_AT_ONCE)),
         ("groups of a report", count(metrics::domain::figures::MOST_GROUPS)),
         ("groups of which a report chooses the largest", count(metrics::domain::figures::MOST_READ)),
         ("steps of a timeseries", count(metrics::domain::window::MOST_STEPS)),

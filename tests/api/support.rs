@@ -20,6 +20,8 @@ use skranke::http::seal::Sealer;
 use skranke::kernel::text::{Email, Line};
 use skranke::kernel::{Clock, Instant};
 use skranke::people;
+use skranke::webhooks::domain::Egress;
+use skranke::webhooks::service::courier::{Courier, CourierPatience};
 
 /// Which database a test runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,6 +158,13 @@ async fn admin(sql: &str) {
     driver.await.unwrap().unwrap();
 }
 
+/// What carries the messages of webhooks, to this machine, too, and waits for nobody for long.
+pub fn courier(keeps_connections: bool) -> Courier {
+    let egress = Arc::new(Egress::parse("127.0.0.0/8").unwrap());
+    let patience = CourierPatience { connect: Duration::from_millis(500), whole: Duration::from_millis(1_500) };
+    Courier::new(egress, "skranke".to_owned(), patience, keeps_connections).unwrap()
+}
+
 /// A running server with all that a test needs of it.
 pub struct Desk {
     pub url: String,
@@ -269,6 +278,7 @@ impl Desk {
         let settings = adapt(server::Settings {
             state,
             authority: authority.clone(),
+            courier: Arc::new(courier(false)),
             cors_origins: vec![],
             limits: Default::default(),
             workers: 2,

@@ -20,10 +20,10 @@ pub fn routes(config: &mut impl Endpoints) {
 /// OpenMetrics 1.0, unless `Accept` prefers `text/plain`: then the classic text format 0.0.4. Tickets are counted by
 /// status, priority and team; tickets opened, resolved and reopened by priority and the team of that moment; how long
 /// it took until work began, and how much work it took; and the clocks of SLA policies: kept, broken, running, paused
-/// and due soon, as they are at the moment of the answer. The rest is about this instance: requests, connections, jobs,
-/// build. Every series is there from the start, at zero. The hundred oldest teams are named, further ones are `other`
-/// together, and no team is `none`. Bounds of histograms are powers of two. Reading it costs the same however many
-/// tickets there are.
+/// and due soon, as they are at the moment of the answer; webhooks, their deliveries that wait or were given up, and
+/// how far each is behind. The rest is about this instance: requests, connections, jobs, build. Every series is there
+/// from the start, at zero. The hundred oldest teams are named, further ones are `other` together, and no team is
+/// `none`. Bounds of histograms are powers of two. Reading it costs the same however many tickets there are.
 #[utoipa::path(
     operation_id = "scrape_metrics", tag = "metrics", security(("bearer" = ["metrics:read"])),
     extensions(("x-problems" = json!(["invalid_query", "not_acceptable", "unavailable"]))),
@@ -41,7 +41,7 @@ async fn scrape_metrics(
     call.no_query()?;
     let form = Form::of(call.headers())?;
     let figures = service::figures(&call.db(), call.streams(), call.now()).await?;
-    let text = wire::write(form, &meter, call.jobs(), figures)?;
+    let text = wire::write(form, &meter, call.jobs(), figures, call.now())?;
     let mut answer = HttpResponse::Ok();
     answer.insert_header((header::CACHE_CONTROL, "no-store")).insert_header((header::VARY, "accept"));
     Ok(answer.content_type(form.content_type()).body(text))

@@ -15,9 +15,10 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::http::accept::Wanted;
 use crate::http::jobs::{JobStatus, Jobs};
 use crate::http::meter::Meter;
-use crate::kernel::{Code, Problem};
+use crate::kernel::{Code, Instant, Problem};
 use crate::metrics::domain::series::{Family, Kind, families};
 use crate::metrics::service::prometheus::Scrape;
+use crate::metrics::store::webhooks::WebhookFigures;
 use crate::tally::domain::{SUM, buckets};
 
 /// In which form an answer is given.
@@ -57,9 +58,9 @@ impl Form {
 ///
 /// # Errors
 /// When they cannot be written, which would be our fault.
-pub fn write(form: Form, meter: &Meter, jobs: &Jobs, scrape: Scrape) -> Result<String, Problem> {
+pub fn write(form: Form, meter: &Meter, jobs: &Jobs, scrape: Scrape, now: Instant) -> Result<String, Problem> {
     let mut registry = Registry::with_prefix("skranke");
-    registry.register_collector(Box::new(ScrapeCollector(scrape, jobs.standings())));
+    registry.register_collector(Box::new(ScrapeCollector { scrape, jobs: jobs.standings(), now }));
     let mut text = String::with_capacity(256 * 1024);
     encode_registry(&mut text, &registry)
         .and_then(|()| meter.write(&mut text))
@@ -72,11 +73,16 @@ pub fn write(form: Form, meter: &Meter, jobs: &Jobs, scrape: Scrape) -> Result<S
 }
 
 #[derive(Debug)]
-struct ScrapeCollector(Scrape, BTreeMap<&'static str, JobStatus>);
+struct ScrapeCollector {
+    scrape: Scrape,
+    jobs: BTreeMap<&'static str, JobStatus>,
+    now: Instant,
+}
 
 impl Collector for ScrapeCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
-        let Scrape { totals, near, pending_tickets, changes_head, unsequenced, streams, teams, load, engine } = &self.0;
+        let Scrape { totals, near, pending_tickets, changes_head, unsequenced, streams, webhooks, teams, load, engine } =
+            &self.scrape;
         for family in families(&totals.sums, near, teams) {
             encode_family(&mut encoder, &family)?;
         }
@@ -88,6 +94,7 @@ impl Collector for ScrapeCollector {
         gauge(&mut encoder, "changes_unsequenced", help, *unsequenced)?;
         let help = "Streams that are open, and answers that wait for something to happen";
         gauge(&mut encoder, "change_streams", help, count_of(*streams))?;
+        encode_webhooks(&mut encoder, webhooks, self.now)?;
         let connections = [("idle", load.idle), ("in_use", load.in_use)];
         let help = "Connections of this instance to the database";
         let mut family = encoder.encode_descriptor("db_connections", help, None, MetricType::Gauge)?;
@@ -100,7 +107,7 @@ impl Collector for ScrapeCollector {
         if let Some(waiting) = load.writes_waiting {
             gauge(&mut encoder, "db_writes_waiting", "Writes that wait for the writer", count_of(waiting))?;
         }
-        encode_jobs(&mut encoder, &self.1)?;
+        encode_jobs(&mut encoder, &self.jobs)?;
         let build = Info::new([("version", env!("CARGO_PKG_VERSION")), ("engine", engine)]);
         build.encode(encoder.encode_descriptor("build", "What runs here", None, build.metric_type())?)
     }
@@ -113,6 +120,28 @@ fn count_of(count: usize) -> i64 {
 fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: i64) -> Result<(), Error> {
     let gauge = ConstGauge::new(value);
     gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
+}
+
+/// How webhooks are, and how old the oldest is that each still has to tell.
+fn encode_webhooks(encoder: &mut DescriptorEncoder<'_>, figures: &WebhookFigures, now: Instant) -> Result<(), Error> {
+    let families = [
+        ("webhooks", "Webhooks by whether they tell what happens", &figures.webhooks),
+        (
+            "webhook_deliveries",
+            "Deliveries of webhooks that wait or were given up, at most 10000 each",
+            &figures.deliveries,
+        ),
+    ];
+    for (name, help, numbers) in families {
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (state, count) in numbers {
+            family.encode_family(&[("state", *state)])?.encode_gauge(count)?;
+        }
+    }
+    let help = "How long the oldest change has waited that an active webhook has not told yet";
+    let lag_us = figures.waiting_since.map_or(0, |since| (now.micros() - since.micros()).max(0));
+    let lag = ConstGauge::new(lag_us as f64 / 1e6);
+    lag.encode(encoder.encode_descriptor("webhook_lag", help, Some(&Unit::Seconds), lag.metric_type())?)
 }
 
 /// How the jobs of this instance are doing. One that has not succeeded yet since the start is at 0, long ago. The label

@@ -112,7 +112,9 @@ pub struct ConditionChange {
 }
 
 impl Condition {
-    fn changed(self, change: Patch<ConditionChange>) -> Self {
+    /// This condition after `change`.
+    #[must_use]
+    pub fn changed(self, change: Patch<ConditionChange>) -> Self {
         fn list<T>(old: Vec<T>, patch: Patch<Vec<T>>) -> Vec<T> {
             patch.or(Some(old)).unwrap_or_default()
         }

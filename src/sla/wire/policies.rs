@@ -44,6 +44,13 @@ impl<T: Deserr<Faults> + PartialEq> Deserr<Faults> for Few<T> {
     }
 }
 
+impl<T> Few<T> {
+    /// The values.
+    pub fn into_values(self) -> Vec<T> {
+        self.0
+    }
+}
+
 /// A label of tickets.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConditionTag(String);
@@ -85,27 +92,16 @@ pub struct SlaConditionInput {
 }
 
 fn values<T>(patch: Patch<Few<T>>) -> Patch<Vec<T>> {
-    match patch {
-        Patch::Absent => Patch::Absent,
-        Patch::Null => Patch::Null,
-        Patch::Value(Few(values)) => Patch::Value(values),
-    }
+    patch.map(Few::into_values)
 }
 
-fn change(patch: Patch<SlaConditionInput>) -> Patch<ConditionChange> {
-    match patch {
-        Patch::Absent => Patch::Absent,
-        Patch::Null => Patch::Null,
-        Patch::Value(SlaConditionInput { team_ids, priorities, types, channels, tags }) => {
-            let tags = match values(tags) {
-                Patch::Absent => Patch::Absent,
-                Patch::Null => Patch::Null,
-                Patch::Value(tags) => Patch::Value(tags.into_iter().map(|ConditionTag(tag)| tag).collect()),
-            };
-            let (team_ids, priorities, types, channels) =
-                (values(team_ids), values(priorities), values(types), values(channels));
-            Patch::Value(ConditionChange { team_ids, priorities, types, channels, tags })
-        }
+impl From<SlaConditionInput> for ConditionChange {
+    fn from(input: SlaConditionInput) -> Self {
+        let SlaConditionInput { team_ids, priorities, types, channels, tags } = input;
+        let tags = values(tags).map(|tags| tags.into_iter().map(|ConditionTag(tag)| tag).collect());
+        let (team_ids, priorities, types, channels) =
+            (values(team_ids), values(priorities), values(types), values(channels));
+        Self { team_ids, priorities, types, channels, tags }
     }
 }
 
@@ -191,7 +187,13 @@ pub struct NewPolicyBody {
 impl From<NewPolicyBody> for NewPolicy {
     fn from(body: NewPolicyBody) -> Self {
         let NewPolicyBody { name, position, condition, calendar_id, targets } = body;
-        Self { name, position: position.map(place), condition: change(condition), calendar_id, targets: targets.0 }
+        Self {
+            name,
+            position: position.map(place),
+            condition: condition.map(ConditionChange::from),
+            calendar_id,
+            targets: targets.0,
+        }
     }
 }
 
@@ -229,7 +231,7 @@ impl From<PolicyPatch> for PolicyChange {
         Self {
             name: name.0,
             position: position.0.map(place),
-            condition: change(condition),
+            condition: condition.map(ConditionChange::from),
             calendar_id,
             targets: targets.0.map(|targets| targets.0),
         }
