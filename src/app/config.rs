@@ -465,6 +465,7 @@ impl SettingsReader {
             client_timeout: Duration::from_secs(self.number("SKRANKE_CLIENT_TIMEOUT_S", 1, 600)),
             unsent_b: unsent::MOST_B,
             seats: self.number("SKRANKE_STREAMS", 1, 1_000_000),
+            heartbeat: Limits::default().heartbeat,
             proxies: self.read("SKRANKE_TRUSTED_PROXIES", Proxies::default(), Proxies::parse, EXPECTED),
         }
     }

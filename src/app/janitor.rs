@@ -1,6 +1,6 @@
-//! What the service does by itself: closing resolved tickets, forgetting what has expired, keeping the tally, letting
-//! tickets follow edits of policies and calendars, indexing the tickets of an older version, and merging the index of
-//! words. Several instances may do so at once.
+//! What the service does by itself: closing resolved tickets, forgetting what has expired, keeping the tally, telling
+//! of promises, letting tickets follow edits of policies and calendars, indexing the tickets of an older version, and
+//! merging the index of words. Several instances may do so at once.
 
 use std::time::{Duration, Instant as Stopwatch};
 
@@ -45,11 +45,12 @@ const FORGET_BREATH: Duration = Duration::from_millis(20);
 /// The pause when there is nothing to index or to merge.
 const WORDS_PAUSE: Duration = Duration::from_secs(30);
 
-/// The pause between two transactions that fold or write down breaches, in which others write.
+/// The pause between two transactions that fold or tell of promises, in which others write.
 const FOLD_BREATH: Duration = Duration::from_millis(5);
 
-/// Of how many tickets one transaction writes down what time has broken.
-const BREACHES_AT_ONCE: u16 = 100;
+/// Of how many tickets one transaction writes down what time has broken or is due soon, and how many notices one tells.
+/// While it waits for one of its tickets, others wait for the rest.
+pub const PROMISES_AT_ONCE: u16 = 50;
 
 /// For how long changes are gathered at least before they get their places together.
 const GATHERED_FOR: Duration = Duration::from_millis(2);
@@ -89,7 +90,7 @@ pub fn start(db: Db, close_after_s: i64, clock: Clock, jobs: Jobs, me: Holder) -
         let mut work: Vec<Box<dyn Job>> = vec![
             Box::new(Tidy { close_after_s }),
             Box::new(FoldTally),
-            Box::new(WriteDownBreaches),
+            Box::new(TellPromises),
             Box::new(FollowEdits { followed: 0 }),
             Box::new(IndexWords { indexed: 0 }),
             Box::new(MergeWords),
@@ -192,22 +193,27 @@ impl Job for FoldTally {
     }
 }
 
-/// Writes down what time has broken, a few tickets at a time.
-struct WriteDownBreaches;
+/// Writes down what time has broken and what is due soon, and tells of it, a few tickets at a time.
+struct TellPromises;
 
-impl Job for WriteDownBreaches {
+impl Job for TellPromises {
     fn name(&self) -> &'static str {
-        "write_down_breaches"
+        "tell_promises"
     }
 
-    /// What is not written down yet makes reading it slower.
+    /// Two seconds after the instant it is told.
     fn interval(&self) -> Duration {
-        Duration::from_secs(5)
+        Duration::from_secs(1)
+    }
+
+    /// Whoever comes first does it: others do not wait for the lease of one that was killed. Each notice is told once.
+    fn has_lease(&self) -> bool {
+        false
     }
 
     fn run<'a>(&'a mut self, db: &'a Db, clock: &'a Clock) -> LocalBoxFuture<'a, Result<Rest, Problem>> {
         async {
-            let tickets = sla::service::write_down_breaches(db, clock, BREACHES_AT_ONCE).await?;
+            let tickets = sla::service::tell_promises(db, clock, PROMISES_AT_ONCE).await?;
             Ok(if tickets > 0 { Rest::More(FOLD_BREATH) } else { Rest::Nothing })
         }
         .boxed_local()

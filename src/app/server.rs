@@ -155,6 +155,7 @@ fn cors(origins: &[String]) -> Cors {
             header::IF_NONE_MATCH,
             header::HeaderName::from_static("idempotency-key"),
             header::HeaderName::from_static("traceparent"),
+            header::HeaderName::from_static("last-event-id"),
             REQUEST_ID,
         ])
         .expose_headers([

@@ -1,14 +1,15 @@
 //! Events and the changes in them. Pure.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::kernel::words::words;
-use crate::kernel::{CommentId, Instant, PrincipalId, TicketId};
+use crate::kernel::{AnyId, CommentId, Instant, PolicyId, PrincipalId, Target, TicketId, WebhookId};
 
 words! {
     /// Who may see a comment, and the events about it.
     pub enum Visibility {
-        /// Everybody who may see the ticket.
+        /// Everybody who may see what it is about.
         Public = "public",
         /// Agents, admins, and service accounts with the scope `internal:read`.
         Internal = "internal",
@@ -34,6 +35,57 @@ words! {
         TimeEntryAdded = "time_entry.added",
         /// Work was taken off again; the changes hold what it was.
         TimeEntryDeleted = "time_entry.deleted",
+        /// Something that is promised will soon be due.
+        SlaDueSoon = "sla.due_soon",
+        /// Something that was promised is broken.
+        SlaBreached = "sla.breached",
+        /// A person was made, or has come with the first token of an outside issuer.
+        UserCreated = "user.created",
+        /// Something of a person changed; the changes name the fields, and tell only role and whether active.
+        UserUpdated = "user.updated",
+        /// All that tells who a person was is removed for good.
+        UserAnonymised = "user.anonymised",
+        /// The service has stopped a webhook; the changes say why.
+        WebhookDisabled = "webhook.disabled",
+    }
+}
+
+words! {
+    /// What an event is about that is about no ticket.
+    pub enum SubjectKind {
+        /// A person.
+        User = "user",
+        /// A webhook.
+        Webhook = "webhook",
+    }
+}
+
+words! {
+    /// How what happened came to be known here.
+    pub enum EventOrigin {
+        /// It happened here.
+        Live = "live",
+    }
+}
+
+/// What an event is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventSubject {
+    /// A ticket, and its version right after the event.
+    Ticket(TicketId, i64),
+    /// Something else.
+    Other(SubjectKind, AnyId),
+}
+
+impl From<WebhookId> for EventSubject {
+    fn from(id: WebhookId) -> Self {
+        Self::Other(SubjectKind::Webhook, AnyId(id.0))
+    }
+}
+
+impl From<PrincipalId> for EventSubject {
+    fn from(id: PrincipalId) -> Self {
+        Self::Other(SubjectKind::User, AnyId(id.0))
     }
 }
 
@@ -49,10 +101,28 @@ pub struct Change {
 }
 
 impl Change {
+    /// That `field` changed, and nothing of what it was and is: it is read where it stands, and erased there alone.
+    pub fn unsaid(field: &'static str) -> Self {
+        Self { field, before: Value::Null, after: Value::Null }
+    }
+
     /// The change of `field`, or nothing when it stayed the same.
     pub fn of(field: &'static str, before: Value, after: Value) -> Option<Self> {
         (before != after).then_some(Self { field, before, after })
     }
+}
+
+/// The promise that a notice is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NoticedPromise {
+    /// What is promised.
+    pub target: Target,
+    /// When it is, or was, due.
+    pub due_at: Instant,
+    /// How long it may take, in seconds that count.
+    pub target_s: i64,
+    /// The policy that promises.
+    pub policy_id: PolicyId,
 }
 
 /// How many bytes the edits of a ticket may have in its trail, as they are stored. What follows is refused.
@@ -68,13 +138,11 @@ const EVENT_B: usize = 1 << 10;
 /// What becomes of a ticket as it goes through its life: of this there is a bound already, or there is it once.
 const OF_ITS_LIFE: [&str; 6] = ["status", "started_at", "first_replied_at", "resolved_at", "closed_at", "reopen_count"];
 
-/// Something that happened to a ticket.
+/// Something that happened.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
-    /// Whose ticket it is an event of.
-    pub ticket_id: TicketId,
-    /// The ticket's version right after it.
-    pub ticket_version: i64,
+    /// What it is about.
+    pub about: EventSubject,
     /// When.
     pub at: Instant,
     /// Who did it; nobody when the service did it by itself.
@@ -99,7 +167,13 @@ impl Event {
             EventKind::TicketCreated
             | EventKind::TicketRedacted
             | EventKind::CommentAdded
-            | EventKind::CommentRedacted => false,
+            | EventKind::CommentRedacted
+            | EventKind::UserCreated
+            | EventKind::UserUpdated
+            | EventKind::UserAnonymised
+            | EventKind::WebhookDisabled
+            | EventKind::SlaDueSoon
+            | EventKind::SlaBreached => false,
         };
         is_edit.then(|| i64::try_from(EVENT_B + changes_b).unwrap_or(i64::MAX))
     }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::store::log::{self, ChangesPublished, SEQUENCED_AT_ONCE, Sequenced};
+use super::store::log::{self, SEQUENCED_AT_ONCE, Sequenced};
+use crate::db::signal::ChangesPublished;
 use crate::db::{Db, Roots};
 use crate::kernel::{Clock, Problem};
 
@@ -16,9 +17,10 @@ const RIVAL_PAUSE: Duration = Duration::from_millis(5);
 /// When others give positions all the time.
 pub async fn sequence(db: &Db, clock: &Clock) -> Result<Option<Duration>, Problem> {
     let now = clock.now();
-    let Sequenced { count, had_turn } = db.write(Roots::none(), async move |tx| log::sequence(tx, now).await).await?;
+    let Sequenced { count, had_turn, .. } =
+        db.write(Roots::none(), async move |tx| log::sequence(tx, now).await).await?;
     if count > 0 {
-        ChangesPublished::of(db).0.give();
+        db.kept::<ChangesPublished>().0.give();
     }
     if had_turn {
         return Ok((count == SEQUENCED_AT_ONCE).then_some(Duration::ZERO));

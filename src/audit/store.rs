@@ -9,30 +9,36 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool};
 use serde_json::json;
 
-use super::domain::{Change, Event, EventKind, MOST_EDITED_B, MOST_EDITED_BY_REQUESTERS_B, Visibility};
+use super::domain::{
+    Change, Event, EventKind, EventSubject, MOST_EDITED_B, MOST_EDITED_BY_REQUESTERS_B, NoticedPromise, SubjectKind,
+    Visibility,
+};
 use crate::db::raw::{Raw, json_length, raw, small};
 use crate::db::schema::{events, principals};
 use crate::db::{Conn, RunQueryDsl, boxed, on_each, send};
 use crate::kernel::rows::{Limit, Rows, json_b, of_another_list};
 use crate::kernel::sql::{Json, JsonDocument};
-use crate::kernel::{Clock, Code, CommentId, EventId, Instant, PrincipalId, Problem, Status, TicketId};
+use crate::kernel::{AnyId, Clock, Code, CommentId, EventId, Instant, PrincipalId, Problem, Status, TicketId};
 
 #[derive(Insertable)]
 #[diesel(table_name = events, treat_none_as_default_value = false)]
 struct NewRow {
     id: EventId,
-    ticket_id: TicketId,
+    ticket_id: Option<TicketId>,
     at: Instant,
     actor_id: Option<PrincipalId>,
     kind: EventKind,
     visibility: Visibility,
     comment_id: Option<CommentId>,
     changes: Json,
-    ticket_version: i64,
+    ticket_version: Option<i64>,
+    subject_kind: Option<SubjectKind>,
+    subject_id: Option<AnyId>,
+    sla: Option<Json<NoticedPromise>>,
 }
 
 /// An event as it is read, with the name of who did it.
-#[derive(Debug, Queryable)]
+#[derive(Debug, Clone, Queryable)]
 pub struct EventRow {
     /// The event's id.
     pub id: EventId,
@@ -50,35 +56,55 @@ pub struct EventRow {
     pub comment_id: Option<CommentId>,
     /// `[{"field", "before", "after"}]`.
     pub changes: Json,
+    /// The promise that it is about.
+    pub sla: Option<Json<NoticedPromise>>,
 }
 
-/// Adds `event` to the trail of its ticket, and to the change log, behind all that is in them.
+/// Adds `event` to the change log, and to the trail of its ticket if it is about one, behind all that is in them.
 ///
 /// # Errors
 /// `conflict` for an edit of a ticket whose trail has no room for it.
 pub async fn add(tx: &mut Conn, event: Event, clock: &Clock) -> Result<(), Problem> {
+    insert(tx, event, None, clock).await
+}
+
+/// Adds `event` likewise, which is about `promise`.
+pub async fn add_notice(tx: &mut Conn, event: Event, promise: NoticedPromise, clock: &Clock) -> Result<(), Problem> {
+    insert(tx, event, Some(promise), clock).await
+}
+
+async fn insert(tx: &mut Conn, event: Event, sla: Option<NoticedPromise>, clock: &Clock) -> Result<(), Problem> {
     let changes = changes_json(&event.changes);
-    let edited_b = match event.edit_b(changes.to_string().len()) {
-        Some(more_b) => {
-            let edited_b = edited_b(tx, event.ticket_id).await?.saturating_add(more_b);
-            require_room(edited_b, MOST_EDITED_B)?;
-            raw("").bind(edited_b)
+    let nothing = || raw("").bind(0_i64);
+    let (ticket, subject, number, edited_b) = match event.about {
+        EventSubject::Ticket(id, version) => {
+            let edited_b = match event.edit_b(changes.to_string().len()) {
+                Some(more_b) => {
+                    let edited_b = edited_b(tx, id).await?.saturating_add(more_b);
+                    require_room(edited_b, MOST_EDITED_B)?;
+                    raw("").bind(edited_b)
+                }
+                // Its texts are gone, and so is their weight.
+                None if event.kind == EventKind::TicketRedacted => nothing(),
+                None => last_of("edited_b", id),
+            };
+            (Some((id, version)), None, last_of("number", id).sql(" + 1"), edited_b)
         }
-        // Its texts are gone, and so is their weight.
-        None if event.kind == EventKind::TicketRedacted => raw("").bind(0_i64),
-        None => last_of("edited_b", event.ticket_id),
+        EventSubject::Other(kind, id) => (None, Some((kind, id)), nothing(), nothing()),
     };
-    let number = last_of("number", event.ticket_id).sql(" + 1");
     let row = NewRow {
         id: clock.id(event.at),
-        ticket_id: event.ticket_id,
+        ticket_id: ticket.map(|(id, _)| id),
         at: event.at,
         actor_id: event.actor,
         kind: event.kind,
         visibility: event.visibility,
         comment_id: event.comment_id,
         changes: Json(changes),
-        ticket_version: event.ticket_version,
+        ticket_version: ticket.map(|(_, version)| version),
+        subject_kind: subject.map(|(kind, _)| kind),
+        subject_id: subject.map(|(_, id)| id),
+        sla: sla.map(Json),
     };
     let (id, at) = (row.id, row.at);
     send!(
@@ -154,6 +180,7 @@ pub async fn list(
                     events::visibility,
                     events::comment_id,
                     raw::<JsonDocument>(changes),
+                    events::sla,
                 ),
                 raw::<Bool>(lacks),
             )),

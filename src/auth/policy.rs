@@ -187,6 +187,49 @@ impl<P: Permission> FromRequest for Allowed<P> {
     }
 }
 
+/// Proof that the caller may do `P`, which can be asked for again while an answer goes on: whoever is no longer who they
+/// were, or whose token has expired, is refused then.
+pub struct Lasting<P> {
+    now: Allowed<P>,
+    authority: web::Data<Authority>,
+    state: web::Data<State>,
+    token: String,
+}
+
+impl<P: Permission> Lasting<P> {
+    /// Proof that they may now.
+    pub fn allowed(&self) -> &Allowed<P> {
+        &self.now
+    }
+
+    /// Proof that they still may.
+    ///
+    /// # Errors
+    /// Those that a new request would meet.
+    pub async fn renewed(&self) -> Result<Allowed<P>, Problem> {
+        let (db, clock) = (self.state.db.anew(), &self.state.clock);
+        self.authority.authenticate(&db, &self.token, clock.now(), clock).await?.try_into()
+    }
+}
+
+impl<P: Permission> FromRequest for Lasting<P> {
+    type Error = Problem;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let authority = request.app_data::<web::Data<Authority>>().cloned();
+        let state = request.app_data::<web::Data<State>>().cloned();
+        let (allowed, token) = (Allowed::from_request(request, payload), bearer(request));
+        Box::pin(async move {
+            let now = allowed.await?;
+            let (Some(authority), Some(state)) = (authority, state) else {
+                return Err(Problem::internal("no authority in the app"));
+            };
+            Ok(Self { now, authority, state, token: token? })
+        })
+    }
+}
+
 /// The token of the one `Authorization: Bearer` header (RFC 6750, 2.1); tokens in a body or a query are not taken.
 fn bearer(request: &HttpRequest) -> Result<String, Problem> {
     let mut given = request.headers().get_all(header::AUTHORIZATION);

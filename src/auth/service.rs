@@ -12,6 +12,7 @@ use super::mapping::{ClaimedRole, Outsider};
 use super::password::Passwords;
 use super::store::{self, KnownRow};
 use super::token::{self, Expected, Given, Head, Tokens, untrusted};
+use crate::audit::domain::{Change, Event, EventKind, Visibility};
 use crate::db::{Conn, Db, Root};
 use crate::kernel::{Clock, Code, Instant, PrincipalId, Problem};
 
@@ -218,12 +219,14 @@ async fn recognise(db: &Db, issuer: &Issuer, who: Outsider, now: Instant, clock:
         return Ok(known);
     }
     let (issuer, default_role, id) = (issuer.name.clone(), issuer.mapping.default_role, clock.id(now));
+    let clock = clock.clone();
     let subject = Root::Subject(issuer.clone(), who.subject.clone());
     db.write(subject, async move |tx| match store::by_subject(tx, &issuer, &who.subject).await? {
         Some(known) => {
             let described = described(tx, known.clone(), &who).await?;
             if described != known {
                 store::describe(tx, &described, now).await?;
+                record(tx, Some(&known), &described, now, &clock).await?;
             }
             Ok(described)
         }
@@ -231,10 +234,40 @@ async fn recognise(db: &Db, issuer: &Issuer, who: Outsider, now: Instant, clock:
             let stranger = stranger(id, default_role, &who).ok_or_else(no_role)?;
             let known = described(tx, stranger, &who).await?;
             store::add_outsider(tx, &known, &issuer, &who.subject, now).await?;
+            record(tx, None, &known, now, &clock).await?;
             Ok(known)
         }
     })
     .await
+}
+
+/// Writes down what the issuer's word has made of a person who was `before`, or was not there. What is personal is not
+/// told.
+async fn record(
+    tx: &mut Conn,
+    before: Option<&KnownRow>,
+    after: &KnownRow,
+    at: Instant,
+    clock: &Clock,
+) -> Result<(), Problem> {
+    let role = |known: &KnownRow| known.role.map(Role::as_str).into();
+    let unsaid = |field, differs: bool| differs.then(|| Change::unsaid(field));
+    let changes = [
+        Change::of("role", before.map(role).unwrap_or_default(), role(after)),
+        before.is_none().then(|| Change { field: "active", before: Value::Null, after: after.active.into() }),
+        unsaid("name", before.is_none_or(|before| before.name != after.name)),
+        unsaid("email", before.and_then(|before| before.email.as_ref()) != after.email.as_ref()),
+    ];
+    let event = Event {
+        about: after.id.into(),
+        at,
+        actor: None,
+        kind: if before.is_none() { EventKind::UserCreated } else { EventKind::UserUpdated },
+        visibility: Visibility::Public,
+        comment_id: None,
+        changes: changes.into_iter().flatten().collect(),
+    };
+    crate::audit::store::add(tx, event, clock).await
 }
 
 /// Somebody of whom nothing is known but that they exist and what they are, if they are anything here.

@@ -2,7 +2,7 @@
 
 use crate::audit::domain::{EventKind, Visibility};
 use crate::auth::domain::Principal;
-use crate::auth::policy::{Allowed, ReadComments, ReadTickets, ReadWork};
+use crate::auth::policy::{Administer, Allowed, ReadComments, ReadPeople, ReadTickets, ReadWork};
 use crate::kernel::PrincipalId;
 use crate::tickets::policy::ReachesTickets;
 
@@ -20,12 +20,26 @@ impl Sightline {
     pub fn of(who: &Allowed<ReadTickets>) -> Self {
         let caller: &Principal = who.who();
         let (comments, work) = (caller.may::<ReadComments>(), caller.may::<ReadWork>());
+        let people = caller.may::<ReadPeople>();
         let kinds = EventKind::ALL.iter().copied().filter(|kind| match kind {
             EventKind::TicketCreated | EventKind::TicketUpdated | EventKind::TicketRedacted => true,
             EventKind::CommentAdded | EventKind::CommentEdited | EventKind::CommentRedacted => comments,
             EventKind::TimeEntryAdded | EventKind::TimeEntryDeleted => work,
+            EventKind::UserCreated | EventKind::UserUpdated | EventKind::UserAnonymised => people,
+            EventKind::SlaDueSoon | EventKind::SlaBreached => caller.sees_internal(),
+            EventKind::WebhookDisabled => caller.may::<Administer>(),
         });
         Self { only_of: who.reach().only_of(), internal_too: caller.sees_internal(), kinds: kinds.collect() }
+    }
+
+    /// What sees everything: for what is read once for many, each of whom is shown what they may see.
+    pub(in crate::changes) fn everything() -> Self {
+        Self { only_of: None, internal_too: true, kinds: EventKind::ALL.to_vec() }
+    }
+
+    /// Whether there may be `kind`.
+    pub(in crate::changes) fn has(&self, kind: EventKind) -> bool {
+        self.kinds.contains(&kind)
     }
 
     /// The requester whose tickets alone are told of; nobody when all are.

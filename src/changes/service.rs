@@ -1,5 +1,8 @@
 //! The use cases of the feed.
 
+pub mod stream;
+mod tail;
+
 use std::pin::pin;
 use std::time::{Duration, Instant as Stopwatch};
 
@@ -8,11 +11,12 @@ use futures_util::future::{Either, select};
 use super::policy::Sightline;
 use super::store::{self, ChangeCriteria};
 use super::wire::ChangeItem;
-use crate::audit::store::log::{self, ChangesPublished};
-use crate::db::signal::SignalListener;
+use crate::audit::domain::EventKind;
+use crate::audit::store::log;
+use crate::db::signal::{ChangesPublished, SignalListener};
 use crate::db::{Conn, Db};
 use crate::kernel::rows::MOST_B;
-use crate::kernel::{Code, Instant, Problem};
+use crate::kernel::{Code, EventId, Instant, Problem};
 use crate::tickets;
 use crate::tickets::policy::Reach;
 
@@ -40,13 +44,22 @@ pub struct LogPlace {
 }
 
 impl LogPlace {
+    /// The place behind `position`, at which `event` stands.
+    pub fn of(position: i64, event: EventId) -> Self {
+        let mut mark = [0; MARK_B];
+        mark.copy_from_slice(&event.0.as_bytes()[16 - MARK_B..]);
+        Self { position, mark }
+    }
+
+    /// Behind which position it is.
+    pub fn position(self) -> i64 {
+        self.position
+    }
+
     /// The place behind `position`.
     pub async fn behind(conn: &mut Conn, position: i64) -> Result<Self, Problem> {
-        let mut mark = [0; MARK_B];
-        if let Some(event) = log::event_at(conn, position).await? {
-            mark.copy_from_slice(&event.0.as_bytes()[16 - MARK_B..]);
-        }
-        Ok(Self { position, mark })
+        let event = log::event_at(conn, position).await?;
+        Ok(event.map_or(Self { position, mark: [0; MARK_B] }, |event| Self::of(position, event)))
     }
 
     /// As bytes, always as many.
@@ -105,11 +118,22 @@ pub struct Feed {
     pub most: usize,
 }
 
-/// Some changes, each as JSON, and the place behind them.
+/// A change as it is told.
+#[derive(Debug)]
+pub struct FeedItem {
+    /// The place behind it.
+    pub place: LogPlace,
+    /// What happened.
+    pub kind: EventKind,
+    /// The change as JSON.
+    pub json: Vec<u8>,
+}
+
+/// Some changes, and the place behind them.
 #[derive(Debug)]
 pub struct FeedPage {
     /// The changes.
-    pub items: Vec<Vec<u8>>,
+    pub items: Vec<FeedItem>,
     /// Where to go on.
     pub place: LogPlace,
 }
@@ -144,31 +168,31 @@ pub async fn read(conn: &mut Conn, feed: &Feed, place: LogPlace, now: Instant) -
         let some: Vec<_> = rows.by_ref().take(TICKETS_AT_ONCE).collect();
         let mut snapshots = None;
         if feed.includes_ticket {
-            let numbers = some.iter().map(|row| row.ticket.number).collect();
+            let numbers = some.iter().filter_map(|row| Some(row.ticket?.number)).collect();
             snapshots = Some(tickets::service::snapshots(conn, &feed.reach, numbers, now).await?);
         }
         for row in some {
-            let (position, number) = (row.position, row.ticket.number);
-            let snapshot = snapshots.as_ref().and_then(|all| all.get(&number).cloned());
-            let is_lacking = feed.includes_ticket && snapshot.is_none();
+            let (position, number) = (row.position, row.ticket.map(|ticket| ticket.number));
+            let snapshot = number.and_then(|number| snapshots.as_ref()?.get(&number).cloned());
+            let is_lacking = feed.includes_ticket && number.is_some() && snapshot.is_none();
+            let (place, kind) = (LogPlace::of(position, row.event.id), row.event.kind);
             let item = ChangeItem::of(row, feed.sightline.has_positions(), snapshot);
-            let item = serde_json::to_vec(&item).map_err(Problem::internal)?;
-            if !items.is_empty() && (is_lacking || bytes + item.len() > MOST_B) {
+            let json = serde_json::to_vec(&item).map_err(Problem::internal)?;
+            if !items.is_empty() && (is_lacking || bytes + json.len() > MOST_B) {
                 more = true;
                 break 'page;
             }
-            bytes += item.len();
+            bytes += json.len();
             last = position;
-            items.push(item);
+            items.push(FeedItem { place, kind, json });
         }
     }
     Ok(FeedPage { items, place: LogPlace::behind(conn, if more { last } else { until }).await? })
 }
 
-/// As [`read`], but waits up to `wait` for something to be there, or until the process is `ending`, on a database that
-/// is had anew for each look.
+/// As [`read`], but waits up to `wait` for something to be there, or until the process is `ending`.
 pub async fn wait_for(
-    db: impl Fn() -> Db,
+    db: &Db,
     feed: &Feed,
     place: LogPlace,
     wait: Duration,
@@ -176,11 +200,11 @@ pub async fn wait_for(
     now: impl Fn() -> Instant,
 ) -> Result<FeedPage, Problem> {
     let began = Stopwatch::now();
-    let mut published = ChangesPublished::of(&db()).0.listen();
+    let mut published = db.kept::<ChangesPublished>().0.listen();
     let mut place = place;
     loop {
         let (feed, at, looked) = (feed.clone(), now(), Stopwatch::now());
-        let page = db().list(async move |conn: &mut Conn| read(conn, &feed, place, at).await).await?;
+        let page = db.anew().list(async move |conn: &mut Conn| read(conn, &feed, place, at).await).await?;
         let left = wait.saturating_sub(began.elapsed());
         if !page.items.is_empty() || left.is_zero() {
             return Ok(page);

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::policy::Sight;
 use super::store::{self, Comment, CommentRow};
 use super::wire::{CommentPatch, NewComment};
-use crate::audit::domain::{Change, Event, EventKind, Visibility};
+use crate::audit::domain::{Change, Event, EventKind, EventSubject, Visibility};
 use crate::auth::policy::Act;
 use crate::db::Conn;
 use crate::http::call::IfMatch;
@@ -16,7 +16,8 @@ use crate::tickets::domain::Ticket;
 use crate::tickets::policy::Reach;
 use crate::tickets::wire::TicketRef;
 
-/// Adds a comment. A public one is a change of the ticket that everybody sees; an internal one leaves no trace on it.
+/// Adds a comment. A public one is a change of the ticket that everybody sees; of an internal one only staff learn when
+/// it was.
 ///
 /// # Errors
 /// `not_found` or `ticket_closed`.
@@ -41,13 +42,12 @@ pub async fn add(
         version: 1,
     };
     store::insert(tx, &comment).await?;
-    // Whoever hears it makes it another version.
-    let version = ticket.version + i64::from(comment.visibility == Visibility::Public);
-    record(tx, act, version, &comment, EventKind::CommentAdded, vec![]).await?;
-    if comment.visibility == Visibility::Public {
-        tickets::service::hear(tx, act, ticket.clone()).await?;
-    }
+    record(tx, act, &ticket, &comment, EventKind::CommentAdded, vec![]).await?;
     index(tx, &ticket, &comment).await?;
+    match comment.visibility {
+        Visibility::Public => tickets::service::hear(tx, act, ticket).await?,
+        Visibility::Internal => tickets::service::touch(tx, act, ticket, comment.visibility).await?,
+    }
     Ok(CommentRow { comment, author: act.who.name.clone() })
 }
 
@@ -83,8 +83,9 @@ pub async fn edit(
         crate::audit::store::require_room_for_requester(tx, ticket.id).await?;
     }
     store::update(tx, &edited).await?;
-    record(tx, act, ticket.version, &edited, EventKind::CommentEdited, vec![change]).await?;
+    record(tx, act, &ticket, &edited, EventKind::CommentEdited, vec![change]).await?;
     index(tx, &ticket, &edited).await?;
+    tickets::service::touch(tx, act, ticket, edited.visibility).await?;
     Ok(CommentRow { comment: edited, author })
 }
 
@@ -114,7 +115,8 @@ pub async fn redact(
     answers.amend(tx, redacted.id, |said| without_text(said, act.now)).await?;
     index(tx, &ticket, &redacted).await?;
     tickets::service::erase_words(tx).await?;
-    record(tx, act, ticket.version, &redacted, EventKind::CommentRedacted, vec![]).await
+    record(tx, act, &ticket, &redacted, EventKind::CommentRedacted, vec![]).await?;
+    tickets::service::touch(tx, act, ticket, redacted.visibility).await
 }
 
 /// What an answer said of a comment, without its text, which was redacted at `now`.
@@ -135,14 +137,15 @@ async fn index(tx: &mut Conn, ticket: &Ticket, comment: &Comment) -> Result<(), 
 async fn record(
     tx: &mut Conn,
     act: &Act,
-    ticket_version: i64,
+    ticket: &Ticket,
     comment: &Comment,
     kind: EventKind,
     changes: Vec<Change>,
 ) -> Result<(), Problem> {
+    // What everybody may see makes the ticket another version.
+    let version = ticket.version + i64::from(comment.visibility == Visibility::Public);
     let event = Event {
-        ticket_id: comment.ticket_id,
-        ticket_version,
+        about: EventSubject::Ticket(ticket.id, version),
         at: act.now,
         actor: Some(act.who.id),
         kind,

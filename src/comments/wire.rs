@@ -9,7 +9,7 @@ use crate::audit::domain::Visibility;
 use crate::audit::wire::{Named, NamedPrincipal};
 use crate::auth::domain::Principal;
 use crate::auth::policy::ReadComments;
-use crate::http::Resource;
+use crate::http::{ListItem, Resource};
 use crate::kernel::fault::Faults;
 use crate::kernel::text::Prose;
 use crate::kernel::{CommentId, Instant, TicketId};
@@ -44,7 +44,7 @@ pub struct CommentPatch {
     "author": { "id": "019a2f4e-7c1b-7d3e-8f00-00000000000b", "name": "Grace Hopper" },
     "visibility": "public",
     "body": "Somebody is on the way.",
-    "created_at": "2026-03-02T09:13:30Z",
+    "created_at": "2026-03-02T09:13:30.000000Z",
     "edited_at": null,
     "redacted_at": null,
     "version": 1,
@@ -104,3 +104,5 @@ impl Resource for CommentBody {
         Self::is_open_to(reader) && (self.visibility == Visibility::Public || reader.sees_internal())
     }
 }
+
+impl ListItem for CommentBody {}

@@ -117,6 +117,12 @@ impl Db {
         Self { patience: Patience::Until(deadline), ..self.clone() }
     }
 
+    /// The same database for a piece of work that begins now, of what goes on for longer than a request.
+    #[must_use]
+    pub fn anew(&self) -> Self {
+        self.until(Deadline::within(self.wait))
+    }
+
     /// The same database for what `caller` asks: of what takes long they have their turns.
     #[must_use]
     pub fn asked_by(self, caller: u64) -> Self {

@@ -116,12 +116,13 @@ impl Postgres {
     /// # Errors
     /// A sentence about what is wrong with the URL.
     pub fn open(url: &str, size: usize, listener: Option<Listener>) -> Result<Arc<Self>, String> {
+        let kept: Arc<ConnCache> = Arc::default();
         let shared = Arc::new(Shared {
             lanes: Mutex::default(),
             tracks: Mutex::default(),
-            servers: Servers::new(url, listener)?,
+            servers: Servers::new(url, listener, kept.get())?,
             size,
-            kept: Arc::default(),
+            kept,
             reading: Queue::default(),
             roots: Lines::default(),
             most_waiting: AtomicUsize::new(queue::MOST),

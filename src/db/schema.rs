@@ -108,6 +108,8 @@ diesel::table! {
         agent_comments -> Integer,
         version -> BigInt,
         followed_edit -> BigInt,
+        internal_at -> Nullable<Moment>,
+        activity_at -> Moment,
     }
 }
 
@@ -202,7 +204,7 @@ diesel::table! {
     use crate::kernel::sql::{JsonDocument, Guid, Moment};
     events (id) {
         id -> Guid,
-        ticket_id -> Guid,
+        ticket_id -> Nullable<Guid>,
         at -> Moment,
         actor_id -> Nullable<Guid>,
         kind -> Text,
@@ -212,6 +214,10 @@ diesel::table! {
         number -> BigInt,
         edited_b -> BigInt,
         ticket_version -> Nullable<BigInt>,
+        subject_kind -> Nullable<Text>,
+        subject_id -> Nullable<Guid>,
+        origin -> Text,
+        sla -> Nullable<JsonDocument>,
     }
 }
 
@@ -356,6 +362,19 @@ diesel::table! {
         first_reply_breach_at -> Nullable<Moment>,
         service_breach_at -> Nullable<Moment>,
         created_at -> Moment,
+        notice_at -> Nullable<Moment>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::kernel::sql::Moment;
+    sla_notices (ticket_number, target, kind, due_at) {
+        ticket_number -> BigInt,
+        target -> Text,
+        kind -> Text,
+        due_at -> Moment,
+        told_at -> Nullable<Moment>,
     }
 }
 
@@ -500,6 +519,7 @@ diesel::joinable!(team_members -> principals (principal_id));
 diesel::joinable!(team_members -> teams (team_id));
 diesel::joinable!(ticket_clocks -> tickets (ticket_number));
 diesel::joinable!(tickets -> teams (team_id));
+diesel::joinable!(sla_notices -> tickets (ticket_number));
 diesel::joinable!(ticket_tags -> tickets (ticket_number));
 diesel::joinable!(time_entries -> tickets (ticket_number));
 diesel::joinable!(webhooks -> principals (principal_id));
@@ -522,6 +542,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     sla_policies,
     sla_policy_versions,
     ticket_clocks,
+    sla_notices,
     facts,
     webhooks,
     webhook_deliveries,

@@ -18,6 +18,13 @@ impl Signal {
     }
 }
 
+/// Given when the change log has got more: by this process, and on PostgreSQL by any other, which says so by `NOTIFY`.
+#[derive(Debug, Default)]
+pub struct ChangesPublished(pub Signal);
+
+/// The channel of PostgreSQL on which that is said.
+pub const CHANGES_CHANNEL: &str = "skranke_changes";
+
 /// Somebody who listens.
 #[derive(Debug)]
 pub struct SignalListener(watch::Receiver<()>);

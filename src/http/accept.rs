@@ -11,6 +11,12 @@ pub const CHANGES: &str = "/v1/changes";
 /// Lines of JSON, each a value of its own.
 pub const LINES: &str = "application/x-ndjson";
 
+/// Events that are sent as they happen.
+pub const EVENTS: &str = "text/event-stream";
+
+/// Where the path of a stream of events ends.
+pub const STREAM: &str = "/stream";
+
 /// In which form a report is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MediaType {

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Instant as Stopwatch;
+use std::time::{Duration, Instant as Stopwatch};
 
 use actix_web::dev::Payload;
 use actix_web::http::header::{self, HeaderMap};
@@ -27,6 +27,7 @@ use crate::db::signal::SignalListener;
 use crate::db::{Db, Deadline, Lagging};
 use crate::kernel::fault::{Faults, pointer};
 use crate::kernel::json::{Unique, find_large_wholes};
+use crate::kernel::rows::of_another_list;
 use crate::kernel::{Clock, Code, FieldError, Instant, Money, PrincipalId, Problem};
 
 /// The largest form, in bytes: whoever sends it is not known yet.
@@ -74,9 +75,10 @@ impl Call {
         self.state.db.until(self.deadline.get()).asked_by(unsent::caller(&self.request))
     }
 
-    /// The database, for a piece of what this call does that begins now: for calls that wait for something to happen.
-    pub fn db_anew(&self) -> Db {
-        self.state.db.until(Deadline::within(self.state.db.wait())).asked_by(unsent::caller(&self.request))
+    /// The database, for what goes on after this call: whoever holds it says [anew](Db::anew) how long each piece may
+    /// take.
+    pub fn db_to_keep(&self) -> Db {
+        self.state.db.clone().asked_by(unsent::caller(&self.request))
     }
 
     /// A seat among those who wait for something to happen, for as long as it is held.
@@ -87,19 +89,24 @@ impl Call {
         self.gate.seats().take(who)
     }
 
+    /// How many wait for something to happen on this instance right now.
+    pub fn streams(&self) -> usize {
+        self.gate.seats().taken()
+    }
+
+    /// How much time is between two heartbeats of what goes on.
+    pub fn heartbeat(&self) -> Duration {
+        self.gate.heartbeat()
+    }
+
     /// Hears when the process is told to end.
     pub fn ending(&self) -> SignalListener {
         self.state.ending.listen()
     }
 
     /// What seals and opens cursors that tell nothing.
-    pub fn sealer(&self) -> &Sealer {
+    pub fn sealer(&self) -> &Arc<Sealer> {
         &self.state.sealer
-    }
-
-    /// The same, to be kept.
-    pub fn shared_sealer(&self) -> Arc<Sealer> {
-        self.state.sealer.clone()
     }
 
     /// The database for lists and numbers, which may come from a replica, unless the caller has written through this
@@ -132,6 +139,15 @@ impl Call {
     /// The request's headers.
     pub fn headers(&self) -> &HeaderMap {
         self.request.headers()
+    }
+
+    /// The id of the last event that the client has of a stream (HTML Living Standard, 9.2.4).
+    ///
+    /// # Errors
+    /// `invalid_cursor` when it is no text.
+    pub fn last_event_id(&self) -> Result<Option<String>, Problem> {
+        let given = self.headers().get("last-event-id").map(|id| id.to_str().map_err(|_| of_another_list()));
+        Ok(given.transpose()?.filter(|id| !id.is_empty()).map(str::to_owned))
     }
 
     /// In which form a report is wanted.
@@ -403,9 +419,9 @@ impl IfMatch {
 }
 
 fn is_of(tag: &str, version: i64) -> bool {
-    let (version_part, lapsed) = tag.trim_end_matches('"').split_once('.').unwrap_or((tag.trim_end_matches('"'), "0"));
-    !lapsed.is_empty()
-        && lapsed.bytes().all(|b| b.is_ascii_digit())
+    let (version_part, moved) = tag.trim_end_matches('"').split_once('.').unwrap_or((tag.trim_end_matches('"'), "0"));
+    !moved.is_empty()
+        && moved.bytes().all(|b| b.is_ascii_digit() || b == b'.')
         && format!("{version_part}\"") == super::reply::etag(version)
 }
 

@@ -13,7 +13,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::State;
-use super::accept::{CHANGES, LINES, REPORTS, Wanted};
+use super::accept::{CHANGES, EVENTS, LINES, REPORTS, STREAM, Wanted};
 use super::limits::Gate;
 use super::meter::Meter;
 use super::problem::render;
@@ -177,6 +177,7 @@ fn acceptable(request: &ServiceRequest) -> Result<(), Problem> {
     let (path, wanted) = (request.path(), Wanted::by(request.headers()));
     let besides = match path {
         CHANGES => Some(LINES),
+        path if path.ends_with(STREAM) => Some(EVENTS),
         path if path.starts_with(REPORTS) => Some("text/csv"),
         _ => None,
     };

@@ -63,6 +63,8 @@ pub struct Limits {
     pub unsent_b: usize,
     /// How many may wait for something to happen at once.
     pub seats: usize,
+    /// How much time is between two heartbeats of a stream.
+    pub heartbeat: Duration,
     /// Who is believed when they say for whom they ask.
     pub proxies: Proxies,
 }
@@ -79,6 +81,7 @@ impl Default for Limits {
             client_timeout: Duration::from_secs(30),
             unsent_b: unsent::MOST_B,
             seats: 4_096,
+            heartbeat: Duration::from_secs(15),
             proxies: Proxies::default(),
         }
     }
@@ -95,6 +98,7 @@ pub struct Gate {
     policy: Option<HeaderValue>,
     unsent: Unsent,
     seats: Seats,
+    heartbeat: Duration,
     /// Keyed by chance, so that nobody can look for two that fall together.
     hash: RandomState,
 }
@@ -119,6 +123,7 @@ impl Gate {
             policy: HeaderValue::from_str(&policy).ok().filter(|policy| !policy.is_empty()),
             unsent: Unsent::new(limits.unsent_b, limits.client_timeout),
             seats: Seats::new(limits.seats),
+            heartbeat: limits.heartbeat,
             hash: RandomState::new(),
         }
     }
@@ -127,6 +132,11 @@ impl Gate {
     /// answered.
     pub fn unsent(&self) -> &Unsent {
         &self.unsent
+    }
+
+    /// How much time is between two heartbeats of a stream.
+    pub(super) fn heartbeat(&self) -> Duration {
+        self.heartbeat
     }
 
     /// Who waits for something to happen.

@@ -77,6 +77,7 @@ macro_rules! parts {
 }
 parts!(A, B);
 parts!(A, B, C);
+parts!(A, B, C, D);
 
 /// How many values a parameter takes that takes several.
 pub const MOST_VALUES: usize = 100;

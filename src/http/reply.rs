@@ -36,9 +36,9 @@ pub trait Resource: Serialize {
     /// Its version, of which its entity tag is made.
     fn version(&self) -> i64;
 
-    /// How many things have come true of it by time since it was written.
-    fn lapsed(&self) -> usize {
-        0
+    /// What of it has become another without a new version, in digits and dots: what has come true by time, say.
+    fn moved(&self) -> Option<String> {
+        None
     }
 
     /// Whether `reader` has the right to read what is of this kind.
@@ -152,22 +152,17 @@ impl Reply {
     }
 
     fn of<T: Resource>(status: u16, resource: &T) -> Result<Self, Problem> {
-        Ok(Self::json(status, resource)?.header("etag", etag(resource.version())).lapsed(resource.lapsed()))
+        let tag = match resource.moved() {
+            // The version still stands before the dot, for `If-Match`.
+            Some(moved) => format!("\"{}.{moved}\"", resource.version()),
+            None => etag(resource.version()),
+        };
+        Ok(Self::json(status, resource)?.header("etag", tag))
     }
 
     /// 204: done, and nothing to say.
     pub fn no_content() -> Self {
         Self { status: 204, headers: Vec::new(), body: String::new() }
-    }
-
-    /// With an entity tag that differs from that of its version alone: `lapsed` things have come true by time since.
-    /// The version still stands before the dot, for `If-Match`.
-    #[must_use]
-    fn lapsed(mut self, lapsed: usize) -> Self {
-        for (_, tag) in self.headers.iter_mut().filter(|(name, _)| *name == "etag" && lapsed > 0) {
-            *tag = format!("\"{}.{lapsed}\"", tag.trim_matches('"'));
-        }
-        self
     }
 
     /// With one more header.

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use actix_web::body::{BodySize, BoxBody, MessageBody, to_bytes};
@@ -18,6 +18,7 @@ use actix_web::http::header::{self, ContentEncoding, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::web::{self, Bytes};
 use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse};
+use futures_util::Stream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -183,6 +184,10 @@ pub async fn hold(
         return Ok(request.error_response(full("too much waits to be taken")));
     }
     let (request, response) = next.call(request).await?.into_parts();
+    if response.body().size() == BodySize::Stream {
+        // What goes on is counted piece by piece.
+        return Ok(ServiceResponse::new(request, response).map_into_boxed_body());
+    }
     let (response, body) = response.into_parts();
     let body = match body.try_into_bytes() {
         Ok(bytes) => bytes,
@@ -211,6 +216,62 @@ pub(super) fn send(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBod
         }
         _ => body,
     })
+}
+
+/// A body of pieces that come one by one for as long as `source` has some. Each is counted and must be taken at a rate,
+/// as whole answers are; where there is no room for one, the body ends.
+pub(super) fn flowing(request: &HttpRequest, source: Pin<Box<dyn Stream<Item = Bytes>>>) -> FlowingBody {
+    let unsent = request.app_data::<web::Data<Unsent>>().map(|unsent| unsent.get_ref().clone());
+    FlowingBody {
+        source,
+        unsent,
+        caller: caller(request),
+        line: request.conn_data::<SocketHandle>().cloned(),
+        piece: None,
+    }
+}
+
+/// See [`flowing`].
+pub(super) struct FlowingBody {
+    source: Pin<Box<dyn Stream<Item = Bytes>>>,
+    unsent: Option<Unsent>,
+    caller: u64,
+    line: Option<SocketHandle>,
+    piece: Option<Taken>,
+}
+
+impl MessageBody for FlowingBody {
+    type Error = Box<dyn StdError>;
+
+    fn size(&self) -> BodySize {
+        BodySize::Stream
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        loop {
+            if let Some(piece) = &mut self.piece {
+                if let Some(part) = ready!(Pin::new(piece).poll_next(cx)) {
+                    return Poll::Ready(Some(part));
+                }
+                self.piece = None;
+            }
+            let Some(bytes) = ready!(self.source.as_mut().poll_next(cx)) else { return Poll::Ready(None) };
+            match &self.unsent {
+                Some(unsent) if bytes.len() > SMALL_B => {
+                    let Some(body) = unsent.counted(self.caller, bytes, false) else {
+                        tracing::info!("ended a stream, since too much waits to be taken");
+                        return Poll::Ready(None);
+                    };
+                    let (grace, line) = (unsent.0.grace, self.line.clone());
+                    let body = BoxBody::new(body);
+                    self.piece = Some(Taken { body, grace, line, taken: Rc::default(), watch: None });
+                }
+                // An empty piece would end the body.
+                _ if bytes.is_empty() => {}
+                _ => return Poll::Ready(Some(Ok(bytes))),
+            }
+        }
+    }
 }
 
 /// Who asks, as a number.

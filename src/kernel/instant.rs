@@ -56,10 +56,10 @@ impl From<Timestamp> for Instant {
 }
 
 impl fmt::Display for Instant {
-    /// RFC 3339 with `Z`, as few fractional digits as the value needs.
+    /// RFC 3339 with `Z`, always with six fractional digits: the order of texts is that of instants.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match Timestamp::from_microsecond(self.0) {
-            Ok(t) => t.fmt(f),
+            Ok(t) => write!(f, "{t:.6}"),
             Err(_) => Err(fmt::Error),
         }
     }
@@ -129,8 +129,8 @@ impl utoipa::PartialSchema for Instant {
         ObjectBuilder::new()
             .schema_type(Type::String)
             .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
-            .description(Some("RFC 3339, in UTC with `Z`, to the microsecond."))
-            .examples([serde_json::json!("2026-03-01T09:30:00Z")])
+            .description(Some("RFC 3339, in UTC. Written with `Z` and always six digits of a second, so that the order of texts is that of times."))
+            .examples([serde_json::json!("2026-03-01T09:30:00.000000Z")])
             .build()
             .into()
     }
@@ -198,9 +198,9 @@ mod tests {
             assert!(bad.parse::<Instant>().is_err(), "{bad}");
         }
         for (good, as_written) in [
-            ("2016-12-31t23:59:60z", "2016-12-31T23:59:59Z"),
-            ("2017-01-01 00:59:60+01:00", "2016-12-31T23:59:59Z"),
-            ("9999-12-30T22:00:00Z", "9999-12-30T22:00:00Z"),
+            ("2016-12-31t23:59:60z", "2016-12-31T23:59:59.000000Z"),
+            ("2017-01-01 00:59:60+01:00", "2016-12-31T23:59:59.000000Z"),
+            ("9999-12-30T22:00:00Z", "9999-12-30T22:00:00.000000Z"),
         ] {
             assert_eq!(good.parse::<Instant>().map(|instant| instant.to_string()).as_deref(), Ok(as_written));
         }
@@ -215,6 +215,12 @@ mod tests {
                 prop_assert!((0..=Instant::LATEST_US).contains(&instant.micros()));
                 prop_assert_eq!(instant.to_string().parse::<Instant>(), Ok(instant));
             }
+        }
+
+        #[test]
+        fn texts_are_in_the_order_of_instants(one in 0i64..Instant::LATEST_US, other in 0i64..Instant::LATEST_US) {
+            let (one, other) = (Instant::from_micros(one), Instant::from_micros(other));
+            prop_assert_eq!(one.to_string().cmp(&other.to_string()), one.cmp(&other));
         }
 
         #[test]

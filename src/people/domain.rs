@@ -1,5 +1,6 @@
 //! People, teams and service accounts, and the rules of their changes. Pure.
 
+use crate::audit::domain::Change;
 use crate::auth::domain::{Principal, Role, Scopes};
 use crate::kernel::secret::Secret;
 use crate::kernel::text::{Email, Line, Prose};
@@ -166,6 +167,25 @@ impl Person {
             version: self.version + 1,
             ..self.clone()
         }
+    }
+
+    /// Every field that differs from `before`, or that a person has from the beginning. What is personal is not told:
+    /// it stands in one place, and is erased there.
+    pub fn changes_since(&self, before: Option<&Person>) -> Vec<Change> {
+        let told = |field, of: fn(&Person) -> serde_json::Value| {
+            Change::of(field, before.map(of).unwrap_or_default(), of(self))
+        };
+        let unsaid = |field, differs: bool| differs.then(|| Change::unsaid(field));
+        let rate = |person: &Person| person.hourly_rate;
+        let all = [
+            told("role", |person| person.role.as_str().into()),
+            told("active", |person| person.active.into()),
+            unsaid("name", before.is_none_or(|before| before.name != self.name)),
+            unsaid("email", before.map(|before| &before.email).unwrap_or(&None) != &self.email),
+            unsaid("password", before.and_then(|before| before.password_hash.as_ref()) != self.password_hash.as_ref()),
+            unsaid("hourly_rate", before.and_then(rate) != rate(self)),
+        ];
+        all.into_iter().flatten().collect()
     }
 
     /// Passes for people who still are somebody.

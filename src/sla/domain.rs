@@ -6,6 +6,7 @@ pub mod change;
 pub mod clock;
 pub mod explain;
 pub mod icalendar;
+pub mod notice;
 pub mod policies;
 pub mod policy;
 pub mod preview;

@@ -4,6 +4,7 @@ mod calendars;
 mod clocks;
 mod correction;
 mod explain;
+mod notices;
 mod policies;
 
 pub use calendars::{
@@ -13,6 +14,7 @@ pub use calendars::{
 pub use clocks::{Near, begin, follow, follow_edits, lapsed, near, pending_tickets, policy_of, write_down_breaches};
 pub use correction::{correct, correction};
 pub use explain::explain;
+pub use notices::tell_promises;
 pub use policies::{
     change_policy, create_policy, delete_policy, list_policies, list_policy_versions, preview_policy, read_policy,
 };

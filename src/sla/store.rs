@@ -3,4 +3,6 @@
 pub mod calendars;
 pub mod clocks;
 pub mod configuration;
+pub mod notices;
 pub mod policies;
+pub mod watch;

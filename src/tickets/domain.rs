@@ -83,6 +83,9 @@ pub struct Ticket {
     pub agent_comments: i32,
     /// Grows by one with each change that everybody may see.
     pub version: i64,
+    /// When something happened last that only staff see.
+    #[diesel(skip_insertion)]
+    pub internal_at: Option<Instant>,
 }
 
 /// Who speaks in a comment, as far as the life-cycle cares.
@@ -149,7 +152,13 @@ impl Ticket {
             reopen_count: 0,
             agent_comments: 0,
             version: 1,
+            internal_at: None,
         }
+    }
+
+    /// When anything happened to it last.
+    pub fn activity_at(&self) -> Instant {
+        self.internal_at.map_or(self.updated_at, |at| at.max(self.updated_at))
     }
 
     /// The same, changed at `now` as everybody sees: the next version.
@@ -320,6 +329,8 @@ mod tests {
             "created_by_id",
             "created_at",
             "updated_at",
+            "internal_at",
+            "activity_at",
             "version",
             "followed_edit",
             // Told by the comments themselves.

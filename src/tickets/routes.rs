@@ -50,7 +50,11 @@ async fn list_tickets(who: Allowed<ReadTickets>, call: Call) -> Answer {
         return Err(Problem::new(Code::InvalidQuery, "sort=relevance needs q.").with_errors(vec![fault]));
     }
     let now = call.now();
-    let criteria = filter.criteria(&who.reach(), who.who().id, now)?;
+    let reach = who.reach();
+    if matches!(sort, Sort::Activity | Sort::ActivityDesc) {
+        reach.require_internal()?;
+    }
+    let criteria = filter.criteria(&reach, who.who().id, now)?;
     let (db, limit) = (call.db_for_lists(who.who().id), options.limit);
     let (rows, calendar_set) = if criteria.q.is_some() {
         // May take longer, and more than one statement.
@@ -58,7 +62,7 @@ async fn list_tickets(who: Allowed<ReadTickets>, call: Call) -> Answer {
     } else {
         db.list(async move |conn: &mut Conn| service::list(conn, &criteria, &options, after).await).await?
     };
-    let body = |row| TicketBody::of(row, &calendar_set, now);
+    let body = |row| TicketBody::of(row, &calendar_set, &reach, now);
     Page::reply(&call, limit, &list, rows, |row| store::key(sort, row), body)
 }
 

@@ -20,6 +20,7 @@ use super::domain::{REDACTED, Speaker, Status, Ticket, Walker};
 use super::policy::Reach;
 use super::store::{self, TicketCriteria, TicketPerson, TicketRow};
 use super::wire::{ListOptions, NewTicket, Sort, TicketBody, TicketPatch, TicketRef};
+use crate::audit::domain::Visibility;
 use crate::auth::domain::{Principal, Role};
 use crate::auth::policy::Act;
 use crate::db::{Conn, Db, Root, Roots};
@@ -43,7 +44,7 @@ const CLOSE_AT_ONCE: i64 = 200;
 pub async fn read(conn: &mut Conn, reach: &Reach, which: TicketRef, now: Instant) -> Result<TicketBody, Problem> {
     let row = store::find_named(conn, reach, which).await?;
     let calendar_set = sla::store::configuration::calendar_set(conn, row.times.calendars()).await?;
-    Ok(TicketBody::of(row, &calendar_set, now))
+    Ok(TicketBody::of(row, &calendar_set, reach, now))
 }
 
 /// Why the clocks of the ticket `which` stand as they do at `now`.
@@ -99,7 +100,15 @@ pub async fn snapshots(
     rows.retain(|row| reach.only_of().is_none_or(|requester| row.ticket.requester_id == Some(requester)));
     let calendars = rows.iter().flat_map(|row| row.times.calendars());
     let calendar_set = sla::store::configuration::calendar_set(conn, calendars).await?;
-    Ok(rows.into_iter().map(|row| (row.ticket.number, TicketBody::of(row, &calendar_set, now))).collect())
+    Ok(rows.into_iter().map(|row| (row.ticket.number, TicketBody::of(row, &calendar_set, reach, now))).collect())
+}
+
+/// The number of the ticket `which`, if it is within `reach`.
+///
+/// # Errors
+/// `not_found`.
+pub async fn number(conn: &mut Conn, reach: &Reach, which: TicketRef) -> Result<i64, Problem> {
+    Ok(store::find(conn, reach, which).await?.number)
 }
 
 /// A page of tickets, and the calendars of their clocks.
@@ -168,7 +177,7 @@ pub async fn open(
         (Some(id), _) => (Some(id), requester),
         (None, Some(person)) => {
             let (email, name) = (&person.email, person.name.as_str());
-            let id = people::service::find_or_create_requester(tx, email, name, now, &act.clock).await?;
+            let id = people::service::find_or_create_requester(tx, email, name, act).await?;
             (Some(id), store::person(tx, id).await?.map(|person| person.name))
         }
         // A person who says nothing reports for themself.
@@ -201,6 +210,7 @@ pub async fn open(
     Ok(TicketBody::of(
         TicketRow { ticket, team, requester, assignee, created_by, times, relevance: 0 },
         &calendar_set,
+        reach,
         now,
     ))
 }
@@ -361,6 +371,16 @@ pub async fn hear(tx: &mut Conn, act: &Act, ticket: Ticket) -> Result<(), Proble
         Err(TooManySteps) => change::changed(tx, ticket.clone(), ticket, by, now).await??,
     };
     change::save(tx, &change, &act.clock).await
+}
+
+/// What follows for `ticket` when something is added to it or becomes another: if everybody may see that, it is the
+/// next version; else only staff are told when it was.
+pub async fn touch(tx: &mut Conn, act: &Act, ticket: Ticket, visibility: Visibility) -> Result<(), Problem> {
+    match visibility {
+        Visibility::Public => change::save(tx, &TicketChange::touched(ticket, act.who.id, act.now), &act.clock).await,
+        // Never back, also when an instance's clock is.
+        Visibility::Internal => store::set_internal_at(tx, ticket.number, act.now.max(ticket.activity_at())).await,
+    }
 }
 
 fn speaker(who: &Principal, ticket: &Ticket) -> Speaker {

@@ -177,6 +177,11 @@ pub async fn insert(tx: &mut Conn, ticket: &Ticket, edit: i64) -> Result<i64, Pr
     Ok(number)
 }
 
+/// Writes down that something happened to a ticket at `at` that only staff see.
+pub async fn set_internal_at(tx: &mut Conn, number: i64, at: Instant) -> Result<(), Problem> {
+    send!(tx, steady(diesel::update(tickets::table.find(number)).set(tickets::internal_at.eq(at))))
+}
+
 /// Stores `after` over `before`.
 ///
 /// # Errors

@@ -8,11 +8,12 @@ use utoipa::ToSchema;
 
 pub use super::domain::listing::Sort;
 pub use super::domain::reference::TicketRef;
+use super::policy::Reach;
 use super::store::TicketRow;
 use crate::audit::wire::{Named, NamedPrincipal, NamedTeam};
 use crate::auth::domain::Principal;
 use crate::auth::policy::ReadTickets;
-use crate::http::Resource;
+use crate::http::{ListItem, Resource};
 use crate::kernel::fault::Faults;
 use crate::kernel::fields::Fields;
 use crate::kernel::text::{Email, Line, Prose};
@@ -222,10 +223,11 @@ pub struct TicketPatch {
     "follow_up_of": null,
     "tags": ["printer"],
     "custom_fields": { "floor": 2 },
-    "created_at": "2026-03-02T09:12:00Z",
-    "updated_at": "2026-03-02T09:13:30Z",
-    "reported_at": "2026-03-02T09:10:00Z",
-    "started_at": "2026-03-02T09:13:30Z",
+    "created_at": "2026-03-02T09:12:00.000000Z",
+    "updated_at": "2026-03-02T09:13:30.000000Z",
+    "activity_at": "2026-03-02T09:14:10.000000Z",
+    "reported_at": "2026-03-02T09:10:00.000000Z",
+    "started_at": "2026-03-02T09:13:30.000000Z",
     "first_replied_at": null,
     "resolved_at": null,
     "closed_at": null,
@@ -238,7 +240,7 @@ pub struct TicketPatch {
     },
     "clocks": [{
         "target": "response", "state": "met", "hours": "business", "target_s": 900, "due_at": null, "elapsed_s": 210,
-        "remaining_s": 690, "met_at": "2026-03-02T09:13:30Z", "breached_at": null,
+        "remaining_s": 690, "met_at": "2026-03-02T09:13:30.000000Z", "breached_at": null,
         "policy_id": "019a2f4e-7c1b-7d3e-8f00-00000000000d", "policy_version": 3,
         "calendar_id": "019a2f4e-7c1b-7d3e-8f00-00000000000e", "calendar_version": 1,
     }],
@@ -289,6 +291,10 @@ pub struct TicketBody {
     pub created_at: Instant,
     /// When anything that every reader of the ticket may see changed last.
     pub updated_at: Instant,
+    /// When anything happened to it last, also what is internal: comments and work. Null for those who do not see that.
+    /// Neither this nor `updated_at` is a way to learn of all changes: `GET /v1/changes` is.
+    #[schema(required)]
+    pub activity_at: Option<Instant>,
     /// When it was reported: the zero of all its clocks.
     pub reported_at: Instant,
     /// When somebody began to work on it. Never moves once set.
@@ -320,11 +326,12 @@ pub struct TicketBody {
 }
 
 impl TicketBody {
-    /// A ticket at `now`; `calendar_set` has the calendars of its clocks.
-    pub fn of(row: TicketRow, calendar_set: &CalendarSet, now: Instant) -> Self {
+    /// A ticket at `now`, for a caller with this reach; `calendar_set` has the calendars of its clocks.
+    pub fn of(row: TicketRow, calendar_set: &CalendarSet, reach: &Reach, now: Instant) -> Self {
         let TicketRow { ticket, team, requester, assignee, created_by, times, relevance: _ } = row;
         let clocks: Vec<_> = times.clocks.iter().map(|clock| ClockBody::of(clock, calendar_set, now)).collect();
         let lapsed = clocks.iter().filter(|clock| clock.state == ClockState::Breached).count();
+        let activity_at = reach.sees_internal().then(|| ticket.activity_at());
         Self {
             id: ticket.id,
             number: ticket.number,
@@ -344,6 +351,7 @@ impl TicketBody {
             custom_fields: ticket.custom_fields.to_json(),
             created_at: ticket.created_at,
             updated_at: ticket.updated_at,
+            activity_at,
             reported_at: ticket.reported_at,
             started_at: ticket.started_at,
             first_replied_at: ticket.first_replied_at,
@@ -365,12 +373,28 @@ impl Resource for TicketBody {
         self.version
     }
 
-    /// A clock that lapses changes what is read, though nothing was written. The seconds that pass do not.
-    fn lapsed(&self) -> usize {
-        self.lapsed
+    /// A clock that lapses changes what is read, though nothing was written, and so does what is internal, for those who
+    /// see it. The seconds that pass do not.
+    fn moved(&self) -> Option<String> {
+        match self.activity_at.filter(|at| *at > self.updated_at) {
+            Some(at) => Some(format!("{}.{}", self.lapsed, at.micros())),
+            None => (self.lapsed > 0).then(|| self.lapsed.to_string()),
+        }
     }
 
     fn is_open_to(reader: &Principal) -> bool {
         reader.may::<ReadTickets>()
+    }
+}
+
+impl ListItem for TicketBody {
+    /// Its version, and what of it can become another without one: clocks and names. Not the seconds that pass.
+    fn state(&self) -> Option<String> {
+        let name = |named: &Option<NamedPrincipal>| named.as_ref().map(|named| named.name.clone());
+        let names = (name(&self.requester), name(&self.assignee), &self.created_by.name);
+        let clocks: Vec<_> =
+            self.clocks.iter().map(|clock| (clock.state, clock.due_at, clock.policy_version)).collect();
+        let team = self.team.as_ref().map(|team| &team.name);
+        Some(format!("{} {} {:?} {names:?} {team:?} {clocks:?}", self.number, self.version, self.moved()))
     }
 }

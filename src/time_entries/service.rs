@@ -1,5 +1,5 @@
-//! The use cases of time entries: one function each, run within one transaction. None of them touches the ticket, whose
-//! version and times tell requesters of nothing that is not theirs to see.
+//! The use cases of time entries: one function each, run within one transaction. None of them makes the ticket another
+//! version, by which requesters would learn of what is not theirs to see.
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use super::domain::{Price, TimeEntry};
 use super::policy::may_delete;
 use super::store::{self, TimeEntryRow};
 use super::wire::NewTimeEntry;
-use crate::audit::domain::{Change, Event, EventKind, Visibility};
+use crate::audit::domain::{Change, Event, EventKind, EventSubject, Visibility};
 use crate::auth::policy::Act;
 use crate::db::Conn;
 use crate::http::call::IfMatch;
@@ -71,7 +71,9 @@ pub async fn add(
     let added = |(field, value)| Change::of(field, Value::Null, value);
     record(tx, act, &ticket, EventKind::TimeEntryAdded, entry.audited().into_iter().filter_map(added).collect())
         .await?;
-    Ok((ticket.id, TimeEntryRow { entry, agent: agent.name, created_by: act.who.name.clone() }))
+    let ticket_id = ticket.id;
+    tickets::service::touch(tx, act, ticket, Visibility::Internal).await?;
+    Ok((ticket_id, TimeEntryRow { entry, agent: agent.name, created_by: act.who.name.clone() }))
 }
 
 /// Takes work off a ticket again. The audit trail keeps what it was.
@@ -95,7 +97,8 @@ pub async fn delete(
     count(tx, act, happened(&entry, groups).taken_away()).await?;
     let removed = |(field, value)| Change::of(field, value, Value::Null);
     record(tx, act, &ticket, EventKind::TimeEntryDeleted, entry.audited().into_iter().filter_map(removed).collect())
-        .await
+        .await?;
+    tickets::service::touch(tx, act, ticket, Visibility::Internal).await
 }
 
 /// The person `id`, if they work here; the fault otherwise.
@@ -133,8 +136,7 @@ async fn record(
     changes: Vec<Change>,
 ) -> Result<(), Problem> {
     let event = Event {
-        ticket_id: ticket.id,
-        ticket_version: ticket.version,
+        about: EventSubject::Ticket(ticket.id, ticket.version),
         at: act.now,
         actor: Some(act.who.id),
         kind,

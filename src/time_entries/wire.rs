@@ -9,7 +9,7 @@ use super::store::TimeEntryRow;
 use crate::audit::wire::{Named, NamedPrincipal};
 use crate::auth::domain::Principal;
 use crate::auth::policy::ReadWork;
-use crate::http::Resource;
+use crate::http::{ListItem, Resource};
 use crate::kernel::fault::Faults;
 use crate::kernel::text::Prose;
 use crate::kernel::whole::Whole;
@@ -18,7 +18,7 @@ use crate::kernel::{Instant, Money, PrincipalId, TimeEntryId};
 /// Work to be entered.
 #[derive(Debug, Clone, Deserr, ToSchema)]
 #[deserr(error = Faults, deny_unknown_fields)]
-#[schema(example = json!({ "work_s": 1500, "worked_at": "2026-03-02T09:40:00Z", "note": "Put the fire out." }))]
+#[schema(example = json!({ "work_s": 1500, "worked_at": "2026-03-02T09:40:00.000000Z", "note": "Put the fire out." }))]
 pub struct NewTimeEntry {
     /// How long it took, in seconds: at most a week.
     #[schema(value_type = i64, minimum = 1, maximum = 604800)]
@@ -46,8 +46,8 @@ pub struct NewTimeEntry {
     "rate_of": "agent",
     "cost": { "amount_minor": 3750, "currency": "EUR" },
     "note": "Put the fire out.",
-    "worked_at": "2026-03-02T09:40:00Z",
-    "created_at": "2026-03-02T09:41:00Z",
+    "worked_at": "2026-03-02T09:40:00.000000Z",
+    "created_at": "2026-03-02T09:41:00.000000Z",
     "version": 1,
 }))]
 pub struct TimeEntryBody {
@@ -135,3 +135,5 @@ impl From<Total> for TicketCostBody {
         Self { work_s, unrated_work_s, costs }
     }
 }
+
+impl ListItem for TimeEntryBody {}

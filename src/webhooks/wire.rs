@@ -16,7 +16,7 @@ use crate::audit::domain::EventKind;
 use crate::audit::wire::{Named, NamedPrincipal};
 use crate::auth::domain::Principal;
 use crate::auth::policy::Administer;
-use crate::http::{Cursor, Resource};
+use crate::http::{Cursor, ListItem, Resource};
 use crate::kernel::fault::Faults;
 use crate::kernel::rows::Limit;
 use crate::kernel::secret::Secret;
@@ -428,3 +428,6 @@ impl From<Replayed> for ReplayBody {
         Self { queued, next_from }
     }
 }
+
+impl ListItem for WebhookBody {}
+impl ListItem for DeliveryBody {}

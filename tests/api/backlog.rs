@@ -159,19 +159,19 @@ on_both! {
 
     async fn what_was_reported_long_ago_is_the_oldest(desk) {
         let (agent, monitor) = (desk.agent().await, desk.account("metrics:read").await);
-        let first = desk.ticket(&agent, json!({ "reported_at": "1970-01-01T00:00:00Z", "tags": ["a", "b"] })).await;
-        let second = desk.ticket(&agent, json!({ "reported_at": "1999-12-31T23:30:00Z", "tags": ["b"] })).await;
-        desk.ticket(&agent, json!({ "reported_at": "1999-12-31T23:30:01Z", "tags": ["b", "c"] })).await;
+        let first = desk.ticket(&agent, json!({ "reported_at": "1970-01-01T00:00:00.000000Z", "tags": ["a", "b"] })).await;
+        let second = desk.ticket(&agent, json!({ "reported_at": "1999-12-31T23:30:00.000000Z", "tags": ["b"] })).await;
+        desk.ticket(&agent, json!({ "reported_at": "1999-12-31T23:30:01.000000Z", "tags": ["b", "c"] })).await;
         fold(&desk.db, 500).await.unwrap();
         let oldest = async || {
             let told = compare(desk, &monitor, "tag", 0).await;
             told["groups"].as_array().unwrap().iter().map(|group| group["oldest_reported_at"].clone()).collect::<Vec<_>>()
         };
-        assert_eq!(oldest().await, ["1970-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "1999-12-31T23:30:01Z"]);
+        assert_eq!(oldest().await, ["1970-01-01T00:00:00.000000Z", "1970-01-01T00:00:00.000000Z", "1999-12-31T23:30:01.000000Z"]);
         desk.patch_ticket(&agent, &first, json!({ "status": "resolved" })).await;
-        assert_eq!(oldest().await, ["1999-12-31T23:30:00Z", "1999-12-31T23:30:01Z"]);
+        assert_eq!(oldest().await, ["1999-12-31T23:30:00.000000Z", "1999-12-31T23:30:01.000000Z"]);
         desk.patch_ticket(&agent, &second, json!({ "tags": ["d"] })).await;
-        assert_eq!(oldest().await, ["1999-12-31T23:30:01Z", "1999-12-31T23:30:01Z", "1999-12-31T23:30:00Z"]);
+        assert_eq!(oldest().await, ["1999-12-31T23:30:01.000000Z", "1999-12-31T23:30:01.000000Z", "1999-12-31T23:30:00.000000Z"]);
         fold(&desk.db, 500).await.unwrap();
         desk.patch_ticket(&agent, &first, json!({ "status": "open" })).await;
         assert_eq!(oldest().await.len(), 5 - 1);

@@ -87,7 +87,7 @@ on_both! {
                 "thursday": [], "friday": [{ "from": "22:00", "to": "06:00" }], "saturday": [], "sunday": [],
             },
             "holidays": [{ "date": "2026-12-25", "name": "Christmas Day" }, { "date": "2026-12-26", "name": "Boxing Day" }],
-            "created_at": "2026-03-02T09:00:00Z", "updated_at": "2026-03-02T09:00:00Z", "version": 1,
+            "created_at": "2026-03-02T09:00:00.000000Z", "updated_at": "2026-03-02T09:00:00.000000Z", "version": 1,
         }));
         let path = at(&made.body);
         assert_eq!((made.header("location"), made.header("etag")), (Some(&*path), Some("\"1\"")));
@@ -107,7 +107,7 @@ on_both! {
         let changed = desk.patch(&path).by(&admin).header("if-match", "\"1\"").raw("application/merge-patch+json", patch.to_string()).expect(200).await;
         assert_eq!((&changed.body["weekly_s"], &changed.body["time_zone"], changed.header("etag")), (&json!(86400), &json!("Asia/Kathmandu"), Some("\"2\"")));
         assert_eq!((&changed.body["working_hours"]["monday"], &changed.body["holidays"]), (&json!([]), &made.body["holidays"]));
-        assert_eq!((&changed.body["updated_at"], &changed.body["created_at"]), (&json!("2026-03-02T09:01:00Z"), &made.body["created_at"]));
+        assert_eq!((&changed.body["updated_at"], &changed.body["created_at"]), (&json!("2026-03-02T09:01:00.000000Z"), &made.body["created_at"]));
         for ask in [desk.patch(&path).json(&json!({ "name": "x" })), desk.delete(&path), desk.post(&format!("{path}/holidays")).raw("text/calendar", NORWAY)] {
             ask.by(&admin).header("if-match", "\"1\"").refused(412, "version_mismatch").await;
         }
@@ -179,8 +179,8 @@ on_both! {
         let all = desk.all(&script, &format!("{versions}?limit=1")).await;
         let told: Vec<_> = all.iter().map(|v| (v["version"].as_i64().unwrap(), v["created_at"].as_str().unwrap(), v["time_zone"].as_str().unwrap(), holidays(v).len())).collect();
         assert_eq!(told, [
-            (1, "2026-03-02T09:00:00Z", "Europe/Oslo", 0), (2, "2026-03-02T09:00:10Z", "UTC", 0),
-            (3, "2026-03-02T09:00:30Z", "UTC", 0), (4, "2026-03-02T09:01:40Z", "UTC", 1),
+            (1, "2026-03-02T09:00:00.000000Z", "Europe/Oslo", 0), (2, "2026-03-02T09:00:10.000000Z", "UTC", 0),
+            (3, "2026-03-02T09:00:30.000000Z", "UTC", 0), (4, "2026-03-02T09:01:40.000000Z", "UTC", 1),
         ]);
         let now = desk.get(&path).by(&script).expect(200).await.body;
         assert_eq!(all[3], json!({
@@ -248,7 +248,7 @@ on_both! {
         let calendar = make(desk, &admin, json!({ "holidays": [{ "date": "2026-05-17", "name": "Our day" }, { "date": "2026-06-01", "name": "Moving" }] })).await;
         desk.clock.pass_s(1);
         let full = import(desk, &admin, &calendar, NORWAY).header("if-match", "\"1\"").expect(200).await;
-        assert_eq!((full.header("etag"), &full.body["version"], &full.body["updated_at"]), (Some("\"2\""), &json!(2), &json!("2026-03-02T09:00:01Z")));
+        assert_eq!((full.header("etag"), &full.body["version"], &full.body["updated_at"]), (Some("\"2\""), &json!(2), &json!("2026-03-02T09:00:01.000000Z")));
         let in_2026: Vec<_> = holidays(&full.body).into_iter().filter(|day| day.starts_with("2026")).collect();
         assert_eq!(in_2026, [
             "2026-01-01", "2026-04-02", "2026-04-03", "2026-04-04", "2026-04-05", "2026-04-06", "2026-05-01", "2026-05-14",

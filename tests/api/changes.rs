@@ -39,8 +39,10 @@ fn kinds(items: &[Value]) -> Vec<&str> {
 on_both! {
     async fn all_that_happens_has_a_place(desk) {
     let (admin, agent, ada) = (desk.admin().await, desk.agent().await, desk.requester().await);
-    let (none, start) = follow(desk, &admin, "from=start", 10).await;
-    assert!(none.is_empty());
+    desk.sequence().await;
+    let (people, start) = follow(desk, &admin, "from=start", 10).await;
+    assert_eq!(kinds(&people), ["user.created"; 3]);
+    assert_eq!(people[2]["subject"], json!({ "kind": "user", "id": ada.id }));
 
     let ticket = desk.ticket(&ada, json!({ "subject": "The printer smokes" })).await;
     let path = format!("/v1/tickets/{}", ticket["id"].as_str().unwrap());
@@ -61,7 +63,7 @@ on_both! {
     desk.patch_ticket(&agent, &ticket, json!({ "tags": ["fuser"] })).await;
     desk.sequence().await;
 
-    let (all, end) = follow(desk, &admin, "from=start", 4).await;
+    let (all, end) = follow(desk, &admin, &format!("cursor={start}"), 4).await;
     let expected = [
         "ticket.created",
         "comment.added",
@@ -74,30 +76,30 @@ on_both! {
         "ticket.redacted",
     ];
     assert_eq!(kinds(&all), expected);
-    assert_eq!(positions(&all), (1..=9).collect::<Vec<_>>());
-    assert_eq!(follow(desk, &admin, &format!("cursor={start}"), 100).await.0, all, "from a cursor of before");
+    assert_eq!(positions(&all), (4..=12).collect::<Vec<_>>());
+    assert_eq!(follow(desk, &admin, "from=start", 100).await.0[3..], all, "from the start");
     assert_eq!(follow(desk, &admin, &format!("cursor={end}"), 100).await.0, [] as [Value; 0]);
 
     // What is said of it is what the trail says, and which version came of it.
     let trail = desk.all(&admin, &format!("{path}/events")).await;
-    let versions = [1, 1, 2, 2, 2, 2, 2, 3, 4];
+    let versions = [1, 1, 2, 2, 3, 3, 3, 4, 5];
     for ((item, event), version) in all.iter().zip(&trail).zip(versions) {
         for field in ["id", "type", "at", "visibility", "actor", "comment_id", "changes"] {
             assert_eq!(item[field], event[field], "{field}");
         }
         assert_eq!(item["ticket"], json!({ "id": ticket["id"], "number": ticket["number"], "version": version }));
-        assert_eq!(item["snapshot"], Value::Null);
+        assert_eq!((&item["snapshot"], &item["subject"], &item["origin"]), (&Value::Null, &Value::Null, &json!("live")));
     }
     assert!(!format!("{all:?}").contains("fuser is hot"), "what is redacted is gone from here, too");
 
     // With each its ticket as it is now.
     let now = desk.read_ticket(&admin, &ticket).await;
-    for item in follow(desk, &admin, "from=start&include=ticket", 100).await.0 {
+    for item in follow(desk, &admin, &format!("cursor={start}&include=ticket"), 100).await.0 {
         assert_eq!(item["snapshot"], now);
     }
     // The same, line by line.
     let lines =
-        desk.get("/v1/changes?from=start").by(&admin).header("accept", "application/x-ndjson").expect(200).await;
+        desk.get(&format!("/v1/changes?cursor={start}")).by(&admin).header("accept", "application/x-ndjson").expect(200).await;
     assert_eq!(lines.header("content-type"), Some("application/x-ndjson"));
     let text = lines.text();
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -108,7 +110,7 @@ on_both! {
     let other = desk.ticket(&agent, json!({ "subject": "Another one" })).await;
     desk.sequence().await;
     let of_kinds = follow(desk, &admin, "from=start&types=ticket.redacted,comment.added", 100).await.0;
-    assert_eq!(positions(&of_kinds), [2, 3, 9]);
+    assert_eq!(positions(&of_kinds), [5, 6, 12]);
     for id in [ticket["id"].as_str().unwrap(), &ticket["number"].to_string()] {
         assert_eq!(follow(desk, &admin, &format!("from=start&ticket_id={id}"), 100).await.0, all);
     }
@@ -116,7 +118,7 @@ on_both! {
     let team = team["id"].as_str().unwrap();
     desk.patch_ticket(&agent, &other, json!({ "team_id": team })).await;
     desk.sequence().await;
-    assert_eq!(positions(&follow(desk, &admin, &format!("from=start&team_id={team}"), 100).await.0), [10, 11]);
+    assert_eq!(positions(&follow(desk, &admin, &format!("from=start&team_id={team}"), 100).await.0), [13, 14]);
     assert_eq!(follow(desk, &admin, "from=start&team_id=none", 100).await.0, all);
     assert_eq!(follow(desk, &admin, &format!("from=start&team_id=none,{team}"), 100).await.0.len(), 11);
     assert!(follow(desk, &admin, "from=start&ticket_id=4711", 100).await.0.is_empty());
@@ -151,7 +153,7 @@ on_both! {
         kinds(&follow(desk, &narrow, "from=start", 100).await.0),
         ["ticket.created", "ticket.created", "ticket.updated"]
     );
-    assert_eq!(positions(&follow(desk, &narrow, "from=start", 100).await.0), [1, 2, 6]);
+    assert_eq!(positions(&follow(desk, &narrow, "from=start", 100).await.0), [4, 5, 9]);
 
     // Whether something hidden happens or not, she is told the same, and a cursor of the same length that is new.
     let ask = async |cursor: &str| {
@@ -172,6 +174,52 @@ on_both! {
     desk.sequence().await;
     assert!(follow(desk, &ada, "from=start", 100).await.0.is_empty());
     assert!(follow(desk, &bob, "from=start", 100).await.0.len() > 3);
+    }
+}
+
+on_both! {
+    async fn what_happens_to_people_is_told_to_those_who_see_them(desk) {
+    let (admin, agent, ada) = (desk.admin().await, desk.agent().await, desk.requester().await);
+    let (narrow, setup) = (desk.account("tickets:read internal:read").await, desk.account("tickets:read admin").await);
+    desk.sequence().await;
+    let starts = [&admin, &agent, &ada, &narrow, &setup].map(async |who| follow(desk, who, "from=start", 100).await.1);
+    let starts = futures::future::join_all(starts).await;
+
+    let bob = json!({ "name": "Bob Secret", "email": "bob@example.org", "role": "agent" });
+    let bob = desk.post("/v1/users").by(&admin).json(&bob).expect(201).await.body;
+    let path = format!("/v1/users/{}", bob["id"].as_str().unwrap());
+    desk.patch(&path).by(&admin).json(&json!({ "name": "Robert Secret", "role": "admin" })).expect(200).await;
+    desk.patch(&path).by(&admin).json(&json!({ "name": "Robert Secret" })).expect(200).await;
+    desk.patch(&path).by(&admin).json(&json!({ "email": "bob@example.org", "role": "nobody" })).expect(422).await;
+    desk.delete(&path).by(&admin).expect(204).await;
+    desk.delete(&path).by(&admin).expect(204).await;
+    let eve = json!({ "subject": "Hers", "requester": { "email": "eve@example.org", "name": "Eve Secret" } });
+    desk.ticket(&agent, eve).await;
+    desk.sequence().await;
+
+    for (who, start) in [&admin, &agent, &ada, &narrow, &setup].into_iter().zip(starts) {
+        let items = follow(desk, who, &format!("cursor={start}"), 100).await.0;
+        let expected: &[&str] = if who.id == ada.id {
+            &[]
+        } else if who.id == narrow.id {
+            &["ticket.created"]
+        } else {
+            &["user.created", "user.updated", "user.anonymised", "user.created", "ticket.created"]
+        };
+        assert_eq!(kinds(&items), expected);
+        assert!(!format!("{items:?}").contains("Secret") && !format!("{items:?}").contains("example.org"));
+        let Some(updated) = items.get(1) else { continue };
+        assert_eq!(updated["subject"], json!({ "kind": "user", "id": bob["id"] }));
+        assert_eq!((&updated["ticket"], &updated["actor"]["id"]), (&Value::Null, &json!(admin.id)));
+        assert_eq!(
+            updated["changes"],
+            json!([
+                { "field": "role", "before": "agent", "after": "admin" },
+                { "field": "name", "before": null, "after": null },
+            ])
+        );
+        assert_eq!((&items[2]["changes"], &items[3]["actor"]["id"]), (&json!([]), &json!(agent.id)));
+    }
     }
 }
 
@@ -210,8 +258,8 @@ on_both! {
     }
     for (query, place) in [
         (format!("cursor={cursor}&from=now"), "from"),
-        (format!("cursor={cursor}&since=2026-01-01T00:00:00Z"), "since"),
-        ("from=start&since=2026-01-01T00:00:00Z".to_owned(), "since"),
+        (format!("cursor={cursor}&since=2026-01-01T00:00:00.000000Z"), "since"),
+        ("from=start&since=2026-01-01T00:00:00.000000Z".to_owned(), "since"),
         ("from=yesterday".to_owned(), "from"),
         ("types=ticket.creatd".to_owned(), "types"),
         ("types=".to_owned(), "types"),
@@ -239,6 +287,7 @@ on_both! {
 on_both! {
     async fn one_begins_anywhere_in_time(desk) {
     let agent = desk.agent().await;
+    desk.sequence().await;
     let mut instants = Vec::new();
     for _ in 0..7 {
         desk.clock.pass_s(10);
@@ -250,21 +299,21 @@ on_both! {
     }
     let since = async |instant: &str| positions(&follow_since(desk, &agent, instant).await);
     for (nth, instant) in instants.iter().enumerate() {
-        let first = 3 * i64::try_from(nth).unwrap() + 1;
-        assert_eq!(since(&instant.to_string()).await, (first..=21).collect::<Vec<_>>());
+        let first = 3 * i64::try_from(nth).unwrap() + 2;
+        assert_eq!(since(&instant.to_string()).await, (first..=22).collect::<Vec<_>>());
         let before = skranke::kernel::Instant::from_micros(instant.micros() - 1).to_string();
         let after = skranke::kernel::Instant::from_micros(instant.micros() + 1).to_string();
-        assert_eq!(since(&before).await, (first..=21).collect::<Vec<_>>());
-        assert_eq!(since(&after).await, (first + 3..=21).collect::<Vec<_>>());
+        assert_eq!(since(&before).await, (first..=22).collect::<Vec<_>>());
+        assert_eq!(since(&after).await, (first + 3..=22).collect::<Vec<_>>());
     }
-    assert_eq!(since("1970-01-01T00:00:00Z").await.len(), 21);
-    assert!(since("2099-12-31T23:59:59Z").await.is_empty());
+    assert_eq!(since("1970-01-01T00:00:00.000000Z").await.len(), 22);
+    assert!(since("2099-12-31T23:59:59.000000Z").await.is_empty());
     // With what happens from now on.
     let (none, now) = follow(desk, &agent, "from=now", 100).await;
     assert!(none.is_empty());
     desk.ticket(&agent, json!({ "subject": "Now" })).await;
     desk.sequence().await;
-    assert_eq!(positions(&follow(desk, &agent, &format!("cursor={now}"), 100).await.0), [22]);
+    assert_eq!(positions(&follow(desk, &agent, &format!("cursor={now}"), 100).await.0), [23]);
     }
 }
 
@@ -412,8 +461,8 @@ on_both! {
     let mut told: BTreeMap<&str, usize> = BTreeMap::new();
     for item in &items {
         let about = if item["type"] == "comment.added" { &item["comment_id"] } else { &item["ticket"]["id"] };
-        if item["type"] != "ticket.updated" {
-            *told.entry(about.as_str().unwrap()).or_default() += 1;
+        if let (Some(about), true) = (about.as_str(), item["type"] != "ticket.updated") {
+            *told.entry(about).or_default() += 1;
         }
     }
     for id in written.iter().flatten().filter(|id| told.contains_key(id.as_str())) {
@@ -447,14 +496,14 @@ on_both! {
     }
     let (_, late) = follow(desk, &agent, "from=start", 100).await;
     // As after a restore of what was there before the last two.
-    desk.store.run("DELETE FROM changes WHERE position > 2").await;
+    desk.store.run("DELETE FROM changes WHERE position > 3").await;
     let ask = |cursor: &str| desk.get(&format!("/v1/changes?cursor={cursor}")).by(&agent);
     ask(&late).refused(410, "cursor_diverged").await;
     open().await;
     open().await;
     // There is such a place again, but it is another one.
     ask(&late).refused(410, "cursor_diverged").await;
-    assert_eq!(positions(ask(&early).expect(200).await.body["items"].as_array().unwrap()), [2, 3, 4]);
+    assert_eq!(positions(ask(&early).expect(200).await.body["items"].as_array().unwrap()), [3, 4, 5]);
     }
 }
 
@@ -471,8 +520,8 @@ async fn what_an_older_instance_writes_has_a_place() {
     desk.store.run(&insert).await;
     desk.sequence().await;
     let items = follow(&desk, &agent, "from=start", 100).await.0;
-    assert_eq!(positions(&items), [1, 2]);
-    assert_eq!(items[1]["ticket"]["version"], 1);
+    assert_eq!(positions(&items), [1, 2, 3]);
+    assert_eq!(items[2]["ticket"]["version"], 1);
     desk.close().await;
 }
 
@@ -489,7 +538,7 @@ on_both! {
         let items = page.body["items"].as_array().unwrap();
         assert!(!items.is_empty() && items.len() < 12 && page.text().len() < 3 << 20, "{}", items.len());
         let query = format!("from=start{include}");
-        assert_eq!(positions(&follow(desk, &agent, &query, 1_000).await.0), (1..=12).collect::<Vec<_>>());
+        assert_eq!(positions(&follow(desk, &agent, &query, 1_000).await.0), (1..=13).collect::<Vec<_>>());
     }
     }
 }

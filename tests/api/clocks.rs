@@ -174,21 +174,21 @@ on_both! {
     /// stays so.
     async fn a_requester_who_solves_it_makes_no_promise_kept_that_was_broken(desk) {
         let stage = Stage::with(desk, None, &[("response", 900, "calendar"), ("first_reply", HOUR, "calendar")]).await;
-        let (early, late) = (stage.at("2026-03-02T09:00:00Z").report(json!({})).await, stage.report(json!({})).await);
+        let (early, late) = (stage.at("2026-03-02T09:00:00.000000Z").report(json!({})).await, stage.report(json!({})).await);
         for ticket in [&early, &late] {
             let path = format!("/v1/tickets/{}", ticket["number"]);
             desk.patch(&path).by(&stage.ada).json(&json!({ "status": "open" })).refused(403, "forbidden").await;
         }
-        stage.at("2026-03-02T09:10:00Z");
+        stage.at("2026-03-02T09:10:00.000000Z");
         desk.patch_ticket(&stage.ada, &early, json!({ "status": "resolved" })).await;
-        stage.at("2026-03-02T09:20:00Z");
+        stage.at("2026-03-02T09:20:00.000000Z");
         desk.patch_ticket(&stage.ada, &late, json!({ "status": "resolved" })).await;
         let reply = "first_reply v1 running 1200 of 3600 due 03-02T10:00:00Z";
         assert_eq!(stage.clocks(&early).await, ["response v1 met 600 of 900 at 03-02T09:10:00Z", reply]);
         let broken = "response v1 breached 1200 of 900 due 03-02T09:15:00Z since 03-02T09:15:00.000001Z";
         assert_eq!(stage.clocks(&late).await, [broken, reply]);
         // To bring it back, and to solve it once more, mends nothing.
-        stage.at("2026-03-02T09:30:00Z");
+        stage.at("2026-03-02T09:30:00.000000Z");
         desk.patch_ticket(&stage.ada, &late, json!({ "status": "open" })).await;
         desk.patch_ticket(&stage.ada, &late, json!({ "status": "resolved" })).await;
         assert_eq!(stage.clocks(&late).await[0], broken);
@@ -197,17 +197,17 @@ on_both! {
     async fn the_plainest_life(desk) {
         let targets = [("response", 900, "calendar"), ("first_reply", HOUR, "calendar"), ("service", 4 * HOUR, "calendar")];
         let stage = Stage::with(desk, None, &targets).await;
-        let ticket = stage.at("2026-03-02T09:00:00Z").report(json!({})).await;
+        let ticket = stage.at("2026-03-02T09:00:00.000000Z").report(json!({})).await;
         assert_eq!(ticket["clocks"].as_array().unwrap().iter().map(line).collect::<Vec<_>>(), [
             "response v1 running 0 of 900 due 03-02T09:15:00Z",
             "first_reply v1 running 0 of 3600 due 03-02T10:00:00Z",
             "service v1 paused 0 of 14400",
         ]);
         // Assigning is no work: all that runs goes on.
-        stage.at("2026-03-02T09:05:00Z").set(&ticket, json!({ "assignee_id": stage.agent.id })).await;
-        stage.at("2026-03-02T09:10:00Z").comment(&stage.agent, &ticket).await;
-        stage.at("2026-03-02T09:30:00Z").status(&ticket, "resolved").await;
-        stage.at("2026-03-02T12:00:00Z");
+        stage.at("2026-03-02T09:05:00.000000Z").set(&ticket, json!({ "assignee_id": stage.agent.id })).await;
+        stage.at("2026-03-02T09:10:00.000000Z").comment(&stage.agent, &ticket).await;
+        stage.at("2026-03-02T09:30:00.000000Z").status(&ticket, "resolved").await;
+        stage.at("2026-03-02T12:00:00.000000Z");
         assert_eq!(stage.clocks(&ticket).await, [
             "response v1 met 600 of 900 at 03-02T09:10:00Z",
             "first_reply v1 met 600 of 3600 at 03-02T09:10:00Z",
@@ -220,16 +220,16 @@ on_both! {
     async fn a_pause_over_a_weekend(desk) {
         let office = make_calendar(desk, &office()).await;
         let stage = Stage::with(desk, Some(&office), &[("service", 4 * HOUR, "business")]).await;
-        let ticket = stage.at("2026-03-06T13:00:00Z").report(json!({})).await;
+        let ticket = stage.at("2026-03-06T13:00:00.000000Z").report(json!({})).await;
         // Friday 14:30 in Oslo: an hour and a half until 16:00, the other two and a half on Monday from 8:00.
-        stage.at("2026-03-06T13:30:00Z").status(&ticket, "open").await;
+        stage.at("2026-03-06T13:30:00.000000Z").status(&ticket, "open").await;
         assert_eq!(stage.clocks(&ticket).await, ["service v1 c1 running 0 of 14400 due 03-09T09:30:00Z"]);
-        stage.at("2026-03-06T14:00:00Z").status(&ticket, "waiting_requester").await;
-        stage.at("2026-03-08T12:00:00Z");
+        stage.at("2026-03-06T14:00:00.000000Z").status(&ticket, "waiting_requester").await;
+        stage.at("2026-03-08T12:00:00.000000Z");
         assert_eq!(stage.clocks(&ticket).await, ["service v1 c1 paused 1800 of 14400"]);
         // Monday 8:30 in Oslo, with three and a half hours left.
-        stage.at("2026-03-09T07:30:00Z").status(&ticket, "open").await;
-        stage.at("2026-03-09T09:30:00Z");
+        stage.at("2026-03-09T07:30:00.000000Z").status(&ticket, "open").await;
+        stage.at("2026-03-09T09:30:00.000000Z");
         assert_eq!(stage.clocks(&ticket).await, ["service v1 c1 running 9000 of 14400 due 03-09T11:00:00Z"]);
         stage.status(&ticket, "resolved").await;
         // Open for half an hour and for two. From Friday 13:00 to Monday 9:30 are 68.5 hours, of which two on Friday
@@ -253,44 +253,44 @@ on_both! {
 
     async fn a_pause_and_then_another_priority(desk) {
         let stage = Stage::with(desk, None, &[("service", HOUR, "calendar"), ("service urgent", 1200, "calendar")]).await;
-        let ticket = stage.at("2026-03-02T09:00:00Z").report(json!({})).await;
+        let ticket = stage.at("2026-03-02T09:00:00.000000Z").report(json!({})).await;
         stage.status(&ticket, "open").await;
-        stage.at("2026-03-02T09:10:00Z").status(&ticket, "waiting_requester").await;
-        stage.at("2026-03-02T09:20:00Z").set(&ticket, json!({ "priority": "urgent" })).await;
+        stage.at("2026-03-02T09:10:00.000000Z").status(&ticket, "waiting_requester").await;
+        stage.at("2026-03-02T09:20:00.000000Z").set(&ticket, json!({ "priority": "urgent" })).await;
         // What had counted before the pause is kept, and the pause too.
         assert_eq!(stage.clocks(&ticket).await, ["service v1 paused 600 of 1200"]);
-        stage.at("2026-03-02T09:30:00Z").comment(&stage.ada, &ticket).await;
-        stage.at("2026-03-02T09:35:00Z");
+        stage.at("2026-03-02T09:30:00.000000Z").comment(&stage.ada, &ticket).await;
+        stage.at("2026-03-02T09:35:00.000000Z");
         assert_eq!(stage.clocks(&ticket).await, ["service v1 running 900 of 1200 due 03-02T09:40:00Z"]);
     }
 
     async fn still_waiting_at_the_deadline(desk) {
         let stage = Stage::with(desk, None, &[("service", HOUR, "calendar")]).await;
-        let ticket = stage.at("2026-03-02T09:00:00Z").report(json!({})).await;
+        let ticket = stage.at("2026-03-02T09:00:00.000000Z").report(json!({})).await;
         stage.status(&ticket, "open").await;
-        stage.at("2026-03-02T09:30:00Z").status(&ticket, "waiting_requester").await;
-        stage.at("2026-03-02T11:00:00Z");
+        stage.at("2026-03-02T09:30:00.000000Z").status(&ticket, "waiting_requester").await;
+        stage.at("2026-03-02T11:00:00.000000Z");
         assert_eq!(stage.clocks(&ticket).await, ["service v1 paused 1800 of 3600"]);
-        stage.at("2026-03-02T11:30:00Z").status(&ticket, "resolved").await;
+        stage.at("2026-03-02T11:30:00.000000Z").status(&ticket, "resolved").await;
         assert_eq!(stage.clocks(&ticket).await, ["service v1 met 1800 of 3600 at 03-02T11:30:00Z"]);
     }
 
     async fn reopened_after_a_week_it_runs_again(desk) {
         let stage = Stage::with(desk, None, &[("service", HOUR, "calendar")]).await;
-        let ticket = stage.at("2026-03-02T09:00:00Z").report(json!({})).await;
+        let ticket = stage.at("2026-03-02T09:00:00.000000Z").report(json!({})).await;
         stage.status(&ticket, "open").await;
-        stage.at("2026-03-02T09:30:00Z").status(&ticket, "resolved").await;
+        stage.at("2026-03-02T09:30:00.000000Z").status(&ticket, "resolved").await;
         assert_eq!(stage.clocks(&ticket).await, ["service v1 met 1800 of 3600 at 03-02T09:30:00Z"]);
-        stage.at("2026-03-09T09:00:00Z").status(&ticket, "open").await;
+        stage.at("2026-03-09T09:00:00.000000Z").status(&ticket, "open").await;
         assert_eq!(stage.clocks(&ticket).await, ["service v1 running 1800 of 3600 due 03-09T09:30:00Z"]);
         assert_eq!(stage.durations(&ticket).await, "response 0/0, first_reply -, service -, resolution -");
-        stage.at("2026-03-09T09:20:00Z").status(&ticket, "resolved").await;
+        stage.at("2026-03-09T09:20:00.000000Z").status(&ticket, "resolved").await;
         assert_eq!(stage.clocks(&ticket).await, ["service v1 met 3000 of 3600 at 03-09T09:20:00Z"]);
         // Seven days and twenty minutes.
         assert_eq!(stage.durations(&ticket).await, "response 0/0, first_reply -, service 3000/3000, resolution 606000/606000");
         // And once more, for longer than is left.
-        stage.at("2026-03-10T08:00:00Z").status(&ticket, "open").await;
-        stage.at("2026-03-10T08:15:00Z").status(&ticket, "resolved").await;
+        stage.at("2026-03-10T08:00:00.000000Z").status(&ticket, "open").await;
+        stage.at("2026-03-10T08:15:00.000000Z").status(&ticket, "resolved").await;
         assert_eq!(stage.clocks(&ticket).await, ["service v1 breached 3900 of 3600 due 03-10T08:10:00Z since 03-10T08:10:00.000001Z"]);
     }
 
@@ -299,10 +299,10 @@ on_both! {
         calendar["holidays"] = json!([{ "date": "2026-03-03", "name": "Founder's Day" }]);
         let office = make_calendar(desk, &calendar).await;
         let stage = Stage::with(desk, Some(&office), &[("response", HOUR, "business")]).await;
-        let ticket = stage.at("2026-03-03T09:00:00Z").report(json!({})).await;
+        let ticket = stage.at("2026-03-03T09:00:00.000000Z").report(json!({})).await;
         // Nothing on Tuesday; an hour on Wednesday from 8:00 in Oslo.
         assert_eq!(stage.clocks(&ticket).await, ["response v1 c1 running 0 of 3600 due 03-04T08:00:00Z"]);
-        stage.at("2026-03-04T07:30:00Z");
+        stage.at("2026-03-04T07:30:00.000000Z");
         assert_eq!(stage.clocks(&ticket).await, ["response v1 c1 running 1800 of 3600 due 03-04T08:00:00Z"]);
     }
 
@@ -310,9 +310,9 @@ on_both! {
         let office = make_calendar(desk, &office()).await;
         let stage = Stage::with(desk, Some(&office), &[("response", 60, "business"), ("service", 60, "business")]).await;
         // A Saturday.
-        let ticket = stage.at("2026-03-07T10:00:00Z").report(json!({})).await;
-        stage.at("2026-03-07T11:00:00Z").status(&ticket, "open").await;
-        stage.at("2026-03-07T12:00:00Z").status(&ticket, "resolved").await;
+        let ticket = stage.at("2026-03-07T10:00:00.000000Z").report(json!({})).await;
+        stage.at("2026-03-07T11:00:00.000000Z").status(&ticket, "open").await;
+        stage.at("2026-03-07T12:00:00.000000Z").status(&ticket, "resolved").await;
         assert_eq!(stage.clocks(&ticket).await, [
             "response v1 c1 met 0 of 60 at 03-07T11:00:00Z",
             "service v1 c1 met 0 of 60 at 03-07T12:00:00Z",
@@ -326,7 +326,7 @@ on_both! {
         let night = make_calendar(desk, &night).await;
         // On 29 March 2:00 is 3:00: the eight hours of Sunday are seven, and end at 6:00 UTC.
         let stage = Stage::with(desk, Some(&night), &[("response", 7 * HOUR, "business"), ("first_reply", 7 * HOUR + 1, "business")]).await;
-        let ticket = stage.at("2026-03-28T12:00:00Z").report(json!({})).await;
+        let ticket = stage.at("2026-03-28T12:00:00.000000Z").report(json!({})).await;
         assert_eq!(stage.clocks(&ticket).await, [
             "response v1 c1 running 0 of 25200 due 03-29T06:00:00Z",
             // Monday 8:00:01, in summer time.
@@ -335,23 +335,23 @@ on_both! {
         // On 25 October 3:00 is 2:00 again: they are nine, from 22:00 to 7:00 UTC.
         let all = stage.desk.all(&stage.agent, "/v1/sla/policies").await;
         stage.edit(&all[0], json!({ "targets": rules(&[("response", 9 * HOUR, "business"), ("first_reply", 9 * HOUR + 1, "business")]) })).await;
-        let ticket = stage.at("2026-10-24T12:00:00Z").report(json!({})).await;
+        let ticket = stage.at("2026-10-24T12:00:00.000000Z").report(json!({})).await;
         assert_eq!(stage.clocks(&ticket).await, [
             "response v2 c1 running 0 of 32400 due 10-25T07:00:00Z",
             // Monday 8:00:01, in winter time.
             "first_reply v2 c1 running 0 of 32401 due 10-26T07:00:01Z",
         ]);
-        stage.at("2026-10-25T02:00:00Z");
+        stage.at("2026-10-25T02:00:00.000000Z");
         assert_eq!(stage.clocks(&ticket).await[0], "response v2 c1 running 14400 of 32400 due 10-25T07:00:00Z");
     }
 
     async fn a_policy_that_is_edited_in_mid_flight(desk) {
         let stage = Stage::bare(desk).await;
         let policy = stage.policy("One", None, json!({}), &[("response", HOUR, "calendar"), ("service", HOUR, "calendar")]).await;
-        let ticket = stage.at("2026-03-02T09:00:00Z").report(json!({})).await;
-        let (waiting, late) = (stage.report(json!({})).await, stage.report(json!({ "reported_at": "2026-03-02T07:00:00Z" })).await);
-        stage.at("2026-03-02T09:10:00Z").status(&ticket, "open").await;
-        stage.at("2026-03-02T09:20:00Z");
+        let ticket = stage.at("2026-03-02T09:00:00.000000Z").report(json!({})).await;
+        let (waiting, late) = (stage.report(json!({})).await, stage.report(json!({ "reported_at": "2026-03-02T07:00:00.000000Z" })).await);
+        stage.at("2026-03-02T09:10:00.000000Z").status(&ticket, "open").await;
+        stage.at("2026-03-02T09:20:00.000000Z");
         stage.edit(&policy, json!({ "name": "Two", "targets": rules(&[("response", 60, "calendar"), ("service", 2 * HOUR, "calendar")]) })).await;
         // What has ended keeps what judged it; what runs is judged from its zero, and what was broken by that is so
         // from now.
@@ -374,25 +374,25 @@ on_both! {
 
     async fn a_report_that_is_back_dated(desk) {
         let stage = Stage::with(desk, None, &[("response", HOUR, "calendar"), ("first_reply", 4 * HOUR, "calendar")]).await;
-        let ticket = stage.at("2026-03-02T09:00:00Z").report(json!({ "reported_at": "2026-03-02T07:00:00Z" })).await;
+        let ticket = stage.at("2026-03-02T09:00:00.000000Z").report(json!({ "reported_at": "2026-03-02T07:00:00.000000Z" })).await;
         // It was due before anybody could know of it: it is breached since it was typed in.
         assert_eq!(stage.clocks(&ticket).await, [
             "response v1 breached 7200 of 3600 due 03-02T08:00:00Z since 03-02T09:00:00Z",
             "first_reply v1 running 7200 of 14400 due 03-02T11:00:00Z",
         ]);
         let told = stage.told(&ticket).await;
-        assert_eq!(told["clocks"][0]["why"], "Breached at 2026-03-02T09:00:00Z by what changed then: by that it was due at \
-            2026-03-02T08:00:00Z already, and has not ended; 7200 of 3600 s have counted.");
+        assert_eq!(told["clocks"][0]["why"], "Breached at 2026-03-02T09:00:00.000000Z by what changed then: by that it was due at \
+            2026-03-02T08:00:00.000000Z already, and has not ended; 7200 of 3600 s have counted.");
     }
 
     async fn only_an_agent_who_is_not_the_requester_replies(desk) {
         let stage = Stage::with(desk, None, &[("response", HOUR, "calendar"), ("first_reply", HOUR, "calendar")]).await;
         let script = desk.account("tickets:read comments:write").await;
         // An agent opens it for a requester: that is no reply, and no work.
-        let ticket = stage.at("2026-03-02T09:00:00Z").report(json!({})).await;
+        let ticket = stage.at("2026-03-02T09:00:00.000000Z").report(json!({})).await;
         // One who has a problem is a requester, agent or not.
         let own = desk.ticket(&stage.agent, json!({})).await;
-        stage.at("2026-03-02T09:10:00Z").comment(&script, &ticket).await;
+        stage.at("2026-03-02T09:10:00.000000Z").comment(&script, &ticket).await;
         stage.comment(&stage.ada, &ticket).await;
         stage.comment(&stage.agent, &own).await;
         for ticket in [&ticket, &own] {
@@ -401,8 +401,8 @@ on_both! {
                 "first_reply v1 running 600 of 3600 due 03-02T10:00:00Z",
             ]);
         }
-        stage.at("2026-03-02T09:20:00Z").comment(&stage.agent, &ticket).await;
-        stage.at("2026-03-02T09:30:00Z").comment(&stage.agent, &ticket).await;
+        stage.at("2026-03-02T09:20:00.000000Z").comment(&stage.agent, &ticket).await;
+        stage.at("2026-03-02T09:30:00.000000Z").comment(&stage.agent, &ticket).await;
         assert_eq!(stage.clocks(&ticket).await, [
             "response v1 met 1200 of 3600 at 03-02T09:20:00Z",
             "first_reply v1 met 1200 of 3600 at 03-02T09:20:00Z",
@@ -411,24 +411,24 @@ on_both! {
 
     async fn what_is_breached_stays_so_at_a_lower_priority(desk) {
         let stage = Stage::with(desk, None, &[("response urgent", 600, "calendar"), ("response", 2 * HOUR, "calendar")]).await;
-        let ticket = stage.at("2026-03-02T09:00:00Z").report(json!({ "priority": "urgent" })).await;
-        stage.at("2026-03-02T09:20:00Z").set(&ticket, json!({ "priority": "low" })).await;
+        let ticket = stage.at("2026-03-02T09:00:00.000000Z").report(json!({ "priority": "urgent" })).await;
+        stage.at("2026-03-02T09:20:00.000000Z").set(&ticket, json!({ "priority": "low" })).await;
         assert_eq!(stage.clocks(&ticket).await, ["response v1 breached 1200 of 600 due 03-02T09:10:00Z since 03-02T09:10:00.000001Z"]);
-        stage.at("2026-03-02T09:30:00Z").status(&ticket, "open").await;
-        stage.at("2026-03-02T09:40:00Z");
+        stage.at("2026-03-02T09:30:00.000000Z").status(&ticket, "open").await;
+        stage.at("2026-03-02T09:40:00.000000Z");
         assert_eq!(stage.clocks(&ticket).await, ["response v1 breached 1800 of 600 due 03-02T09:10:00Z since 03-02T09:10:00.000001Z"]);
         // Lowered in time, the other promise holds.
         let ticket = stage.report(json!({ "priority": "urgent" })).await;
-        stage.at("2026-03-02T09:50:00Z").set(&ticket, json!({ "priority": "low" })).await;
+        stage.at("2026-03-02T09:50:00.000000Z").set(&ticket, json!({ "priority": "low" })).await;
         assert_eq!(stage.clocks(&ticket).await, ["response v1 running 600 of 7200 due 03-02T11:40:00Z"]);
     }
 
     async fn a_priority_that_is_raised_too_late(desk) {
         let stage = Stage::with(desk, None, &[("response urgent", 600, "calendar"), ("response", 2 * HOUR, "calendar")]).await;
-        let ticket = stage.at("2026-03-02T09:00:00Z").report(json!({})).await;
-        stage.at("2026-03-02T09:20:00Z").set(&ticket, json!({ "priority": "urgent" })).await;
+        let ticket = stage.at("2026-03-02T09:00:00.000000Z").report(json!({})).await;
+        stage.at("2026-03-02T09:20:00.000000Z").set(&ticket, json!({ "priority": "urgent" })).await;
         // A moment ago nothing was breached, so it is from now on.
-        stage.at("2026-03-02T09:25:00Z");
+        stage.at("2026-03-02T09:25:00.000000Z");
         assert_eq!(stage.clocks(&ticket).await, ["response v1 breached 1500 of 600 due 03-02T09:10:00Z since 03-02T09:20:00Z"]);
     }
 
@@ -438,11 +438,11 @@ on_both! {
         stage.policy("Team", None, json!({ "team_ids": [team["id"]] }), &[("response", 600, "calendar")]).await;
         stage.policy("Tag", None, json!({ "tags": ["vip", "royal"] }), &[("response", 1200, "calendar")]).await;
         stage.policy("Questions on the phone", None, json!({ "types": ["question"], "channels": ["phone", "chat"] }), &[("response", 1800, "calendar")]).await;
-        let ticket = stage.at("2026-03-02T09:00:00Z").report(json!({ "tags": ["a"] })).await;
+        let ticket = stage.at("2026-03-02T09:00:00.000000Z").report(json!({ "tags": ["a"] })).await;
         assert_eq!(stage.clocks(&ticket).await, Vec::<String>::new());
         let told = stage.told(&ticket).await;
         assert_eq!((&told["policy"], &told["why"]), (&Value::Null, &json!("No policy's condition holds for the ticket as it is now.")));
-        stage.at("2026-03-02T09:01:00Z");
+        stage.at("2026-03-02T09:01:00.000000Z");
         for (patch, policy, clock) in [
             (json!({ "type": "question", "channel": "chat" }), Some("Questions on the phone"), Some("response v1 running 60 of 1800 due 03-02T09:30:00Z")),
             (json!({ "tags": ["a", "royal"] }), Some("Tag"), Some("response v1 running 60 of 1200 due 03-02T09:20:00Z")),
@@ -461,10 +461,10 @@ on_both! {
         let targets = [("response", HOUR, "calendar"), ("first_reply", 600, "calendar"), ("service", HOUR, "calendar")];
         let first = stage.policy("First", None, json!({ "priorities": ["high"] }), &targets).await;
         let second = stage.policy("Second", None, json!({}), &[("service", 2 * HOUR, "calendar")]).await;
-        let ticket = stage.at("2026-03-02T09:00:00Z").report(json!({ "priority": "high" })).await;
-        stage.at("2026-03-02T09:10:00Z").status(&ticket, "open").await;
+        let ticket = stage.at("2026-03-02T09:00:00.000000Z").report(json!({ "priority": "high" })).await;
+        stage.at("2026-03-02T09:10:00.000000Z").status(&ticket, "open").await;
         let before = desk.read_ticket(&stage.agent, &ticket).await;
-        stage.at("2026-03-02T09:20:00Z");
+        stage.at("2026-03-02T09:20:00.000000Z");
         desk.delete(&format!("/v1/sla/policies/{}", first["id"].as_str().unwrap())).by(&stage.admin).expect(204).await;
         // What has ended stays; the rest has what the next policy promises, or nothing.
         let ended = [
@@ -486,14 +486,14 @@ on_both! {
         let calendar = make_calendar(desk, &office()).await;
         let stage = Stage::with(desk, Some(&calendar), &[("response", 4 * HOUR, "business"), ("first_reply", 600, "business")]).await;
         // 10:00 in Oslo.
-        let ticket = stage.at("2026-03-02T09:00:00Z").report(json!({})).await;
+        let ticket = stage.at("2026-03-02T09:00:00.000000Z").report(json!({})).await;
         assert_eq!(stage.clocks(&ticket).await[0], "response v1 c1 running 0 of 14400 due 03-02T13:00:00Z");
-        stage.at("2026-03-02T10:00:00Z");
+        stage.at("2026-03-02T10:00:00.000000Z");
         let mut short = office();
         short["working_hours"]["monday"] = json!([{ "from": "08:00", "to": "12:00" }]);
         desk.patch(&format!("/v1/sla/calendars/{calendar}")).by(&stage.admin).json(&short).expect(200).await;
         // Until noon two hours count, and two on Tuesday from 8:00.
-        stage.at("2026-03-02T12:00:00Z");
+        stage.at("2026-03-02T12:00:00.000000Z");
         assert_eq!(stage.clocks(&ticket).await, [
             "response v1 c2 running 7200 of 14400 due 03-03T09:00:00Z",
             // It was breached by the calendar of then, which still counts for it.
@@ -506,11 +506,11 @@ on_both! {
 
     async fn a_reply_at_the_very_end_is_in_time_and_a_microsecond_later_not(desk) {
         let stage = Stage::with(desk, None, &[("first_reply", HOUR, "calendar"), ("response", HOUR, "calendar")]).await;
-        let (just, late) = (stage.at("2026-03-02T09:00:00Z").report(json!({})).await, stage.report(json!({})).await);
-        stage.at("2026-03-02T10:00:00Z").comment(&stage.agent, &just).await;
+        let (just, late) = (stage.at("2026-03-02T09:00:00.000000Z").report(json!({})).await, stage.report(json!({})).await);
+        stage.at("2026-03-02T10:00:00.000000Z").comment(&stage.agent, &just).await;
         desk.clock.pass_us(1);
         stage.comment(&stage.agent, &late).await;
-        stage.at("2026-03-02T11:00:00Z");
+        stage.at("2026-03-02T11:00:00.000000Z");
         assert_eq!(stage.clocks(&just).await, [
             "response v1 met 3600 of 3600 at 03-02T10:00:00Z",
             "first_reply v1 met 3600 of 3600 at 03-02T10:00:00Z",
@@ -523,7 +523,7 @@ on_both! {
 
     async fn several_cycles(desk) {
         let stage = Stage::with(desk, None, &[("service", HOUR, "calendar")]).await;
-        let ticket = stage.at("2026-03-02T09:00:00Z").report(json!({})).await;
+        let ticket = stage.at("2026-03-02T09:00:00.000000Z").report(json!({})).await;
         for (at, status) in [
             ("09:00", "open"), ("09:10", "waiting_requester"), ("09:40", "open"), ("09:55", "waiting_third_party"), ("10:30", "waiting_requester"),
             ("10:55", "open"), ("11:00", "resolved"),
@@ -545,8 +545,8 @@ on_both! {
 
     async fn solved_at_once(desk) {
         let stage = Stage::with(desk, None, &[("response", HOUR, "calendar"), ("service", HOUR, "calendar")]).await;
-        let ticket = stage.at("2026-03-02T09:00:00Z").report(json!({})).await;
-        stage.at("2026-03-02T09:05:00Z").status(&ticket, "resolved").await;
+        let ticket = stage.at("2026-03-02T09:00:00.000000Z").report(json!({})).await;
+        stage.at("2026-03-02T09:05:00.000000Z").status(&ticket, "resolved").await;
         assert_eq!(stage.clocks(&ticket).await, [
             "response v1 met 300 of 3600 at 03-02T09:05:00Z",
             "service v1 met 0 of 3600 at 03-02T09:05:00Z",
@@ -556,24 +556,24 @@ on_both! {
 
     async fn what_ended_before_a_policy_came_is_never_judged_by_it(desk) {
         let stage = Stage::bare(desk).await;
-        let ticket = stage.at("2026-03-02T09:00:00Z").report(json!({})).await;
-        stage.at("2026-03-02T09:10:00Z").comment(&stage.agent, &ticket).await;
-        stage.at("2026-03-02T09:20:00Z");
+        let ticket = stage.at("2026-03-02T09:00:00.000000Z").report(json!({})).await;
+        stage.at("2026-03-02T09:10:00.000000Z").comment(&stage.agent, &ticket).await;
+        stage.at("2026-03-02T09:20:00.000000Z");
         stage.policy("Late", None, json!({}), &[("response", 60, "calendar"), ("first_reply", 60, "calendar"), ("service", HOUR, "calendar")]).await;
         assert_eq!(stage.clocks(&ticket).await, ["service v1 running 600 of 3600 due 03-02T10:10:00Z"]);
         // Nor by a step or a comment that follows.
-        stage.at("2026-03-02T09:30:00Z").status(&ticket, "waiting_requester").await;
+        stage.at("2026-03-02T09:30:00.000000Z").status(&ticket, "waiting_requester").await;
         stage.comment(&stage.agent, &ticket).await;
         assert_eq!(stage.clocks(&ticket).await, ["service v1 paused 1200 of 3600"]);
     }
 
     async fn the_entity_tag_changes_when_a_clock_lapses(desk) {
         let stage = Stage::with(desk, None, &[("response", 600, "calendar"), ("first_reply", 900, "calendar")]).await;
-        stage.at("2026-03-02T09:00:00Z").report(json!({})).await;
+        stage.at("2026-03-02T09:00:00.000000Z").report(json!({})).await;
         let get = |tag: &str| desk.get("/v1/tickets/1").by(&stage.agent).header("if-none-match", tag);
         get("\"1\"").expect(304).await;
         // The seconds that pass change nothing that a tag is for.
-        stage.at("2026-03-02T09:10:00Z");
+        stage.at("2026-03-02T09:10:00.000000Z");
         get("\"1\"").expect(304).await;
         desk.clock.pass_us(1);
         assert_eq!(get("\"1\"").expect(200).await.header("etag"), Some("\"1.1\""));
@@ -598,7 +598,7 @@ on_both! {
         let stage = Stage::with(desk, None, &[
             ("response urgent", 600, "calendar"), ("response high", 1200, "calendar"), ("response", 1800, "calendar"), ("service", HOUR, "calendar"),
         ]).await;
-        stage.at("2026-03-02T09:00:00Z");
+        stage.at("2026-03-02T09:00:00.000000Z");
         // 1 is due at 9:10, 2 at 9:20, 3 and 4 at 9:30; 5 is open, due at 10:00; 6 waits, 7 is solved: nothing is due.
         for priority in ["urgent", "high", "normal", "low", "low", "low", "low"] {
             stage.report(json!({ "priority": priority })).await;
@@ -624,11 +624,11 @@ on_both! {
         assert_eq!(found("sort=due_at&sla=due_within:600").await, [1]);
         assert_eq!(found("sort=due_at&sla=due_within:599").await, [0_i64; 0]);
         assert_eq!(found("sort=due_at&sla=due_within:1200").await, [1, 2]);
-        stage.at("2026-03-02T09:10:00Z");
+        stage.at("2026-03-02T09:10:00.000000Z");
         assert_eq!((found("sla=breached").await, found("sla=due_within:0").await), (vec![], vec![1]));
         desk.clock.pass_us(1);
         assert_eq!((found("sla=breached").await, found("sla=due_within:0").await), (vec![1], vec![]));
-        stage.at("2026-03-02T09:30:00Z");
+        stage.at("2026-03-02T09:30:00.000000Z");
         assert_eq!(found("sla=breached&sort=created_at").await, [1, 2]);
         assert_eq!(found("sla=due_within:1800&sort=due_at").await, [3, 4, 5]);
         assert_eq!(found("sla=breached&sort=-due_at&priority=urgent").await, [1]);
@@ -645,9 +645,9 @@ on_both! {
 
     async fn an_explanation_is_for_whoever_may_see_the_ticket(desk) {
         let stage = Stage::with(desk, None, &[("response", 600, "calendar"), ("service", HOUR, "calendar")]).await;
-        let ticket = stage.at("2026-03-02T09:00:00Z").report(json!({})).await;
+        let ticket = stage.at("2026-03-02T09:00:00.000000Z").report(json!({})).await;
         stage.at("2026-03-02T09:12:00.5Z").status(&ticket, "open").await;
-        stage.at("2026-03-02T09:20:00Z");
+        stage.at("2026-03-02T09:20:00.000000Z");
         let path = format!("/v1/tickets/{}/sla", ticket["id"].as_str().unwrap());
         let told = desk.get(&path).by(&stage.ada).expect(200).await.body;
         let policy = &desk.all(&stage.agent, "/v1/sla/policies").await[0];
@@ -659,21 +659,21 @@ on_both! {
             clock
         };
         assert_eq!(told, json!({
-            "ticket": { "id": ticket["id"], "number": 1 }, "now": "2026-03-02T09:20:00Z",
+            "ticket": { "id": ticket["id"], "number": 1 }, "now": "2026-03-02T09:20:00.000000Z",
             "policy": { "id": policy["id"], "name": "Everything", "version": 1 },
             "why": "By position, it is the first policy whose condition holds for the ticket as it is now.",
             "clocks": [
-                clock(json!({ "target": "response", "state": "breached", "target_s": 600, "due_at": "2026-03-02T09:10:00Z",
+                clock(json!({ "target": "response", "state": "breached", "target_s": 600, "due_at": "2026-03-02T09:10:00.000000Z",
                     "breached_at": "2026-03-02T09:10:00.000001Z", "elapsed_s": 720, "remaining_s": -120,
-                    "why": "Breached: it was due at 2026-03-02T09:10:00Z, and ended at 2026-03-02T09:12:00.5Z, when 720 of 600 s had counted.",
-                    "segments": [{ "from": "2026-03-02T09:00:00Z", "to": "2026-03-02T09:12:00.5Z", "status": "new", "counts": true,
+                    "why": "Breached: it was due at 2026-03-02T09:10:00.000000Z, and ended at 2026-03-02T09:12:00.5Z, when 720 of 600 s had counted.",
+                    "segments": [{ "from": "2026-03-02T09:00:00.000000Z", "to": "2026-03-02T09:12:00.5Z", "status": "new", "counts": true,
                         "elapsed_s": 720, "why": "Counts: nobody had begun to work on it." }] })),
                 // From 9:12:00.5 to 9:20 are 479.5 seconds.
                 clock(json!({ "target": "service", "state": "running", "target_s": 3600, "due_at": "2026-03-02T10:12:00.5Z",
                     "breached_at": null, "elapsed_s": 479, "remaining_s": 3121,
                     "why": "Running: 479 of 3600 s have counted, and the rest is over at 2026-03-02T10:12:00.5Z.",
                     "segments": [
-                        { "from": "2026-03-02T09:00:00Z", "to": "2026-03-02T09:12:00.5Z", "status": "new", "counts": false,
+                        { "from": "2026-03-02T09:00:00.000000Z", "to": "2026-03-02T09:12:00.5Z", "status": "new", "counts": false,
                             "elapsed_s": 0, "why": "Does not count: nobody had begun to work on it." },
                         { "from": "2026-03-02T09:12:00.5Z", "to": null, "status": "open", "counts": true,
                             "elapsed_s": 479, "why": "Counts: it was being worked on." },
@@ -692,14 +692,14 @@ on_both! {
 
     async fn a_closed_ticket_keeps_what_it_had(desk) {
         let stage = Stage::with(desk, None, &[("service", HOUR, "calendar")]).await;
-        let ticket = stage.at("2026-03-02T09:00:00Z").report(json!({})).await;
-        stage.at("2026-03-02T09:10:00Z").status(&ticket, "resolved").await;
+        let ticket = stage.at("2026-03-02T09:00:00.000000Z").report(json!({})).await;
+        stage.at("2026-03-02T09:10:00.000000Z").status(&ticket, "resolved").await;
         stage.status(&ticket, "closed").await;
         let clocks = stage.clocks(&ticket).await;
         let before = desk.read_ticket(&stage.agent, &ticket).await;
         let policy = desk.all(&stage.agent, "/v1/sla/policies").await.remove(0);
         desk.delete(&format!("/v1/sla/policies/{}", policy["id"].as_str().unwrap())).by(&stage.admin).expect(204).await;
-        stage.at("2026-04-02T09:00:00Z");
+        stage.at("2026-04-02T09:00:00.000000Z");
         assert_eq!((stage.clocks(&ticket).await, desk.read_ticket(&stage.agent, &ticket).await), (clocks, before));
         let told = stage.told(&ticket).await;
         assert_eq!((&told["policy"]["name"], &told["why"]), (&json!("Everything"), &json!("The ticket is closed. It keeps the policy that it had.")));
@@ -727,7 +727,8 @@ async fn transcript(desk: &Desk) -> String {
         desk.clock.pass_us(700_999_999);
     }
     let draft = json!({ "name": "Draft", "targets": rules(&targets[1..3]) });
-    let preview = json!({ "policy": draft, "from": "2026-03-01T00:00:00Z", "to": "2026-03-03T00:00:00Z" });
+    let preview =
+        json!({ "policy": draft, "from": "2026-03-01T00:00:00.000000Z", "to": "2026-03-03T00:00:00.000000Z" });
     let mut asks = vec![
         desk.get("/v1/tickets?sort=due_at&limit=2"),
         desk.get("/v1/tickets?sla=breached"),

@@ -30,7 +30,7 @@ on_both! {
         desk.clock.pass_s(1);
         say(desk, &agent, &ticket, "public").await;
         let read = desk.read_ticket(&ada, &ticket).await;
-        assert_eq!((&read["status"], &read["started_at"], &read["first_replied_at"]), (&json!("open"), &json!("2026-03-02T09:00:02Z"), &json!("2026-03-02T09:00:02Z")));
+        assert_eq!((&read["status"], &read["started_at"], &read["first_replied_at"]), (&json!("open"), &json!("2026-03-02T09:00:02.000000Z"), &json!("2026-03-02T09:00:02.000000Z")));
         // An agent with a problem of their own is its requester.
         let own = desk.ticket(&agent, json!({})).await;
         say(desk, &agent, &own, "public").await;
@@ -102,7 +102,7 @@ on_both! {
         assert_eq!(same.body, comment);
         desk.clock.pass_s(1);
         let edited = desk.patch(&place(&comment)).by(&agent).header("if-match", "\"1\"").json(&json!({ "body": "Hi." })).expect(200).await;
-        assert_eq!((&edited.body["body"], &edited.body["edited_at"], edited.header("etag")), (&json!("Hi."), &json!("2026-03-02T09:00:01Z"), Some("\"2\"")));
+        assert_eq!((&edited.body["body"], &edited.body["edited_at"], edited.header("etag")), (&json!("Hi."), &json!("2026-03-02T09:00:01.000000Z"), Some("\"2\"")));
         desk.patch(&place(&comment)).by(&agent).header("if-match", "\"1\"").json(&json!({ "body": "Ho." })).refused(412, "version_mismatch").await;
         let read = desk.get(&place(&comment)).by(&ada).expect(200).await;
         assert_eq!(read.body, edited.body);

@@ -158,16 +158,16 @@ on_both! {
         let tagged = |tag: &str| json!({ "tags": [tag] });
         let (longer, shorter) = (make(desk, &admin, "Longer", tagged("l"), 600).await, make(desk, &admin, "Shorter", tagged("s"), 7_200).await);
         follow_all(desk).await;
-        desk.clock.go_to("2026-03-02T09:00:00Z");
+        desk.clock.go_to("2026-03-02T09:00:00.000000Z");
         let mut tickets = Vec::new();
         for tag in ["l", "s", "l", "s"] {
             tickets.push(desk.ticket(&agent, json!({ "tags": [tag] })).await);
         }
-        desk.clock.go_to("2026-03-02T09:05:00Z");
+        desk.clock.go_to("2026-03-02T09:05:00.000000Z");
         // Within 2 hours instead of 10 minutes, and within a minute instead of 2 hours.
         desk.patch(&path(&longer)).by(&admin).json(&json!({ "targets": targets(7_200) })).expect(200).await;
         desk.patch(&path(&shorter)).by(&admin).json(&json!({ "targets": targets(60) })).expect(200).await;
-        desk.clock.go_to("2026-03-02T09:30:00Z");
+        desk.clock.go_to("2026-03-02T09:30:00.000000Z");
         let breached = async || {
             let mut numbers: Vec<_> = desk.all(&agent, "/v1/tickets?sla=breached").await.iter().map(|t| t["number"].as_i64().unwrap()).collect();
             numbers.sort_unstable();
@@ -178,8 +178,8 @@ on_both! {
         assert_eq!(breached().await, numbers([0, 2]));
         let response = async |nth: usize| clocks(&desk.read_ticket(&agent, &tickets[nth]).await)[0].clone();
         let was: [Told; 2] = [
-            ("response".into(), 1, "breached".into(), json!("2026-03-02T09:10:00Z")),
-            ("response".into(), 1, "running".into(), json!("2026-03-02T11:00:00Z")),
+            ("response".into(), 1, "breached".into(), json!("2026-03-02T09:10:00.000000Z")),
+            ("response".into(), 1, "running".into(), json!("2026-03-02T11:00:00.000000Z")),
         ];
         assert_eq!([response(0).await, response(1).await], was);
         // The first two are written, the others have their turn.
@@ -190,16 +190,16 @@ on_both! {
         follow_all(desk).await;
         for nth in 0..4 {
             let expected: Told = match nth % 2 {
-                0 => ("response".into(), 2, "running".into(), json!("2026-03-02T11:00:00Z")),
-                _ => ("response".into(), 2, "breached".into(), json!("2026-03-02T09:01:00Z")),
+                0 => ("response".into(), 2, "running".into(), json!("2026-03-02T11:00:00.000000Z")),
+                _ => ("response".into(), 2, "breached".into(), json!("2026-03-02T09:01:00.000000Z")),
             };
             assert_eq!(response(nth).await, expected, "the one of place {nth}");
         }
         assert_eq!(breached().await, numbers([1, 3]));
         // It was broken by the edit, at 9:05, not when its turn came.
         let of_hour = |from: &str, to: &str| format!("/v1/metrics/summary?from={from}&to={to}&group_by=policy");
-        let at_the_edit = desk.get(&of_hour("2026-03-02T09:05:00Z", "2026-03-02T09:05:01Z")).by(&agent).expect(200).await.body;
-        let later = desk.get(&of_hour("2026-03-02T09:05:01Z", "2026-03-02T10:00:00Z")).by(&agent).expect(200).await.body;
+        let at_the_edit = desk.get(&of_hour("2026-03-02T09:05:00.000000Z", "2026-03-02T09:05:01.000000Z")).by(&agent).expect(200).await.body;
+        let later = desk.get(&of_hour("2026-03-02T09:05:01.000000Z", "2026-03-02T10:00:00.000000Z")).by(&agent).expect(200).await.body;
         let count = |body: &Value| body["total"]["sla"]["response"]["breached"].as_i64();
         assert_eq!((count(&at_the_edit), count(&later)), (Some(2), Some(0)), "{at_the_edit} {later}");
     }
@@ -232,7 +232,7 @@ on_both! {
         // So nothing of a ticket happens before it is opened.
         let to = skranke::kernel::Instant::from_micros(now.micros() + 1);
         desk.clock.pass_s(10);
-        let path = format!("/v1/metrics/timeseries?interval=day&group_by=policy&from=2026-03-01T00:00:00Z&to={to}");
+        let path = format!("/v1/metrics/timeseries?interval=day&group_by=policy&from=2026-03-01T00:00:00.000000Z&to={to}");
         let told = desk.get(&path).by(&admin).expect(200).await;
         let series = told.body["series"].as_array().unwrap();
         let points = series.iter().flat_map(|series| series["points"].as_array().unwrap());

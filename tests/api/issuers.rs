@@ -471,7 +471,7 @@ on_both! {
         sees(json!({ "email": "ada@example.org", "role": "agent" }), 1).await;
         let promoted = sees(json!({ "email": "ada@example.org", "role": "admin", "name": "Ada L." }), 2).await;
         assert_eq!((&promoted["id"], &promoted["name"], &promoted["role"]), (&ada["id"], &json!("Ada L."), &json!("admin")));
-        assert_eq!(promoted["updated_at"], "2026-03-02T09:01:00Z");
+        assert_eq!(promoted["updated_at"], "2026-03-02T09:01:00.000000Z");
         // What a token does not say, stays; what it says badly, too.
         for changes in [
             json!({ "role": "admin", "name": null }),

@@ -11,7 +11,7 @@ use crate::support::{Caller, Engine, Store};
 const JOBS: [&str; 9] = [
     "tidy",
     "fold_tally",
-    "write_down_breaches",
+    "tell_promises",
     "follow_edits",
     "index_words",
     "merge_words",

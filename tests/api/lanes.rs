@@ -330,7 +330,7 @@ async fn previews_of_one_caller_leave_connections_to_others() {
     let (holder, watcher) = (connect(&desk.store).await, connect(&desk.store).await);
     holder.batch_execute("BEGIN; LOCK TABLE ticket_clocks IN ACCESS EXCLUSIVE MODE").await.unwrap();
     let targets = json!([{ "target": "response", "target_s": 3600, "hours": "calendar" }]);
-    let trial = json!({ "policy": { "name": "Draft", "targets": targets }, "from": "2026-03-01T00:00:00Z", "to": "2026-03-03T00:00:00Z" });
+    let trial = json!({ "policy": { "name": "Draft", "targets": targets }, "from": "2026-03-01T00:00:00.000000Z", "to": "2026-03-03T00:00:00.000000Z" });
     let preview = || desk.post("/v1/sla/policies/preview").by(&admin).json(&trial).expect(200);
     let waiting: Vec<_> = (0..16).map(|_| tokio::spawn(preview())).collect();
     until("a preview to wait for the lock", async || {
@@ -362,10 +362,10 @@ fn list(nth: usize) -> String {
         "channel=email",
         "assignee_id=me",
         "tag=vip",
-        "created_after=2026-01-01T00:00:00Z",
-        "created_before=2027-01-01T00:00:00Z",
-        "updated_after=2026-01-01T00:00:00Z",
-        "updated_before=2027-01-01T00:00:00Z",
+        "created_after=2026-01-01T00:00:00.000000Z",
+        "created_before=2027-01-01T00:00:00.000000Z",
+        "updated_after=2026-01-01T00:00:00.000000Z",
+        "updated_before=2027-01-01T00:00:00.000000Z",
         "sla=breached",
         "external_id=7",
     ];

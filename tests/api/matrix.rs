@@ -84,6 +84,8 @@ const RULES: &[(&str, Rule)] = &[
     ("update_sla_policy", Rule::Admin),
     ("delete_sla_policy", Rule::Admin),
     ("preview_sla_policy", Rule::AdminWith("tickets:read")),
+    ("stream_changes", Rule::Own("tickets:read")),
+    ("stream_ticket", Rule::Own("tickets:read")),
     ("list_webhooks", Rule::Admin),
     ("create_webhook", Rule::AdminWith("tickets:read")),
     ("get_webhook", Rule::Admin),
@@ -176,7 +178,7 @@ impl Rule {
 
     fn expects(self, who: Who, operation: &str) -> End {
         // Lists and creations have nobody else's thing in their path.
-        let on_a_thing = !["list_tickets", "list_changes", "create_ticket"].contains(&operation);
+        let on_a_thing = !["list_tickets", "list_changes", "stream_changes", "create_ticket"].contains(&operation);
         match (self, who) {
             (Rule::Open, _) => End::Allowed,
             (_, Who::Anonymous) => End::Unauthenticated,
@@ -308,7 +310,7 @@ async fn path_and_body(
         "create_sla_policy" => Some(json!({ "name": format!("new policy {nth}"), "targets": targets })),
         "update_sla_policy" => Some(json!({ "position": 9 })),
         "preview_sla_policy" => Some(json!({ "policy": { "name": "Draft", "targets": targets },
-            "from": "2026-03-01T00:00:00Z", "to": "2026-03-03T00:00:00Z" })),
+            "from": "2026-03-01T00:00:00.000000Z", "to": "2026-03-03T00:00:00.000000Z" })),
         "update_service_account" => Some(json!({ "name": format!("changed {nth}") })),
         _ => None,
     };

@@ -706,7 +706,8 @@ async fn compare(desk: &Desk, monitor: &Caller, teams: &[String], began: i64, dr
     };
     let path = format!("/v1/metrics/{report}from={}&to={}{group}{filter}", written(from), written(to));
     let cells = desk.get(&path).by(monitor).expect(200).await.body;
-    let rows = desk.get(&format!("{path}&created_after=1970-01-01T00:00:00Z")).by(monitor).expect(200).await.body;
+    let rows =
+        desk.get(&format!("{path}&created_after=1970-01-01T00:00:00.000000Z")).by(monitor).expect(200).await.body;
     assert_eq!(cells, rows, "{path} at {}", written(now));
 }
 
@@ -1064,7 +1065,7 @@ on_both! {
                 paths.push(format!("summary?{span}&group_by={by}"));
                 paths.push(format!("timeseries?{span}&group_by={by}&interval=day&time_zone=Europe/Oslo"));
             }
-            for filter in ["&priority=high", "&team_id=none", "&tag=printer", "&assignee_id=none&channel=web", "&created_after=1970-01-01T00:00:00Z"] {
+            for filter in ["&priority=high", "&team_id=none", "&tag=printer", "&assignee_id=none&channel=web", "&created_after=1970-01-01T00:00:00.000000Z"] {
                 paths.push(format!("summary?{span}{filter}"));
                 paths.push(format!("timeseries?{span}{filter}&interval=week"));
             }
@@ -1145,7 +1146,7 @@ on_both! {
         for name in ["A", "B"] {
             teams.push(desk.post("/v1/teams").by(&admin).json(&json!({ "name": name })).expect(201).await.body["id"].clone());
         }
-        desk.clock.go_to("2026-03-02T09:00:00Z");
+        desk.clock.go_to("2026-03-02T09:00:00.000000Z");
         let ticket = desk.ticket(&agent, json!({ "team_id": teams[0] })).await;
         let path = format!("/v1/tickets/{}", ticket["number"]);
         let to = async |patch: Value| {
@@ -1154,15 +1155,15 @@ on_both! {
         };
         to(json!({ "status": "open" })).await;
         to(json!({ "status": "resolved" })).await;
-        desk.clock.go_to("2026-03-03T08:00:00Z");
+        desk.clock.go_to("2026-03-03T08:00:00.000000Z");
         to(json!({ "team_id": teams[1] })).await;
         to(json!({ "status": "open" })).await;
         to(json!({ "status": "resolved" })).await;
         to(json!({ "status": "open" })).await;
-        desk.clock.go_to("2026-03-04T09:00:00Z");
+        desk.clock.go_to("2026-03-04T09:00:00.000000Z");
         to(json!({ "status": "resolved" })).await;
-        desk.clock.go_to("2026-03-05T00:00:00Z");
-        let days = "from=2026-03-02T00:00:00Z&to=2026-03-05T00:00:00Z";
+        desk.clock.go_to("2026-03-05T00:00:00.000000Z");
+        let days = "from=2026-03-02T00:00:00.000000Z&to=2026-03-05T00:00:00.000000Z";
         let read = desk.get(&format!("/v1/metrics/timeseries?{days}&interval=day&group_by=team")).by(&monitor).expect(200).await.body;
         let nothing = json!({ "created": 0, "resolved": 0, "reopened": 0, "first_contact": 0 });
         let expected = [
@@ -1301,7 +1302,7 @@ on_both! {
     async fn an_empty_window_has_zeros_and_nulls(desk) {
         let monitor = desk.account("metrics:read").await;
         let read = desk.get("/v1/metrics/summary?group_by=priority").by(&monitor).expect(200).await.body;
-        assert_eq!((&read["from"], &read["to"]), (&json!("2026-01-31T09:00:00Z"), &json!("2026-03-02T09:00:00Z")));
+        assert_eq!((&read["from"], &read["to"]), (&json!("2026-01-31T09:00:00.000000Z"), &json!("2026-03-02T09:00:00.000000Z")));
         let nothing = recount([], 0, 1);
         assert_eq!(read["total"], nothing);
         assert_eq!(nothing["reopen_rate"], Value::Null);
@@ -1315,8 +1316,8 @@ on_both! {
         let read = desk.get("/v1/metrics/timeseries?interval=month").by(&monitor).expect(200).await.body;
         let point = |from: &str, to: &str| { let mut point = nothing.clone(); point["backlog"] = json!(0); point["from"] = json!(from); point["to"] = json!(to); point };
         assert_eq!(read["series"], json!([{ "key": {}, "points": [
-            point("2026-01-31T09:00:00Z", "2026-02-01T00:00:00Z"), point("2026-02-01T00:00:00Z", "2026-03-01T00:00:00Z"),
-            point("2026-03-01T00:00:00Z", "2026-03-02T09:00:00Z"),
+            point("2026-01-31T09:00:00.000000Z", "2026-02-01T00:00:00.000000Z"), point("2026-02-01T00:00:00.000000Z", "2026-03-01T00:00:00.000000Z"),
+            point("2026-03-01T00:00:00.000000Z", "2026-03-02T09:00:00.000000Z"),
         ] }]));
     }
 
@@ -1324,17 +1325,17 @@ on_both! {
     async fn steps_go_by_local_clocks(desk) {
         let monitor = desk.account("metrics:read").await;
         for (zone, from, to, interval, expected) in [
-            ("Europe/Oslo", "2026-03-27T23:00:00Z", "2026-03-30T22:00:00Z", "day", vec![86_400, 82_800, 86_400]),
-            ("europe/oslo", "2026-10-23T22:00:00Z", "2026-10-26T23:00:00Z", "day", vec![86_400, 90_000, 86_400]),
-            ("Europe/Oslo", "2026-10-24T23:00:00Z", "2026-10-25T03:00:00Z", "hour", vec![3_600; 4]),
-            ("Europe/Oslo", "2026-03-29T00:30:00Z", "2026-03-29T02:00:00Z", "hour", vec![1_800, 3_600]),
-            ("Asia/Kathmandu", "2026-03-01T00:00:00Z", "2026-03-01T02:00:00Z", "hour", vec![900, 3_600, 2_700]),
-            ("Asia/Kathmandu", "2026-02-28T18:15:00Z", "2026-03-02T18:15:00Z", "day", vec![86_400; 2]),
-            ("Australia/Lord_Howe", "2026-04-03T13:00:00Z", "2026-04-05T13:30:00Z", "day", vec![86_400, 88_200]),
-            ("Australia/Lord_Howe", "2026-10-02T13:30:00Z", "2026-10-04T13:00:00Z", "day", vec![86_400, 84_600]),
-            ("Pacific/Apia", "2011-12-29T10:00:00Z", "2012-01-01T10:00:00Z", "day", vec![86_400; 3]),
-            ("Pacific/Apia", "2011-12-30T08:00:00Z", "2011-12-30T12:00:00Z", "hour", vec![3_600; 4]),
-            ("Pacific/Apia", "2011-12-26T10:00:00Z", "2012-01-01T10:00:00Z", "week", vec![6 * 86_400]),
+            ("Europe/Oslo", "2026-03-27T23:00:00.000000Z", "2026-03-30T22:00:00.000000Z", "day", vec![86_400, 82_800, 86_400]),
+            ("europe/oslo", "2026-10-23T22:00:00.000000Z", "2026-10-26T23:00:00.000000Z", "day", vec![86_400, 90_000, 86_400]),
+            ("Europe/Oslo", "2026-10-24T23:00:00.000000Z", "2026-10-25T03:00:00.000000Z", "hour", vec![3_600; 4]),
+            ("Europe/Oslo", "2026-03-29T00:30:00.000000Z", "2026-03-29T02:00:00.000000Z", "hour", vec![1_800, 3_600]),
+            ("Asia/Kathmandu", "2026-03-01T00:00:00.000000Z", "2026-03-01T02:00:00.000000Z", "hour", vec![900, 3_600, 2_700]),
+            ("Asia/Kathmandu", "2026-02-28T18:15:00.000000Z", "2026-03-02T18:15:00.000000Z", "day", vec![86_400; 2]),
+            ("Australia/Lord_Howe", "2026-04-03T13:00:00.000000Z", "2026-04-05T13:30:00.000000Z", "day", vec![86_400, 88_200]),
+            ("Australia/Lord_Howe", "2026-10-02T13:30:00.000000Z", "2026-10-04T13:00:00.000000Z", "day", vec![86_400, 84_600]),
+            ("Pacific/Apia", "2011-12-29T10:00:00.000000Z", "2012-01-01T10:00:00.000000Z", "day", vec![86_400; 3]),
+            ("Pacific/Apia", "2011-12-30T08:00:00.000000Z", "2011-12-30T12:00:00.000000Z", "hour", vec![3_600; 4]),
+            ("Pacific/Apia", "2011-12-26T10:00:00.000000Z", "2012-01-01T10:00:00.000000Z", "week", vec![6 * 86_400]),
         ] {
             let path = format!("/v1/metrics/timeseries?from={from}&to={to}&interval={interval}&time_zone={zone}");
             let read = desk.get(&path).by(&monitor).expect(200).await.body;
@@ -1351,13 +1352,13 @@ on_both! {
             ("summary?from=yesterday&to=2026-03-01&group_by=colour&priority=hot&nope=1&limit=3&interval=day&team_id=x&team_id=y",
                 vec!["from", "group_by", "interval", "limit", "nope", "priority", "team_id", "team_id", "to"]),
             ("summary?sort=created_at&cursor=x", vec!["cursor", "sort"]),
-            ("summary?from=2026-03-01T00:00:00Z&to=2026-03-01T00:00:00Z", vec!["from"]),
-            ("summary?from=2026-03-03T00:00:00Z", vec!["from"]),
+            ("summary?from=2026-03-01T00:00:00.000000Z&to=2026-03-01T00:00:00.000000Z", vec!["from"]),
+            ("summary?from=2026-03-03T00:00:00.000000Z", vec!["from"]),
             ("summary?team_id=me", vec!["team_id"]),
             ("timeseries", vec!["interval"]),
             ("timeseries?interval=fortnight&time_zone=Mars/Olympus&due_within_s=3", vec!["due_within_s", "interval", "time_zone"]),
-            ("timeseries?interval=hour&from=2025-12-01T00:00:00Z&to=2026-03-01T00:00:00Z", vec!["interval"]),
-            ("backlog?from=2026-03-01T00:00:00Z&due_within_s=-1&group_by=&sla=soon", vec!["due_within_s", "from", "group_by", "sla"]),
+            ("timeseries?interval=hour&from=2025-12-01T00:00:00.000000Z&to=2026-03-01T00:00:00.000000Z", vec!["interval"]),
+            ("backlog?from=2026-03-01T00:00:00.000000Z&due_within_s=-1&group_by=&sla=soon", vec!["due_within_s", "from", "group_by", "sla"]),
             ("backlog?due_within_s=31622401", vec!["due_within_s"]),
             ("backlog?group_by=worker", vec!["group_by"]),
             ("backlog?group_by=team,worker", vec!["group_by"]),
@@ -1372,10 +1373,10 @@ on_both! {
             let refused = desk.get(&format!("/v1/metrics/{path}")).by(&agent).refused(400, "invalid_query").await;
             assert_eq!(refused.pointers(), pointers, "{path}");
         }
-        let hours = "/v1/metrics/timeseries?interval=hour&from=2026-01-01T00:00:00Z&to=";
-        let read = desk.get(&format!("{hours}2026-03-25T08:00:00Z")).by(&agent).expect(200).await.body;
+        let hours = "/v1/metrics/timeseries?interval=hour&from=2026-01-01T00:00:00.000000Z&to=";
+        let read = desk.get(&format!("{hours}2026-03-25T08:00:00.000000Z")).by(&agent).expect(200).await.body;
         assert_eq!(read["series"][0]["points"].as_array().unwrap().len(), 2_000);
-        desk.get(&format!("{hours}2026-03-25T08:00:01Z")).by(&agent).refused(400, "invalid_query").await;
+        desk.get(&format!("{hours}2026-03-25T08:00:01.000000Z")).by(&agent).refused(400, "invalid_query").await;
     }
 
     /// `me` is the caller, also where figures are filtered.
@@ -1427,9 +1428,9 @@ on_both! {
     /// The largest groups are chosen from so many, in whatever way they are read, and from no more.
     async fn so_many_groups_are_read_and_no_more(desk) {
         let agent = desk.agent().await;
-        desk.clock.go_to("2026-03-02T09:00:00Z");
+        desk.clock.go_to("2026-03-02T09:00:00.000000Z");
         desk.ticket(&agent, json!({ "tags": ["tag 1"] })).await;
-        desk.clock.go_to("2026-03-02T10:00:00Z");
+        desk.clock.go_to("2026-03-02T10:00:00.000000Z");
         fold_all(desk).await;
         let is_sqlite = desk.db.engine() == "sqlite";
         let array = if is_sqlite { "json_group_array" } else { "jsonb_agg" };
@@ -1450,12 +1451,12 @@ on_both! {
                    UPDATE tickets SET tags = (SELECT {array}('tag ' || value) FROM ({all}) AS every)"#
             )).await;
         };
-        let window = "from=2026-03-02T09:00:00Z&to=2026-03-02T10:00:00Z";
+        let window = "from=2026-03-02T09:00:00.000000Z&to=2026-03-02T10:00:00.000000Z";
         let paths = [
             format!("summary?{window}&group_by=tag"),
             format!("summary?{window}&group_by=tag,priority"),
             // Its edges are read fact by fact.
-            "summary?from=2026-03-02T08:59:59Z&to=2026-03-02T09:59:59Z&group_by=tag".to_owned(),
+            "summary?from=2026-03-02T08:59:59.000000Z&to=2026-03-02T09:59:59.000000Z&group_by=tag".to_owned(),
             format!("timeseries?{window}&interval=hour&group_by=tag"),
             format!("timeseries?{window}&interval=hour&group_by=tag,team"),
             "backlog?group_by=tag".to_owned(),
@@ -1498,7 +1499,7 @@ on_both! {
             assert_eq!((keys.len(), &read["truncated"], keys[999]), (1_000, &json!(true), "tag 1039"), "{path}");
             assert!(keys.is_sorted());
         }
-        let hours = "/v1/metrics/timeseries?group_by=tag&interval=hour&from=2026-01-01T00:00:00Z&to=2026-03-25T08:00:00Z";
+        let hours = "/v1/metrics/timeseries?group_by=tag&interval=hour&from=2026-01-01T00:00:00.000000Z&to=2026-03-25T08:00:00.000000Z";
         let answer = desk.get(hours).by(&agent).expect(200).await;
         assert_eq!((answer.body["series"].as_array().unwrap().len(), &answer.body["truncated"]), (2, &json!(true)));
         assert!(answer.bytes.len() < 6 << 20, "{} bytes", answer.bytes.len());

@@ -262,8 +262,8 @@ fn different(chance: &mut Chance) -> String {
         ("type", &["incident", "service_request", "question", "problem"]),
         ("channel", &["api", "web", "email", "phone", "chat", "counter", "monitoring"]),
         ("tag", &["a"]),
-        ("created_after", &["2026-01-01T00:00:00Z"]),
-        ("updated_before", &["2027-01-01T00:00:00Z"]),
+        ("created_after", &["2026-01-01T00:00:00.000000Z"]),
+        ("updated_before", &["2027-01-01T00:00:00.000000Z"]),
     ] {
         let some: Vec<_> = values.iter().copied().filter(|_| chance.below(2) == 0).collect();
         if !some.is_empty() {

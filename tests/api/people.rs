@@ -109,7 +109,7 @@ on_both! {
         let id = made.body["id"].as_str().unwrap();
         assert_eq!(made.body, json!({
             "id": id, "name": "Grace", "email": "grace@example.org", "role": "agent", "active": true, "issuer": null,
-            "has_password": true, "hourly_rate": null, "created_at": "2026-03-02T09:00:00Z", "updated_at": "2026-03-02T09:00:00Z", "version": 1,
+            "has_password": true, "hourly_rate": null, "created_at": "2026-03-02T09:00:00.000000Z", "updated_at": "2026-03-02T09:00:00.000000Z", "version": 1,
         }));
         assert_eq!((made.header("location"), made.header("etag")), (Some(&*user(id)), Some("\"1\"")));
         let again = desk.post("/v1/users").by(&admin).header("idempotency-key", "k").json(&body).expect(201).await;
@@ -124,7 +124,7 @@ on_both! {
         let patch = json!({ "name": "Grace Hopper", "role": "admin" });
         let changed = desk.patch(&path).by(&admin).header("if-match", "\"1\"").raw("application/merge-patch+json", patch.to_string()).expect(200).await;
         assert_eq!((&changed.body["name"], &changed.body["role"], changed.header("etag")), (&json!("Grace Hopper"), &json!("admin"), Some("\"2\"")));
-        assert_eq!((&changed.body["updated_at"], &changed.body["created_at"]), (&json!("2026-03-02T09:00:01Z"), &made.body["created_at"]));
+        assert_eq!((&changed.body["updated_at"], &changed.body["created_at"]), (&json!("2026-03-02T09:00:01.000000Z"), &made.body["created_at"]));
         desk.patch(&path).by(&admin).header("if-match", "\"1\"").json(&json!({ "name": "x" })).refused(412, "version_mismatch").await;
         desk.delete(&path).by(&admin).header("if-match", "\"1\"").refused(412, "version_mismatch").await;
         // A password needs an address to log in with; without either the person is still somebody.
@@ -347,7 +347,7 @@ on_both! {
         let made = desk.post("/v1/teams").by(&admin).header("idempotency-key", "t").json(&json!({ "name": "First line" })).expect(201).await;
         let team = made.header("location").unwrap();
         assert_eq!(made.body, json!({ "id": made.body["id"], "name": "First line", "description": "", "hourly_rate": null,
-            "created_at": "2026-03-02T09:00:00Z", "updated_at": "2026-03-02T09:00:00Z", "version": 1 }));
+            "created_at": "2026-03-02T09:00:00.000000Z", "updated_at": "2026-03-02T09:00:00.000000Z", "version": 1 }));
         desk.post("/v1/teams").by(&admin).json(&json!({ "name": "First line" })).refused(409, "conflict").await;
         let second = make(desk, &admin, "/v1/teams", json!({ "name": "Second line", "description": "d" })).await;
         desk.patch(team).by(&admin).json(&json!({ "name": "Second line" })).refused(409, "conflict").await;
@@ -421,7 +421,7 @@ on_both! {
         let mut shown = made.body.clone();
         shown.as_object_mut().unwrap().remove("secret");
         assert_eq!(shown, json!({ "id": made.body["id"], "name": "monitor-eu", "scopes": ["tickets:read", "metrics:read"], "active": true,
-            "created_at": "2026-03-02T09:00:00Z", "updated_at": "2026-03-02T09:00:00Z", "version": 1 }));
+            "created_at": "2026-03-02T09:00:00.000000Z", "updated_at": "2026-03-02T09:00:00.000000Z", "version": 1 }));
         // A client that lost the answer gets it again,
         let again = post().expect(201).await;
         assert_eq!((&again.bytes, again.header("idempotent-replayed")), (&made.bytes, Some("true")));

@@ -4,9 +4,10 @@
 //! here from their numbers, so that what a list should hold is known without any query.
 
 use serde_json::{Value, json};
-use skranke::app::janitor;
+use skranke::app::janitor::{self, PROMISES_AT_ONCE};
 use skranke::db::DatabaseUrl;
 use skranke::kernel::{Instant, Priority, Status};
+use skranke::sla::service::tell_promises;
 use std::collections::BTreeSet;
 
 use crate::on_both;
@@ -206,11 +207,13 @@ async fn fill(desk: &Desk, engine: Engine, made: &[Made]) {
             }]);
         }
         let due = made.due_at.unwrap_or(Instant::NEVER.micros());
-        let [due, breach, created] = [Some(due), made.breach_at, Some(made.created_at)].map(|us| pen.at(us));
-        format!("({}, '{timeline}', '{clocks}', {due}, {breach}, {breach}, {created})", made.number)
+        let soon = made.due_at.map(|at| at - 12_000_000);
+        let [due, breach, created, soon] =
+            [Some(due), made.breach_at, Some(made.created_at), soon].map(|us| pen.at(us));
+        format!("({}, '{timeline}', '{clocks}', {due}, {breach}, {breach}, {created}, {soon})", made.number)
     };
     rows(
-        "ticket_clocks (ticket_number, timeline, clocks, due_at, breach_at, first_reply_breach_at, created_at)",
+        "ticket_clocks (ticket_number, timeline, clocks, due_at, breach_at, first_reply_breach_at, created_at, notice_at)",
         made.iter().map(clock).collect(),
     );
     let tags = made.iter().flat_map(|made| made.tags.iter().map(move |tag| (made, tag)));
@@ -566,7 +569,7 @@ async fn explained(
 
 /// Reports about a day read what happened on it.
 async fn reports(desk: &Desk, who: &Caller, heard: &Heard, explainer: &mut Explainer) {
-    let day = "from=2026-02-20T00:00:00Z&to=2026-02-21T00:00:00Z";
+    let day = "from=2026-02-20T00:00:00.000000Z&to=2026-02-21T00:00:00.000000Z";
     for path in [
         format!("/v1/metrics/summary?{day}"),
         format!("/v1/metrics/summary?{day}&group_by=priority"),
@@ -612,7 +615,7 @@ async fn feed(desk: &Desk, engine: Engine, readers: [&Caller; 2], heard: &Heard,
         let path = format!("/v1/changes?limit=20&cursor={}{filter}", page["next_cursor"].as_str().unwrap());
         explained(desk, who, &path, heard, explainer, "auto", PASSED).await;
     }
-    let since = "/v1/changes?since=2026-02-20T00:00:00Z";
+    let since = "/v1/changes?since=2026-02-20T00:00:00.000000Z";
     explained(desk, readers[0], since, heard, explainer, "auto", PASSED).await;
 }
 
@@ -627,6 +630,19 @@ async fn rounds(desk: &Desk, explainer: &mut Explainer) {
     assert!(statements.iter().any(|statement| statement.contains("resolved_at")), "{statements:?}");
     for statement in statements {
         explainer.examine("a round", &statement, "force_generic_plan", LOOKED_AT).await;
+    }
+    // What promises are due, and what is told of them, a few at a time.
+    while tell_promises(&db, &desk.ids, PROMISES_AT_ONCE).await.unwrap() > 0 {}
+    let statements = std::mem::take(&mut *heard.lock().unwrap());
+    for column in ["notice_at", "first_reply_breach_at", "sla_notices"] {
+        assert!(statements.iter().any(|statement| statement.contains(column)), "{column}");
+    }
+    // Each kind of statement once.
+    let mut kinds = BTreeSet::new();
+    for statement in statements.iter().rev() {
+        if kinds.insert(statement.split(" -- binds: ").next().unwrap()) {
+            explainer.examine("a notice", statement, "force_generic_plan", LOOKED_AT).await;
+        }
     }
 }
 
@@ -662,7 +678,7 @@ on_both! {
         }
         paths.extend(["comments", "time-entries", "events"].map(|list| format!("{ticket}/{list}")));
         desk.sequence().await;
-        while skranke::webhooks::service::hand_out(&desk.db.patient(), desk.clock.now()).await.unwrap() {}
+        while skranke::webhooks::service::hand_out(&desk.db.patient(), &desk.ids).await.unwrap() {}
         paths.extend(["?state=pending", ""].map(|filter| format!("{hook}/deliveries{filter}")));
         let (url, heard) = desk.listened();
         let mut explainer = Explainer::open(desk).await;

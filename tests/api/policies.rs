@@ -51,17 +51,17 @@ on_both! {
         let team = desk.post("/v1/teams").by(&admin).json(&json!({ "name": "First line" })).expect(201).await.body;
         let calendar = make_calendar(desk, &short_week()).await;
         let body = json!({ "name": "Urgent incidents", "condition": { "team_ids": [team["id"]], "priorities": ["urgent", "high", "urgent"], "tags": ["vip"] },
-            "calendar_id": calendar, "targets": [{ "target": "response", "priority": "urgent", "target_s": 900, "hours": "business" }, target("response", 3600)] });
+            "calendar_id": calendar, "targets": [{ "target": "response", "priority": "urgent", "target_s": 900, "hours": "business", "notify_before_s": 0 }, target("response", 3600)] });
         let made = desk.post(LIST).by(&admin).json(&body).expect(201).await;
         assert_eq!((made.header("location"), made.header("etag")), (Some(&*path(&made.body)), Some("\"1\"")));
         assert_eq!(made.body, json!({
             "id": made.body["id"], "name": "Urgent incidents", "position": 1, "calendar_id": calendar,
             "condition": { "team_ids": [team["id"]], "priorities": ["urgent", "high"], "types": [], "channels": [], "tags": ["vip"] },
             "targets": [
-                { "target": "response", "priority": "urgent", "target_s": 900, "hours": "business" },
-                { "target": "response", "priority": null, "target_s": 3600, "hours": "calendar" },
+                { "target": "response", "priority": "urgent", "target_s": 900, "hours": "business", "notify_before_s": 0 },
+                { "target": "response", "priority": null, "target_s": 3600, "hours": "calendar", "notify_before_s": null },
             ],
-            "created_at": "2026-03-02T09:00:00Z", "updated_at": "2026-03-02T09:00:00Z", "version": 1, "pending_tickets": 0,
+            "created_at": "2026-03-02T09:00:00.000000Z", "updated_at": "2026-03-02T09:00:00.000000Z", "version": 1, "pending_tickets": 0,
         }));
         let path = path(&made.body);
         assert_eq!(desk.get(&path).by(&agent).expect(200).await.body, made.body);
@@ -79,8 +79,8 @@ on_both! {
         let mut expected = made.body.clone();
         expected["position"] = json!(7);
         expected["condition"] = json!({ "team_ids": [], "priorities": ["urgent", "high"], "types": ["question"], "channels": [], "tags": [] });
-        expected["targets"] = json!([{ "target": "service", "priority": null, "target_s": 60, "hours": "calendar" }]);
-        expected["updated_at"] = json!("2026-03-02T09:01:00Z");
+        expected["targets"] = json!([{ "target": "service", "priority": null, "target_s": 60, "hours": "calendar", "notify_before_s": null }]);
+        expected["updated_at"] = json!("2026-03-02T09:01:00.000000Z");
         expected["version"] = json!(2);
         assert_eq!((changed.header("etag"), &changed.body), (Some("\"2\""), &expected));
         let emptied = patch(json!({ "condition": null, "calendar_id": null })).expect(200).await.body;
@@ -88,7 +88,7 @@ on_both! {
 
         let versions = desk.all(&agent, &format!("{path}/versions?limit=2")).await;
         let told: Vec<_> = versions.iter().map(|v| (v["version"].as_i64().unwrap(), v["position"].as_i64().unwrap(), v["created_at"].as_str().unwrap())).collect();
-        assert_eq!(told, [(1, 1, "2026-03-02T09:00:00Z"), (2, 7, "2026-03-02T09:01:00Z"), (3, 7, "2026-03-02T09:01:00Z")]);
+        assert_eq!(told, [(1, 1, "2026-03-02T09:00:00.000000Z"), (2, 7, "2026-03-02T09:01:00.000000Z"), (3, 7, "2026-03-02T09:01:00.000000Z")]);
         assert_eq!((&versions[0]["targets"], &versions[0]["condition"], &versions[0]["name"]), (&made.body["targets"], &made.body["condition"], &made.body["name"]));
 
         desk.delete(&path).by(&admin).header("if-match", "\"1\"").refused(412, "version_mismatch").await;
@@ -150,6 +150,11 @@ on_both! {
             (json!({ "targets": vec![target("response", 1); 16] }), vec!["/targets"]),
             (json!({ "targets": [target("response", 0), target("service", 31_536_001), target("first_reply", -1)] }), vec!["/targets/0/target_s", "/targets/1/target_s", "/targets/2/target_s"]),
             (json!({ "targets": [{ "target": "resolution", "target_s": 1.5, "hours": "some", "priority": "x" }] }), vec!["/targets/0/hours", "/targets/0/priority", "/targets/0/target", "/targets/0/target_s"]),
+            (json!({ "targets": [
+                { "target": "response", "target_s": 60, "hours": "calendar", "notify_before_s": 604_801 },
+                { "target": "service", "target_s": 60, "hours": "calendar", "notify_before_s": -1 },
+                { "target": "first_reply", "target_s": 60, "hours": "calendar", "notify_before_s": "60" },
+            ] }), vec!["/targets/0/notify_before_s", "/targets/1/notify_before_s", "/targets/2/notify_before_s"]),
             // All that only the database tells, at once.
             (json!({ "condition": { "team_ids": [NOBODY] }, "calendar_id": NOBODY, "targets": [target("response", 1), target("service", 1), target("response", 2)] }),
                 vec!["/calendar_id", "/condition/team_ids/0", "/targets/2"]),
@@ -162,7 +167,7 @@ on_both! {
             if fields["name"].is_null() {
                 let refused = desk.patch(&path(&kept)).by(&admin).json(&fields).refused(422, "validation_failed").await;
                 assert_eq!(refused.pointers(), places, "{}", refused.text());
-                let draft = json!({ "policy": policy("New", fields), "from": "2026-03-01T00:00:00Z", "to": "2026-03-02T00:00:00Z" });
+                let draft = json!({ "policy": policy("New", fields), "from": "2026-03-01T00:00:00.000000Z", "to": "2026-03-02T00:00:00.000000Z" });
                 let refused = desk.post("/v1/sla/policies/preview").by(&admin).json(&draft).refused(422, "validation_failed").await;
                 assert_eq!(refused.pointers(), places.iter().map(|place| format!("/policy{place}")).collect::<Vec<_>>(), "{}", refused.text());
             }
@@ -227,7 +232,7 @@ on_both! {
             json!({ "target": target, "clocks": met + breached + running + paused, "met": met, "breached": breached,
                 "running": running, "paused": paused, "attainment": attainment })
         };
-        let (from, to) = ("2026-03-02T00:00:00Z", "2026-03-03T00:00:00Z");
+        let (from, to) = ("2026-03-02T00:00:00.000000Z", "2026-03-03T00:00:00.000000Z");
         // Within 20 minutes: the tickets of 0, 10 and 20; not those of 30 and 40, nor the one that nobody has begun.
         // The work on the first began at 9:00, on the second at 9:10:01, on the third at 9:30:02, on the fourth at
         // 10:00:03, on the fifth at 10:40:04, and now it is 11:30:06. An hour of service is over for the first four.
@@ -251,16 +256,16 @@ on_both! {
         narrow["condition"] = json!({ "tags": ["vip"] });
         assert_eq!(preview(narrow, from, to).await["matched"], 2);
         // The window has its beginning and not its end: the second was created at 9:00:01, the third at 9:10:02.
-        assert_eq!(preview(draft.clone(), "2026-03-02T09:00:01Z", "2026-03-02T09:10:02Z").await["tickets"], 1);
-        let nothing = preview(draft.clone(), "2026-02-01T00:00:00Z", "2026-03-01T00:00:00Z").await;
+        assert_eq!(preview(draft.clone(), "2026-03-02T09:00:01.000000Z", "2026-03-02T09:10:02.000000Z").await["tickets"], 1);
+        let nothing = preview(draft.clone(), "2026-02-01T00:00:00.000000Z", "2026-03-01T00:00:00.000000Z").await;
         assert_eq!((&nothing["tickets"], &nothing["matched"], &nothing["targets"][0]), (&json!(0), &json!(0), &tally("response", [0; 4], Value::Null)));
         assert_eq!((desk.all(&agent, "/v1/tickets").await, desk.all(&agent, LIST).await), before);
 
         let refused = async |body: Value| -> Answer { desk.post("/v1/sla/policies/preview").by(&admin).json(&body).refused(422, "validation_failed").await };
         assert_eq!(refused(json!({ "policy": draft, "from": to, "to": to })).await.pointers(), ["/to"]);
-        assert_eq!(refused(json!({ "policy": draft, "from": "2026-01-01T00:00:00Z", "to": "2027-01-02T00:00:00.000001Z" })).await.pointers(), ["/to"]);
+        assert_eq!(refused(json!({ "policy": draft, "from": "2026-01-01T00:00:00.000000Z", "to": "2027-01-02T00:00:00.000001Z" })).await.pointers(), ["/to"]);
         assert_eq!(refused(json!({ "policy": draft, "from": "soon" })).await.pointers(), ["/from", "/to"]);
-        assert_eq!(preview(draft, "2026-01-01T00:00:00Z", "2027-01-02T00:00:00Z").await["tickets"], 6);
+        assert_eq!(preview(draft, "2026-01-01T00:00:00.000000Z", "2027-01-02T00:00:00.000000Z").await["tickets"], 6);
     }
 
     /// Tickets are written all the while that a policy is changed: none is left behind.
@@ -331,7 +336,7 @@ on_both! {
         };
         desk.store.run(&format!("{series} INSERT INTO tickets ({columns}, id, created_at) SELECT {columns}, {id}, {created} FROM tickets, s")).await;
         let preview = |to: &str| {
-            let body = json!({ "policy": policy("Draft", json!({})), "from": "2026-03-02T09:00:00Z", "to": to });
+            let body = json!({ "policy": policy("Draft", json!({})), "from": "2026-03-02T09:00:00.000000Z", "to": to });
             desk.post("/v1/sla/policies/preview").by(&admin).json(&body)
         };
         // 20,000 seconds after 9:00 it is 14:33:20.
@@ -339,7 +344,7 @@ on_both! {
         assert_eq!(refused.pointers(), ["/to"]);
         assert!(refused.body["errors"][0]["detail"].as_str().unwrap().contains("20000 tickets"), "{}", refused.text());
         // The copies have no clocks, so that only the first is counted.
-        assert_eq!(preview("2026-03-02T14:33:20Z").expect(200).await.body["tickets"], 1);
+        assert_eq!(preview("2026-03-02T14:33:20.000000Z").expect(200).await.body["tickets"], 1);
     }
 }
 
@@ -350,7 +355,7 @@ async fn sixteen_previews(desk: &Desk) {
     let (admin, agent) = (desk.admin().await, desk.agent().await);
     let ticket = desk.ticket(&agent, json!({ "tags": ["crowd"] })).await;
     copy(&desk.store, desk.db.engine(), &ticket["number"], tickets - 1).await;
-    let (from, to) = ("2026-03-02T09:00:00Z", "2026-03-02T09:00:01Z");
+    let (from, to) = ("2026-03-02T09:00:00.000000Z", "2026-03-02T09:00:01.000000Z");
     desk.clock.pass_s(60);
     let trial = json!({ "policy": policy("Draft", json!({})), "from": from, "to": to });
     let begun = std::time::Instant::now();

@@ -35,7 +35,7 @@ fn damage(engine: Engine) -> String {
 /// How many tickets a report tells of, and how many a search finds.
 async fn told(server: &Server, who: &Caller) -> (Value, usize) {
     let report = server
-        .get("/v1/metrics/summary?from=2020-01-01T00:00:00Z&to=2099-01-01T00:00:00Z")
+        .get("/v1/metrics/summary?from=2020-01-01T00:00:00.000000Z&to=2099-01-01T00:00:00.000000Z")
         .by(who)
         .expect(200)
         .await
@@ -139,11 +139,11 @@ async fn is_rebuilt(engine: Engine) {
     let server = place.start().await;
     let newer = "the numbers in the database are of a newer version: run that one";
     server.get("/health/ready").refused(503, "unavailable").await;
-    let window = "from=2020-01-01T00:00:00Z&to=2099-01-01T00:00:00Z";
+    let window = "from=2020-01-01T00:00:00.000000Z&to=2099-01-01T00:00:00.000000Z";
     for path in [
         &format!("/v1/metrics/summary?{window}"),
         &format!("/v1/metrics/summary?{window}&requester_id=me"),
-        "/v1/metrics/timeseries?from=2020-01-01T00:00:00Z&to=2021-01-01T00:00:00Z&interval=month",
+        "/v1/metrics/timeseries?from=2020-01-01T00:00:00.000000Z&to=2021-01-01T00:00:00.000000Z&interval=month",
         "/v1/metrics/backlog",
         "/metrics",
     ] {
@@ -243,7 +243,7 @@ async fn rows_are_put_right(engine: Engine) {
         let tags = [json!([]), json!(["red"]), json!(["red", "blue"]), json!(["green"])][number % 4].clone();
         let mut ticket = json!({ "subject": "s", "tags": tags });
         if number % 2 == 0 {
-            ticket["reported_at"] = json!("2026-03-02T09:00:00Z");
+            ticket["reported_at"] = json!("2026-03-02T09:00:00.000000Z");
         }
         server.post("/v1/tickets").by(&admin).json(&ticket).expect(201).await;
         let steps: &[&str] = match number % 6 {

@@ -131,7 +131,7 @@ async fn story(desk: &Desk) -> Map<String, Value> {
     to(&resolved, &["resolved"]).await;
     let entries = format!("{}/time-entries", path("/v1/tickets", &waiting));
     post(&agent, &entries, json!({ "work_s": 3600 })).await;
-    open(&agent, json!({ "subject": "Naïve question about café lights", "type": "question", "reported_at": "2026-03-03T07:00:00Z", "requester_id": bob.id })).await;
+    open(&agent, json!({ "subject": "Naïve question about café lights", "type": "question", "reported_at": "2026-03-03T07:00:00.000000Z", "requester_id": bob.id })).await;
     desk.delete(&path("/v1/users", &gone)).by(&admin).expect(204).await;
     let stale = json!({ "subject": "With a key" });
     desk.post("/v1/tickets").by(&bob).header("idempotency-key", "kept").json(&stale).expect(201).await;
@@ -182,13 +182,13 @@ async fn told(desk: &Desk, role: &str, who: &Caller) -> Map<String, Value> {
         }
         lists.push("/v1/users".into());
         for window in [
-            "from=2026-03-01T00:00:00Z",
-            "from=2026-03-01T00:00:00Z&group_by=priority",
-            "from=2026-03-01T00:00:00Z&group_by=team",
+            "from=2026-03-01T00:00:00.000000Z",
+            "from=2026-03-01T00:00:00.000000Z&group_by=priority",
+            "from=2026-03-01T00:00:00.000000Z&group_by=team",
         ] {
             paths.push(format!("/v1/metrics/summary?{window}"));
         }
-        paths.push("/v1/metrics/timeseries?from=2026-03-01T00:00:00Z&interval=day&time_zone=Europe/Oslo".into());
+        paths.push("/v1/metrics/timeseries?from=2026-03-01T00:00:00.000000Z&interval=day&time_zone=Europe/Oslo".into());
         paths.push("/v1/metrics/backlog?group_by=priority".into());
     }
     if role == "admin" {
@@ -366,7 +366,7 @@ async fn carry_on(desk: &Desk, people: &Map<String, Value>) {
     let form = format!("grant_type=password&username=grace@example.org&password={}", PASSWORD.replace(' ', "+"));
     desk.post("/v1/auth/token").raw("application/x-www-form-urlencoded", form).expect(200).await;
     let created = async || {
-        desk.get("/v1/metrics/summary?from=2026-03-01T00:00:00Z").by(&agent).expect(200).await.body.to_string()
+        desk.get("/v1/metrics/summary?from=2026-03-01T00:00:00.000000Z").by(&agent).expect(200).await.body.to_string()
     };
     let before = desk.all(&agent, "/v1/tickets?sort=created_at").await;
     let (printers, counted) = (desk.all(&agent, "/v1/tickets?q=printer").await.len(), created().await);

@@ -221,13 +221,13 @@ on_both! {
         assert_eq!(found(desk, &outside, "-water").await, [1, 2, 3]);
 
         let counted = async |who: &Caller, q: &str| {
-            let path = asked(q).replace("/v1/tickets?", "/v1/metrics/summary?from=2026-03-01T00:00:00Z&to=2026-03-04T00:00:00Z&");
+            let path = asked(q).replace("/v1/tickets?", "/v1/metrics/summary?from=2026-03-01T00:00:00.000000Z&to=2026-03-04T00:00:00.000000Z&");
             desk.get(&path).by(who).expect(200).await.body["total"]["tickets"]["created"].clone()
         };
         let script = desk.account("metrics:read tickets:read comments:read").await;
         let counts = (counted(&agent, "hunter2").await, counted(&script, "hunter2").await, counted(&script, "water").await, counted(&script, "-hunter2").await);
         assert_eq!(counts, (json!(2), json!(0), json!(1), json!(3)));
-        desk.get("/v1/metrics/summary?from=2026-03-01T00:00:00Z&to=2026-03-04T00:00:00Z&q=water").by(&monitor).refused(403, "insufficient_scope").await;
+        desk.get("/v1/metrics/summary?from=2026-03-01T00:00:00.000000Z&to=2026-03-04T00:00:00.000000Z&q=water").by(&monitor).refused(403, "insufficient_scope").await;
         desk.get("/v1/metrics/backlog?q=water").by(&monitor).refused(403, "insufficient_scope").await;
 
         // What is redacted is gone.
@@ -345,7 +345,7 @@ on_both! {
             ("q=printer&status=open", vec![4]),
             ("q=printer&status=new,open&priority=low", vec![2]),
             ("q=-printer&tag=a", vec![3]),
-            ("q=prin*&assignee_id=none&tag=b&created_before=2030-01-01T00:00:00Z", vec![2, 4]),
+            ("q=prin*&assignee_id=none&tag=b&created_before=2030-01-01T00:00:00.000000Z", vec![2, 4]),
             ("q=printer&sla=breached", vec![]),
         ] {
             for sort in ["created_at", "relevance"] {

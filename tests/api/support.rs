@@ -63,7 +63,7 @@ pub struct TestClock(Arc<AtomicI64>);
 
 impl TestClock {
     fn new() -> Self {
-        let start: Instant = "2026-03-02T09:00:00Z".parse().unwrap();
+        let start: Instant = "2026-03-02T09:00:00.000000Z".parse().unwrap();
         Self(Arc::new(AtomicI64::new(start.micros())))
     }
 
@@ -81,7 +81,7 @@ impl TestClock {
         self.0.fetch_add(us, Ordering::SeqCst);
     }
 
-    /// Lets time pass until `instant`, such as `2026-03-02T10:00:00Z`.
+    /// Lets time pass until `instant`, such as `2026-03-02T10:00:00.000000Z`.
     pub fn go_to(&self, instant: &str) {
         let instant: Instant = instant.parse().unwrap();
         assert!(instant >= self.now(), "time does not go back to {instant}");
@@ -195,6 +195,12 @@ impl Desk {
     pub async fn write_down_breaches(&self, most: u16) -> usize {
         let clock = self.ids.clone();
         skranke::sla::service::write_down_breaches(&self.db, &clock, most).await.unwrap()
+    }
+
+    /// Tells all that there is to tell of promises, as an instance does by itself.
+    pub async fn tell_promises(&self) {
+        let db = self.db.patient();
+        while skranke::sla::service::tell_promises(&db, &self.ids, 50).await.unwrap() > 0 {}
     }
 
     /// Gives all that was committed its place in the change log, as an instance does by itself.
@@ -501,10 +507,14 @@ impl Ask {
     }
 
     pub async fn send(self) -> Answer {
-        let response = self.0.send().await.unwrap();
+        let mut response = self.0.send().await.unwrap();
         let status = response.status();
         let headers = response.headers().clone();
-        let bytes = response.bytes().await.unwrap().to_vec();
+        let bytes = match headers.get("content-type") {
+            // It has no end: its beginning will do.
+            Some(kind) if kind == "text/event-stream" => response.chunk().await.unwrap().unwrap().to_vec(),
+            _ => response.bytes().await.unwrap().to_vec(),
+        };
         let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
         let answer = Answer { status, headers, bytes, body };
         assert_ne!(answer.status, 500, "nothing is a 500: {}", answer.text());
@@ -661,6 +671,21 @@ impl Store {
                 client.batch_execute(sql).await.unwrap();
                 drop(client);
                 driver.await.unwrap().unwrap();
+            }
+        }
+    }
+
+    /// How many rows there are `from`.
+    pub async fn count(&self, from: &str) -> i64 {
+        let sql = format!("SELECT count(*) FROM {from}");
+        match &self.url {
+            DatabaseUrl::Sqlite(path) => {
+                rusqlite::Connection::open(path).unwrap().query_row(&sql, [], |row| row.get(0)).unwrap()
+            }
+            DatabaseUrl::Postgres(url) => {
+                let (client, connection) = tokio_postgres::connect(url.reveal(), tokio_postgres::NoTls).await.unwrap();
+                tokio::spawn(connection);
+                client.query_one(&sql, &[]).await.unwrap().get(0)
             }
         }
     }

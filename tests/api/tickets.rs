@@ -53,8 +53,8 @@ on_both! {
             "id": ticket["id"], "number": 1, "subject": "The printer is on fire", "description": "Smoke.\nFlames.",
             "status": "new", "priority": "urgent", "type": "incident", "channel": "phone", "requester": me, "assignee": null,
             "team": null, "created_by": me, "external_id": "x-1", "follow_up_of": null, "tags": ["printer", "fire"],
-            "custom_fields": { "floor": 2 }, "created_at": "2026-03-02T09:00:00Z", "updated_at": "2026-03-02T09:00:00Z",
-            "reported_at": "2026-03-02T09:00:00Z", "started_at": null, "first_replied_at": null, "resolved_at": null,
+            "custom_fields": { "floor": 2 }, "created_at": "2026-03-02T09:00:00.000000Z", "updated_at": "2026-03-02T09:00:00.000000Z",
+            "reported_at": "2026-03-02T09:00:00.000000Z", "started_at": null, "first_replied_at": null, "resolved_at": null,
             "closed_at": null, "reopen_count": 0, "clocks": [], "version": 1,
             "durations": {
                 "response": null, "first_reply": null, "service": null, "resolution": null,
@@ -95,7 +95,7 @@ on_both! {
             json!({ "subject": "s", "requester_id": agent.id }),
             json!({ "subject": "s", "requester": { "email": "a@b", "name": "A" } }),
             json!({ "subject": "s", "assignee_id": agent.id }),
-            json!({ "subject": "s", "reported_at": "2026-03-01T00:00:00Z" }),
+            json!({ "subject": "s", "reported_at": "2026-03-01T00:00:00.000000Z" }),
         ] {
             desk.post("/v1/tickets").by(&ada).json(&body).refused(403, "forbidden").await;
         }
@@ -107,7 +107,7 @@ on_both! {
         let (agent, ada) = (desk.agent().await, desk.requester().await);
         let nobody = "019a2f4e-7c1b-7d3e-8f00-1234567890ab";
         let body = json!({ "subject": "s", "team_id": nobody, "assignee_id": ada.id, "requester_id": nobody,
-            "follow_up_of": 99, "reported_at": "2026-03-02T09:00:01Z" });
+            "follow_up_of": 99, "reported_at": "2026-03-02T09:00:01.000000Z" });
         let refused = desk.post("/v1/tickets").by(&agent).json(&body).refused(422, "validation_failed").await;
         assert_eq!(refused.pointers(), ["/assignee_id", "/follow_up_of", "/reported_at", "/requester_id", "/team_id"]);
         assert!(desk.all(&agent, "/v1/tickets").await.is_empty());
@@ -117,7 +117,7 @@ on_both! {
         let agent = desk.agent().await;
         let ticket = desk.ticket(&agent, json!({ "reported_at": "2026-03-01T23:59:59.123456789+01:00" })).await;
         assert_eq!(ticket["reported_at"], "2026-03-01T22:59:59.123456Z");
-        assert_eq!(ticket["created_at"], "2026-03-02T09:00:00Z");
+        assert_eq!(ticket["created_at"], "2026-03-02T09:00:00.000000Z");
     }
 
     async fn its_life_is_that_of_the_design(desk) {
@@ -131,19 +131,19 @@ on_both! {
         let ticket = desk.patch_ticket(&agent, &ticket, json!({ "assignee_id": agent.id })).await;
         assert_eq!((&ticket["status"], &ticket["started_at"]), (&json!("new"), &Value::Null));
         let ticket = desk.patch_ticket(&agent, &ticket, json!({ "status": "open" })).await;
-        assert_eq!(ticket["started_at"], "2026-03-02T09:01:00Z");
+        assert_eq!(ticket["started_at"], "2026-03-02T09:01:00.000000Z");
         for status in ["waiting_requester", "waiting_third_party", "open", "resolved"] {
             desk.clock.pass_s(60);
             assert_eq!(desk.patch_ticket(&agent, &ticket, json!({ "status": status })).await["status"], status);
         }
         let ticket = desk.read_ticket(&agent, &ticket).await;
-        assert_eq!((&ticket["resolved_at"], &ticket["started_at"]), (&json!("2026-03-02T09:05:00Z"), &json!("2026-03-02T09:01:00Z")));
+        assert_eq!((&ticket["resolved_at"], &ticket["started_at"]), (&json!("2026-03-02T09:05:00.000000Z"), &json!("2026-03-02T09:01:00.000000Z")));
         desk.clock.pass_s(60);
         let ticket = desk.patch_ticket(&agent, &ticket, json!({ "status": "open" })).await;
         assert_eq!((&ticket["resolved_at"], &ticket["reopen_count"]), (&Value::Null, &json!(1)));
         let ticket = desk.patch_ticket(&agent, &ticket, json!({ "status": "resolved" })).await;
         let ticket = desk.patch_ticket(&agent, &ticket, json!({ "status": "closed" })).await;
-        assert_eq!(ticket["closed_at"], "2026-03-02T09:06:00Z");
+        assert_eq!(ticket["closed_at"], "2026-03-02T09:06:00.000000Z");
         desk.patch(&path).by(&agent).json(&json!({ "status": "open" })).refused(409, "ticket_closed").await;
         desk.patch(&path).by(&agent).json(&json!({ "subject": "s" })).refused(409, "ticket_closed").await;
         let comment = json!({ "body": "late", "visibility": "public" });
@@ -168,7 +168,7 @@ on_both! {
             "type": "question", "custom_fields": { "a": { "b": null, "e": [1, null] }, "d": "x" } })).await;
         assert_eq!(patched["custom_fields"], json!({ "a": { "c": 2, "e": [1, null] }, "d": "x" }));
         assert_eq!((&patched["assignee"]["id"], &patched["tags"], &patched["version"]), (&json!(other.id), &json!(["b", "c"]), &json!(2)));
-        assert_eq!((&patched["updated_at"], &patched["external_id"]), (&json!("2026-03-02T09:00:01Z"), &json!("x")));
+        assert_eq!((&patched["updated_at"], &patched["external_id"]), (&json!("2026-03-02T09:00:01.000000Z"), &json!("x")));
         let emptied = json!({ "assignee_id": null, "tags": null, "custom_fields": null, "external_id": null, "requester_id": null });
         let patched = desk.patch_ticket(&agent, &patched, emptied).await;
         assert_eq!((&patched["assignee"], &patched["tags"], &patched["custom_fields"]), (&Value::Null, &json!([]), &json!({})));
@@ -379,10 +379,10 @@ on_both! {
             ("tag=a,b".into(), vec![2, 1]),
             ("tag=c".into(), vec![]),
             ("external_id=x%2C1".into(), vec![2]),
-            ("created_after=2026-03-02T09:00:00Z".into(), vec![3, 2]),
-            ("created_before=2026-03-02T09:00:20Z".into(), vec![2, 1]),
-            ("updated_after=2026-03-02T09:00:20Z".into(), vec![1]),
-            ("updated_before=2026-03-02T09:00:20Z".into(), vec![2]),
+            ("created_after=2026-03-02T09:00:00.000000Z".into(), vec![3, 2]),
+            ("created_before=2026-03-02T09:00:20.000000Z".into(), vec![2, 1]),
+            ("updated_after=2026-03-02T09:00:20.000000Z".into(), vec![1]),
+            ("updated_before=2026-03-02T09:00:20.000000Z".into(), vec![2]),
             ("status=new&assignee_id=me&priority=normal".into(), vec![3]),
             ("status=open&assignee_id=me".into(), vec![]),
             ("sort=created_at".into(), vec![1, 2, 3]),
@@ -447,7 +447,7 @@ on_both! {
         desk.patch_ticket(&agent, &ticket, json!({ "priority": "high" })).await;
         let events = desk.all(&ada, &format!("/v1/tickets/{}/events?limit=1", ticket["number"])).await;
         assert_eq!(events.len(), 2, "a patch that changes nothing leaves no event");
-        assert_eq!((&events[0]["type"], &events[0]["actor"]["id"], &events[0]["at"]), (&json!("ticket.created"), &json!(ada.id), &json!("2026-03-02T09:00:00Z")));
+        assert_eq!((&events[0]["type"], &events[0]["actor"]["id"], &events[0]["at"]), (&json!("ticket.created"), &json!(ada.id), &json!("2026-03-02T09:00:00.000000Z")));
         let first = events[0]["changes"].as_array().unwrap();
         assert!(first.contains(&json!({ "field": "subject", "before": null, "after": "The printer is on fire" })));
         assert!(first.contains(&json!({ "field": "tags", "before": null, "after": ["a"] })));
@@ -456,7 +456,7 @@ on_both! {
         assert_eq!(events[1]["changes"], json!([
             { "field": "status", "before": "new", "after": "open" },
             { "field": "priority", "before": "normal", "after": "high" },
-            { "field": "started_at", "before": null, "after": "2026-03-02T09:00:05Z" },
+            { "field": "started_at", "before": null, "after": "2026-03-02T09:00:05.000000Z" },
         ]));
     }
 
@@ -476,7 +476,7 @@ on_both! {
         assert_eq!(closed, 5);
         for ticket in &tickets {
             let read = desk.read_ticket(&agent, ticket).await;
-            assert_eq!((&read["status"], &read["closed_at"]), (&json!("closed"), &json!("2026-03-02T09:01:40Z")));
+            assert_eq!((&read["status"], &read["closed_at"]), (&json!("closed"), &json!("2026-03-02T09:01:40.000000Z")));
             let events = desk.all(&agent, &format!("/v1/tickets/{}/events", ticket["number"])).await;
             assert_eq!(events.len(), 3, "closed once");
             assert_eq!(events[2]["actor"], Value::Null, "the service did it by itself");

@@ -59,12 +59,12 @@ on_both! {
         let agent = desk.agent().await;
         let ticket = desk.ticket(&agent, json!({})).await;
         desk.clock.pass_s(60);
-        let body = json!({ "work_s": 1500, "worked_at": "2026-03-02T09:00:30Z", "note": "Put the fire out." });
+        let body = json!({ "work_s": 1500, "worked_at": "2026-03-02T09:00:30.000000Z", "note": "Put the fire out." });
         let made = desk.post("/v1/tickets/1/time-entries").by(&agent).json(&body).expect(201).await;
         let me = json!({ "id": agent.id, "name": agent.name });
         assert_eq!(made.body, json!({
             "id": made.body["id"], "agent": me, "created_by": me, "work_s": 1500, "hourly_rate": null, "rate_of": null, "cost": null,
-            "note": "Put the fire out.", "worked_at": "2026-03-02T09:00:30Z", "created_at": "2026-03-02T09:01:00Z", "version": 1,
+            "note": "Put the fire out.", "worked_at": "2026-03-02T09:00:30.000000Z", "created_at": "2026-03-02T09:01:00.000000Z", "version": 1,
         }));
         assert_eq!(made.header("etag"), Some("\"1\""));
         let there = desk.get(made.header("location").unwrap()).by(&agent).expect(200).await;
@@ -72,7 +72,7 @@ on_both! {
         desk.get(&place(&ticket, &made.body)).by(&agent).header("if-none-match", "\"1\"").expect(304).await;
         for _ in 0..4 {
             let next = work(desk, &agent, &ticket, json!({ "work_s": 1 })).await;
-            assert_eq!((&next["worked_at"], &next["note"]), (&json!("2026-03-02T09:01:00Z"), &Value::Null));
+            assert_eq!((&next["worked_at"], &next["note"]), (&json!("2026-03-02T09:01:00.000000Z"), &Value::Null));
         }
         let all = desk.all(&agent, &list(&ticket)).await;
         assert_eq!((all.len(), &all[0]), (5, &made.body));
@@ -219,14 +219,14 @@ on_both! {
         let body = json!({ "work_s": 1, "agent_id": NOBODY, "worked_at": "2026-03-02T09:00:00.000001Z" });
         let refused = desk.post(&path).by(&agent).json(&body).refused(422, "validation_failed").await;
         assert_eq!(refused.pointers(), ["/agent_id", "/worked_at"]);
-        let body = json!({ "work_s": 1, "worked_at": "2026-03-02T09:00:01Z" });
+        let body = json!({ "work_s": 1, "worked_at": "2026-03-02T09:00:01.000000Z" });
         assert_eq!(desk.post(&path).by(&agent).json(&body).refused(422, "validation_failed").await.pointers(), ["/worked_at"]);
         desk.post(&path).by(&agent).json(&json!({ "work_s": 1, "note": "  " })).refused(422, "validation_failed").await;
         desk.post(&path).by(&agent).raw("application/json", "{").refused(400, "malformed_json").await;
         assert!(desk.all(&agent, &path).await.is_empty() && work_events(desk, &agent, &ticket).await.is_empty());
         for fine in [
-            json!({ "work_s": 1, "worked_at": "2026-03-02T09:00:00Z" }),
-            json!({ "work_s": 604_800, "worked_at": "1970-01-01T00:00:00Z", "note": "x".repeat(4000) }),
+            json!({ "work_s": 1, "worked_at": "2026-03-02T09:00:00.000000Z" }),
+            json!({ "work_s": 604_800, "worked_at": "1970-01-01T00:00:00.000000Z", "note": "x".repeat(4000) }),
             json!({ "work_s": 60, "agent_id": null, "worked_at": null, "note": null }),
         ] {
             work(desk, &agent, &ticket, fine).await;
@@ -320,7 +320,7 @@ on_both! {
         desk.delete(&place(&ticket, &entry)).by(&whose).expect(204).await;
         let values = json!({
             "time_entry_id": entry["id"], "agent_id": whose.id, "created_by_id": agent.id, "work_s": 60, "hourly_rate": eur(3600),
-            "rate_of": "agent", "cost": eur(60), "note": "n", "worked_at": "2026-03-02T09:00:00Z", "created_at": "2026-03-02T09:00:00Z",
+            "rate_of": "agent", "cost": eur(60), "note": "n", "worked_at": "2026-03-02T09:00:00.000000Z", "created_at": "2026-03-02T09:00:00.000000Z",
         });
         let events = work_events(desk, &admin, &ticket).await;
         for (event, kind, actor, side, other) in [
@@ -346,7 +346,7 @@ on_both! {
                 let answer = desk.get(&format!("{path}{place}")).by(who).expect(200).await;
                 seen.push((answer.header("etag").map(str::to_owned), untimed(&answer)));
             }
-            for query in ["sort=updated_at", "updated_after=2026-03-02T09:00:00Z", "sort=-created_at&limit=1"] {
+            for query in ["sort=updated_at", "updated_after=2026-03-02T09:00:00.000000Z", "sort=-created_at&limit=1"] {
                 seen.push((None, untimed(&desk.get(&format!("/v1/tickets?{query}")).by(who).expect(200).await)));
             }
             seen

@@ -123,7 +123,7 @@ fn questions(ticket: &Value, agent: &Caller) -> Vec<String> {
     let mut all = Vec::new();
     let instant = |field: &str| ticket[field].as_str().unwrap().to_owned();
     // Of the internal comments.
-    let between = "2026-03-02T09:30:00Z".to_owned();
+    let between = "2026-03-02T09:30:00.000000Z".to_owned();
     let mut filters = vec![
         ("status", vec!["new".into(), "open".into(), "resolved,closed".into()]),
         ("priority", vec!["normal".into(), "urgent".into()]),
@@ -286,6 +286,8 @@ async fn gossip(
     script: &Caller,
 ) -> (Vec<String>, Vec<String>) {
     let path = path_of(ticket);
+    // What is promised of it is late.
+    desk.tell_promises().await;
     let first =
         comment(desk, agent, ticket, "internal", &format!("A secretive plan. {}", format!("{SHARED} ").repeat(300)))
             .await;
@@ -361,7 +363,7 @@ impl Twin {
             "sort=updated_at",
             "sort=-updated_at&limit=1",
             "sort=due_at&limit=1",
-            "updated_after=2026-03-02T09:10:00Z",
+            "updated_after=2026-03-02T09:10:00.000000Z",
             "q=printer&sort=relevance",
             "q=secretive",
             "q=-secretive",

@@ -43,6 +43,15 @@ fn complete_one(
     components: &mut Components,
 ) -> Result<(), Problem> {
     let mut codes = own_problems(operation)?;
+    if let Some(RefOr::T(page)) = operation.responses.responses.get_mut("200")
+        && page.headers.contains_key("Link")
+    {
+        let header = answer_header(
+            Type::String,
+            "Weak: the same for pages whose items are the same, whatever seconds have passed.",
+        );
+        page.headers.insert("ETag".to_owned(), header.into());
+    }
     let scopes = scopes(operation.security.as_deref().unwrap_or_default());
     let is_secured = !scopes.is_empty();
     let success = |status: &str| match operation.responses.responses.get(status) {

@@ -11,7 +11,7 @@ use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 
 use crate::db::raw::{Raw, raw};
 use crate::db::schema::{change_inbox, changes};
-use crate::db::signal::Signal;
+use crate::db::signal::{CHANGES_CHANNEL, ChangesPublished, Signal};
 use crate::db::{Conn, Db, EngineConn, RunQueryDsl, run_quietly};
 use crate::kernel::sql::{JsonDocument, Moment};
 use crate::kernel::{EventId, Instant, Problem};
@@ -23,18 +23,7 @@ pub const SEQUENCED_AT_ONCE: i64 = 1_000;
 #[derive(Debug, Default)]
 pub struct ChangesWritten(pub Signal);
 
-/// Given when something has got a position that this process knows of.
-#[derive(Debug, Default)]
-pub struct ChangesPublished(pub Signal);
-
 impl ChangesWritten {
-    /// That of this database.
-    pub fn of(db: &Db) -> Arc<Self> {
-        db.kept()
-    }
-}
-
-impl ChangesPublished {
     /// That of this database.
     pub fn of(db: &Db) -> Arc<Self> {
         db.kept()
@@ -66,12 +55,14 @@ pub fn append(tx: &mut Conn, event: EventId, at: Instant) -> impl Future<Output 
 }
 
 /// What became of an attempt to give positions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, diesel::Queryable)]
+#[derive(Debug, PartialEq, Eq, diesel::Queryable)]
 pub struct Sequenced {
     /// How many were given.
     pub count: i64,
     /// Whether nobody else was at it.
     pub had_turn: bool,
+    /// Nothing: other instances were told.
+    _told: Option<String>,
 }
 
 /// Gives the first of what waits in the inbox their positions, `now`, at most [`SEQUENCED_AT_ONCE`]. On SQLite nothing
@@ -81,7 +72,7 @@ pub struct Sequenced {
 /// A transient problem when another instance does so right now.
 pub async fn sequence(tx: &mut Conn, now: Instant) -> Result<Sequenced, Problem> {
     match &mut tx.line {
-        EngineConn::Sqlite(_) => Ok(Sequenced { count: 0, had_turn: true }),
+        EngineConn::Sqlite(_) => Ok(Sequenced { count: 0, had_turn: true, _told: None }),
         EngineConn::Postgres(channel) => {
             let mut sequenced: Vec<Sequenced> = Sequence(now).load(&mut channel.backend().session()).await?;
             sequenced.pop().ok_or_else(|| Problem::internal("nothing was said of the change log"))
@@ -107,7 +98,9 @@ pub fn without_place(conn: &Conn) -> String {
         EngineConn::Sqlite(_) => "",
         EngineConn::Postgres(_) => " EXCEPT SELECT event_id FROM change_inbox",
     };
-    format!("SELECT id FROM events WHERE ticket_version IS NOT NULL EXCEPT SELECT event_id FROM changes{waiting}")
+    // Those of before the log know neither.
+    let logged = "ticket_version IS NOT NULL OR subject_id IS NOT NULL";
+    format!("SELECT id FROM events WHERE {logged} EXCEPT SELECT event_id FROM changes{waiting}")
 }
 
 /// The statement that numbers. What is committed is taken out of the inbox and numbered at once, so that positions are
@@ -115,7 +108,7 @@ pub fn without_place(conn: &Conn) -> String {
 struct Sequence(Instant);
 
 impl Query for Sequence {
-    type SqlType = (BigInt, Bool);
+    type SqlType = (BigInt, Bool, Nullable<Text>);
 }
 impl QueryId for Sequence {
     type QueryId = ();
@@ -132,12 +125,13 @@ impl QueryFragment<Pg> for Sequence {
              head AS (SELECT coalesce(max(position), 0) AS last, greatest(max(at), "
         ));
         out.push_bind_param::<Moment, _>(&self.0)?;
-        out.push_sql(
+        out.push_sql(&format!(
             ") AS at FROM newest), \
              put AS (INSERT INTO changes (position, event_id, at) \
              SELECT head.last + row_number() OVER (ORDER BY arrival), event_id, head.at FROM taken, head RETURNING 1) \
-             SELECT (SELECT count(*) FROM put), (SELECT ok FROM mine)",
-        );
+             SELECT (SELECT count(*) FROM put), (SELECT ok FROM mine), \
+             (SELECT pg_notify('{CHANGES_CHANNEL}', '')::text FROM put LIMIT 1)",
+        ));
         Ok(())
     }
 }

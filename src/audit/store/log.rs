@@ -3,9 +3,7 @@
 use diesel::prelude::*;
 
 use super::dialect;
-pub use super::dialect::{
-    ChangesPublished, ChangesWritten, SEQUENCED_AT_ONCE, Sequenced, sequence, unsequenced, without_place,
-};
+pub use super::dialect::{ChangesWritten, SEQUENCED_AT_ONCE, Sequenced, sequence, unsequenced, without_place};
 use crate::db::schema::changes;
 use crate::db::{Conn, RunQueryDsl, on_each};
 use crate::kernel::{EventId, Instant, Problem};

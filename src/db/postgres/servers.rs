@@ -1,19 +1,22 @@
 //! Where the servers are, and how a connection to one of them is made.
 
+use std::future::poll_fn;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use diesel::ConnectionError;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit};
 use tokio_postgres::config::LoadBalanceHosts;
-use tokio_postgres::{CancelToken, SimpleQueryMessage};
+use tokio_postgres::{AsyncMessage, CancelToken, Connection, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::url::{PATIENCE, only, parse, tls};
 use crate::db::fault::in_words;
+use crate::db::signal::{CHANGES_CHANNEL, ChangesPublished};
 use crate::db::slow::Listener;
 
 /// What carries the traffic of a connection.
@@ -32,13 +35,15 @@ pub(super) struct ServerLimits {
     statement_ms: u128,
     lock_ms: u128,
     idle_in_transaction_ms: u128,
+    /// Whether it hears what other instances say.
+    listens: bool,
 }
 
 impl ServerLimits {
     /// For requests, which wait for so long.
     pub(super) fn of_requests(wait: Duration) -> Self {
         let ms = wait.as_millis();
-        Self { statement_ms: ms, lock_ms: ms, idle_in_transaction_ms: ms }
+        Self { statement_ms: ms, lock_ms: ms, idle_in_transaction_ms: ms, listens: false }
     }
 
     /// For lines of requests: whoever waits for a lock there keeps all later ones waiting.
@@ -47,13 +52,15 @@ impl ServerLimits {
     }
 
     /// For what runs by itself, and for commands.
-    pub(super) const OF_JOBS: Self = Self { statement_ms: 600_000, lock_ms: 10_000, idle_in_transaction_ms: 60_000 };
+    pub(super) const OF_JOBS: Self =
+        Self { statement_ms: 600_000, lock_ms: 10_000, idle_in_transaction_ms: 60_000, listens: true };
 
     /// For migrations: they take what they need, and wait for each other.
-    pub(super) const OF_MIGRATIONS: Self = Self { statement_ms: 0, lock_ms: 0, idle_in_transaction_ms: 0 };
+    pub(super) const OF_MIGRATIONS: Self =
+        Self { statement_ms: 0, lock_ms: 0, idle_in_transaction_ms: 0, listens: false };
 
     fn in_sql(self) -> String {
-        let Self { statement_ms, lock_ms, idle_in_transaction_ms } = self;
+        let Self { statement_ms, lock_ms, idle_in_transaction_ms, .. } = self;
         format!(
             "SET TIME ZONE 'UTC'; SET statement_timeout = {statement_ms}; SET lock_timeout = {lock_ms}; \
              SET idle_in_transaction_session_timeout = {idle_in_transaction_ms}"
@@ -88,10 +95,12 @@ pub(super) struct Servers {
     has_sessions: Arc<OnceCell<()>>,
     tls: MakeRustlsConnect,
     pub(super) listener: Option<Listener>,
+    /// Given when a server says that another instance has published changes.
+    published: Arc<ChangesPublished>,
 }
 
 impl Servers {
-    pub(super) fn new(url: &str, listener: Option<Listener>) -> Result<Self, String> {
+    pub(super) fn new(url: &str, listener: Option<Listener>, published: Arc<ChangesPublished>) -> Result<Self, String> {
         let all = parse(url)?;
         let hosts: Arc<[_]> =
             (0..all.get_hosts().len().max(all.get_hostaddrs().len())).map(|n| only(&all, n)).collect();
@@ -99,7 +108,14 @@ impl Servers {
             LoadBalanceHosts::Random => usize::try_from(RandomState::new().hash_one(0) >> 33).unwrap_or(0),
             _ => 0,
         };
-        Ok(Self { hosts, served: Arc::new(served.into()), has_sessions: Arc::default(), tls: tls(), listener })
+        Ok(Self {
+            hosts,
+            served: Arc::new(served.into()),
+            has_sessions: Arc::default(),
+            tls: tls(),
+            listener,
+            published,
+        })
     }
 
     /// A connection that is ready for use, with these `limits`.
@@ -114,7 +130,10 @@ impl Servers {
             let broken = |e: tokio_postgres::Error| ConnectionError::BadConnection(in_words(&e));
             client.batch_execute(&limits.in_sql()).await.map_err(broken)?;
             // What serves may not know all of these, and does not need to.
-            for settings in [LEAVES_NOTHING_BEHIND, LOOKS_WHO_IS_THERE] {
+            let listen = format!("LISTEN {CHANGES_CHANNEL}");
+            let settings = [LEAVES_NOTHING_BEHIND, LOOKS_WHO_IS_THERE].into_iter();
+            // A standby says nothing.
+            for settings in settings.chain(limits.listens.then_some(listen.as_str())) {
                 if let Err(error) = client.batch_execute(settings).await {
                     tracing::debug!(cause = in_words(&error), "the server keeps its own limits");
                 }
@@ -147,10 +166,10 @@ impl Servers {
                 Ok(Ok((client, connection))) => {
                     self.served.store(nth, Ordering::Relaxed);
                     let ended = Arc::new(AtomicBool::new(false));
-                    let end = ended.clone();
+                    let (end, published) = (ended.clone(), self.published.clone());
                     let driver = tokio::spawn(async move {
                         let _counted = permit;
-                        if let Err(error) = connection.await {
+                        if let Err(error) = carry(connection, &published).await {
                             tracing::debug!(cause = %error, "a connection to PostgreSQL has ended");
                         }
                         end.store(true, Ordering::Release);
@@ -196,4 +215,21 @@ impl Servers {
         }
         Ok(())
     }
+}
+
+/// Carries the traffic of a connection until it ends, and hears what the server says of itself meanwhile.
+async fn carry<S, T>(
+    mut connection: Connection<S, T>,
+    published: &ChangesPublished,
+) -> Result<(), tokio_postgres::Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    while let Some(message) = poll_fn(|cx| connection.poll_message(cx)).await {
+        if let AsyncMessage::Notification(_) = message? {
+            published.0.give();
+        }
+    }
+    Ok(())
 }

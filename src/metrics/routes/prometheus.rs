@@ -40,7 +40,7 @@ async fn scrape_metrics(
 ) -> Result<HttpResponse, Problem> {
     call.no_query()?;
     let form = Form::of(call.headers())?;
-    let figures = service::figures(&call.db(), call.now()).await?;
+    let figures = service::figures(&call.db(), call.streams(), call.now()).await?;
     let text = wire::write(form, &meter, call.jobs(), figures, call.now())?;
     let mut answer = HttpResponse::Ok();
     answer.insert_header((header::CACHE_CONTROL, "no-store")).insert_header((header::VARY, "accept"));

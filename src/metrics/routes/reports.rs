@@ -66,7 +66,7 @@ fn asked(call: &Call, criteria: TicketCriteria, span: &WindowQuery) -> Result<As
     params(TicketFilter, WindowQuery),
     responses((status = 200, description = "The figures.", content(
         (SummaryBody = "application/json"),
-        (String = "text/csv", example = json!("from,to,tickets.created,tickets.resolved\r\n2026-03-01T23:00:00Z,2026-03-02T23:00:00Z,2,1\r\n"))
+        (String = "text/csv", example = json!("from,to,tickets.created,tickets.resolved\r\n2026-03-01T23:00:00.000000Z,2026-03-02T23:00:00.000000Z,2,1\r\n"))
     )))
 )]
 #[get("/v1/metrics/summary")]
@@ -99,7 +99,7 @@ async fn get_summary(who: Allowed<ReadMetrics>, call: Call) -> Answer {
     params(TicketFilter, WindowQuery, StepsQuery),
     responses((status = 200, description = "The figures of each step.", content(
         (TimeseriesBody = "application/json"),
-        (String = "text/csv", example = json!("from,to,tickets.created,tickets.resolved\r\n2026-03-01T23:00:00Z,2026-03-02T23:00:00Z,2,1\r\n"))
+        (String = "text/csv", example = json!("from,to,tickets.created,tickets.resolved\r\n2026-03-01T23:00:00.000000Z,2026-03-02T23:00:00.000000Z,2,1\r\n"))
     )))
 )]
 #[get("/v1/metrics/timeseries")]
@@ -131,7 +131,7 @@ async fn get_timeseries(who: Allowed<ReadMetrics>, call: Call) -> Answer {
     params(TicketFilter, BacklogQuery),
     responses((status = 200, description = "What there is to do.", content(
         (BacklogBody = "application/json"),
-        (String = "text/csv", example = json!("now,open,by_status.new,by_status.open\r\n2026-03-02T23:00:00Z,1,0,1\r\n"))
+        (String = "text/csv", example = json!("now,open,by_status.new,by_status.open\r\n2026-03-02T23:00:00.000000Z,1,0,1\r\n"))
     )))
 )]
 #[get("/v1/metrics/backlog")]

@@ -30,6 +30,8 @@ pub struct Scrape {
     pub unsequenced: i64,
     /// How webhooks are.
     pub webhooks: WebhookFigures,
+    /// How many follow changes on this instance right now.
+    pub streams: usize,
     /// The teams that they are about.
     pub teams: Teams,
     /// How busy the connections are.
@@ -38,8 +40,8 @@ pub struct Scrape {
     pub engine: &'static str,
 }
 
-/// The figures as they are at `now`, in one snapshot. However many tickets there are, it reads as much.
-pub async fn figures(db: &Db, now: Instant) -> Result<Scrape, Problem> {
+/// The figures as they are at `now`, in one snapshot; `streams` are open. However many tickets there are, it reads as much.
+pub async fn figures(db: &Db, streams: usize, now: Instant) -> Result<Scrape, Problem> {
     let load = db.load();
     let (totals, near, pending_tickets, (changes_head, unsequenced), webhooks, teams) = db
         .snapshot(async move |conn| {
@@ -55,5 +57,5 @@ pub async fn figures(db: &Db, now: Instant) -> Result<Scrape, Problem> {
         .await?;
     let teams = Teams::new(teams.into_iter().map(|team| (team.id, team.name)));
     let engine = db.engine();
-    Ok(Scrape { totals, near, pending_tickets, changes_head, unsequenced, webhooks, teams, load, engine })
+    Ok(Scrape { totals, near, pending_tickets, changes_head, unsequenced, webhooks, streams, teams, load, engine })
 }

@@ -81,7 +81,7 @@ struct ScrapeCollector {
 
 impl Collector for ScrapeCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
-        let Scrape { totals, near, pending_tickets, changes_head, unsequenced, webhooks, teams, load, engine } =
+        let Scrape { totals, near, pending_tickets, changes_head, unsequenced, webhooks, streams, teams, load, engine } =
             &self.scrape;
         for family in families(&totals.sums, near, teams) {
             encode_family(&mut encoder, &family)?;
@@ -92,6 +92,8 @@ impl Collector for ScrapeCollector {
         gauge(&mut encoder, "changes_head", "The last position of the change log", *changes_head)?;
         let help = "Changes that have no position in the change log yet, at most 10000";
         gauge(&mut encoder, "changes_unsequenced", help, *unsequenced)?;
+        let help = "Streams that are open, and answers that wait for something to happen";
+        gauge(&mut encoder, "change_streams", help, count_of(*streams))?;
         encode_webhooks(&mut encoder, webhooks, self.now)?;
         let connections = [("idle", load.idle), ("in_use", load.in_use)];
         let help = "Connections of this instance to the database";

@@ -54,9 +54,10 @@ async fn create_user(who: Allowed<Administer>, call: Call, authority: web::Data<
     call.no_query()?;
     let party = Party::Principal(who.who().id);
     let new = service::admit(call.body::<NewUser>().await?, &authority.passwords, party).await?;
-    let (now, clock) = (call.now(), call.clock().clone());
+    let act = who.act(&call);
     call.create(who.who(), Roots::none(), async move |tx| {
-        let user = UserBody::from(service::create_person(tx, new.clone(), now, &clock).await?);
+        let user =
+            UserBody::from(service::create_person(tx, new.clone(), Some(act.who.id), act.now, &act.clock).await?);
         let place = format!("/v1/users/{}", user.id);
         Ok((user, place))
     })
@@ -105,7 +106,8 @@ async fn update_user(who: Allowed<ChangePeople>, call: Call, authority: web::Dat
     let condition = call.precondition()?;
     let patch: UserPatch = call.patch().await?;
     let party = Party::Principal(who.who().id);
-    let person = service::change_person(&call, &authority.passwords, party, may, patch, condition).await?;
+    let person =
+        service::change_person(&call, &authority.passwords, party, (who.who().id, may), patch, condition).await?;
     let user = UserBody::from(person);
     Reply::changed(who.who(), &user, format!("/v1/users/{}", user.id))
 }
@@ -122,11 +124,11 @@ async fn update_user(who: Allowed<ChangePeople>, call: Call, authority: web::Dat
     responses((status = 204, description = "The person is anonymised."))
 )]
 #[delete("/v1/users/{id}")]
-async fn delete_user(_who: Allowed<Administer>, call: Call) -> Answer {
+async fn delete_user(who: Allowed<Administer>, call: Call) -> Answer {
     let id: PrincipalId = call.path("id")?;
     call.no_query()?;
-    let (condition, now, answers) = (call.precondition()?, call.now(), call.answers());
-    let anonymise = async move |tx: &mut crate::db::Conn| service::anonymise(tx, id, &condition, now, &answers).await;
+    let (condition, act, answers) = (call.precondition()?, who.act(&call), call.answers());
+    let anonymise = async move |tx: &mut crate::db::Conn| service::anonymise(tx, id, &condition, &act, &answers).await;
     call.db().lengthy().write(Root::Principal(id), anonymise).await?;
     Ok(Reply::no_content())
 }

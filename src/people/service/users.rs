@@ -1,7 +1,9 @@
 //! The use cases of people.
 
+use crate::audit::domain::{Event, EventKind, Visibility};
 use crate::auth::domain::Role;
 use crate::auth::password::{Party, Passwords};
+use crate::auth::policy::Act;
 use crate::db::{Conn, Root};
 use crate::http::Call;
 use crate::http::call::IfMatch;
@@ -68,10 +70,42 @@ pub async fn admit(new: NewUser, passwords: &Passwords, party: Party) -> Result<
 ///
 /// # Errors
 /// `conflict` when somebody has the email address.
-pub async fn create_person(tx: &mut Conn, new: NewPerson, now: Instant, clock: &Clock) -> Result<Person, Problem> {
+pub async fn create_person(
+    tx: &mut Conn,
+    new: NewPerson,
+    by: Option<PrincipalId>,
+    now: Instant,
+    clock: &Clock,
+) -> Result<Person, Problem> {
     let person = new.into_person(clock.id(now), now);
     store::insert(tx, &person).await?;
+    record(tx, None, &person, by, clock).await?;
     Ok(person)
+}
+
+/// Writes down what became of a person who was `before`, or was not there.
+async fn record(
+    tx: &mut Conn,
+    before: Option<&Person>,
+    after: &Person,
+    by: Option<PrincipalId>,
+    clock: &Clock,
+) -> Result<(), Problem> {
+    let kind = match before {
+        None => EventKind::UserCreated,
+        Some(before) if before.anonymised_at != after.anonymised_at => EventKind::UserAnonymised,
+        Some(_) => EventKind::UserUpdated,
+    };
+    let event = Event {
+        about: after.id.into(),
+        at: after.updated_at,
+        actor: by,
+        kind,
+        visibility: Visibility::Public,
+        comment_id: None,
+        changes: if kind == EventKind::UserAnonymised { Vec::new() } else { after.changes_since(before) },
+    };
+    crate::audit::store::add(tx, event, clock).await
 }
 
 /// Changes a person. Whoever is deactivated, or gets another role or password, must log in again.
@@ -85,11 +119,11 @@ pub async fn change_person(
     call: &Call,
     passwords: &Passwords,
     party: Party,
-    may: MayChange,
+    (by, may): (PrincipalId, MayChange),
     patch: UserPatch,
     condition: IfMatch,
 ) -> Result<Person, Problem> {
-    let (db, now) = (call.db(), call.now());
+    let (db, now, clock) = (call.db(), call.now(), call.clock().clone());
     let UserPatch { name, email, role, active, password, current_password, hourly_rate } = patch;
     if email.is_present() || role.0.is_some() || active.0.is_some() || hourly_rate.is_present() {
         may.require_everything()?;
@@ -117,7 +151,7 @@ pub async fn change_person(
             return Err(Problem::new(Code::Conflict, "The password was changed meanwhile. Send the one it is now."));
         }
         match before.changed(change.clone(), now)? {
-            Some(after) => become_of(tx, &before, after).await,
+            Some(after) => become_of(tx, &before, after, by, &clock).await,
             None => Ok(before),
         }
     })
@@ -164,7 +198,7 @@ pub async fn anonymise(
     tx: &mut Conn,
     id: PrincipalId,
     condition: &IfMatch,
-    now: Instant,
+    act: &Act,
     answers: &Answers,
 ) -> Result<(), Problem> {
     let before = store::find(tx, id).await?;
@@ -172,12 +206,12 @@ pub async fn anonymise(
     if before.anonymised_at.is_some() {
         return Ok(());
     }
-    let after = before.anonymised(now);
+    let after = before.anonymised(act.now);
     store::leave_teams(tx, id).await?;
     store::forget_answers(tx, id).await?;
     answers.amend(tx, id, without_name).await?;
     tx.erase();
-    become_of(tx, &before, after).await.map(drop)
+    become_of(tx, &before, after, act.who.id, &act.clock).await.map(drop)
 }
 
 /// What an answer said of a person, without all that tells who it was.
@@ -192,12 +226,19 @@ fn without_name(said: &mut Said) {
 }
 
 /// Stores what has become of `before`, and what follows from it.
-async fn become_of(tx: &mut Conn, before: &Person, after: Person) -> Result<Person, Problem> {
+async fn become_of(
+    tx: &mut Conn,
+    before: &Person,
+    after: Person,
+    by: PrincipalId,
+    clock: &Clock,
+) -> Result<Person, Problem> {
     if before.is_active_admin() && !after.is_active_admin() && !store::is_other_admin(tx, before.id).await? {
         let detail = "This is the last active admin. Make another person an admin first.";
         return Err(Problem::new(Code::Conflict, detail));
     }
     store::update(tx, &after).await?;
+    record(tx, Some(before), &after, Some(by), clock).await?;
     if after.must_log_in_again(before) {
         store::forget_refresh_tokens(tx, after.id).await?;
     }
@@ -228,7 +269,7 @@ pub async fn find_or_create_person(
             Err(Problem::new(Code::Conflict, "The person with this email address was deactivated."))
         }
         Some(person) => Ok(person.id),
-        None => create_by_email(tx, email, name, role, now, clock).await,
+        None => create_by_email(tx, email, name, role, None, now, clock).await,
     }
 }
 
@@ -240,13 +281,12 @@ pub async fn find_or_create_requester(
     tx: &mut Conn,
     email: &Email,
     name: &str,
-    now: Instant,
-    clock: &Clock,
+    act: &Act,
 ) -> Result<PrincipalId, Problem> {
     match store::by_email(tx, email.as_str()).await? {
         Some(person) if person.active => Ok(person.id),
         Some(_) => Err(Problem::field("/requester/email", "invalid", "belongs to a person who was deactivated")),
-        None => create_by_email(tx, email, name, Role::Requester, now, clock).await,
+        None => create_by_email(tx, email, name, Role::Requester, Some(act.who.id), act.now, &act.clock).await,
     }
 }
 
@@ -255,12 +295,13 @@ async fn create_by_email(
     email: &Email,
     name: &str,
     role: Role,
+    by: Option<PrincipalId>,
     now: Instant,
     clock: &Clock,
 ) -> Result<PrincipalId, Problem> {
     let name = Name::parse(name.to_owned()).map_err(|(code, detail)| Problem::field("/name", code, detail))?;
     let new = NewPerson { name, email: Some(email.clone()), role, password_hash: None, hourly_rate: None };
-    match create_person(tx, new, now, clock).await {
+    match create_person(tx, new, by, now, clock).await {
         Ok(person) => Ok(person.id),
         // Made by another instance since our snapshot was taken: the next attempt finds it.
         Err(problem) if problem.code() == Code::Conflict => Err(Problem::transient(problem)),
@@ -282,5 +323,5 @@ pub async fn create_admin(
 ) -> Result<PrincipalId, Problem> {
     let password_hash = Some(password_hash);
     let new = NewPerson { name, email: Some(email), role: Role::Admin, password_hash, hourly_rate: None };
-    create_person(tx, new, now, clock).await.map(|person| person.id)
+    create_person(tx, new, None, now, clock).await.map(|person| person.id)
 }

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use crate::auth::domain::Principal;
 use crate::auth::domain::{Scope, Scopes};
 use crate::auth::policy::Administer;
-use crate::http::Resource;
+use crate::http::{ListItem, Resource};
 use crate::kernel::fault::Faults;
 use crate::kernel::secret::Secret;
 use crate::kernel::{Instant, PrincipalId, Set};
@@ -73,7 +73,7 @@ impl From<ServiceAccountPatch> for AccountChange {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ServiceAccount, example = json!({
     "id": "019a2f4e-7c1b-7d3e-8f00-5e5e5e5e5e5e", "name": "monitor-eu", "scopes": ["tickets:write", "metrics:read"],
-    "active": true, "created_at": "2026-03-01T09:30:00Z", "updated_at": "2026-03-01T09:30:00Z", "version": 1,
+    "active": true, "created_at": "2026-03-01T09:30:00.000000Z", "updated_at": "2026-03-01T09:30:00.000000Z", "version": 1,
 }))]
 pub struct ServiceAccountBody {
     /// The account's id: its `client_id` for `POST /v1/auth/token`.
@@ -134,7 +134,7 @@ impl Resource for ServiceAccountWithSecret {
 #[derive(Serialize, ToSchema)]
 #[schema(example = json!({
     "id": "019a2f4e-7c1b-7d3e-8f00-5e5e5e5e5e5e", "name": "monitor-eu", "scopes": ["tickets:write", "metrics:read"],
-    "active": true, "created_at": "2026-03-01T09:30:00Z", "updated_at": "2026-03-01T09:30:00Z", "version": 1,
+    "active": true, "created_at": "2026-03-01T09:30:00.000000Z", "updated_at": "2026-03-01T09:30:00.000000Z", "version": 1,
     "secret": "sks_example-example-example-example-example-exa",
 }))]
 pub struct ServiceAccountWithSecret {
@@ -151,3 +151,5 @@ impl ServiceAccountWithSecret {
         Self { account: account.into(), secret: secret.reveal().clone() }
     }
 }
+
+impl ListItem for ServiceAccountBody {}

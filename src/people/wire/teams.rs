@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use crate::auth::domain::Principal;
 use crate::auth::domain::Role;
 use crate::auth::policy::ReadTeams;
-use crate::http::Resource;
+use crate::http::{ListItem, Resource};
 use crate::kernel::fault::Faults;
 use crate::kernel::{Instant, Money, MoneyInput, MoneyPatch, MoneyPatchInput, Patch, PrincipalId, Set, TeamId};
 use crate::people::domain::{Description, Member, NewTeam, Team, TeamChange, TeamName};
@@ -68,7 +68,7 @@ impl From<TeamPatch> for TeamChange {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Team, example = json!({
     "id": "019a2f4e-7c1b-7d3e-8f00-00000000abcd", "name": "First line", "description": "Whatever comes in, comes in here.",
-    "hourly_rate": null, "created_at": "2026-03-01T09:30:00Z", "updated_at": "2026-03-01T09:30:00Z", "version": 1,
+    "hourly_rate": null, "created_at": "2026-03-01T09:30:00.000000Z", "updated_at": "2026-03-01T09:30:00.000000Z", "version": 1,
 }))]
 pub struct TeamBody {
     /// The team's id.
@@ -130,3 +130,6 @@ impl From<Member> for MemberBody {
         Self { id, name, role, active }
     }
 }
+
+impl ListItem for TeamBody {}
+impl ListItem for MemberBody {}

@@ -8,8 +8,8 @@ use crate::auth::domain::Principal;
 use crate::auth::domain::Role;
 use crate::auth::password::Password;
 use crate::auth::policy::ReadPeople;
-use crate::http::Resource;
 use crate::http::{Csv, Cursor, Flag};
+use crate::http::{ListItem, Resource};
 use crate::kernel::fault::{self, Faults};
 use crate::kernel::rows::Limit;
 use crate::kernel::secret::Secret;
@@ -92,8 +92,8 @@ impl Deserr<Faults> for Claimed {
 #[schema(as = User, example = json!({
     "id": "019a2f4e-7c1b-7d3e-8f00-1234567890ab", "name": "Grace Hopper", "email": "grace@example.org", "role": "agent",
     "active": true, "issuer": null, "has_password": true,
-    "hourly_rate": { "amount_minor": 9000, "currency": "EUR" }, "created_at": "2026-03-01T09:30:00Z",
-    "updated_at": "2026-03-01T09:30:00Z", "version": 1,
+    "hourly_rate": { "amount_minor": 9000, "currency": "EUR" }, "created_at": "2026-03-01T09:30:00.000000Z",
+    "updated_at": "2026-03-01T09:30:00.000000Z", "version": 1,
 }))]
 pub struct UserBody {
     /// The person's id.
@@ -184,3 +184,5 @@ pub struct UserQuery {
     #[param(value_type = Option<String>, min_length = 1, pattern = "^[A-Za-z0-9_-]+$")]
     pub cursor: Option<Cursor>,
 }
+
+impl ListItem for UserBody {}

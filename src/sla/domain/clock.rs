@@ -443,10 +443,15 @@ impl Times {
         self.clocks.iter().filter_map(|clock| clock.pledge.calendar)
     }
 
+    /// Whether the ticket is closed: nothing can be done about it any more, so nothing is told of it.
+    pub fn is_closed(&self) -> bool {
+        self.timeline.spans.last().is_some_and(|(status, _)| *status == Status::Closed)
+    }
+
     /// The earliest due instant of the clocks that have not ended; nothing once the ticket is closed, since nothing can
     /// be done about it any more.
     pub fn due_at(&self) -> Option<Instant> {
-        if self.timeline.spans.last().is_some_and(|(status, _)| *status == Status::Closed) {
+        if self.is_closed() {
             return None;
         }
         let open = self.clocks.iter().filter(|clock| self.timeline.end(clock.target).is_none());

@@ -124,7 +124,14 @@ mod tests {
 
     fn pledge(target_s: i64) -> Pledge {
         let policy = VersionOf { id: PolicyId(uuid::Uuid::nil()), version: 1 };
-        Pledge { policy, priority: Priority::Normal, target_s, hours: Hours::Calendar, calendar: None }
+        Pledge {
+            policy,
+            priority: Priority::Normal,
+            target_s,
+            hours: Hours::Calendar,
+            calendar: None,
+            notify_before_s: None,
+        }
     }
 
     fn at(s: i64) -> Instant {
@@ -157,7 +164,7 @@ mod tests {
                 (at(160), Some(at(200)), true, 40, "Counts: it was being worked on."),
             ]
         );
-        assert_eq!(told.why, "Met at 1970-01-01T00:03:20Z: 80 of 100 s had counted.");
+        assert_eq!(told.why, "Met at 1970-01-01T00:03:20.000000Z: 80 of 100 s had counted.");
     }
 
     #[test]
@@ -171,23 +178,23 @@ mod tests {
                 60,
                 &fresh,
                 45,
-                "Running: 45 of 60 s have counted, and the rest is over at 1970-01-01T00:01:00Z.",
+                "Running: 45 of 60 s have counted, and the rest is over at 1970-01-01T00:01:00.000000Z.",
             ),
             (
                 Target::Response,
                 60,
                 &fresh,
                 61,
-                "Breached: it was due at 1970-01-01T00:01:00Z, and has not ended; 61 of 60 s have counted.",
+                "Breached: it was due at 1970-01-01T00:01:00.000000Z, and has not ended; 61 of 60 s have counted.",
             ),
             (Target::Service, 60, &fresh, 61, "Paused: nobody has begun to work on it, so none of 60 s has counted."),
-            (Target::Response, 10, &solved, 99, "Met at 1970-01-01T00:00:10Z: 10 of 10 s had counted."),
+            (Target::Response, 10, &solved, 99, "Met at 1970-01-01T00:00:10.000000Z: 10 of 10 s had counted."),
             (
                 Target::Service,
                 60,
                 &solved,
                 99,
-                "Breached: it was due at 1970-01-01T00:01:10Z, and ended at 1970-01-01T00:01:20Z, when 70 of 60 s had counted.",
+                "Breached: it was due at 1970-01-01T00:01:10.000000Z, and ended at 1970-01-01T00:01:20.000000Z, when 70 of 60 s had counted.",
             ),
         ] {
             assert_eq!(told(target, target_s, timeline, at(now)).why, why);
@@ -196,7 +203,7 @@ mod tests {
         late.progress = Progress::Breached { due_at: at(60), at: at(90) };
         assert_eq!(
             explain(&late, &Measure::AllTime, None, &fresh, at(100)).why,
-            "Breached at 1970-01-01T00:01:30Z by what changed then: by that it was due at 1970-01-01T00:01:00Z already, and has not ended; \
+            "Breached at 1970-01-01T00:01:30.000000Z by what changed then: by that it was due at 1970-01-01T00:01:00.000000Z already, and has not ended; \
              100 of 60 s have counted."
         );
     }

@@ -20,6 +20,9 @@ pub const MOST_TARGETS: usize = 15;
 /// The longest that a target may be, in seconds: a year.
 pub const LONGEST_S: i64 = 31_536_000;
 
+/// The longest that something may be due soon, in seconds: a week.
+pub const LONGEST_NOTICE_S: i64 = 604_800;
+
 /// How many weeks a calendar has to bring up the time of a target: ten years.
 const WEEKS: i64 = 520;
 
@@ -202,7 +205,7 @@ mod tests {
     use uuid::Uuid;
 
     fn rule(target_s: i64, hours: Hours, priority: Option<Priority>) -> Rule {
-        Rule { target: Target::Response, priority, target_s, hours }
+        Rule { target: Target::Response, priority, target_s, hours, notify_before_s: None }
     }
 
     fn policy(targets: Vec<Rule>) -> KeptPolicy {

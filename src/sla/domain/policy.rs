@@ -90,6 +90,16 @@ pub struct Rule {
     pub target_s: i64,
     /// Of which time.
     pub hours: Hours,
+    /// How long before it is due it is due soon, in seconds of any time; 0 for never, and unless said by
+    /// [`notify_before_s`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notify_before_s: Option<i64>,
+}
+
+/// How long before something is due that may take `target_s` it is due soon, unless it is said: a fifth of that, and
+/// an hour at most.
+pub fn notify_before_s(target_s: i64) -> i64 {
+    (target_s / 5).min(3_600)
 }
 
 /// What a policy says, as it is stored.
@@ -137,6 +147,9 @@ pub struct Pledge {
     pub hours: Hours,
     /// The calendar of business hours; none for calendar hours.
     pub calendar: Option<VersionOf<CalendarId>>,
+    /// How long before it is due it is due soon, if that is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notify_before_s: Option<i64>,
 }
 
 /// A way to measure time.
@@ -207,7 +220,8 @@ impl SlaConfiguration {
             Hours::Calendar => None,
             Hours::Business => policy.definition.calendar_id.and_then(|id| self.version_of(id)),
         };
-        Some(Pledge { policy: policy.of, priority, target_s: rule.target_s, hours: rule.hours, calendar })
+        let Rule { target_s, hours, notify_before_s, .. } = *rule;
+        Some(Pledge { policy: policy.of, priority, target_s, hours, calendar, notify_before_s })
     }
 
     /// What business time is on a ticket with this policy: by the policy's calendar, or else the default one; without

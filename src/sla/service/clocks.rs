@@ -10,8 +10,8 @@ use crate::sla::domain::change::{ClockChange, TooManySteps, happened};
 use crate::sla::domain::clock::{Occasion, TicketState, Times};
 use crate::sla::domain::policy::{CalendarSet, SlaConfiguration, Target};
 use crate::sla::domain::tally::counts;
-use crate::sla::store::clocks;
 use crate::sla::store::configuration::{self, Edit, Generation};
+use crate::sla::store::{clocks, watch};
 use crate::tally;
 use crate::tally::domain::Sums;
 use crate::tally::domain::facts::{Fact, What};
@@ -141,7 +141,7 @@ async fn follow_some(tx: &mut Conn, most: usize, now: Instant, clock: &Clock) ->
         if times == *was {
             same.push(ticket.number);
         } else {
-            clocks::update(tx, ticket.number, &times).await?;
+            clocks::update(tx, ticket.number, was, &times).await?;
             counted.merge(counts(Some((ticket, was)), (ticket, &times)));
             changed.push(ticket.number);
         }
@@ -194,7 +194,7 @@ pub async fn policy_of(tx: &mut Conn, ticket: &TicketState) -> Result<Option<Pol
 
 /// Writes down what time has broken of at most about `most` tickets that have followed all edits, in one short
 /// transaction; gives how many there were. It is true before, too: this makes it quick to read, and part of what has
-/// happened. Nothing of a ticket changes by it that anybody sees.
+/// happened, and lets it wait to be told. Nothing of a ticket changes by it that anybody sees.
 ///
 /// # Errors
 /// When the database is away: what is left is done the next time.
@@ -205,6 +205,9 @@ pub async fn write_down_breaches(db: &Db, clock: &Clock, most: u16) -> Result<us
     }
     let clock = clock.clone();
     db.write(Roots::none(), async move |tx| {
+        if !watch::takes_turn(tx).await? {
+            return Ok(0);
+        }
         let (mut counted, mut facts, mut written) = (Sums::default(), Vec::new(), 0);
         for target in Target::ALL.iter().copied() {
             // What was written down for another target is not found again.
@@ -212,7 +215,7 @@ pub async fn write_down_breaches(db: &Db, clock: &Clock, most: u16) -> Result<us
                 clocks::with_lapsed(tx, target, (Instant::EPOCH, 0), now, true, i64::from(most) - written).await?;
             for (ticket, was) in &lapsed {
                 let (times, happened) = lapse(ticket, was, now);
-                clocks::update(tx, ticket.number, &times).await?;
+                clocks::update(tx, ticket.number, was, &times).await?;
                 counted.merge(counts(Some((ticket, was)), (ticket, &times)));
                 facts.extend(happened);
             }

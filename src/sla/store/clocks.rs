@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool};
 
+use super::notices;
 use crate::db::lock::try_lock;
 use crate::db::raw::{Raw, raw};
 use crate::db::schema::{ticket_clocks, tickets};
@@ -88,8 +89,11 @@ impl Stored {
 /// Stores what a change has done to the times of a ticket at `now`.
 pub async fn save(tx: &mut Conn, ticket_number: i64, change: &ClockChange, now: Instant) -> Result<(), Problem> {
     match &change.before {
-        None => insert(tx, ticket_number, &change.after, now).await?,
-        Some(before) if *before != change.after => update(tx, ticket_number, &change.after).await?,
+        None => {
+            insert(tx, ticket_number, &change.after, now).await?;
+            notices::wait(tx, ticket_number, change.after.broken_since(None)).await?;
+        }
+        Some(before) if *before != change.after => update(tx, ticket_number, before, &change.after).await?,
         Some(_) => {}
     }
     match change.caught_up_with {
@@ -100,14 +104,20 @@ pub async fn save(tx: &mut Conn, ticket_number: i64, change: &ClockChange, now: 
 
 /// Stores the times of a new ticket, which is created at `now`.
 async fn insert(tx: &mut Conn, ticket_number: i64, times: &Times, now: Instant) -> Result<(), Problem> {
-    let row = (Stored::of(ticket_number, times), ticket_clocks::created_at.eq(now));
+    let notice_at = ticket_clocks::notice_at.eq(times.notice_at(None));
+    let row = (Stored::of(ticket_number, times), ticket_clocks::created_at.eq(now), notice_at);
     send!(tx, diesel::insert_into(ticket_clocks::table).values(row))
 }
 
-/// Stores the times of a ticket over what they were.
-pub async fn update(tx: &mut Conn, ticket_number: i64, times: &Times) -> Result<(), Problem> {
-    let row = Stored::of(ticket_number, times);
-    send!(tx, steady(diesel::update(ticket_clocks::table.find(ticket_number)).set(row)))
+/// Stores the times of a ticket over what they were: `before`. What they have broken waits to be told.
+pub async fn update(tx: &mut Conn, ticket_number: i64, before: &Times, times: &Times) -> Result<(), Problem> {
+    // Somebody looks once more also where it was told that a clock is due soon: that is not told again.
+    let row = (Stored::of(ticket_number, times), ticket_clocks::notice_at.eq(times.notice_at(None)));
+    send!(tx, steady(diesel::update(ticket_clocks::table.find(ticket_number)).set(row)))?;
+    if times.is_closed() && !before.is_closed() {
+        notices::forget_told(tx, ticket_number).await?;
+    }
+    notices::wait(tx, ticket_number, times.broken_since(Some(before))).await
 }
 
 /// A ticket, the row of its times, and the number of the edit that these have followed last.
@@ -204,7 +214,7 @@ pub async fn replace(tx: &mut Conn, ticket_number: i64, times: &Times, created_a
 const UNCLOSED: &str = "tickets.status <> 'closed'";
 
 /// Tickets that no edit has still to reach.
-const FOLLOWED: &str =
+pub(super) const FOLLOWED: &str =
     "(tickets.status = 'closed' OR tickets.followed_edit >= (SELECT edit FROM configuration WHERE id = 1))";
 
 /// How many tickets are counted at most that have not followed an edit.

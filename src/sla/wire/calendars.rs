@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use crate::auth::domain::Principal;
 use crate::auth::policy::ReadSla;
-use crate::http::Resource;
+use crate::http::{ListItem, Resource};
 use crate::kernel::fault::{self, Faults, deserr_from_str};
 use crate::kernel::{CalendarId, FieldError, Instant, Patch, Set};
 use crate::sla::domain::calendar::{Definition, MOST_HOLIDAYS, Shift, TimeOfDay, Weekday, check_hours};
@@ -288,7 +288,7 @@ fn holidays(holidays: BTreeMap<Date, String>) -> Vec<HolidayBody> {
         "saturday": [], "sunday": [],
     },
     "holidays": [{ "date": "2026-12-25", "name": "Christmas Day" }], "is_default": true, "weekly_s": 144000,
-    "created_at": "2026-03-01T09:30:00Z", "updated_at": "2026-03-01T09:30:00Z", "version": 1,
+    "created_at": "2026-03-01T09:30:00.000000Z", "updated_at": "2026-03-01T09:30:00.000000Z", "version": 1,
 }))]
 pub struct CalendarBody {
     /// The calendar's id.
@@ -347,7 +347,7 @@ impl Resource for CalendarBody {
 /// What a calendar was made of for a while.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = CalendarVersion, example = json!({
-    "version": 1, "created_at": "2026-03-01T09:30:00Z", "time_zone": "Europe/Oslo",
+    "version": 1, "created_at": "2026-03-01T09:30:00.000000Z", "time_zone": "Europe/Oslo",
     "working_hours": {
         "monday": [{ "from": "08:00", "to": "16:00" }], "tuesday": [], "wednesday": [], "thursday": [], "friday": [],
         "saturday": [], "sunday": [],
@@ -383,3 +383,6 @@ impl From<CalendarVersion> for CalendarVersionBody {
         }
     }
 }
+
+impl ListItem for CalendarBody {}
+impl ListItem for CalendarVersionBody {}

@@ -81,7 +81,7 @@ pub struct ExplainedClockBody {
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[schema(as = TicketSla, example = json!({
     "ticket": { "id": "019a2f4e-7c1b-7d3e-8f00-1234567890ab", "number": 4711 },
-    "now": "2026-03-02T10:00:00Z",
+    "now": "2026-03-02T10:00:00.000000Z",
     "policy": { "id": "019a2f4e-7c1b-7d3e-8f00-00000000000d", "name": "Urgent incidents", "version": 3 },
     "why": "By position, it is the first policy whose condition holds for the ticket as it is now.",
     "clocks": [{
@@ -92,11 +92,11 @@ pub struct ExplainedClockBody {
         "policy_name": "Urgent incidents", "calendar_name": "Office in Oslo", "time_zone": "Europe/Oslo",
         "why": "Paused: 600 of 14400 s have counted; time counts while the ticket is open.",
         "segments": [
-            { "from": "2026-03-02T09:10:00Z", "to": "2026-03-02T09:13:30Z", "status": "new", "counts": false, "elapsed_s": 0,
+            { "from": "2026-03-02T09:10:00.000000Z", "to": "2026-03-02T09:13:30.000000Z", "status": "new", "counts": false, "elapsed_s": 0,
               "why": "Does not count: nobody had begun to work on it." },
-            { "from": "2026-03-02T09:13:30Z", "to": "2026-03-02T09:23:30Z", "status": "open", "counts": true, "elapsed_s": 600,
+            { "from": "2026-03-02T09:13:30.000000Z", "to": "2026-03-02T09:23:30.000000Z", "status": "open", "counts": true, "elapsed_s": 600,
               "why": "Working hours count, by version 1 of the calendar “Office in Oslo”: it was being worked on." },
-            { "from": "2026-03-02T09:23:30Z", "to": null, "status": "waiting_requester", "counts": false, "elapsed_s": 0,
+            { "from": "2026-03-02T09:23:30.000000Z", "to": null, "status": "waiting_requester", "counts": false, "elapsed_s": 0,
               "why": "Does not count: it waited for the requester." },
         ],
     }],

@@ -6,13 +6,14 @@ use utoipa::ToSchema;
 
 use crate::auth::domain::Principal;
 use crate::auth::policy::ReadSla;
-use crate::http::Resource;
+use crate::http::{ListItem, Resource};
 use crate::kernel::fault::Faults;
 use crate::kernel::text::Line;
 use crate::kernel::whole::Whole;
 use crate::kernel::{CalendarId, Channel, Instant, Patch, PolicyId, Priority, Set, TeamId, TicketType};
 use crate::sla::domain::policies::{
-    ConditionChange, KeptPolicy, MOST_TARGETS, MOST_VALUES, NewPolicy, PolicyChange, PolicyName, PolicyVersion,
+    ConditionChange, KeptPolicy, LONGEST_NOTICE_S, MOST_TARGETS, MOST_VALUES, NewPolicy, PolicyChange, PolicyName,
+    PolicyVersion,
 };
 use crate::sla::domain::policy::{Condition, Hours, PolicyDefinition, Rule, Target};
 use crate::sla::domain::preview::{Preview, Tally};
@@ -118,7 +119,15 @@ pub struct SlaTargetInput {
     pub target_s: Whole<1, 31_536_000>,
     /// Which time counts; `business` needs a `calendar_id`.
     pub hours: Hours,
+    /// From how many seconds before it is due on `sla.due_soon` tells of it: of any time, also where business hours
+    /// count. 0 for never. Unless said, or with null, a fifth of `target_s`, and an hour at most.
+    #[deserr(default)]
+    #[schema(value_type = Option<i64>, minimum = 0, maximum = 604_800, example = 600)]
+    pub notify_before_s: Option<NoticeS>,
 }
+
+/// How long before something is due it is told of, in seconds.
+pub type NoticeS = Whole<0, LONGEST_NOTICE_S>;
 
 /// What a policy promises.
 #[derive(Debug, Clone, PartialEq)]
@@ -130,11 +139,12 @@ impl Deserr<Faults> for Targets {
         if given.len() > MOST_TARGETS {
             return Err(Faults::at(location, "too_many", format!("must have at most {MOST_TARGETS} targets")));
         }
-        let rule = |SlaTargetInput { target, priority, target_s, hours }| Rule {
+        let rule = |SlaTargetInput { target, priority, target_s, hours, notify_before_s }| Rule {
             target,
             priority,
             target_s: target_s.get(),
             hours,
+            notify_before_s: notify_before_s.map(|s| s.get()),
         };
         Ok(Self(given.into_iter().map(rule).collect()))
     }
@@ -265,12 +275,16 @@ pub struct TargetBody {
     pub target_s: i64,
     /// Which time counts.
     pub hours: Hours,
+    /// From how many seconds before it is due on `sla.due_soon` tells of it; null for a fifth of `target_s`, and an
+    /// hour at most. 0 for never.
+    #[schema(required, minimum = 0, maximum = 604_800, example = 600)]
+    pub notify_before_s: Option<i64>,
 }
 
 impl From<Rule> for TargetBody {
     fn from(rule: Rule) -> Self {
-        let Rule { target, priority, target_s, hours } = rule;
-        Self { target, priority, target_s, hours }
+        let Rule { target, priority, target_s, hours, notify_before_s } = rule;
+        Self { target, priority, target_s, hours, notify_before_s }
     }
 }
 
@@ -280,8 +294,10 @@ impl From<Rule> for TargetBody {
     "id": "019a2f4e-7c1b-7d3e-8f00-00000000000d", "name": "Urgent incidents", "position": 1,
     "condition": { "team_ids": [], "priorities": ["high", "urgent"], "types": ["incident"], "channels": [], "tags": [] },
     "calendar_id": "019a2f4e-7c1b-7d3e-8f00-00000000000e",
-    "targets": [{ "target": "response", "priority": "urgent", "target_s": 900, "hours": "calendar" }],
-    "created_at": "2026-03-01T09:30:00Z", "updated_at": "2026-03-01T09:30:00Z", "version": 1, "pending_tickets": 0,
+    "targets": [
+        { "target": "response", "priority": "urgent", "target_s": 900, "hours": "calendar", "notify_before_s": null },
+    ],
+    "created_at": "2026-03-01T09:30:00.000000Z", "updated_at": "2026-03-01T09:30:00.000000Z", "version": 1, "pending_tickets": 0,
 }))]
 pub struct PolicyBody {
     /// The policy's id.
@@ -346,10 +362,12 @@ impl Resource for PolicyBody {
 /// What a policy said for a while.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = SlaPolicyVersion, example = json!({
-    "version": 1, "created_at": "2026-03-01T09:30:00Z", "name": "Urgent incidents", "position": 1,
+    "version": 1, "created_at": "2026-03-01T09:30:00.000000Z", "name": "Urgent incidents", "position": 1,
     "condition": { "team_ids": [], "priorities": ["high", "urgent"], "types": ["incident"], "channels": [], "tags": [] },
     "calendar_id": null,
-    "targets": [{ "target": "response", "priority": "urgent", "target_s": 900, "hours": "calendar" }],
+    "targets": [
+        { "target": "response", "priority": "urgent", "target_s": 900, "hours": "calendar", "notify_before_s": null },
+    ],
 }))]
 pub struct PolicyVersionBody {
     /// Which version of the policy.
@@ -392,7 +410,7 @@ impl From<PolicyVersion> for PolicyVersionBody {
 #[deserr(error = Faults, deny_unknown_fields)]
 #[schema(as = SlaPolicyPreviewRequest, example = json!({
     "policy": { "name": "Draft", "targets": [{ "target": "response", "target_s": 1800, "hours": "calendar" }] },
-    "from": "2026-02-01T00:00:00Z", "to": "2026-03-01T00:00:00Z",
+    "from": "2026-02-01T00:00:00.000000Z", "to": "2026-03-01T00:00:00.000000Z",
 }))]
 pub struct PreviewRequest {
     /// The policy; before all others unless it says its position. Its name may be that of another one.
@@ -472,3 +490,6 @@ impl From<Preview> for PreviewBody {
         Self { tickets, matched, targets: bodies(promised), actual: bodies(actual) }
     }
 }
+
+impl ListItem for PolicyBody {}
+impl ListItem for PolicyVersionBody {}

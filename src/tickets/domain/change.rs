@@ -1,7 +1,7 @@
 //! What one act does to one ticket. Pure.
 
 use super::Ticket;
-use crate::audit::domain::{Event, EventKind, Visibility};
+use crate::audit::domain::{Event, EventKind, EventSubject, Visibility};
 use crate::kernel::{Instant, PrincipalId};
 use crate::sla::domain::change::ClockChange;
 use crate::tally::domain::facts::Fact;
@@ -40,6 +40,13 @@ impl TicketChange {
         Self { kind, before: Some(before), after, clocks: None, facts: Vec::new(), by: Some(by), at }
     }
 
+    /// That something was said anew that everybody may see: the next version of the same fields.
+    pub fn touched(before: Ticket, by: PrincipalId, at: Instant) -> Self {
+        let after = before.clone().touched(at);
+        let (kind, at) = (EventKind::TicketUpdated, after.updated_at);
+        Self { kind, before: Some(before), after, clocks: None, facts: Vec::new(), by: Some(by), at }
+    }
+
     /// What the counters gain and lose by it.
     pub fn counts(&self) -> Sums {
         let mut sums = counts(self.before.as_ref(), &self.after);
@@ -59,8 +66,7 @@ impl TicketChange {
         };
         let is_told = self.kind == EventKind::TicketRedacted || !changes.is_empty();
         is_told.then_some(Event {
-            ticket_id: self.after.id,
-            ticket_version: self.after.version,
+            about: EventSubject::Ticket(self.after.id, self.after.version),
             at: self.at,
             actor: self.by,
             kind: self.kind,

@@ -14,6 +14,10 @@ words! {
         Updated = "updated_at",
         /// Last touched first.
         UpdatedDesc = "-updated_at",
+        /// Longest without anything happening first; for those who see what is internal.
+        Activity = "activity_at",
+        /// What something happened to last first; for those who see what is internal.
+        ActivityDesc = "-activity_at",
         /// Least urgent first.
         Priority = "priority",
         /// Most urgent first.

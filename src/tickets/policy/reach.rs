@@ -13,6 +13,7 @@ use crate::tickets::domain::search::Part;
 pub struct Reach {
     only_of: Option<PrincipalId>,
     searched: Option<Part>,
+    sees_internal: bool,
 }
 
 impl Reach {
@@ -26,12 +27,33 @@ impl Reach {
         } else {
             Some(Part::Comments)
         };
-        Self { only_of: who.is_requester().then_some(who.id), searched }
+        Self { only_of: who.is_requester().then_some(who.id), searched, sees_internal: who.sees_internal() }
     }
 
     /// The requester whose tickets alone may be seen; nobody when all may.
     pub(crate) fn only_of(&self) -> Option<PrincipalId> {
         self.only_of
+    }
+
+    /// Whether the caller may know that something internal happened.
+    pub(crate) fn sees_internal(&self) -> bool {
+        self.sees_internal
+    }
+
+    /// Passes for those who may know that something internal happened.
+    ///
+    /// # Errors
+    /// `forbidden` for requesters, `insufficient_scope` for all others.
+    pub(in crate::tickets) fn require_internal(&self) -> Result<(), Problem> {
+        if self.sees_internal {
+            return Ok(());
+        }
+        if self.only_of.is_some() {
+            return Err(Problem::new(Code::Forbidden, "When anything internal happened is for staff. Use updated_at."));
+        }
+        let scope = Scope::InternalRead;
+        let detail = format!("To go by activity_at takes a token with the scope {scope}. Without it, use updated_at.");
+        Err(Problem::new(Code::InsufficientScope, detail).with("scope", scope.as_str()))
     }
 
     /// How far a search looks into tickets: never at what its hits would tell the caller more of than they may read.

@@ -18,6 +18,8 @@ pub enum Order {
     Created,
     /// When it was changed last.
     Updated,
+    /// When anything happened to it last.
+    Activity,
     /// How urgent it is.
     Priority,
     /// When something is due.
@@ -32,6 +34,8 @@ impl Order {
             Sort::CreatedDesc => (Self::Created, true),
             Sort::Updated => (Self::Updated, false),
             Sort::UpdatedDesc => (Self::Updated, true),
+            Sort::Activity => (Self::Activity, false),
+            Sort::ActivityDesc => (Self::Activity, true),
             Sort::Priority => (Self::Priority, false),
             Sort::PriorityDesc => (Self::Priority, true),
             Sort::Due => (Self::Due, false),
@@ -119,7 +123,7 @@ impl Range {
         let Some((value, number)) = keyset.after else { return vec![self.clone()] };
         let value = match keyset.order {
             Order::Priority => RawValue::from(i32::try_from(value).unwrap_or(0)),
-            Order::Created | Order::Updated | Order::Due => Instant::from_micros(value).into(),
+            Order::Created | Order::Updated | Order::Activity | Order::Due => Instant::from_micros(value).into(),
         };
         let relation = if keyset.descending { "<" } else { ">" };
         let with = |more: Vec<ColumnTest>| Self { holds: [&self.holds[..], &more].concat(), ..self.clone() };
@@ -177,17 +181,26 @@ impl AccessPath {
         Self { ranges, rest: TicketCriteria { status: None, ..rest } }
     }
 
-    /// The same within the bounds of the creation. No ticket was changed before it was created.
+    /// The same within the bounds of the creation. Nothing happened to a ticket before it was created.
     fn within_creation(mut self, criteria: &TicketCriteria) -> Self {
-        let before = [criteria.created_before, criteria.updated_before].into_iter().flatten().min();
+        let before = [criteria.created_before, criteria.updated_before, criteria.activity_before];
+        let before = before.into_iter().flatten().min();
         self.bound("created_at", criteria.created_after, before);
         Self { rest: TicketCriteria { created_after: None, created_before: None, ..self.rest }, ..self }
     }
 
     /// The same within the bounds of the last change.
     fn within_change(mut self, criteria: &TicketCriteria) -> Self {
-        self.bound("updated_at", criteria.updated_after.max(criteria.created_after), criteria.updated_before);
+        let before = [criteria.updated_before, criteria.activity_before].into_iter().flatten().min();
+        self.bound("updated_at", criteria.updated_after.max(criteria.created_after), before);
         Self { rest: TicketCriteria { updated_after: None, updated_before: None, ..self.rest }, ..self }
+    }
+
+    /// The same within the bounds of what happened last.
+    fn within_activity(mut self, criteria: &TicketCriteria) -> Self {
+        let after = criteria.activity_after.max(criteria.updated_after).max(criteria.created_after);
+        self.bound("activity_at", after, criteria.activity_before);
+        Self { rest: TicketCriteria { activity_after: None, activity_before: None, ..self.rest }, ..self }
     }
 
     fn bound(&mut self, column: &'static str, after: Option<Instant>, before: Option<Instant>) {
@@ -208,6 +221,9 @@ pub fn along(criteria: &TicketCriteria, order: Order) -> AccessPath {
             by_creation(criteria).into_iter().next().unwrap_or_else(all)
         }
         Order::Updated => AccessPath::by_any_status(all(), "updated_at", criteria.clone(), &[]).within_change(criteria),
+        Order::Activity => {
+            AccessPath::by_any_status(all(), "activity_at", criteria.clone(), &[]).within_activity(criteria)
+        }
         Order::Priority => {
             let rank = |priority: &Priority| vec![ColumnTest::new("priority_rank", "=", priority.rank())];
             let ranks = criteria.priority.as_ref().map_or_else(all, |any| any.iter().map(rank).collect());
@@ -246,6 +262,9 @@ pub fn shortcuts(criteria: &TicketCriteria, order: Order) -> Vec<AccessPath> {
     }
     if order != Order::Updated && (criteria.updated_after.is_some() || criteria.updated_before.is_some()) {
         paths.push(all("updated_at").within_change(criteria));
+    }
+    if order != Order::Activity && (criteria.activity_after.is_some() || criteria.activity_before.is_some()) {
+        paths.push(all("activity_at").within_activity(criteria));
     }
     paths
 }

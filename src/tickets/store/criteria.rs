@@ -23,6 +23,8 @@ pub struct TicketCriteria {
     pub(crate) created_before: Option<Instant>,
     pub(crate) updated_after: Option<Instant>,
     pub(crate) updated_before: Option<Instant>,
+    pub(crate) activity_after: Option<Instant>,
+    pub(crate) activity_before: Option<Instant>,
     pub(crate) sla: Option<SlaFilter>,
     pub(crate) q: Option<Hits>,
     pub(crate) now: Instant,
@@ -107,6 +109,12 @@ macro_rules! narrow {
         }
         if let Some(at) = criteria.updated_before {
             query = query.filter(tickets::updated_at.lt(at));
+        }
+        if let Some(at) = criteria.activity_after {
+            query = query.filter(tickets::activity_at.gt(at));
+        }
+        if let Some(at) = criteria.activity_before {
+            query = query.filter(tickets::activity_at.lt(at));
         }
         if let Some(hits) = criteria.q {
             query = query.filter(hits.condition());

@@ -62,6 +62,7 @@ macro_rules! listed {
             tickets::reopen_count,
             tickets::agent_comments,
             tickets::version,
+            tickets::internal_at,
         );
         (stored, raw::<Bool>(format!("({is_long} OR {are_many})")))
     }};
@@ -148,6 +149,7 @@ pub fn key(sort: Sort, row: &TicketRow) -> (i64, i64) {
     let value = match sort {
         Sort::Created | Sort::CreatedDesc => ticket.created_at.micros(),
         Sort::Updated | Sort::UpdatedDesc => ticket.updated_at.micros(),
+        Sort::Activity | Sort::ActivityDesc => ticket.activity_at().micros(),
         Sort::Priority | Sort::PriorityDesc => ticket.priority.rank().into(),
         Sort::Due | Sort::DueDesc => row.times.due_at().unwrap_or(Instant::NEVER).micros(),
         Sort::Relevance => row.relevance,

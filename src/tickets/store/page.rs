@@ -27,7 +27,7 @@ fn few(order: Order) -> usize {
     match order {
         // It is gone along by one of the filters.
         Order::Created => 1_000,
-        Order::Updated | Order::Priority | Order::Due => 4_000,
+        Order::Updated | Order::Activity | Order::Priority | Order::Due => 4_000,
     }
 }
 
@@ -147,6 +147,7 @@ pub async fn keys(
     let value = match order {
         Order::Created => "path.created_at",
         Order::Updated => "path.updated_at",
+        Order::Activity => "path.activity_at",
         Order::Priority => "path.priority_rank",
         Order::Due => "(SELECT due_at FROM ticket_clocks WHERE ticket_number = path.number)",
     };

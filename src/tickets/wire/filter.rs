@@ -178,6 +178,14 @@ pub struct TicketFilter {
     #[deserr(default)]
     #[param(value_type = Option<String>, format = DateTime)]
     pub updated_before: Option<Instant>,
+    /// Only tickets to which anything happened after this instant. For those who see what is internal.
+    #[deserr(default)]
+    #[param(value_type = Option<String>, format = DateTime)]
+    pub activity_after: Option<Instant>,
+    /// Only tickets to which nothing happened at this instant or later. For those who see what is internal.
+    #[deserr(default)]
+    #[param(value_type = Option<String>, format = DateTime)]
+    pub activity_before: Option<Instant>,
     /// `breached`: a clock is past its due instant, or was when it ended. `due_within:SECONDS`: a clock runs and is due
     /// within so many seconds, at most 31622400 (a year), of a ticket that is not closed.
     #[deserr(default)]
@@ -200,8 +208,11 @@ impl TicketFilter {
     ///
     /// # Errors
     /// `invalid_query` when a filter makes no sense; `insufficient_scope` for a search by a token that may not read
-    /// what is searched.
+    /// what is searched; that or `forbidden` for a filter by what the caller may not know of.
     pub fn criteria(self, reach: &Reach, me: PrincipalId, now: Instant) -> Result<TicketCriteria, Problem> {
+        if self.activity_after.is_some() || self.activity_before.is_some() {
+            reach.require_internal()?;
+        }
         Ok(TicketCriteria {
             only_of: reach.only_of(),
             status: self.status.map(|any| once(any.0)),
@@ -217,6 +228,8 @@ impl TicketFilter {
             created_before: self.created_before,
             updated_after: self.updated_after,
             updated_before: self.updated_before,
+            activity_after: self.activity_after,
+            activity_before: self.activity_before,
             sla: self.sla,
             q: match self.q {
                 Some(query) => Hits::of(query, reach.searched()?),

@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
 
+import { EventSource } from "eventsource";
 import createClient, { type Middleware } from "openapi-fetch";
 
 import type { paths } from "./generated/skranke.js";
@@ -174,6 +175,53 @@ test("a day at the counter", async (day) => {
       ["The stand of the second floor is empty."],
     );
     assert.equal(comments.next_cursor, null);
+  });
+
+  await day.test("follow it, live and from cursor to cursor", async () => {
+    type Change = { id: string; type: string; position: number | null; ticket: { version: number } | null };
+    const start = good(await api.GET("/v1/changes", { params: { query: { ticket_id: ticketId } } }));
+    assert.deepEqual(start.items, []);
+
+    // The token goes in a header, never in an address.
+    const stream = new EventSource(`${baseUrl}/v1/tickets/${ticketId}/stream`, {
+      fetch: (url, init) => fetch(url, { ...init, headers: { ...init.headers, Authorization: `Bearer ${accessToken}` } }),
+    });
+    const told: Change[] = [];
+    const isTold = new Promise<void>((resolve, reject) => {
+      const take = (event: MessageEvent) => {
+        told.push(JSON.parse(event.data) as Change);
+        if (told.length === 2) resolve();
+      };
+      stream.addEventListener("ticket.updated", take);
+      stream.addEventListener("comment.added", take);
+      stream.addEventListener("error", (event) => reject(new Error(event.message)));
+    });
+    await new Promise((resolve) => stream.addEventListener("open", resolve, { once: true }));
+    good(
+      await api.POST("/v1/tickets/{id}/comments", {
+        params: { path: { id: ticketId } },
+        body: { visibility: "internal", body: "It smells of ozone." },
+      }),
+    );
+    good(
+      await api.PATCH("/v1/tickets/{id}", {
+        params: { path: { id: ticketId } },
+        headers: { "Content-Type": "application/merge-patch+json" },
+        body: { tags: ["fire", "ozone"] },
+      }),
+    );
+    await isTold;
+    stream.close();
+
+    let query = { ticket_id: ticketId, cursor: start.next_cursor, wait_s: 10 };
+    const read: Change[] = [];
+    while (read.length < 2) {
+      const page = good(await api.GET("/v1/changes", { params: { query } }));
+      read.push(...(page.items as Change[]));
+      query = { ...query, cursor: page.next_cursor };
+    }
+    assert.deepEqual(told, read);
+    assert.deepEqual(read.map((change) => change.type), ["comment.added", "ticket.updated"]);
   });
 
   await day.test("resolve it, if nobody changed it meanwhile", async () => {

@@ -64,8 +64,13 @@ fn any_rules() -> impl Strategy<Value = Vec<Rule>> {
         1i64..2_000,
         prop::sample::select(Hours::ALL),
     );
-    let rule =
-        rule.prop_map(|(target, priority, minutes, hours)| Rule { target, priority, target_s: minutes * 60, hours });
+    let rule = rule.prop_map(|(target, priority, minutes, hours)| Rule {
+        target,
+        priority,
+        target_s: minutes * 60,
+        hours,
+        notify_before_s: None,
+    });
     prop::collection::vec(rule, 1..7).prop_map(|mut rules| {
         let mut seen = Vec::new();
         rules.retain(|rule| {
@@ -525,7 +530,7 @@ proptest! {
             first_replied_at: None,
         };
         let pledge = Pledge {
-            policy: VersionOf { id: PolicyId(Uuid::nil()), version: 1 }, priority: Priority::Normal, target_s: target_min * 60, hours: Hours::Calendar, calendar: None,
+            policy: VersionOf { id: PolicyId(Uuid::nil()), version: 1 }, priority: Priority::Normal, target_s: target_min * 60, hours: Hours::Calendar, calendar: None, notify_before_s: None,
         };
         let judge = |timeline: &Timeline| SlaClock::judge(Target::Service, pledge.clone(), &Measure::AllTime, timeline);
         let straight = judge(&timeline(&[(Status::New, 0), (Status::Open, 0)]));

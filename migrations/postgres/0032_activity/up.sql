@@ -1,0 +1,6 @@
+-- When something happened last that only staff see: an internal comment, or work. Nothing, if nothing did since this was kept.
+ALTER TABLE tickets ADD COLUMN internal_at timestamptz;
+-- When anything happened last.
+ALTER TABLE tickets ADD COLUMN activity_at timestamptz NOT NULL GENERATED ALWAYS AS (greatest(updated_at, internal_at)) STORED;
+CREATE INDEX tickets_by_activity ON tickets (activity_at, number);
+CREATE INDEX tickets_by_status_activity ON tickets (status, activity_at, number);
