@@ -2,7 +2,7 @@
 //! over a JSON HTTP API.
 //!
 //! The rooms import only leftwards:
-//! `kernel → db → http → auth → audit → people → tally → sla → tickets → comments → time_entries → metrics → changes →
+//! `kernel → db → http → audit → auth → people → tally → sla → tickets → comments → time_entries → metrics → changes →
 //! webhooks → app`.
 
 // The examples of large bodies are long `json!` expressions.

@@ -77,7 +77,7 @@ impl Job for HandOut {
     fn run<'a>(&'a mut self, db: &'a Db, clock: &'a Clock) -> LocalBoxFuture<'a, Result<Rest, Problem>> {
         async {
             tokio::time::sleep(GATHERED_FOR).await;
-            let has_more = hand_out(db, clock.now()).await?;
+            let has_more = hand_out(db, clock).await?;
             Ok(if has_more { Rest::More(HAND_OUT_BREATH) } else { Rest::Nothing })
         }
         .boxed_local()

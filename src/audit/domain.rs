@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::kernel::words::words;
-use crate::kernel::{AnyId, CommentId, Instant, PolicyId, PrincipalId, Target, TicketId};
+use crate::kernel::{AnyId, CommentId, Instant, PolicyId, PrincipalId, Target, TicketId, WebhookId};
 
 words! {
     /// Who may see a comment, and the events about it.
@@ -45,6 +45,8 @@ words! {
         UserUpdated = "user.updated",
         /// All that tells who a person was is removed for good.
         UserAnonymised = "user.anonymised",
+        /// The service has stopped a webhook; the changes say why.
+        WebhookDisabled = "webhook.disabled",
     }
 }
 
@@ -53,6 +55,8 @@ words! {
     pub enum SubjectKind {
         /// A person.
         User = "user",
+        /// A webhook.
+        Webhook = "webhook",
     }
 }
 
@@ -71,6 +75,12 @@ pub enum EventSubject {
     Ticket(TicketId, i64),
     /// Something else.
     Other(SubjectKind, AnyId),
+}
+
+impl From<WebhookId> for EventSubject {
+    fn from(id: WebhookId) -> Self {
+        Self::Other(SubjectKind::Webhook, AnyId(id.0))
+    }
 }
 
 impl From<PrincipalId> for EventSubject {
@@ -161,6 +171,7 @@ impl Event {
             | EventKind::UserCreated
             | EventKind::UserUpdated
             | EventKind::UserAnonymised
+            | EventKind::WebhookDisabled
             | EventKind::SlaDueSoon
             | EventKind::SlaBreached => false,
         };

@@ -2,7 +2,7 @@
 
 use crate::audit::domain::{EventKind, Visibility};
 use crate::auth::domain::Principal;
-use crate::auth::policy::{Allowed, ReadComments, ReadPeople, ReadTickets, ReadWork};
+use crate::auth::policy::{Administer, Allowed, ReadComments, ReadPeople, ReadTickets, ReadWork};
 use crate::kernel::PrincipalId;
 use crate::tickets::policy::ReachesTickets;
 
@@ -27,6 +27,7 @@ impl Sightline {
             EventKind::TimeEntryAdded | EventKind::TimeEntryDeleted => work,
             EventKind::UserCreated | EventKind::UserUpdated | EventKind::UserAnonymised => people,
             EventKind::SlaDueSoon | EventKind::SlaBreached => caller.sees_internal(),
+            EventKind::WebhookDisabled => caller.may::<Administer>(),
         });
         Self { only_of: who.reach().only_of(), internal_too: caller.sees_internal(), kinds: kinds.collect() }
     }

@@ -109,11 +109,6 @@ impl Call {
         &self.state.sealer
     }
 
-    /// The same, to be kept.
-    pub fn shared_sealer(&self) -> Arc<Sealer> {
-        self.state.sealer.clone()
-    }
-
     /// The database for lists and numbers, which may come from a replica, unless the caller has written through this
     /// instance lately or demands what is there now.
     pub fn db_for_lists(&self, who: PrincipalId) -> Lagging {

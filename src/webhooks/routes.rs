@@ -66,7 +66,7 @@ async fn create_webhook(who: Allowed<Administer>, call: Call, courier: web::Data
     who.and::<ReadTickets>()?;
     call.no_query()?;
     let new = NewWebhook::from(call.body::<NewWebhookBody>().await?);
-    let (act, egress, sealer) = (who.act(&call), courier.shared_egress(), call.shared_sealer());
+    let (act, egress, sealer) = (who.act(&call), courier.shared_egress(), call.sealer().clone());
     call.create(who.who(), Root::Webhooks, async move |tx| {
         let (row, secret) = service::create_webhook(tx, new.clone(), &act.in_turn(), &egress, &sealer).await?;
         let made = WebhookWithSecret::new(row, &secret);
@@ -153,7 +153,7 @@ async fn rotate_webhook_secret(who: Allowed<Administer>, call: Call) -> Answer {
     who.and::<ReadTickets>()?;
     let id: WebhookId = call.path("id")?;
     call.no_query()?;
-    let (condition, act, sealer) = (call.precondition()?, who.act(&call), call.shared_sealer());
+    let (condition, act, sealer) = (call.precondition()?, who.act(&call), call.sealer().clone());
     let write =
         async move |tx: &mut Conn| service::rotate_webhook_secret(tx, id, &condition, &act.in_turn(), &sealer).await;
     let (row, secret) = call.db().write(Root::Webhooks, write).await?;

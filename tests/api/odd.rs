@@ -93,7 +93,7 @@ async fn furnish(desk: &Desk, admin: &Caller) -> Vec<String> {
     lists.push("/v1/webhooks".to_owned());
     desk.sequence().await;
     let replay = json!({ "from": 1, "only": "all" });
-    while skranke::webhooks::service::hand_out(&desk.db.patient(), desk.clock.now()).await.unwrap() {}
+    while skranke::webhooks::service::hand_out(&desk.db.patient(), &desk.ids).await.unwrap() {}
     desk.post(&format!("{of_webhook}/replay")).by(admin).json(&replay).expect(200).await;
     lists.push(format!("{of_webhook}/deliveries"));
     lists.extend(["/v1/teams", "/v1/service-accounts", "/v1/sla/calendars", "/v1/sla/policies"].map(str::to_owned));

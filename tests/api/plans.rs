@@ -691,7 +691,7 @@ on_both! {
         }
         paths.extend(["comments", "time-entries", "events"].map(|list| format!("{ticket}/{list}")));
         desk.sequence().await;
-        while skranke::webhooks::service::hand_out(&desk.db.patient(), desk.clock.now()).await.unwrap() {}
+        while skranke::webhooks::service::hand_out(&desk.db.patient(), &desk.ids).await.unwrap() {}
         paths.extend(["?state=pending", ""].map(|filter| format!("{hook}/deliveries{filter}")));
         let (url, heard) = desk.listened();
         let mut explainer = Explainer::open(desk).await;

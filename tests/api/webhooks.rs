@@ -239,7 +239,7 @@ fn sender_with(desk: &Desk, sealer: Arc<Sealer>) -> Sender {
 /// Hands out all that has happened.
 async fn hand_out_all(desk: &Desk) {
     desk.sequence().await;
-    while hand_out(&desk.db.patient(), desk.clock.now()).await.unwrap() {}
+    while hand_out(&desk.db.patient(), &desk.ids).await.unwrap() {}
 }
 
 /// All that an instance does: hands out, and sends what is due.
@@ -248,8 +248,16 @@ async fn serve(desk: &Desk, sender: &Sender) {
     sender.send_all().await.unwrap();
 }
 
+/// The last position of the change log, when all that has happened has one.
+async fn head(desk: &Desk) -> i64 {
+    desk.sequence().await;
+    desk.db.read(async |conn| skranke::audit::store::log::head(conn).await).await.unwrap()
+}
+
 /// A webhook that leads to `receiver`, with `fields` over the least that is needed; its path, and itself.
 async fn hook(desk: &Desk, who: &Caller, receiver: &Receiver, fields: Value) -> (String, Value) {
+    // It is told what happens from now on.
+    desk.sequence().await;
     let mut body = json!({ "name": format!("hook {}", desk.nth()), "url": receiver.url });
     for (name, value) in fields.as_object().unwrap() {
         body[name] = value.clone();
@@ -405,7 +413,7 @@ on_both! {
         let (admin, agent) = (desk.admin().await, desk.agent().await);
         let (receiver, sender) = (Receiver::open().await, sender(desk));
         desk.ticket(&agent, json!({ "subject": "Before" })).await;
-        desk.sequence().await;
+        let base = head(desk).await;
         let (path, made) = hook(desk, &admin, &receiver, json!({ "include_ticket": true })).await;
         let ticket = desk.ticket(&agent, json!({ "subject": "The printer smokes", "description": "x".repeat(30_000) })).await;
         comment(desk, &agent, &ticket, "internal", "It is the fuser.").await;
@@ -415,7 +423,7 @@ on_both! {
 
         let got = receiver.take();
         let feed = read(desk, &admin, "/v1/changes?from=start&include=ticket").await;
-        let feed = &feed["items"].as_array().unwrap()[1..];
+        let feed: Vec<&Value> = feed["items"].as_array().unwrap().iter().filter(|item| item["position"].as_i64().unwrap() > base).collect();
         assert_eq!(got.len(), feed.len());
         for one in &got {
             let item = feed.iter().find(|item| item["id"] == one.id()).unwrap();
@@ -440,7 +448,7 @@ on_both! {
             assert!(of.is_sorted() && !of.is_empty());
         }
         let told = deliveries(desk, &admin, &path).await;
-        assert_eq!(told.iter().map(|one| one["position"].as_i64().unwrap()).collect::<Vec<_>>(), [5, 4, 3, 2]);
+        assert_eq!(told.iter().map(|one| one["position"].as_i64().unwrap()).collect::<Vec<_>>(), [4, 3, 2, 1].map(|nth| base + nth));
         for one in &told {
             assert_eq!((&one["state"], &one["attempts"], &one["last_status"], &one["last_error"], &one["due_at"]),
                 (&json!("delivered"), &json!(1), &json!(204), &Value::Null, &Value::Null));
@@ -455,6 +463,7 @@ on_both! {
         let (admin, agent) = (desk.admin().await, desk.agent().await);
         let (receiver, sender) = (Receiver::open().await, sender(desk));
         let (path, _) = hook(desk, &admin, &receiver, json!({ "types": ["ticket.created", "comment.added"], "condition": { "priorities": ["urgent"], "tags": ["vip", "db"] } })).await;
+        let base = head(desk).await;
         let open = |priority: &str, tags: Value| desk.ticket(&agent, json!({ "priority": priority, "tags": tags }));
         let meant = [open("urgent", json!(["db"])).await, open("urgent", json!(["a", "vip"])).await];
         open("urgent", json!(["a"])).await;
@@ -463,7 +472,7 @@ on_both! {
         comment(desk, &agent, &meant[1], "public", "Asked for.").await;
         serve(desk, &sender).await;
         let kinds: BTreeMap<i64, String> = receiver.take().iter().map(|one| (one.position(), one.kind().to_owned())).collect();
-        assert_eq!(kinds, [(1, "ticket.created"), (2, "ticket.created"), (6, "comment.added")].map(|(at, kind)| (at, kind.to_owned())).into());
+        assert_eq!(kinds, [(1, "ticket.created"), (2, "ticket.created"), (6, "comment.added")].map(|(at, kind)| (base + at, kind.to_owned())).into());
         // A paused one is told later what has happened meanwhile.
         desk.patch(&path).by(&admin).json(&json!({ "state": "paused", "types": null, "condition": null })).expect(200).await;
         let more = open("low", json!([])).await;
@@ -520,7 +529,8 @@ on_both! {
     async fn each_failure_is_told_by_a_word(desk) {
         let (admin, agent) = (desk.admin().await, desk.agent().await);
         let (receiver, trap, sender) = (Receiver::open().await, Receiver::open().await, sender(desk));
-        let (path, _) = hook(desk, &admin, &receiver, json!({})).await;
+        let (path, _) = hook(desk, &admin, &receiver, json!({ "types": ["ticket.created"] })).await;
+        let base = head(desk).await;
         let to = |place: &str| Reaction::Answer(302, format!("location: {place}\r\n"));
         let script = [
             (status(500), "status", Some(500)), (status(404), "status", Some(404)), (Reaction::Silence, "timeout", None), (Reaction::Drip, "timeout", None),
@@ -531,7 +541,7 @@ on_both! {
             desk.ticket(&agent, json!({})).await;
             serve(desk, &sender).await;
             let one = &deliveries(desk, &admin, &path).await[0];
-            assert_eq!((&one["position"], &one["state"], &one["attempts"]), (&json!(nth + 1), &json!("pending"), &json!(1)));
+            assert_eq!((&one["position"], &one["state"], &one["attempts"]), (&json!(base + nth as i64 + 1), &json!("pending"), &json!(1)));
             assert_eq!((&one["last_error"], &one["last_status"]), (&json!(error), &json!(answered)), "{error}");
         }
         assert!(trap.got().is_empty(), "nobody is followed elsewhere");
@@ -567,6 +577,13 @@ on_both! {
         desk.clock.pass_s(86_400);
         serve(desk, &sender).await;
         assert!(receiver.take().is_empty());
+        // It is in the change log, for those who set up webhooks.
+        let told = read(desk, &admin, "/v1/changes?from=start&types=webhook.disabled").await;
+        assert_eq!(told["items"].as_array().unwrap().len(), 1);
+        let told = &told["items"][0];
+        assert_eq!((&told["subject"], &told["ticket"], &told["actor"]), (&json!({ "kind": "webhook", "id": webhook["id"] }), &Value::Null, &Value::Null));
+        assert_eq!(told["changes"], json!([{ "field": "disabled_reason", "before": null, "after": "gone" }]));
+        assert_eq!(read(desk, &agent, "/v1/changes?from=start&types=webhook.disabled").await["items"], json!([]));
         // Nothing is lost by it.
         desk.patch(&path).by(&admin).json(&json!({ "state": "active" })).expect(200).await;
         serve(desk, &sender).await;
@@ -579,6 +596,7 @@ on_both! {
         let (admin, agent) = (desk.admin().await, desk.agent().await);
         let (receiver, sender) = (Receiver::open().await, sender(desk));
         let (path, made) = hook(desk, &admin, &receiver, json!({})).await;
+        let base = head(desk).await;
         receiver.always(Some(status(503)));
         desk.ticket(&agent, json!({})).await;
         serve(desk, &sender).await;
@@ -606,8 +624,8 @@ on_both! {
         // And again, by hand.
         receiver.always(None);
         let replay = |body: Value| desk.post(&format!("{path}/replay")).by(&admin).json(&body).expect(200);
-        assert_eq!(replay(json!({ "from": 2 })).await.body, json!({ "queued": 0, "next_from": null }));
-        assert_eq!(replay(json!({ "from": 1 })).await.body, json!({ "queued": 1, "next_from": null }));
+        assert_eq!(replay(json!({ "from": base + 2 })).await.body, json!({ "queued": 0, "next_from": null }));
+        assert_eq!(replay(json!({ "from": base + 1 })).await.body, json!({ "queued": 1, "next_from": null }));
         serve(desk, &sender).await;
         let again = receiver.take();
         assert_eq!((again.len(), again[0].id()), (1, got[0].id()));
@@ -667,7 +685,7 @@ on_both! {
     async fn nothing_for_five_days_disables_a_webhook_and_loses_nothing(desk) {
         let (admin, agent) = (desk.admin().await, desk.agent().await);
         let (receiver, sender) = (Receiver::open().await, sender(desk));
-        let (path, _) = hook(desk, &admin, &receiver, json!({})).await;
+        let (path, _) = hook(desk, &admin, &receiver, json!({ "types": ["ticket.created"] })).await;
         receiver.always(Some(Reaction::Reset));
         for _ in 0..15 {
             desk.ticket(&agent, json!({})).await;
@@ -699,7 +717,7 @@ on_both! {
         let (admin, agent) = (desk.admin().await, desk.agent().await);
         let reader = desk.account("tickets:read").await;
         let (receiver, sender) = (Receiver::open().await, sender(desk));
-        let (path, _) = hook(desk, &admin, &receiver, json!({ "principal_id": reader.id })).await;
+        let (path, _) = hook(desk, &admin, &receiver, json!({ "principal_id": reader.id, "types": ["ticket.created"] })).await;
         desk.ticket(&agent, json!({})).await;
         hand_out_all(desk).await;
         desk.delete(&format!("/v1/service-accounts/{}", reader.id)).by(&admin).expect(204).await;
@@ -887,6 +905,7 @@ on_both! {
     async fn what_was_sent_is_sent_again_by_range(desk) {
         let (admin, agent) = (desk.admin().await, desk.agent().await);
         let (receiver, sender) = (Receiver::open().await, sender(desk));
+        let base = head(desk).await;
         let mut instants = Vec::new();
         let mut more = async || {
             desk.clock.pass_s(60);
@@ -903,18 +922,18 @@ on_both! {
         }
         serve(desk, &sender).await;
         let positions = |got: Vec<Received>| got.iter().map(Received::position).collect::<BTreeSet<_>>();
-        assert_eq!(positions(receiver.take()), [4, 5, 6].into());
+        assert_eq!(positions(receiver.take()), [4, 5, 6].map(|nth| base + nth).into());
         let replay = |body: Value| desk.post(&format!("{path}/replay")).by(&admin).json(&body);
         for (body, expected) in [
-            (json!({ "from": 5, "only": "all" }), vec![5, 6]), (json!({ "from": 4, "to": 5, "only": "all" }), vec![4, 5]),
+            (json!({ "from": base + 5, "only": "all" }), vec![5, 6]), (json!({ "from": base + 4, "to": base + 5, "only": "all" }), vec![4, 5]),
             (json!({ "from": instants[4], "only": "all" }), vec![5, 6]), (json!({ "from": instants[3], "to": instants[4], "only": "all" }), vec![4]),
             // What has happened before it was made.
-            (json!({ "from": 1, "to": 2, "only": "all" }), vec![1, 2]), (json!({ "from": 7, "only": "all" }), vec![]), (json!({ "from": 5, "to": 4, "only": "all" }), vec![]),
+            (json!({ "from": 1, "to": base + 2, "only": "all" }), vec![1, 2]), (json!({ "from": base + 7, "only": "all" }), vec![]), (json!({ "from": base + 5, "to": base + 4, "only": "all" }), vec![]),
             (json!({ "from": 1, "only": "dead" }), vec![]), (json!({ "from": 1, "to": null, "only": "all" }), vec![1, 2, 3, 4, 5, 6]),
         ] {
             assert_eq!(replay(body.clone()).expect(200).await.body, json!({ "queued": expected.len(), "next_from": null }), "{body}");
             serve(desk, &sender).await;
-            assert_eq!(positions(receiver.take()), expected.into_iter().collect(), "{body}");
+            assert_eq!(positions(receiver.take()), expected.into_iter().map(|nth| base + nth).collect(), "{body}");
         }
         // What waits anyway is left alone.
         replay(json!({ "from": 1, "only": "all" })).expect(200).await;
@@ -935,25 +954,27 @@ on_both! {
         let (admin, agent) = (desk.admin().await, desk.agent().await);
         let receiver = Receiver::open().await;
         let (path, _) = hook(desk, &admin, &receiver, json!({ "state": "paused" })).await;
+        let base = head(desk).await;
         desk.ticket(&agent, json!({})).await;
         desk.sequence().await;
+        let (first, second, last) = (base + 1, base + 2, base + 2_500);
         let (series, id, random) = match desk.db.engine() {
-            "sqlite" => ("WITH RECURSIVE n (n) AS (VALUES (2) UNION ALL SELECT n + 1 FROM n WHERE n < 2500)", "webhooks.id", "randomblob(16)"),
-            _ => ("WITH n AS (SELECT generate_series(2, 2500) AS n)", "webhooks.id", "gen_random_uuid()"),
+            "sqlite" => (format!("WITH RECURSIVE n (n) AS (VALUES ({second}) UNION ALL SELECT n + 1 FROM n WHERE n < {last})"), "webhooks.id", "randomblob(16)"),
+            _ => (format!("WITH n AS (SELECT generate_series({second}, {last}) AS n)"), "webhooks.id", "gen_random_uuid()"),
         };
         desk.store.run(&format!(
-            "{series} INSERT INTO changes (position, event_id, at) SELECT n, (SELECT event_id FROM changes WHERE position = 1), (SELECT at FROM changes WHERE position = 1) FROM n; \
-             UPDATE webhooks SET position = 2500; \
+            "{series} INSERT INTO changes (position, event_id, at) SELECT n, (SELECT event_id FROM changes WHERE position = {first}), (SELECT at FROM changes WHERE position = {first}) FROM n; \
+             UPDATE webhooks SET position = {last}; \
              {series} INSERT INTO webhook_deliveries (webhook_id, position, event_id, state, attempts, due_at, settled_at) \
-             SELECT {id}, n, {random}, 'dead', 10, webhooks.created_at, webhooks.created_at FROM n, webhooks WHERE n <= 1500"
+             SELECT {id}, n, {random}, 'dead', 10, webhooks.created_at, webhooks.created_at FROM n, webhooks WHERE n <= {base} + 1500"
         )).await;
         let replay = |body: Value| desk.post(&format!("{path}/replay")).by(&admin).json(&body).expect(200);
-        assert_eq!(replay(json!({ "from": 1 })).await.body, json!({ "queued": 1_000, "next_from": 1_002 }));
-        assert_eq!(replay(json!({ "from": 1_002 })).await.body, json!({ "queued": 499, "next_from": null }));
+        assert_eq!(replay(json!({ "from": first })).await.body, json!({ "queued": 1_000, "next_from": base + 1_002 }));
+        assert_eq!(replay(json!({ "from": base + 1_002 })).await.body, json!({ "queued": 499, "next_from": null }));
         // Those of the first 1,500 wait.
-        assert_eq!(replay(json!({ "from": 1, "only": "all" })).await.body, json!({ "queued": 1, "next_from": 1_001 }));
-        assert_eq!(replay(json!({ "from": 1_001, "only": "all" })).await.body, json!({ "queued": 500, "next_from": 2_001 }));
-        assert_eq!(replay(json!({ "from": 2_001, "only": "all" })).await.body, json!({ "queued": 500, "next_from": null }));
+        assert_eq!(replay(json!({ "from": first, "only": "all" })).await.body, json!({ "queued": 1, "next_from": base + 1_001 }));
+        assert_eq!(replay(json!({ "from": base + 1_001, "only": "all" })).await.body, json!({ "queued": 500, "next_from": base + 2_001 }));
+        assert_eq!(replay(json!({ "from": base + 2_001, "only": "all" })).await.body, json!({ "queued": 500, "next_from": null }));
         assert_eq!(desk.all(&admin, &format!("{path}/deliveries?state=pending&limit=200")).await.len(), 2_500);
     }
 
@@ -1005,7 +1026,7 @@ on_both! {
         desk.sequence().await;
         let (db, heard) = desk.listened_db();
         let (url, of_numbers) = desk.listened();
-        while hand_out(&db.patient(), desk.clock.now()).await.unwrap() {}
+        while hand_out(&db.patient(), &desk.ids).await.unwrap() {}
         let me: Holder = desk.ids.id(desk.clock.now());
         let sender = Sender::new(db.patient(), desk.ids.clone(), courier(true), desk.settings.state.sealer.clone(), me);
         sender.send_all().await.unwrap();
@@ -1068,6 +1089,7 @@ async fn two_instances_share_the_work() {
         hook(&desk, &admin, &receiver, json!({})).await;
         receivers.push(receiver);
     }
+    let base = head(&desk).await;
     for _ in 0..30 {
         desk.ticket(&agent, json!({})).await;
     }
@@ -1075,7 +1097,7 @@ async fn two_instances_share_the_work() {
     let work = async |sender: &Sender| {
         let mut count = 0;
         loop {
-            let more = hand_out(&desk.db.patient(), desk.clock.now()).await.unwrap();
+            let more = hand_out(&desk.db.patient(), &desk.ids).await.unwrap();
             let taken = sender.take_work().await.unwrap();
             let is_done = receivers.iter().all(|receiver| receiver.got().len() == 30);
             if taken.is_empty() && !more && is_done {
@@ -1093,7 +1115,7 @@ async fn two_instances_share_the_work() {
     for receiver in &receivers {
         let got = receiver.take();
         assert_eq!(got.len(), 30);
-        assert_eq!(got.iter().map(Received::position).collect::<BTreeSet<_>>(), (1..=30).collect());
+        assert_eq!(got.iter().map(Received::position).collect::<BTreeSet<_>>(), (base + 1..=base + 30).collect());
         assert!(receiver.state.peak.load(Ordering::SeqCst) <= 4);
     }
     desk.close().await;

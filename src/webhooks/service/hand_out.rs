@@ -1,5 +1,9 @@
 //! Handing out: what has come into the change log is queued for each webhook whose principal may see it.
 
+use serde_json::Value;
+
+use crate::audit;
+use crate::audit::domain::{Change, Event, EventKind, Visibility};
 use crate::audit::store::log;
 use crate::auth::domain::Principal;
 use crate::auth::policy::{Allowed, ReadTickets};
@@ -8,7 +12,7 @@ use crate::changes::policy::Sightline;
 use crate::changes::store::{ChangeCriteria, ChangeRow, page};
 use crate::db::signal::Signal;
 use crate::db::{Conn, Db, Roots};
-use crate::kernel::{Instant, Problem, WebhookId};
+use crate::kernel::{Clock, Instant, Problem, WebhookId};
 use crate::sla::domain::policy::{Condition, Traits};
 use crate::tickets;
 use crate::webhooks::domain::{WebhookDisabledReason, WebhookFilter};
@@ -37,7 +41,8 @@ impl DeliveriesQueued {
 ///
 /// # Errors
 /// When the database is away.
-pub async fn hand_out(db: &Db, now: Instant) -> Result<bool, Problem> {
+pub async fn hand_out(db: &Db, clock: &Clock) -> Result<bool, Problem> {
+    let now = clock.now();
     let (head, behind) = db
         .read(async |conn| {
             let head = log::head(conn).await?;
@@ -46,7 +51,8 @@ pub async fn hand_out(db: &Db, now: Instant) -> Result<bool, Problem> {
         .await?;
     let mut has_more = false;
     for id in behind {
-        let step = db.write(Roots::none(), async move |tx| hand_out_to(tx, id, head, now).await).await?;
+        let clock = clock.clone();
+        let step = db.write(Roots::none(), async move |tx| hand_out_to(tx, id, head, now, &clock).await).await?;
         if step.queued > 0 {
             DeliveriesQueued::of(db).0.give();
         }
@@ -74,14 +80,20 @@ struct HandOutStep {
     is_disabled: bool,
 }
 
-async fn hand_out_to(tx: &mut Conn, id: WebhookId, head: i64, now: Instant) -> Result<HandOutStep, Problem> {
+async fn hand_out_to(
+    tx: &mut Conn,
+    id: WebhookId,
+    head: i64,
+    now: Instant,
+    clock: &Clock,
+) -> Result<HandOutStep, Problem> {
     let Some(position) = deliveries::place_to_hand_out(tx, id).await? else {
         // Somebody else is at it, or it is not active any more, which the next look sees.
         return Ok(HandOutStep { has_more: true, ..HandOutStep::default() });
     };
     let webhook = store::find(tx, id).await?.webhook;
     let Some(who) = eyes(standing(tx, webhook.principal_id).await?) else {
-        let is_disabled = deliveries::disable(tx, id, WebhookDisabledReason::PrincipalRevoked, now).await?;
+        let is_disabled = disable(tx, id, WebhookDisabledReason::PrincipalRevoked, now, clock).await?;
         return Ok(HandOutStep { is_disabled, ..HandOutStep::default() });
     };
     let until = head.min(position + AT_ONCE);
@@ -91,6 +103,30 @@ async fn hand_out_to(tx: &mut Conn, id: WebhookId, head: i64, now: Instant) -> R
     deliveries::queue(tx, id, &all.handed).await?;
     deliveries::move_to(tx, id, until.max(position)).await?;
     Ok(HandOutStep { queued: all.handed.len(), has_more: until < head, is_disabled: false })
+}
+
+/// Stops the webhook `id`, if it is active, and tells of it in the change log; gives whether it was.
+pub(super) async fn disable(
+    tx: &mut Conn,
+    id: WebhookId,
+    why: WebhookDisabledReason,
+    at: Instant,
+    clock: &Clock,
+) -> Result<bool, Problem> {
+    if !deliveries::disable(tx, id, why, at).await? {
+        return Ok(false);
+    }
+    let event = Event {
+        about: id.into(),
+        at,
+        actor: None,
+        kind: EventKind::WebhookDisabled,
+        visibility: Visibility::Public,
+        comment_id: None,
+        changes: Change::of("disabled_reason", Value::Null, why.as_str().into()).into_iter().collect(),
+    };
+    audit::store::add(tx, event, clock).await?;
+    Ok(true)
 }
 
 /// The permission with which a principal's webhooks see, if they may see tickets.
@@ -120,19 +156,19 @@ pub(super) async fn told(
     let rows: Vec<ChangeRow> = rows.into_vec();
     let reached = rows.last().map(|last| last.position).filter(|_| has_more);
     let given: HashMap<i64, Instant> = deliveries::given_at(conn, (after, until)).await?.into_iter().collect();
-    let mut numbers: Vec<i64> = rows.iter().filter_map(|row| Some(row.ticket?.number)).collect();
+    let number = |row: &ChangeRow| row.ticket.map(|ticket| ticket.number);
+    let mut numbers: Vec<i64> = rows.iter().filter_map(number).collect();
     numbers.sort_unstable();
     numbers.dedup();
     let traits: HashMap<i64, Traits> = tickets::store::traits_of(conn, &numbers).await?.into_iter().collect();
-    // What is about no ticket meets a condition that asks for nothing.
-    let is_meant = |row: &&ChangeRow| match row.ticket {
-        Some(ticket) => traits.get(&ticket.number).is_some_and(|ticket| filter.condition.holds(ticket)),
+    // What is about no ticket is like none of those that a condition asks for.
+    let is_meant = |row: &&ChangeRow| match number(row) {
+        Some(number) => traits.get(&number).is_some_and(|ticket| filter.condition.holds(ticket)),
         None => filter.condition == Condition::default(),
     };
     let handed = rows.iter().filter(is_meant).filter_map(|row| {
         let due_at = *given.get(&row.position)?;
-        let ticket_number = row.ticket.map(|ticket| ticket.number);
-        Some(Handed { position: row.position, event_id: row.event.id, ticket_number, due_at })
+        Some(Handed { position: row.position, event_id: row.event.id, ticket_number: number(row), due_at })
     });
     Ok(Told { handed: handed.collect(), reached })
 }

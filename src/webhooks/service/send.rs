@@ -14,7 +14,7 @@ use futures_util::future::{Either, LocalBoxFuture, join_all, select};
 use futures_util::stream::FuturesUnordered;
 
 use super::courier::{Attempted, Courier, Message};
-use super::hand_out::eyes;
+use super::hand_out::{disable, eyes};
 use crate::audit::domain::EventKind;
 use crate::auth::service::standing;
 use crate::changes::policy::Sightline;
@@ -300,10 +300,11 @@ impl Sender {
         renews: bool,
     ) -> Result<Option<SendStep>, Problem> {
         let (now, me, is_shared, sealer) = (self.clock.now(), self.me, self.db.is_shared(), self.sealer.clone());
+        let clock = self.clock.clone();
         let work = async move |tx: &mut Conn| {
             let Some(mut sending) = deliveries::sending(tx, id).await? else { return Ok((None, None)) };
             let was_down = sending.failures >= DOWN_AFTER;
-            let stopped = settle(tx, id, &mut sending, &outcomes).await?;
+            let stopped = settle(tx, id, &mut sending, &outcomes, &clock).await?;
             let is_back = was_down && sending.failures == 0;
             let is_others = sending.leased_by != Some(me) && sending.leased_until.is_some_and(|until| until > now);
             let is_told = sending.state == WebhookState::Active && sending.deleted_at.is_none() && stopped.is_none();
@@ -358,6 +359,7 @@ async fn settle(
     id: WebhookId,
     sending: &mut Sending,
     outcomes: &[DeliveryOutcome],
+    clock: &Clock,
 ) -> Result<Option<WebhookDisabledReason>, Problem> {
     let before = sending.clone();
     let mut stops = None;
@@ -411,7 +413,7 @@ async fn settle(
         deliveries::note_failures(tx, id, sending).await?;
     }
     match (stops, outcomes.last()) {
-        (Some(why), Some(last)) => Ok(deliveries::disable(tx, id, why, last.at).await?.then_some(why)),
+        (Some(why), Some(last)) => Ok(disable(tx, id, why, last.at, clock).await?.then_some(why)),
         _ => Ok(None),
     }
 }
