@@ -10,10 +10,9 @@ use futures_util::future::LocalBoxFuture;
 use tokio::task::{LocalSet, spawn_local};
 
 use super::jobs::{Job, Rest, run_all};
-use crate::audit::store::log::ChangesPublished;
 use crate::db::Db;
 use crate::db::lease::Holder;
-use crate::db::signal::SignalListener;
+use crate::db::signal::{ChangesPublished, SignalListener};
 use crate::http::Sealer;
 use crate::http::jobs::Jobs;
 use crate::kernel::{Clock, Problem};
@@ -72,7 +71,7 @@ impl Job for HandOut {
     }
 
     fn waits_for(&self, db: &Db) -> Option<SignalListener> {
-        Some(ChangesPublished::of(db).0.listen())
+        Some(db.kept::<ChangesPublished>().0.listen())
     }
 
     fn run<'a>(&'a mut self, db: &'a Db, clock: &'a Clock) -> LocalBoxFuture<'a, Result<Rest, Problem>> {
