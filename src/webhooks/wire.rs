@@ -134,7 +134,7 @@ impl From<WebhookPatch> for WebhookChange {
     "id": "019a2f4e-7c1b-7d3e-8f00-0000000000bb", "name": "pager", "url": "https://pager.example.org/skranke",
     "principal": { "id": "019a2f4e-7c1b-7d3e-8f00-5e5e5e5e5e5e", "name": "monitor-eu" }, "types": ["ticket.created", "ticket.updated"],
     "condition": { "team_ids": [], "priorities": ["urgent"], "types": [], "channels": [], "tags": [] }, "include_ticket": true,
-    "state": "active", "disabled_reason": null, "created_at": "2026-03-01T09:30:00Z", "updated_at": "2026-03-01T09:30:00Z", "version": 1,
+    "state": "active", "disabled_reason": null, "created_at": "2026-03-01T09:30:00.000000Z", "updated_at": "2026-03-01T09:30:00.000000Z", "version": 1,
 }))]
 pub struct WebhookBody {
     /// The webhook's id.
@@ -216,7 +216,7 @@ impl Resource for WebhookBody {
     "id": "019a2f4e-7c1b-7d3e-8f00-0000000000bb", "name": "pager", "url": "https://pager.example.org/skranke",
     "principal": { "id": "019a2f4e-7c1b-7d3e-8f00-5e5e5e5e5e5e", "name": "monitor-eu" }, "types": [],
     "condition": { "team_ids": [], "priorities": [], "types": [], "channels": [], "tags": [] }, "include_ticket": false,
-    "state": "active", "disabled_reason": null, "created_at": "2026-03-01T09:30:00Z", "updated_at": "2026-03-01T09:30:00Z", "version": 1,
+    "state": "active", "disabled_reason": null, "created_at": "2026-03-01T09:30:00.000000Z", "updated_at": "2026-03-01T09:30:00.000000Z", "version": 1,
     "secret": "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oDb29mbGlzdGVu",
 }))]
 pub struct WebhookWithSecret {
@@ -274,7 +274,7 @@ pub struct DeliveriesQuery {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = WebhookDelivery, example = json!({
     "position": 4711, "event_id": "019a2f4e-7c1b-7d3e-8f00-000000000001", "state": "pending", "attempts": 2,
-    "due_at": "2026-03-02T09:17:05Z", "last_at": "2026-03-02T09:12:05Z", "last_status": 500, "last_error": "status",
+    "due_at": "2026-03-02T09:17:05.000000Z", "last_at": "2026-03-02T09:12:05.000000Z", "last_status": 500, "last_error": "status",
     "last_duration_ms": 31, "settled_at": null,
 }))]
 pub struct DeliveryBody {
@@ -362,7 +362,7 @@ impl From<Attempted> for AttemptBody {
 
 impl Deserr<Faults> for LogPoint {
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Faults> {
-        const EXPECTED: &str = "must be a position from 1 on, or an instant such as 2026-03-02T09:12:00Z";
+        const EXPECTED: &str = "must be a position from 1 on, or an instant such as 2026-03-02T09:12:00.000000Z";
         match value.kind() {
             ValueKind::String => Instant::deserialize_from_value(value, location).map(Self::At),
             _ => {
@@ -387,7 +387,7 @@ impl ToSchema for LogPoint {}
 /// What is to be sent again.
 #[derive(Debug, Deserr, ToSchema)]
 #[deserr(error = Faults, deny_unknown_fields)]
-#[schema(as = WebhookReplayRequest, example = json!({ "from": "2026-03-01T00:00:00Z", "to": 4711, "only": "dead" }))]
+#[schema(as = WebhookReplayRequest, example = json!({ "from": "2026-03-01T00:00:00.000000Z", "to": 4711, "only": "dead" }))]
 pub struct ReplayRequest {
     /// From this position on, or from what came into the change log at this instant or later.
     pub from: LogPoint,

@@ -443,6 +443,8 @@ fn filters(now: i64) -> Vec<(String, Passes)> {
         format!("created_before={old}") => move |made| made.created_at < old_us,
         format!("updated_after={week}") => move |made| made.updated_at > week_us,
         format!("updated_before={old}") => move |made| made.updated_at < old_us,
+        format!("activity_after={week}") => move |made| made.updated_at > week_us,
+        format!("activity_before={old}") => move |made| made.updated_at < old_us,
         "sla=breached" => breached,
         "sla=due_within:3600" => move |made| due(made, 3_600),
         "sla=due_within:864000" => move |made| due(made, 864_000),
@@ -490,7 +492,8 @@ fn sorted(mut made: Vec<&Made>, sort: &str) -> Vec<i64> {
     made.sort_by_key(|made| {
         let value = match sort.trim_start_matches('-') {
             "created_at" => made.created_at,
-            "updated_at" => made.updated_at,
+            // Nothing internal has happened.
+            "updated_at" | "activity_at" => made.updated_at,
             "priority" => Priority::ALL.iter().position(|priority| *priority == made.priority).unwrap() as i64,
             _ => made.due_at.unwrap_or(Instant::NEVER.micros()),
         };
@@ -511,7 +514,17 @@ async fn lists(engine: Engine) {
     let mut explainer = Explainer::open(&desk).await;
     let (url, heard) = desk.listened();
     desk.url = url;
-    let rare = ["created_at", "updated_at", "priority", "due_at", "-updated_at", "-priority", "-due_at"];
+    let rare = [
+        "created_at",
+        "updated_at",
+        "activity_at",
+        "priority",
+        "due_at",
+        "-updated_at",
+        "-activity_at",
+        "-priority",
+        "-due_at",
+    ];
     for (i, (filter, passes)) in filters(now).iter().enumerate() {
         let meant: Vec<&Made> = made.iter().filter(|made| passes(made)).collect();
         // Every sort by itself, the usual ones with each filter, and the others by turns.

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use skranke::tickets::service::close_resolved;
 
 use crate::on_both;
-use crate::support::Desk;
+use crate::support::{Caller, Desk};
 
 fn ids(items: &[Value]) -> Vec<i64> {
     items.iter().map(|item| item["number"].as_i64().unwrap()).collect()
@@ -359,6 +359,9 @@ on_both! {
         let three = desk.ticket(&agent, json!({ "assignee_id": agent.id, "requester_id": ada.id })).await;
         desk.clock.pass_s(10);
         desk.patch_ticket(&agent, &one, json!({ "status": "open" })).await;
+        desk.clock.pass_s(10);
+        let note = json!({ "visibility": "internal", "body": "Ask the janitor." });
+        desk.post("/v1/tickets/2/comments").by(&agent).json(&note).expect(201).await;
         assert_eq!((one["number"].as_i64(), two["number"].as_i64(), three["number"].as_i64()), (Some(1), Some(2), Some(3)));
         let table: Vec<(String, Vec<i64>)> = vec![
             (String::new(), vec![3, 2, 1]),
@@ -383,11 +386,17 @@ on_both! {
             ("created_before=2026-03-02T09:00:20.000000Z".into(), vec![2, 1]),
             ("updated_after=2026-03-02T09:00:20.000000Z".into(), vec![1]),
             ("updated_before=2026-03-02T09:00:20.000000Z".into(), vec![2]),
+            ("activity_after=2026-03-02T09:00:30.000000Z".into(), vec![2]),
+            ("activity_before=2026-03-02T09:00:30.000000Z".into(), vec![3]),
+            ("activity_before=2026-03-02T09:01:00.000000Z&status=new".into(), vec![3, 2]),
             ("status=new&assignee_id=me&priority=normal".into(), vec![3]),
             ("status=open&assignee_id=me".into(), vec![]),
             ("sort=created_at".into(), vec![1, 2, 3]),
             ("sort=-updated_at".into(), vec![1, 3, 2]),
             ("sort=updated_at".into(), vec![2, 3, 1]),
+            ("sort=activity_at".into(), vec![3, 1, 2]),
+            ("sort=-activity_at".into(), vec![2, 1, 3]),
+            ("sort=-activity_at&status=new".into(), vec![2, 3]),
             ("sort=priority".into(), vec![1, 3, 2]),
             ("sort=-priority".into(), vec![2, 3, 1]),
         ];
@@ -403,6 +412,87 @@ on_both! {
                 let items = desk.all(&agent, &format!("/v1/tickets?limit={limit}&{filter}")).await;
                 assert_eq!(ids(&items), expected, "{filter} by {limit}");
             }
+        }
+    }
+
+    async fn what_is_internal_moves_what_staff_see_and_nothing_else(desk) {
+        let (admin, agent, ada) = (desk.admin().await, desk.agent().await, desk.requester().await);
+        let (narrow, wide) = (desk.account("tickets:read").await, desk.account("tickets:read internal:read").await);
+        let made = desk.ticket(&ada, json!({ "subject": "The lamp flickers" })).await;
+        let path = format!("/v1/tickets/{}", made["id"].as_str().unwrap());
+        let comments = format!("{path}/comments");
+        let read = async |who: &Caller| {
+            let answer = desk.get(&path).by(who).expect(200).await;
+            let (list, tag) = {
+                let list = desk.get("/v1/tickets").by(who).expect(200).await;
+                let tag = list.header("etag").unwrap().to_owned();
+                (list, tag)
+            };
+            assert!(tag.starts_with("W/\"") && list.body["items"][0] == answer.body);
+            desk.get("/v1/tickets").by(who).header("if-none-match", &tag).expect(304).await;
+            (answer.header("etag").unwrap().to_owned(), answer.body, tag)
+        };
+        let look = async || {
+            let mut all = Vec::new();
+            for who in [&agent, &wide, &ada, &narrow] {
+                all.push(read(who).await);
+            }
+            desk.clock.pass_s(10);
+            all
+        };
+        let check = async |what: &str, before: Vec<(String, Value, String)>, expected: [bool; 4]| {
+            let [version, updated, activity, of_all] = expected;
+            for (who, (tag, body, list)) in [&agent, &wide, &ada, &narrow].into_iter().zip(before) {
+                let sees = who.id == agent.id || who.id == wide.id;
+                let now = read(who).await;
+                assert_eq!(now.1["version"] != body["version"], version, "{what}");
+                assert_eq!(now.1["updated_at"] != body["updated_at"], updated, "{what}");
+                assert_eq!(now.1["activity_at"].is_string(), sees, "{what}");
+                assert_eq!(now.1["activity_at"] != body["activity_at"], sees && activity, "{what}");
+                assert_eq!(now.0 != tag, version || sees && activity, "{what}");
+                assert_eq!(now.2 != list, of_all || sees && activity, "{what}");
+                // Whatever stands behind the dot, it is the version that is written to.
+                desk.patch(&path).by(&agent).header("if-match", &now.0).json(&json!({})).expect(200).await;
+            }
+        };
+        let say = |visibility: &str| {
+            let body = json!({ "visibility": visibility, "body": "It is the switch." });
+            desk.post(&comments).by(&agent).json(&body).expect(201)
+        };
+        let (internal, public) = ([false, false, true, false], [true, true, true, true]);
+        let before = look().await;
+        let note = format!("{comments}/{}", say("internal").await.body["id"].as_str().unwrap());
+        check("an internal comment", before, internal).await;
+        let before = look().await;
+        let reply = format!("{comments}/{}", say("public").await.body["id"].as_str().unwrap());
+        check("a public comment", before, public).await;
+        for (comment, expected) in [(&note, internal), (&reply, public)] {
+            for expected in [expected, [false; 4]] {
+                let before = look().await;
+                desk.patch(comment).by(&agent).json(&json!({ "body": "Not the switch." })).expect(200).await;
+                check("an edit of a comment", before, expected).await;
+            }
+            for expected in [expected, [false; 4]] {
+                let before = look().await;
+                desk.delete(comment).by(&admin).expect(204).await;
+                check("a redaction of a comment", before, expected).await;
+            }
+        }
+        let entries = format!("{path}/time-entries");
+        let before = look().await;
+        let entry = desk.post(&entries).by(&agent).json(&json!({ "work_s": 60 })).expect(201).await.body;
+        check("work", before, internal).await;
+        let before = look().await;
+        desk.delete(&format!("{entries}/{}", entry["id"].as_str().unwrap())).by(&agent).expect(204).await;
+        check("less work", before, internal).await;
+        let before = look().await;
+        desk.patch(&format!("/v1/users/{}", ada.id)).by(&admin).json(&json!({ "name": "Ada King" })).expect(200).await;
+        check("another name", before, [false, false, false, true]).await;
+
+        for query in ["sort=activity_at", "sort=-activity_at", "activity_after=2026-03-02T09:00:00Z", "activity_before=2026-03-02T09:00:00Z"] {
+            desk.get(&format!("/v1/tickets?{query}")).by(&ada).refused(403, "forbidden").await;
+            desk.get(&format!("/v1/tickets?{query}")).by(&narrow).refused(403, "insufficient_scope").await;
+            desk.get(&format!("/v1/tickets?{query}")).by(&wide).expect(200).await;
         }
     }
 

@@ -28,10 +28,10 @@ pub struct Scrape {
     pub changes_head: i64,
     /// How many changes have no position yet, at most [`UNSEQUENCED`].
     pub unsequenced: i64,
-    /// How webhooks are.
-    pub webhooks: WebhookFigures,
     /// How many follow changes on this instance right now.
     pub streams: usize,
+    /// How webhooks are.
+    pub webhooks: WebhookFigures,
     /// The teams that they are about.
     pub teams: Teams,
     /// How busy the connections are.
@@ -57,5 +57,5 @@ pub async fn figures(db: &Db, streams: usize, now: Instant) -> Result<Scrape, Pr
         .await?;
     let teams = Teams::new(teams.into_iter().map(|team| (team.id, team.name)));
     let engine = db.engine();
-    Ok(Scrape { totals, near, pending_tickets, changes_head, unsequenced, webhooks, streams, teams, load, engine })
+    Ok(Scrape { totals, near, pending_tickets, changes_head, unsequenced, streams, webhooks, teams, load, engine })
 }

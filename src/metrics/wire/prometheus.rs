@@ -81,7 +81,7 @@ struct ScrapeCollector {
 
 impl Collector for ScrapeCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
-        let Scrape { totals, near, pending_tickets, changes_head, unsequenced, webhooks, streams, teams, load, engine } =
+        let Scrape { totals, near, pending_tickets, changes_head, unsequenced, streams, webhooks, teams, load, engine } =
             &self.scrape;
         for family in families(&totals.sums, near, teams) {
             encode_family(&mut encoder, &family)?;

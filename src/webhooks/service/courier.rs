@@ -279,7 +279,7 @@ mod tests {
 
     #[test]
     fn what_a_receiver_asks_for_is_seconds_or_a_date() {
-        let now: Instant = "2026-03-02T09:00:00Z".parse().expect("an instant");
+        let now: Instant = "2026-03-02T09:00:00.000000Z".parse().expect("an instant");
         let asked = |text: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(RETRY_AFTER, HeaderValue::from_str(text).expect("a header"));
