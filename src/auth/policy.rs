@@ -187,8 +187,8 @@ impl<P: Permission> FromRequest for Allowed<P> {
     }
 }
 
-/// Proof that the caller may do `P`, which can be asked for again while an answer goes on: whoever is no longer who they
-/// were, or whose token has expired, is refused then.
+/// Proof that the caller may do `P`, which can be asked for again while an answer goes on: whoever is no longer who
+/// they were, or whose token has expired, is refused then.
 pub struct Lasting<P> {
     now: Allowed<P>,
     authority: web::Data<Authority>,

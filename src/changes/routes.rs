@@ -71,9 +71,9 @@ async fn list_changes(who: Allowed<ReadTickets>, call: Call) -> Answer {
 /// is a comment, and an `id` that moves on over what was not for the reader.
 ///
 /// `reset` tells that the database was set back behind the place from which to go on, by a backup or a failover: read
-/// the tickets again; the stream goes on from now. `end` tells, by `code` and `detail`, why a stream ends: its token has
-/// expired or is refused, or the service shuts down. A principal has at most 8 streams and answers that wait; there is
-/// no token in the address, so send the header by `fetch` or a client that can.
+/// the tickets again; the stream goes on from now. `end` tells, by `code` and `detail`, why a stream ends: its token
+/// has expired or is refused, or the service shuts down. A principal has at most 8 streams and answers that wait; there
+/// is no token in the address, so send the header by `fetch` or a client that can.
 #[utoipa::path(
     operation_id = "stream_changes", tag = "changes", security(("bearer" = ["tickets:read"])),
     params(StartQuery, KindQuery, ChangedTicketQuery,

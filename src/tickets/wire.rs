@@ -373,8 +373,8 @@ impl Resource for TicketBody {
         self.version
     }
 
-    /// A clock that lapses changes what is read, though nothing was written, and so does what is internal, for those who
-    /// see it. The seconds that pass do not.
+    /// A clock that lapses changes what is read, though nothing was written, and so does what is internal, for those
+    /// who see it. The seconds that pass do not.
     fn moved(&self) -> Option<String> {
         match self.activity_at.filter(|at| *at > self.updated_at) {
             Some(at) => Some(format!("{}.{}", self.lapsed, at.micros())),

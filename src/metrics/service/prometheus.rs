@@ -40,7 +40,8 @@ pub struct Scrape {
     pub engine: &'static str,
 }
 
-/// The figures as they are at `now`, in one snapshot; `streams` are open. However many tickets there are, it reads as much.
+/// The figures as they are at `now`, in one snapshot; `streams` are open. However many tickets there are, it reads as
+/// much.
 pub async fn figures(db: &Db, streams: usize, now: Instant) -> Result<Scrape, Problem> {
     let load = db.load();
     let (totals, near, pending_tickets, (changes_head, unsequenced), webhooks, teams) = db

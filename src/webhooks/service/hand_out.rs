@@ -135,7 +135,7 @@ pub(super) fn eyes(principal: Option<Principal>) -> Option<Allowed<ReadTickets>>
 }
 
 /// What a webhook is to tell of some positions.
-pub(super) struct Told {
+pub(super) struct MeantChanges {
     /// Each as it is queued.
     pub handed: Vec<Handed>,
     /// Up to where it is all, if that is not the end.
@@ -148,7 +148,7 @@ pub(super) async fn told(
     who: &Allowed<ReadTickets>,
     filter: &WebhookFilter,
     (after, until): (i64, i64),
-) -> Result<Told, Problem> {
+) -> Result<MeantChanges, Problem> {
     let criteria = ChangeCriteria { kinds: filter.types.clone(), ..ChangeCriteria::default() };
     let most = usize::try_from(until - after).unwrap_or(0);
     let rows = page(conn, &Sightline::of(who), &criteria, (after, until), most).await?;
@@ -170,5 +170,5 @@ pub(super) async fn told(
         let due_at = *given.get(&row.position)?;
         Some(Handed { position: row.position, event_id: row.event.id, ticket_number: number(row), due_at })
     });
-    Ok(Told { handed: handed.collect(), reached })
+    Ok(MeantChanges { handed: handed.collect(), reached })
 }
