@@ -808,7 +808,13 @@ impl World {
 /// Two policies: one for what presses, by the clock on the wall, and one for the four largest teams, by office hours.
 fn configuration(calendar: &Definition, teams: &[TeamId], [calendar_id, policy_id]: [Uuid; 2]) -> SlaConfiguration {
     let calendar_id = CalendarId(calendar_id);
-    let rule = |target, priority, hours_h: i64, hours| Rule { target, priority, target_s: hours_h * 3_600, hours, notify_before_s: None };
+    let rule = |target, priority, hours_h: i64, hours| Rule {
+        target,
+        priority,
+        target_s: hours_h * 3_600,
+        hours,
+        notify_before_s: None,
+    };
     let pressing = PolicyDefinition {
         name: "Pressing".into(),
         position: 1,
