@@ -183,9 +183,9 @@ on_both! {
         desk.patch_ticket(&stage.ada, &early, json!({ "status": "resolved" })).await;
         stage.at("2026-03-02T09:20:00.000000Z");
         desk.patch_ticket(&stage.ada, &late, json!({ "status": "resolved" })).await;
-        let reply = "first_reply v1 running 1200 of 3600 due 03-02T10:00:00Z";
-        assert_eq!(stage.clocks(&early).await, ["response v1 met 600 of 900 at 03-02T09:10:00Z", reply]);
-        let broken = "response v1 breached 1200 of 900 due 03-02T09:15:00Z since 03-02T09:15:00.000001Z";
+        let reply = "first_reply v1 running 1200 of 3600 due 03-02T10:00:00.000000Z";
+        assert_eq!(stage.clocks(&early).await, ["response v1 met 600 of 900 at 03-02T09:10:00.000000Z", reply]);
+        let broken = "response v1 breached 1200 of 900 due 03-02T09:15:00.000000Z since 03-02T09:15:00.000001Z";
         assert_eq!(stage.clocks(&late).await, [broken, reply]);
         // To bring it back, and to solve it once more, mends nothing.
         stage.at("2026-03-02T09:30:00.000000Z");
@@ -199,8 +199,8 @@ on_both! {
         let stage = Stage::with(desk, None, &targets).await;
         let ticket = stage.at("2026-03-02T09:00:00.000000Z").report(json!({})).await;
         assert_eq!(ticket["clocks"].as_array().unwrap().iter().map(line).collect::<Vec<_>>(), [
-            "response v1 running 0 of 900 due 03-02T09:15:00Z",
-            "first_reply v1 running 0 of 3600 due 03-02T10:00:00Z",
+            "response v1 running 0 of 900 due 03-02T09:15:00.000000Z",
+            "first_reply v1 running 0 of 3600 due 03-02T10:00:00.000000Z",
             "service v1 paused 0 of 14400",
         ]);
         // Assigning is no work: all that runs goes on.
@@ -209,9 +209,9 @@ on_both! {
         stage.at("2026-03-02T09:30:00.000000Z").status(&ticket, "resolved").await;
         stage.at("2026-03-02T12:00:00.000000Z");
         assert_eq!(stage.clocks(&ticket).await, [
-            "response v1 met 600 of 900 at 03-02T09:10:00Z",
-            "first_reply v1 met 600 of 3600 at 03-02T09:10:00Z",
-            "service v1 met 1200 of 14400 at 03-02T09:30:00Z",
+            "response v1 met 600 of 900 at 03-02T09:10:00.000000Z",
+            "first_reply v1 met 600 of 3600 at 03-02T09:10:00.000000Z",
+            "service v1 met 1200 of 14400 at 03-02T09:30:00.000000Z",
         ]);
         // Without a calendar, all time is business time.
         assert_eq!(stage.durations(&ticket).await, "response 600/600, first_reply 600/600, service 1200/1200, resolution 1800/1800");
@@ -223,14 +223,14 @@ on_both! {
         let ticket = stage.at("2026-03-06T13:00:00.000000Z").report(json!({})).await;
         // Friday 14:30 in Oslo: an hour and a half until 16:00, the other two and a half on Monday from 8:00.
         stage.at("2026-03-06T13:30:00.000000Z").status(&ticket, "open").await;
-        assert_eq!(stage.clocks(&ticket).await, ["service v1 c1 running 0 of 14400 due 03-09T09:30:00Z"]);
+        assert_eq!(stage.clocks(&ticket).await, ["service v1 c1 running 0 of 14400 due 03-09T09:30:00.000000Z"]);
         stage.at("2026-03-06T14:00:00.000000Z").status(&ticket, "waiting_requester").await;
         stage.at("2026-03-08T12:00:00.000000Z");
         assert_eq!(stage.clocks(&ticket).await, ["service v1 c1 paused 1800 of 14400"]);
         // Monday 8:30 in Oslo, with three and a half hours left.
         stage.at("2026-03-09T07:30:00.000000Z").status(&ticket, "open").await;
         stage.at("2026-03-09T09:30:00.000000Z");
-        assert_eq!(stage.clocks(&ticket).await, ["service v1 c1 running 9000 of 14400 due 03-09T11:00:00Z"]);
+        assert_eq!(stage.clocks(&ticket).await, ["service v1 c1 running 9000 of 14400 due 03-09T11:00:00.000000Z"]);
         stage.status(&ticket, "resolved").await;
         // Open for half an hour and for two. From Friday 13:00 to Monday 9:30 are 68.5 hours, of which two on Friday
         // and two and a half on Monday are business time.
@@ -261,7 +261,7 @@ on_both! {
         assert_eq!(stage.clocks(&ticket).await, ["service v1 paused 600 of 1200"]);
         stage.at("2026-03-02T09:30:00.000000Z").comment(&stage.ada, &ticket).await;
         stage.at("2026-03-02T09:35:00.000000Z");
-        assert_eq!(stage.clocks(&ticket).await, ["service v1 running 900 of 1200 due 03-02T09:40:00Z"]);
+        assert_eq!(stage.clocks(&ticket).await, ["service v1 running 900 of 1200 due 03-02T09:40:00.000000Z"]);
     }
 
     async fn still_waiting_at_the_deadline(desk) {
@@ -272,7 +272,7 @@ on_both! {
         stage.at("2026-03-02T11:00:00.000000Z");
         assert_eq!(stage.clocks(&ticket).await, ["service v1 paused 1800 of 3600"]);
         stage.at("2026-03-02T11:30:00.000000Z").status(&ticket, "resolved").await;
-        assert_eq!(stage.clocks(&ticket).await, ["service v1 met 1800 of 3600 at 03-02T11:30:00Z"]);
+        assert_eq!(stage.clocks(&ticket).await, ["service v1 met 1800 of 3600 at 03-02T11:30:00.000000Z"]);
     }
 
     async fn reopened_after_a_week_it_runs_again(desk) {
@@ -280,18 +280,18 @@ on_both! {
         let ticket = stage.at("2026-03-02T09:00:00.000000Z").report(json!({})).await;
         stage.status(&ticket, "open").await;
         stage.at("2026-03-02T09:30:00.000000Z").status(&ticket, "resolved").await;
-        assert_eq!(stage.clocks(&ticket).await, ["service v1 met 1800 of 3600 at 03-02T09:30:00Z"]);
+        assert_eq!(stage.clocks(&ticket).await, ["service v1 met 1800 of 3600 at 03-02T09:30:00.000000Z"]);
         stage.at("2026-03-09T09:00:00.000000Z").status(&ticket, "open").await;
-        assert_eq!(stage.clocks(&ticket).await, ["service v1 running 1800 of 3600 due 03-09T09:30:00Z"]);
+        assert_eq!(stage.clocks(&ticket).await, ["service v1 running 1800 of 3600 due 03-09T09:30:00.000000Z"]);
         assert_eq!(stage.durations(&ticket).await, "response 0/0, first_reply -, service -, resolution -");
         stage.at("2026-03-09T09:20:00.000000Z").status(&ticket, "resolved").await;
-        assert_eq!(stage.clocks(&ticket).await, ["service v1 met 3000 of 3600 at 03-09T09:20:00Z"]);
+        assert_eq!(stage.clocks(&ticket).await, ["service v1 met 3000 of 3600 at 03-09T09:20:00.000000Z"]);
         // Seven days and twenty minutes.
         assert_eq!(stage.durations(&ticket).await, "response 0/0, first_reply -, service 3000/3000, resolution 606000/606000");
         // And once more, for longer than is left.
         stage.at("2026-03-10T08:00:00.000000Z").status(&ticket, "open").await;
         stage.at("2026-03-10T08:15:00.000000Z").status(&ticket, "resolved").await;
-        assert_eq!(stage.clocks(&ticket).await, ["service v1 breached 3900 of 3600 due 03-10T08:10:00Z since 03-10T08:10:00.000001Z"]);
+        assert_eq!(stage.clocks(&ticket).await, ["service v1 breached 3900 of 3600 due 03-10T08:10:00.000000Z since 03-10T08:10:00.000001Z"]);
     }
 
     async fn reported_on_a_holiday(desk) {
@@ -301,9 +301,9 @@ on_both! {
         let stage = Stage::with(desk, Some(&office), &[("response", HOUR, "business")]).await;
         let ticket = stage.at("2026-03-03T09:00:00.000000Z").report(json!({})).await;
         // Nothing on Tuesday; an hour on Wednesday from 8:00 in Oslo.
-        assert_eq!(stage.clocks(&ticket).await, ["response v1 c1 running 0 of 3600 due 03-04T08:00:00Z"]);
+        assert_eq!(stage.clocks(&ticket).await, ["response v1 c1 running 0 of 3600 due 03-04T08:00:00.000000Z"]);
         stage.at("2026-03-04T07:30:00.000000Z");
-        assert_eq!(stage.clocks(&ticket).await, ["response v1 c1 running 1800 of 3600 due 03-04T08:00:00Z"]);
+        assert_eq!(stage.clocks(&ticket).await, ["response v1 c1 running 1800 of 3600 due 03-04T08:00:00.000000Z"]);
     }
 
     async fn opened_and_solved_outside_hours(desk) {
@@ -314,8 +314,8 @@ on_both! {
         stage.at("2026-03-07T11:00:00.000000Z").status(&ticket, "open").await;
         stage.at("2026-03-07T12:00:00.000000Z").status(&ticket, "resolved").await;
         assert_eq!(stage.clocks(&ticket).await, [
-            "response v1 c1 met 0 of 60 at 03-07T11:00:00Z",
-            "service v1 c1 met 0 of 60 at 03-07T12:00:00Z",
+            "response v1 c1 met 0 of 60 at 03-07T11:00:00.000000Z",
+            "service v1 c1 met 0 of 60 at 03-07T12:00:00.000000Z",
         ]);
         assert_eq!(stage.durations(&ticket).await, "response 3600/0, first_reply -, service 3600/0, resolution 7200/0");
     }
@@ -328,21 +328,21 @@ on_both! {
         let stage = Stage::with(desk, Some(&night), &[("response", 7 * HOUR, "business"), ("first_reply", 7 * HOUR + 1, "business")]).await;
         let ticket = stage.at("2026-03-28T12:00:00.000000Z").report(json!({})).await;
         assert_eq!(stage.clocks(&ticket).await, [
-            "response v1 c1 running 0 of 25200 due 03-29T06:00:00Z",
+            "response v1 c1 running 0 of 25200 due 03-29T06:00:00.000000Z",
             // Monday 8:00:01, in summer time.
-            "first_reply v1 c1 running 0 of 25201 due 03-30T06:00:01Z",
+            "first_reply v1 c1 running 0 of 25201 due 03-30T06:00:01.000000Z",
         ]);
         // On 25 October 3:00 is 2:00 again: they are nine, from 22:00 to 7:00 UTC.
         let all = stage.desk.all(&stage.agent, "/v1/sla/policies").await;
         stage.edit(&all[0], json!({ "targets": rules(&[("response", 9 * HOUR, "business"), ("first_reply", 9 * HOUR + 1, "business")]) })).await;
         let ticket = stage.at("2026-10-24T12:00:00.000000Z").report(json!({})).await;
         assert_eq!(stage.clocks(&ticket).await, [
-            "response v2 c1 running 0 of 32400 due 10-25T07:00:00Z",
+            "response v2 c1 running 0 of 32400 due 10-25T07:00:00.000000Z",
             // Monday 8:00:01, in winter time.
-            "first_reply v2 c1 running 0 of 32401 due 10-26T07:00:01Z",
+            "first_reply v2 c1 running 0 of 32401 due 10-26T07:00:01.000000Z",
         ]);
         stage.at("2026-10-25T02:00:00.000000Z");
-        assert_eq!(stage.clocks(&ticket).await[0], "response v2 c1 running 14400 of 32400 due 10-25T07:00:00Z");
+        assert_eq!(stage.clocks(&ticket).await[0], "response v2 c1 running 14400 of 32400 due 10-25T07:00:00.000000Z");
     }
 
     async fn a_policy_that_is_edited_in_mid_flight(desk) {
@@ -356,15 +356,15 @@ on_both! {
         // What has ended keeps what judged it; what runs is judged from its zero, and what was broken by that is so
         // from now.
         assert_eq!(stage.clocks(&ticket).await, [
-            "response v1 met 600 of 3600 at 03-02T09:10:00Z",
-            "service v2 running 600 of 7200 due 03-02T11:10:00Z",
+            "response v1 met 600 of 3600 at 03-02T09:10:00.000000Z",
+            "service v2 running 600 of 7200 due 03-02T11:10:00.000000Z",
         ]);
         assert_eq!(stage.clocks(&waiting).await, [
-            "response v2 breached 1200 of 60 due 03-02T09:01:00Z since 03-02T09:20:00Z",
+            "response v2 breached 1200 of 60 due 03-02T09:01:00.000000Z since 03-02T09:20:00.000000Z",
             "service v2 paused 0 of 7200",
         ]);
         assert_eq!(stage.clocks(&late).await, [
-            "response v1 breached 8400 of 3600 due 03-02T08:00:00Z since 03-02T09:00:00Z",
+            "response v1 breached 8400 of 3600 due 03-02T08:00:00.000000Z since 03-02T09:00:00.000000Z",
             "service v2 paused 0 of 7200",
         ]);
         let told = stage.told(&ticket).await;
@@ -377,8 +377,8 @@ on_both! {
         let ticket = stage.at("2026-03-02T09:00:00.000000Z").report(json!({ "reported_at": "2026-03-02T07:00:00.000000Z" })).await;
         // It was due before anybody could know of it: it is breached since it was typed in.
         assert_eq!(stage.clocks(&ticket).await, [
-            "response v1 breached 7200 of 3600 due 03-02T08:00:00Z since 03-02T09:00:00Z",
-            "first_reply v1 running 7200 of 14400 due 03-02T11:00:00Z",
+            "response v1 breached 7200 of 3600 due 03-02T08:00:00.000000Z since 03-02T09:00:00.000000Z",
+            "first_reply v1 running 7200 of 14400 due 03-02T11:00:00.000000Z",
         ]);
         let told = stage.told(&ticket).await;
         assert_eq!(told["clocks"][0]["why"], "Breached at 2026-03-02T09:00:00.000000Z by what changed then: by that it was due at \
@@ -397,15 +397,15 @@ on_both! {
         stage.comment(&stage.agent, &own).await;
         for ticket in [&ticket, &own] {
             assert_eq!(stage.clocks(ticket).await, [
-                "response v1 running 600 of 3600 due 03-02T10:00:00Z",
-                "first_reply v1 running 600 of 3600 due 03-02T10:00:00Z",
+                "response v1 running 600 of 3600 due 03-02T10:00:00.000000Z",
+                "first_reply v1 running 600 of 3600 due 03-02T10:00:00.000000Z",
             ]);
         }
         stage.at("2026-03-02T09:20:00.000000Z").comment(&stage.agent, &ticket).await;
         stage.at("2026-03-02T09:30:00.000000Z").comment(&stage.agent, &ticket).await;
         assert_eq!(stage.clocks(&ticket).await, [
-            "response v1 met 1200 of 3600 at 03-02T09:20:00Z",
-            "first_reply v1 met 1200 of 3600 at 03-02T09:20:00Z",
+            "response v1 met 1200 of 3600 at 03-02T09:20:00.000000Z",
+            "first_reply v1 met 1200 of 3600 at 03-02T09:20:00.000000Z",
         ]);
     }
 
@@ -413,14 +413,14 @@ on_both! {
         let stage = Stage::with(desk, None, &[("response urgent", 600, "calendar"), ("response", 2 * HOUR, "calendar")]).await;
         let ticket = stage.at("2026-03-02T09:00:00.000000Z").report(json!({ "priority": "urgent" })).await;
         stage.at("2026-03-02T09:20:00.000000Z").set(&ticket, json!({ "priority": "low" })).await;
-        assert_eq!(stage.clocks(&ticket).await, ["response v1 breached 1200 of 600 due 03-02T09:10:00Z since 03-02T09:10:00.000001Z"]);
+        assert_eq!(stage.clocks(&ticket).await, ["response v1 breached 1200 of 600 due 03-02T09:10:00.000000Z since 03-02T09:10:00.000001Z"]);
         stage.at("2026-03-02T09:30:00.000000Z").status(&ticket, "open").await;
         stage.at("2026-03-02T09:40:00.000000Z");
-        assert_eq!(stage.clocks(&ticket).await, ["response v1 breached 1800 of 600 due 03-02T09:10:00Z since 03-02T09:10:00.000001Z"]);
+        assert_eq!(stage.clocks(&ticket).await, ["response v1 breached 1800 of 600 due 03-02T09:10:00.000000Z since 03-02T09:10:00.000001Z"]);
         // Lowered in time, the other promise holds.
         let ticket = stage.report(json!({ "priority": "urgent" })).await;
         stage.at("2026-03-02T09:50:00.000000Z").set(&ticket, json!({ "priority": "low" })).await;
-        assert_eq!(stage.clocks(&ticket).await, ["response v1 running 600 of 7200 due 03-02T11:40:00Z"]);
+        assert_eq!(stage.clocks(&ticket).await, ["response v1 running 600 of 7200 due 03-02T11:40:00.000000Z"]);
     }
 
     async fn a_priority_that_is_raised_too_late(desk) {
@@ -429,7 +429,7 @@ on_both! {
         stage.at("2026-03-02T09:20:00.000000Z").set(&ticket, json!({ "priority": "urgent" })).await;
         // A moment ago nothing was breached, so it is from now on.
         stage.at("2026-03-02T09:25:00.000000Z");
-        assert_eq!(stage.clocks(&ticket).await, ["response v1 breached 1500 of 600 due 03-02T09:10:00Z since 03-02T09:20:00Z"]);
+        assert_eq!(stage.clocks(&ticket).await, ["response v1 breached 1500 of 600 due 03-02T09:10:00.000000Z since 03-02T09:20:00.000000Z"]);
     }
 
     async fn team_and_tags_select_another_policy(desk) {
@@ -444,10 +444,10 @@ on_both! {
         assert_eq!((&told["policy"], &told["why"]), (&Value::Null, &json!("No policy's condition holds for the ticket as it is now.")));
         stage.at("2026-03-02T09:01:00.000000Z");
         for (patch, policy, clock) in [
-            (json!({ "type": "question", "channel": "chat" }), Some("Questions on the phone"), Some("response v1 running 60 of 1800 due 03-02T09:30:00Z")),
-            (json!({ "tags": ["a", "royal"] }), Some("Tag"), Some("response v1 running 60 of 1200 due 03-02T09:20:00Z")),
-            (json!({ "team_id": team["id"] }), Some("Team"), Some("response v1 running 60 of 600 due 03-02T09:10:00Z")),
-            (json!({ "team_id": null, "tags": null }), Some("Questions on the phone"), Some("response v1 running 60 of 1800 due 03-02T09:30:00Z")),
+            (json!({ "type": "question", "channel": "chat" }), Some("Questions on the phone"), Some("response v1 running 60 of 1800 due 03-02T09:30:00.000000Z")),
+            (json!({ "tags": ["a", "royal"] }), Some("Tag"), Some("response v1 running 60 of 1200 due 03-02T09:20:00.000000Z")),
+            (json!({ "team_id": team["id"] }), Some("Team"), Some("response v1 running 60 of 600 due 03-02T09:10:00.000000Z")),
+            (json!({ "team_id": null, "tags": null }), Some("Questions on the phone"), Some("response v1 running 60 of 1800 due 03-02T09:30:00.000000Z")),
             (json!({ "channel": "email" }), None, None),
         ] {
             stage.set(&ticket, patch).await;
@@ -468,10 +468,10 @@ on_both! {
         desk.delete(&format!("/v1/sla/policies/{}", first["id"].as_str().unwrap())).by(&stage.admin).expect(204).await;
         // What has ended stays; the rest has what the next policy promises, or nothing.
         let ended = [
-            "response v1 met 600 of 3600 at 03-02T09:10:00Z",
-            "first_reply v1 breached 1200 of 600 due 03-02T09:10:00Z since 03-02T09:10:00.000001Z",
+            "response v1 met 600 of 3600 at 03-02T09:10:00.000000Z",
+            "first_reply v1 breached 1200 of 600 due 03-02T09:10:00.000000Z since 03-02T09:10:00.000001Z",
         ];
-        assert_eq!(stage.clocks(&ticket).await, [ended[0], ended[1], "service v1 running 600 of 7200 due 03-02T11:10:00Z"]);
+        assert_eq!(stage.clocks(&ticket).await, [ended[0], ended[1], "service v1 running 600 of 7200 due 03-02T11:10:00.000000Z"]);
         let told = stage.told(&ticket).await;
         assert_eq!(told["policy"]["name"], "Second");
         assert_eq!([0, 1, 2].map(|nth| told["clocks"][nth]["policy_name"].clone()), ["First", "First", "Second"]);
@@ -487,7 +487,7 @@ on_both! {
         let stage = Stage::with(desk, Some(&calendar), &[("response", 4 * HOUR, "business"), ("first_reply", 600, "business")]).await;
         // 10:00 in Oslo.
         let ticket = stage.at("2026-03-02T09:00:00.000000Z").report(json!({})).await;
-        assert_eq!(stage.clocks(&ticket).await[0], "response v1 c1 running 0 of 14400 due 03-02T13:00:00Z");
+        assert_eq!(stage.clocks(&ticket).await[0], "response v1 c1 running 0 of 14400 due 03-02T13:00:00.000000Z");
         stage.at("2026-03-02T10:00:00.000000Z");
         let mut short = office();
         short["working_hours"]["monday"] = json!([{ "from": "08:00", "to": "12:00" }]);
@@ -495,9 +495,9 @@ on_both! {
         // Until noon two hours count, and two on Tuesday from 8:00.
         stage.at("2026-03-02T12:00:00.000000Z");
         assert_eq!(stage.clocks(&ticket).await, [
-            "response v1 c2 running 7200 of 14400 due 03-03T09:00:00Z",
+            "response v1 c2 running 7200 of 14400 due 03-03T09:00:00.000000Z",
             // It was breached by the calendar of then, which still counts for it.
-            "first_reply v1 c1 breached 10800 of 600 due 03-02T09:10:00Z since 03-02T09:10:00.000001Z",
+            "first_reply v1 c1 breached 10800 of 600 due 03-02T09:10:00.000000Z since 03-02T09:10:00.000001Z",
         ]);
         let told = stage.told(&ticket).await;
         assert_eq!((&told["clocks"][0]["calendar_name"], &told["clocks"][0]["time_zone"]), (&json!("Office"), &json!("Europe/Oslo")));
@@ -512,12 +512,12 @@ on_both! {
         stage.comment(&stage.agent, &late).await;
         stage.at("2026-03-02T11:00:00.000000Z");
         assert_eq!(stage.clocks(&just).await, [
-            "response v1 met 3600 of 3600 at 03-02T10:00:00Z",
-            "first_reply v1 met 3600 of 3600 at 03-02T10:00:00Z",
+            "response v1 met 3600 of 3600 at 03-02T10:00:00.000000Z",
+            "first_reply v1 met 3600 of 3600 at 03-02T10:00:00.000000Z",
         ]);
         assert_eq!(stage.clocks(&late).await, [
-            "response v1 breached 3600 of 3600 due 03-02T10:00:00Z since 03-02T10:00:00.000001Z",
-            "first_reply v1 breached 3600 of 3600 due 03-02T10:00:00Z since 03-02T10:00:00.000001Z",
+            "response v1 breached 3600 of 3600 due 03-02T10:00:00.000000Z since 03-02T10:00:00.000001Z",
+            "first_reply v1 breached 3600 of 3600 due 03-02T10:00:00.000000Z since 03-02T10:00:00.000001Z",
         ]);
     }
 
@@ -531,7 +531,7 @@ on_both! {
             stage.at(&format!("2026-03-02T{at}:00Z")).status(&ticket, status).await;
         }
         // Open for 10, 15 and 5 minutes; waiting for 30 and 25, and for 35.
-        assert_eq!(stage.clocks(&ticket).await, ["service v1 met 1800 of 3600 at 03-02T11:00:00Z"]);
+        assert_eq!(stage.clocks(&ticket).await, ["service v1 met 1800 of 3600 at 03-02T11:00:00.000000Z"]);
         assert_eq!(stage.durations(&ticket).await, "response 0/0, first_reply -, service 1800/1800, resolution 7200/7200");
         let read = desk.read_ticket(&stage.agent, &ticket).await;
         assert_eq!(read["durations"]["in_status_s"], json!({ "new": 0, "open": 1800, "waiting_requester": 3300,
@@ -548,8 +548,8 @@ on_both! {
         let ticket = stage.at("2026-03-02T09:00:00.000000Z").report(json!({})).await;
         stage.at("2026-03-02T09:05:00.000000Z").status(&ticket, "resolved").await;
         assert_eq!(stage.clocks(&ticket).await, [
-            "response v1 met 300 of 3600 at 03-02T09:05:00Z",
-            "service v1 met 0 of 3600 at 03-02T09:05:00Z",
+            "response v1 met 300 of 3600 at 03-02T09:05:00.000000Z",
+            "service v1 met 0 of 3600 at 03-02T09:05:00.000000Z",
         ]);
         assert_eq!(stage.durations(&ticket).await, "response 300/300, first_reply -, service 0/0, resolution 300/300");
     }
@@ -560,7 +560,7 @@ on_both! {
         stage.at("2026-03-02T09:10:00.000000Z").comment(&stage.agent, &ticket).await;
         stage.at("2026-03-02T09:20:00.000000Z");
         stage.policy("Late", None, json!({}), &[("response", 60, "calendar"), ("first_reply", 60, "calendar"), ("service", HOUR, "calendar")]).await;
-        assert_eq!(stage.clocks(&ticket).await, ["service v1 running 600 of 3600 due 03-02T10:10:00Z"]);
+        assert_eq!(stage.clocks(&ticket).await, ["service v1 running 600 of 3600 due 03-02T10:10:00.000000Z"]);
         // Nor by a step or a comment that follows.
         stage.at("2026-03-02T09:30:00.000000Z").status(&ticket, "waiting_requester").await;
         stage.comment(&stage.agent, &ticket).await;
@@ -591,7 +591,7 @@ on_both! {
         get("\"2.2\"").expect(304).await;
         let written = desk.patch("/v1/tickets/1").by(&stage.agent).header("if-match", "\"2\"").json(&json!({ "status": "open" })).expect(200).await;
         assert_eq!(written.header("etag"), Some("\"3.2\""));
-        assert_eq!(stage.clocks(&written.body).await[0], "response v1 breached 900 of 600 due 03-02T09:10:00Z since 03-02T09:10:00.000001Z");
+        assert_eq!(stage.clocks(&written.body).await[0], "response v1 breached 900 of 600 due 03-02T09:10:00.000000Z since 03-02T09:10:00.000001Z");
     }
 
     async fn lists_find_what_is_breached_or_due_and_sort_by_it(desk) {

@@ -489,7 +489,7 @@ on_both! {
         desk.patch(&format!("/v1/users/{}", ada.id)).by(&admin).json(&json!({ "name": "Ada King" })).expect(200).await;
         check("another name", before, [false, false, false, true]).await;
 
-        for query in ["sort=activity_at", "sort=-activity_at", "activity_after=2026-03-02T09:00:00Z", "activity_before=2026-03-02T09:00:00Z"] {
+        for query in ["sort=activity_at", "sort=-activity_at", "activity_after=2026-03-02T09:00:00.000000Z", "activity_before=2026-03-02T09:00:00.000000Z"] {
             desk.get(&format!("/v1/tickets?{query}")).by(&ada).refused(403, "forbidden").await;
             desk.get(&format!("/v1/tickets?{query}")).by(&narrow).refused(403, "insufficient_scope").await;
             desk.get(&format!("/v1/tickets?{query}")).by(&wide).expect(200).await;

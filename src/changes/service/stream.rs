@@ -117,7 +117,7 @@ impl Follower {
             let look = self.looks_at;
             let frames = tokio::select! {
                 biased;
-                () = self.ending.heard() => return Ok(end(&Problem::unavailable("shutting down"))),
+                () = self.ending.heard() => return Ok(end(&shutting_down())),
                 _ = self.beat.tick() => return Box::pin(self.live_on()).await,
                 () = sleep_until(look.unwrap_or_else(Tick::now)), if look.is_some() => Box::pin(self.look()).await?,
                 batch = self.batches.recv() => self.take(batch)?,
@@ -223,6 +223,11 @@ fn end(problem: &Problem) -> Told {
     // What cannot be said is not said: it ends all the same.
     drop(frames.say("end", &said(problem)));
     Told::Last(frames)
+}
+
+/// Why all streams end when the process does.
+fn shutting_down() -> Problem {
+    Problem::unavailable("shutting down").saying("The service is shutting down. Come again, and go on where you were.")
 }
 
 /// What is told of a problem.

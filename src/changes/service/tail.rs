@@ -97,33 +97,39 @@ impl ChangeTail {
         let listener = self.batches.subscribe();
         let mut is_read = self.is_read.lock().unwrap_or_else(PoisonError::into_inner);
         if !std::mem::replace(&mut *is_read, true) {
-            tokio::task::spawn_local(Reading(self.clone()).go_on(db.clone()));
+            tokio::task::spawn_local(TailReading { tail: self.clone(), is_over: false }.go_on(db.clone()));
         }
         listener
     }
 }
 
 /// The reading of the log, which ends when nobody listens any more.
-struct Reading(Arc<ChangeTail>);
+struct TailReading {
+    tail: Arc<ChangeTail>,
+    /// Whether it has said that it ends: somebody else may read by now.
+    is_over: bool,
+}
 
-impl Drop for Reading {
+impl Drop for TailReading {
     fn drop(&mut self) {
-        *self.0.is_read.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        if !self.is_over {
+            *self.tail.is_read.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        }
     }
 }
 
-impl Reading {
-    async fn go_on(self, db: Db) {
+impl TailReading {
+    async fn go_on(mut self, db: Db) {
         let mut published = db.kept::<ChangesPublished>().0.listen();
         let mut place = None;
-        while !self.is_over() {
+        while !self.ends() {
             match db.anew().read(async move |conn: &mut Conn| read(conn, place).await).await {
                 Ok((next, batch)) => {
                     place = Some(next);
                     match batch {
                         Some(batch) => {
                             // Nobody may be left to hear it.
-                            drop(self.0.batches.send(Arc::new(batch)));
+                            drop(self.tail.batches.send(Arc::new(batch)));
                             tokio::time::sleep(GATHERED_FOR).await;
                         }
                         None => drop(tokio::time::timeout(LOOKED_AFTER, published.heard()).await),
@@ -135,14 +141,14 @@ impl Reading {
                 }
             }
         }
-        // Whoever comes now has it read again.
     }
 
     /// Whether nobody listens. Whoever comes while this is asked is heard, or begins anew.
-    fn is_over(&self) -> bool {
-        let mut is_read = self.0.is_read.lock().unwrap_or_else(PoisonError::into_inner);
-        *is_read = self.0.batches.receiver_count() > 0;
-        !*is_read
+    fn ends(&mut self) -> bool {
+        let mut is_read = self.tail.is_read.lock().unwrap_or_else(PoisonError::into_inner);
+        *is_read = self.tail.batches.receiver_count() > 0;
+        self.is_over = !*is_read;
+        self.is_over
     }
 }
 

@@ -329,8 +329,7 @@ fn promises_computed_by_hand() {
         ("past Apia's missing Friday", "Pacific/Apia", "thursday 08:00-16:00 friday 08:00-16:00 saturday 08:00-16:00", "2011-12-29T18:00:00Z", 9 * HOUR_US, "2011-12-30T19:00:00Z"),
     ];
     for (name, zone, hours, from, work, end) in cases {
-        let found = after(&calendar(zone, hours, &[]), us(from), work).map(|us| Instant::from_micros(us).to_string());
-        assert_eq!(found.as_deref(), Some(end), "{name}");
+        assert_eq!(after(&calendar(zone, hours, &[]), us(from), work), Some(us(end)), "{name}");
     }
 }
 
