@@ -54,7 +54,7 @@ async fn items(desk: &Desk, who: &Caller) -> Vec<Value> {
 
 fn said(item: &Value) -> String {
     let sla = &item["sla"];
-    let due = sla["due_at"].as_str().unwrap().replace("2026-03-02T", "");
+    let due = sla["due_at"].as_str().unwrap().replace("2026-03-02T", "").replace(".000000Z", "Z");
     let of = [&item["type"], &sla["target"]].map(|text| text.as_str().unwrap());
     format!("{} {} {} {due}", item["ticket"]["number"], of[0], of[1])
 }
@@ -158,7 +158,8 @@ on_both! {
             let trail = desk.all(who, "/v1/tickets/1/events").await;
             assert_eq!(trail.iter().filter(|event| event["sla"] != Value::Null).count(), told, "{}", who.name);
             let feed = desk.get("/v1/changes?from=start").by(who).expect(200).await.body;
-            assert_eq!(feed["items"].as_array().unwrap().len(), told + 1, "{}", who.name);
+            let of_tickets = feed["items"].as_array().unwrap().iter().filter(|item| item["ticket"] != Value::Null);
+            assert_eq!(of_tickets.count(), told + 1, "{}", who.name);
         }
     }
 
@@ -322,7 +323,7 @@ on_both! {
         let mut listener = Listener::new(desk, &agent);
         assert_eq!(listener.at("23:59:59").await, NOTHING);
         desk.clock.go_to("2026-03-03T08:30:00.000000Z");
-        assert_eq!(listener.at("").await, ["1 sla.due_soon response 2026-03-03T09:00:00.000000Z"]);
+        assert_eq!(listener.at("").await, ["1 sla.due_soon response 2026-03-03T09:00:00Z"]);
     }
 
     /// What is made anew is told to nobody again.

@@ -297,6 +297,7 @@ impl Explainer {
                     let ordered = [
                         "tickets_by_created",
                         "tickets_by_updated",
+                        "tickets_by_activity",
                         "tickets_by_priority",
                         "ticket_clocks_by_created",
                         "ticket_clocks_by_due",
@@ -605,12 +606,17 @@ async fn reports(desk: &Desk, who: &Caller, heard: &Heard, explainer: &mut Expla
 
 /// The feed goes by positions, through 5,000 of them at most with what they are about, whatever is asked for.
 async fn feed(desk: &Desk, engine: Engine, readers: [&Caller; 2], heard: &Heard, explainer: &mut Explainer) {
-    let (id, settle) = match engine {
-        Engine::Sqlite => ("randomblob(16)", ""),
-        Engine::Postgres => ("gen_random_uuid()", "; VACUUM ANALYZE events; VACUUM ANALYZE changes"),
+    // Those of the people who ask go before it: positions begin with 1.
+    let (id, waiting, settle) = match engine {
+        Engine::Sqlite => ("randomblob(16)", "", ""),
+        Engine::Postgres => {
+            let settle = "; VACUUM ANALYZE events; VACUUM ANALYZE changes";
+            ("gen_random_uuid()", "DELETE FROM change_inbox; ", settle)
+        }
     };
     let sql = format!(
-        "INSERT INTO events (id, ticket_id, at, kind, visibility, changes, number, ticket_version) \
+        "{waiting}DELETE FROM changes; DELETE FROM events; \
+         INSERT INTO events (id, ticket_id, at, kind, visibility, changes, number, ticket_version) \
          SELECT {id}, id, created_at, 'ticket.created', 'public', '[]', 1, 1 FROM tickets; \
          INSERT INTO changes (position, event_id, at) SELECT row_number() OVER (ORDER BY id), id, at FROM events{settle}"
     );

@@ -512,7 +512,7 @@ impl Ask {
         let headers = response.headers().clone();
         let bytes = match headers.get("content-type") {
             // It has no end: its beginning will do.
-            Some(kind) if kind == "text/event-stream" => response.chunk().await.unwrap().unwrap().to_vec(),
+            Some(kind) if kind == "text/event-stream" => response.chunk().await.unwrap().unwrap_or_default().to_vec(),
             _ => response.bytes().await.unwrap().to_vec(),
         };
         let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);

@@ -53,7 +53,7 @@ on_both! {
             "id": ticket["id"], "number": 1, "subject": "The printer is on fire", "description": "Smoke.\nFlames.",
             "status": "new", "priority": "urgent", "type": "incident", "channel": "phone", "requester": me, "assignee": null,
             "team": null, "created_by": me, "external_id": "x-1", "follow_up_of": null, "tags": ["printer", "fire"],
-            "custom_fields": { "floor": 2 }, "created_at": "2026-03-02T09:00:00.000000Z", "updated_at": "2026-03-02T09:00:00.000000Z",
+            "custom_fields": { "floor": 2 }, "created_at": "2026-03-02T09:00:00.000000Z", "updated_at": "2026-03-02T09:00:00.000000Z", "activity_at": null,
             "reported_at": "2026-03-02T09:00:00.000000Z", "started_at": null, "first_replied_at": null, "resolved_at": null,
             "closed_at": null, "reopen_count": 0, "clocks": [], "version": 1,
             "durations": {
@@ -272,7 +272,8 @@ on_both! {
         assert_eq!((&ticket["subject"], &ticket["reopen_count"]), (&json!("Found a fire extinguisher"), &json!(1)));
         desk.patch_ticket(&agent, &ticket, json!({ "status": "waiting_requester" })).await;
         desk.patch_ticket(&ada, &ticket, json!({ "status": "open" })).await;
-        let waiting = desk.patch_ticket(&agent, &ticket, json!({ "status": "waiting_third_party" })).await;
+        let mut waiting = desk.patch_ticket(&agent, &ticket, json!({ "status": "waiting_third_party" })).await;
+        waiting["activity_at"] = Value::Null;
         // That somebody else has delivered is not theirs to say.
         desk.patch(&path).by(&ada).json(&json!({ "status": "open" })).refused(403, "forbidden").await;
         assert_eq!(desk.read_ticket(&ada, &ticket).await, waiting);
@@ -617,7 +618,9 @@ async fn transcript(desk: &Desk) -> String {
             ask = ask.json(&body);
         }
         let answer = ask.send().await;
-        lines.push_str(&format!("{method} {path} {} {:?} {}\n", answer.status, answer.header("etag"), answer.text()));
+        // The tag of a list is of its items, and so of their ids.
+        let tag = answer.header("etag").filter(|tag| !tag.starts_with("W/"));
+        lines.push_str(&format!("{method} {path} {} {tag:?} {}\n", answer.status, answer.text()));
     }
     let id = regex::Regex::new("[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}").unwrap();
     let mut known: Vec<String> = Vec::new();

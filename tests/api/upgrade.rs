@@ -132,7 +132,7 @@ on_both! {
         let (ada, agent, script) = (desk.requester().await, desk.agent().await, desk.account("tickets:write tickets:read comments:write").await);
         let untouched = desk.ticket(&ada, json!({})).await;
         desk.clock.pass_s(61);
-        let back_dated = desk.ticket(&script, json!({ "reported_at": "2026-03-02T08:00:00.5Z" })).await;
+        let back_dated = desk.ticket(&script, json!({ "reported_at": "2026-03-02T08:00:00.500000Z" })).await;
         say(desk, &script, &back_dated).await;
         desk.clock.pass_s(600);
         say(desk, &agent, &back_dated).await;
