@@ -2,7 +2,7 @@
 
 use std::time::Instant as Stopwatch;
 
-use actix_web::body::{BoxBody, MessageBody};
+use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
@@ -53,7 +53,12 @@ pub async fn edge(
     let outcome = match acceptable(&request) {
         Ok(()) => {
             let answered = next.call(request).instrument(span.clone()).await;
-            answered.map(|response| unsent::send(response.map_into_boxed_body()))
+            answered.map(|response| {
+                let response = response.map_into_boxed_body();
+                // A body that goes on would keep the connection from its next request.
+                let goes_on = method == Method::HEAD && response.response().body().size() == BodySize::Stream;
+                if goes_on { response.map_body(|_, _| BoxBody::new(())) } else { unsent::send(response) }
+            })
         }
         Err(problem) => Ok(request.into_response(speak(&problem.into(), &id))),
     };

@@ -366,6 +366,11 @@ on_both! {
     stream(desk, &metrics, "").refused(403, "insufficient_scope").await;
     stream(desk, &agent, "").header("accept", "text/html").refused(406, "not_acceptable").await;
 
+    // A HEAD ends, and the connection takes the next request.
+    for _ in 0..20 {
+        let head = desk.ask(Method::HEAD, "/v1/changes/stream").by(&other).expect(200).await;
+        assert_eq!((head.header("content-type"), head.bytes.len()), (Some("text/event-stream"), 0));
+    }
     // Eight at once, whatever they follow; a ninth is free again when one goes.
     let mut eight = Vec::new();
     for nth in 0..8 {
