@@ -15,6 +15,7 @@
 
 mod chance;
 mod limits;
+mod live;
 mod load;
 mod postgres;
 mod procs;
@@ -70,6 +71,9 @@ struct Arguments {
     /// HTTP; prints what a request costs each of them. It takes six minutes on SQLite
     #[arg(long, value_name = "BINARY")]
     smoke: Option<PathBuf>,
+    /// Instead of all else: how fast streams, the feed and webhooks tell what happens
+    #[arg(long)]
+    live: bool,
     /// Fewer and shorter runs, for a look
     #[arg(long)]
     quick: bool,
@@ -195,6 +199,9 @@ fn run(arguments: &Arguments) {
     };
     if let Some(other) = &arguments.smoke {
         return engines.into_iter().for_each(|engine| smoke::compare(other, &arguments.dir, engine));
+    }
+    if arguments.live {
+        return engines.into_iter().for_each(|engine| live::measure(&arguments.dir, engine));
     }
     let sizes = arguments.sizes();
     let each_s = arguments.seconds() + 1;

@@ -22,11 +22,17 @@ const ROUNDS: usize = 3;
 const EACH_S: u64 = 2;
 
 /// A binary at work.
-struct Desk<'a> {
-    server: Server,
+pub struct Desk<'a> {
+    pub settings: Settings,
+    pub server: Server,
+    pub token: String,
+    pub client: Client,
+    pub wrk: Wrk,
+    pub teams: Vec<String>,
+    pub numbers: Numbers,
+    /// Requests: a name, where they are, and over how many connections they come.
+    pub scenarios: Vec<(&'static str, PathBuf, usize)>,
     cluster: Option<&'a Cluster>,
-    wrk: Wrk,
-    scenarios: Vec<(&'static str, PathBuf, usize)>,
 }
 
 /// Compares the binary `other`, the version before, with the one that was built with this program.
@@ -38,7 +44,7 @@ pub fn compare(other: &Path, folder: &Path, engine: Engine) {
         cluster.run(Mode::Durable);
     }
     let desks = [("before", other.to_owned()), ("now", PathBuf::from(env!("CARGO_BIN_EXE_skranke")))]
-        .map(|(name, program)| Desk::filled(name, program, folder, cluster.as_ref(), runtime.clone()));
+        .map(|(name, program)| Desk::filled(name, program, folder, cluster.as_ref(), runtime.clone(), TICKETS, &[]));
     println!("{}", engine.name());
     println!("{:24} {:>12} {:>12} {:>8} {:>14}", "request", "CPU before", "CPU now", "ratio", "rate, ratio");
     for nth in 0..desks[0].scenarios.len() {
@@ -69,12 +75,14 @@ pub fn compare(other: &Path, folder: &Path, engine: Engine) {
 
 impl<'a> Desk<'a> {
     /// Starts the binary on an empty database, of the cluster or in a file, and lets tickets come in.
-    fn filled(
+    pub fn filled(
         name: &'static str,
         program: PathBuf,
         all: &Path,
         cluster: Option<&'a Cluster>,
         runtime: Arc<tokio::runtime::Runtime>,
+        tickets: u64,
+        more: &[(&str, &str)],
     ) -> Self {
         let folder = &all.join(format!("smoke-{name}"));
         let _ = std::fs::remove_dir_all(folder);
@@ -94,7 +102,8 @@ impl<'a> Desk<'a> {
             ("SKRANKE_REQUESTS_PER_PRINCIPAL", "10000000".into()),
             ("SKRANKE_REQUESTS_PER_ADDRESS", "10000000".into()),
         ];
-        let environment = environment.map(|(key, value)| (key.to_owned(), value)).to_vec();
+        let more = more.iter().map(|(key, value)| (*key, (*value).to_owned()));
+        let environment = environment.into_iter().chain(more).map(|(key, value)| (key.to_owned(), value)).collect();
         let settings = Settings { program, environment, log: folder.join("server.log") };
         output(settings.command().arg("migrate"));
         let server = Server::start(&settings);
@@ -102,7 +111,7 @@ impl<'a> Desk<'a> {
         token.args(["token", "--role", "admin", "--email", "bench@example.org", "--name", "Bench", "--ttl-s", "86400"]);
         let token = output(&mut token).trim().to_owned();
         let client = Client::new(runtime, token.clone());
-        let wrk = Wrk::new(folder, token);
+        let wrk = Wrk::new(folder, token.clone());
         let url = server.url();
 
         let post = |path: &str, body: &Value| {
@@ -114,12 +123,13 @@ impl<'a> Desk<'a> {
         let creates: Vec<Line> = (0..2_000).map(|n| create(n, &teams)).collect();
         let file = wrk.prepare("create", &[(1.0, creates)]);
         let mut there = 0;
-        while there < TICKETS {
+        while there < tickets {
             there += wrk.run(&url, &file, MOST, 2).requests;
         }
         // Numbers have gaps, where a write has lost against another on PostgreSQL.
         let numbers = numbers(&client, &url);
-        for nth in (0..WORKED_ON).map(|n| n * (TICKETS / WORKED_ON)) {
+        let worked_on = WORKED_ON.min(tickets);
+        for nth in (0..worked_on).map(|n| n * (tickets / worked_on)) {
             let body = json!({ "status": if nth % 5 == 0 { "open" } else { "resolved" } }).to_string();
             let line = Line { method: "PATCH", path: format!("/v1/tickets/{}", numbers.nth(nth)), keyed: false, body };
             client.expect(&url, &line, "");
@@ -128,11 +138,11 @@ impl<'a> Desk<'a> {
 
         let get = |path: String| Line::get(path);
         let some = |path: &dyn Fn(u64) -> String| (0..1_000).map(|n| get(path(n))).collect::<Vec<_>>();
-        let comment = |n: u64| Line {
+        let comment = |n: u64, visibility: &str| Line {
             method: "POST",
             path: format!("/v1/tickets/{}/comments", numbers.nth(n * 7)),
             keyed: false,
-            body: json!({ "visibility": "public", "body": "The cable was loose. It prints again." }).to_string(),
+            body: json!({ "visibility": visibility, "body": "The cable was loose. It prints again." }).to_string(),
         };
         let edit = |n: u64| Line {
             method: "PATCH",
@@ -152,17 +162,18 @@ impl<'a> Desk<'a> {
             ("backlog", vec![get("/v1/metrics/backlog".into())], PAGED),
             ("/metrics", vec![get("/metrics".into())], PAGED),
             ("create", (0..2_000).map(|n| create(n, &teams)).collect(), MOST),
-            ("comment", (0..5_000).map(comment).collect(), MOST),
+            ("comment", (0..5_000).map(|n| comment(n, "public")).collect(), MOST),
+            ("internal comment", (0..5_000).map(|n| comment(n, "internal")).collect(), MOST),
             ("edit", (0..5_000).map(edit).collect(), MOST),
         ];
         let scenarios =
             lines.into_iter().map(|(name, lines, at_once)| (name, wrk.prepare(name, &[(1.0, lines)]), at_once));
         let scenarios = scenarios.collect();
-        Self { server, cluster, wrk, scenarios }
+        Self { settings, server, token, client, wrk, teams, numbers, scenarios, cluster }
     }
 
     /// The processor time so far of all that answers, in microseconds.
-    fn cpu_us(&self) -> f64 {
+    pub fn cpu_us(&self) -> f64 {
         self.server.running.cpu_us() + self.cluster.map_or(0.0, Cluster::cpu_us)
     }
 
@@ -176,10 +187,10 @@ impl<'a> Desk<'a> {
 }
 
 /// The numbers of tickets.
-struct Numbers(Vec<u64>);
+pub struct Numbers(Vec<u64>);
 
 impl Numbers {
-    fn nth(&self, n: u64) -> u64 {
+    pub fn nth(&self, n: u64) -> u64 {
         self.0[n as usize % self.0.len()]
     }
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use skranke::db::Db;
 use skranke::tickets::service::recount;
 
+use crate::followers::Followers;
 use crate::ledger::Ledger;
 use crate::start::{Place, until};
 use crate::support::{Ask, Chance, Engine, Store, seed};
@@ -39,9 +40,14 @@ async fn run(command: String) -> Duration {
 async fn a_fault_of_the_server_while_clients_write() {
     let mut chance = Chance(seed());
     let store = Store::make(Engine::Postgres).await;
-    let place = Place::on(&store).with("SKRANKE_MIGRATE_ON_START", "true").with("SKRANKE_DATABASE_POOL_SIZE", "16");
+    let place = Place::on(&store)
+        .with("SKRANKE_MIGRATE_ON_START", "true")
+        .with("SKRANKE_DATABASE_POOL_SIZE", "16")
+        .with("SKRANKE_EGRESS_ALLOW", "127.0.0.0/8")
+        .with("SKRANKE_REQUESTS_PER_PRINCIPAL", "0");
     let server = place.start().await;
     let ledger = Ledger::open(&server, place.person("admin").await).await;
+    let followers = Followers::attach(&ledger, &server).await;
     let clients = ledger.write(CLIENTS, chance.0);
     let faults = std::env::var("SKRANKE_TEST_FAULTS").map_or(1, |faults| faults.parse().unwrap());
     for nth in 1..=faults {
@@ -54,6 +60,7 @@ async fn a_fault_of_the_server_while_clients_write() {
     }
     ledger.finish(clients).await;
     ledger.prove(&server).await;
+    followers.prove(&ledger, &server).await;
     let told = ledger.kept_series(&server).await;
     let db = Db::open(&store.url, 2, Duration::from_secs(5)).unwrap();
     store.run("DELETE FROM tallies").await;

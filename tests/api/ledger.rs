@@ -114,6 +114,17 @@ impl Ledger {
         *self.urls.lock().unwrap() = urls.iter().map(|url| (*url).to_owned()).collect();
     }
 
+    /// Where the service listens; if in several places, each in turn.
+    pub fn url(&self) -> String {
+        let urls = self.urls.lock().unwrap();
+        urls[self.turn.fetch_add(1, Ordering::SeqCst) % urls.len()].clone()
+    }
+
+    /// Path and id of all that was created.
+    pub fn created(&self) -> Vec<(String, String)> {
+        self.sent.lock().unwrap().iter().map(|sent| (sent.path.clone(), sent.id.clone())).collect()
+    }
+
     pub fn acknowledged(&self) -> usize {
         self.acknowledged.load(Ordering::SeqCst)
     }
@@ -326,11 +337,7 @@ impl Ledger {
         headers: &[(&str, &str)],
         body: Option<&Value>,
     ) -> reqwest::Result<Heard> {
-        let url = {
-            let urls = self.urls.lock().unwrap();
-            urls[self.turn.fetch_add(1, Ordering::SeqCst) % urls.len()].clone()
-        };
-        let request = self.http.request(method.clone(), format!("{url}{path}"));
+        let request = self.http.request(method.clone(), format!("{}{path}", self.url()));
         let mut ask = Ask(request).by(&self.who);
         for (name, value) in headers {
             ask = ask.header(name, value);
@@ -354,7 +361,7 @@ impl Ledger {
     }
 
     /// All items of a list.
-    async fn all(&self, server: &Server, path: &str) -> Vec<Value> {
+    pub async fn all(&self, server: &Server, path: &str) -> Vec<Value> {
         let mut items = vec![];
         let mut target = format!("{path}?limit=200");
         loop {
