@@ -5,7 +5,8 @@ set -euo pipefail
 usage() {
     cat <<'HELP'
 Usage: tests/run.sh                               everything: format, lints, all tests, the OpenAPI document against the
-                                                  last release's, the TypeScript client, a short soak
+                                                  last release's, the TypeScript client, what the documentation shows,
+                                                  a short soak
        tests/run.sh --with-prometheus             and after that /metrics, the alert rules and the dashboard, with a
                                                   real Prometheus: tests/prometheus/check.sh
        tests/run.sh --with-schemathesis           and after that Schemathesis, which makes requests from the document:
@@ -184,7 +185,8 @@ get_programs() {
     if [ "$mode" = everything ]; then
         cargo fmt --version >/dev/null 2>&1 || die 'cargo fmt is missing. Run: rustup component add rustfmt'
         cargo clippy --version >/dev/null 2>&1 || die 'cargo clippy is missing. Run: rustup component add clippy'
-        need curl node npm
+        need curl node npm python3
+        python3 -c 'import ensurepip, venv' 2>/dev/null || install_packages python3-venv
     fi
 
     find_postgres || die "PostgreSQL $oldest_pg or newer is needed, and this distribution has an older one. \
@@ -304,7 +306,7 @@ run_client() {
         env "${settings[@]}" "$skranke" migrate
         ;;
     esac
-    settings+=("SKRANKE_LISTEN=$listen")
+    settings+=("SKRANKE_LISTEN=$listen" 'SKRANKE_EGRESS_ALLOW=127.0.0.0/8')
     printf '%s\n' "$password" |
         env "${settings[@]}" "$skranke" admin create --email "$email" --name 'Nora Test' --password-stdin
 
@@ -313,6 +315,7 @@ run_client() {
     server=$!
     wait_until_ready "http://$listen"
     tests/clients/typescript/run.sh "http://$listen" "$email" "$password"
+    tests/docs/recipes.sh "http://$listen" "$(env "${settings[@]}" "$skranke" token --role admin --email "$email" --name 'Nora Test')"
 
     # A server that is asked to stop ends by itself and says that all was well.
     kill -TERM "$server"
@@ -375,8 +378,8 @@ everything)
         'cargo clippy: the lints'
         'cargo test: unit, property and black-box tests on both databases'
         "the OpenAPI document: nothing that the last release's promised is broken"
-        'the TypeScript client, server on SQLite'
-        'the TypeScript client, server on PostgreSQL'
+        'the TypeScript client, and what the documentation shows, server on SQLite'
+        'the TypeScript client, and what the documentation shows, server on PostgreSQL'
         'a short soak, server on SQLite'
         'a short soak, server on PostgreSQL'
     )
