@@ -69,8 +69,31 @@ async fn while_tickets_come<T>(
     futures::join!(work, open(), open(), open()).0
 }
 
-/// A server on a copy has every ticket of `answered` as it was, and goes on from there.
-async fn has_all(copy: &Place, agent: &Caller, answered: &[Value]) {
+/// How many writes a copy is behind.
+const AHEAD: usize = 100;
+
+/// Where a reader of the change log is who has read its first change, and where one is who has read all of `ahead`
+/// more than stands in a copy.
+async fn readers(server: &Server, agent: &Caller, ahead: usize) -> (String, String) {
+    for _ in 0..ahead {
+        server.open(agent).await;
+    }
+    let page = async |query: &str| server.get(&format!("/v1/changes?{query}")).by(agent).expect(200).await.body;
+    let cursor = |page: &Value| page["next_cursor"].as_str().unwrap().to_owned();
+    let early = cursor(&page("from=start&limit=1&types=ticket.created").await);
+    let mut late = early.clone();
+    until("all that was written", async || {
+        let page = page(&format!("cursor={late}&limit=1000&types=ticket.created&wait_s=1")).await;
+        late = cursor(&page);
+        page["items"].as_array().unwrap().is_empty().then_some(())
+    })
+    .await;
+    (early, late)
+}
+
+/// A server on a copy has every ticket of `answered` as it was, and goes on from there. A reader who was ahead of the
+/// copy is told so, also when as much has happened again; who was not goes on.
+async fn has_all(copy: &Place, agent: &Caller, answered: &[Value], (early, late): (String, String)) {
     let checked = copy.run(&["check", "--deep"]).await;
     assert_eq!(checked.code, Some(0), "{checked:?}");
     let server = copy.start().await;
@@ -82,7 +105,15 @@ async fn has_all(copy: &Place, agent: &Caller, answered: &[Value]) {
         }
     }
     let highest = answered.iter().filter_map(|ticket| ticket["number"].as_i64()).max().unwrap();
+    let poll =
+        |cursor: &str| server.get(&format!("/v1/changes?limit=1000&types=ticket.created&cursor={cursor}")).by(agent);
+    poll(&late).refused(410, "cursor_diverged").await;
     assert!(server.open(agent).await.body["number"].as_i64().unwrap() > highest);
+    for _ in 0..AHEAD {
+        server.open(agent).await;
+    }
+    poll(&late).refused(410, "cursor_diverged").await;
+    assert!(poll(&early).expect(200).await.body["items"].as_array().unwrap().len() >= answered.len());
     server.stop().await;
 }
 
@@ -110,7 +141,7 @@ async fn a_backup_has_all_that_was_answered_before_it_and_is_restored_on_sqlite(
     assert!(parts.iter().all(|(path, _)| path.extension().is_none_or(|e| e != "part")), "nothing is left over");
 
     let restored = Place::new().with("DATABASE_URL", format!("sqlite://{}", copy.display()));
-    has_all(&restored, &agent, &before).await;
+    has_all(&restored, &agent, &before, readers(&server, &agent, AHEAD).await).await;
     // Where it came from goes on as before.
     assert_eq!(place.run(&["check", "--deep"]).await.code, Some(0));
     server.stop().await;
@@ -198,9 +229,10 @@ async fn a_dump_has_all_that_was_answered_before_it_and_is_restored_on_postgres(
     .await;
     let into = format!("--dbname={}", target.url_text());
     postgres_program("pg_restore", &["--exit-on-error", "--no-owner", &into, &dump]).await;
+    let readers = readers(&server, &agent, AHEAD).await;
     // The copy of `place`, with its key, but on the other database.
     let restored = place.with("DATABASE_URL", target.url_text());
-    has_all(&restored, &agent, &before).await;
+    has_all(&restored, &agent, &before, readers).await;
     server.stop().await;
     target.drop().await;
     store.drop().await;
