@@ -15,17 +15,10 @@ start_server "$engine"
 address=${url#http://}
 
 port=$((30000 + RANDOM % 10000))
-mkdir "$scratch/nginx"
-{
-    printf 'pid %s/pid; error_log %s/errors; events {} http { access_log off;\n' "$scratch/nginx" "$scratch/nginx"
-    for place in client_body proxy fastcgi uwsgi scgi; do printf '%s_temp_path %s;\n' "$place" "$scratch/nginx/$place"; done
-    sed "s/127.0.0.1:8080/$address/; s/listen 80;/listen 127.0.0.1:$port;/" deploy/nginx.conf
-    printf '}\n'
-} >"$scratch/nginx/conf"
-nginx -c "$scratch/nginx/conf"
+start_nginx "$port"
 printf 'nginx: '
 python3 tests/load/proxies.py "$url" "http://127.0.0.1:$port" "$token"
-nginx -s stop -c "$scratch/nginx/conf" 2>/dev/null
+stop_nginx
 
 port=$((port + 1))
 {

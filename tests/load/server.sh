@@ -10,6 +10,7 @@ server=''
 database=''
 
 stop_server() {
+    if [ -e "$scratch/nginx/pid" ]; then stop_nginx || true; fi
     if [ -n "$server" ]; then
         kill -TERM "$server" 2>/dev/null || true
         wait "$server" 2>/dev/null || true
@@ -57,6 +58,23 @@ start_server() {
         kill -0 "$server" 2>/dev/null || die "the server did not start: $(cat "$scratch/server.err")"
         sleep 0.1
     done
+}
+
+# start_nginx PORT: nginx before the server, by the settings of deploy. stop_nginx ends it.
+start_nginx() {
+    local place
+    mkdir -p "$scratch/nginx"
+    {
+        printf 'pid %s/pid; error_log %s/errors; events {} http { access_log off;\n' "$scratch/nginx" "$scratch/nginx"
+        for place in client_body proxy fastcgi uwsgi scgi; do printf '%s_temp_path %s;\n' "$place" "$scratch/nginx/$place"; done
+        sed "s/127.0.0.1:8080/${url#http:\/\/}/; s/listen 80;/listen 127.0.0.1:$1;/" deploy/nginx.conf
+        printf '}\n'
+    } >"$scratch/nginx/conf"
+    nginx -c "$scratch/nginx/conf"
+}
+
+stop_nginx() {
+    nginx -s stop -c "$scratch/nginx/conf" 2>/dev/null
 }
 
 # What the server takes: resident memory in KiB, open files, sockets among them, threads.
