@@ -6,6 +6,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use futures_util::future::select;
@@ -19,6 +20,7 @@ use crate::auth::domain::{Role, Scopes};
 use crate::auth::password::{Party, Password, Passwords};
 use crate::auth::service::Authority;
 use crate::db::lease::{self, Holder};
+use crate::db::signal::Signal;
 use crate::db::{Conn, DatabaseUrl, Db, Root, Roots};
 use crate::http::State;
 use crate::http::jobs::Jobs;
@@ -282,7 +284,10 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let (jobs, me) = (Jobs::default(), clock.id::<Holder>(clock.now()));
     janitor::start(db.clone(), config.close_after_s, clock.clone(), jobs.clone(), me)?;
     let sealer = Arc::new(Sealer::new(authority.keys.all().iter().map(|key| key.seed()))?);
-    postman::start(db.clone(), courier(&config, true)?, sealer.clone(), clock.clone(), jobs.clone(), me)?;
+    let ending = Arc::<Signal>::default();
+    let until = (ending.listen(), Duration::from_secs(config.shutdown_s));
+    let postman =
+        postman::start(db.clone(), courier(&config, true)?, sealer.clone(), clock.clone(), jobs.clone(), me, until)?;
     let leases = db.clone();
     let state = State {
         sealer,
@@ -293,9 +298,8 @@ async fn serve(config: Config) -> Result<(), Failure> {
         in_flight: Default::default(),
         writers: Default::default(),
         jobs,
-        ending: Default::default(),
+        ending: ending.clone(),
     };
-    let ending = state.ending.clone();
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::spawn(async move {
         select(pin!(term.recv()), pin!(int.recv())).await;
@@ -317,6 +321,8 @@ async fn serve(config: Config) -> Result<(), Failure> {
     greet(&config, address);
     tracing::info!(listen = %address, version = env!("CARGO_PKG_VERSION"), "ready");
     server.await?;
+    // A panic there was told already.
+    tokio::task::spawn_blocking(move || drop(postman.join())).await.map_err(|e| Failure::Other(e.to_string()))?;
     if leases.is_shared() {
         // If it fails, they end by themselves.
         let give_up = async move |tx: &mut Conn| {

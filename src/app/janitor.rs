@@ -1,5 +1,5 @@
 //! What the service does by itself: closing resolved tickets, forgetting what has expired, keeping the tally, telling
-//! of promises, letting tickets follow edits of policies and calendars, indexing the tickets of an older version, and
+//! of promises, letting tickets follow edits of policies and calendars, and the names of people, indexing the tickets of an older version, and
 //! merging the index of words. Several instances may do so at once.
 
 use std::time::{Duration, Instant as Stopwatch};
@@ -26,6 +26,9 @@ const FOLD_AT_ONCE: u16 = 500;
 
 /// The pause between two transactions that let tickets follow edits, in which others write.
 const FOLLOW_BREATH: Duration = Duration::from_millis(10);
+
+/// How many tickets tell in one transaction that somebody has another name.
+const NAMES_AT_ONCE: u16 = 100;
 
 /// How many tickets and comments one transaction indexes that wait for it.
 const INDEX_AT_ONCE: u16 = 100;
@@ -92,6 +95,7 @@ pub fn start(db: Db, close_after_s: i64, clock: Clock, jobs: Jobs, me: Holder) -
             Box::new(FoldTally),
             Box::new(TellPromises),
             Box::new(FollowEdits { followed: 0 }),
+            Box::new(FollowNames),
             Box::new(IndexWords { indexed: 0 }),
             Box::new(MergeWords),
             Box::new(ForgetDeliveries),
@@ -253,6 +257,27 @@ impl Job for FollowEdits {
                 tracing::info!(followed, "tickets have followed the edits of policies and calendars");
             }
             Ok(Rest::Nothing)
+        }
+        .boxed_local()
+    }
+}
+
+/// Lets tickets tell that a person whom they name has another name, a few at a time.
+struct FollowNames;
+
+impl Job for FollowNames {
+    fn name(&self) -> &'static str {
+        "follow_names"
+    }
+
+    fn interval(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
+    fn run<'a>(&'a mut self, db: &'a Db, _clock: &'a Clock) -> LocalBoxFuture<'a, Result<Rest, Problem>> {
+        async {
+            let tickets = tickets::service::move_activity_of_renamed(db, NAMES_AT_ONCE).await?;
+            Ok(if tickets > 0 { Rest::More(FOLLOW_BREATH) } else { Rest::Nothing })
         }
         .boxed_local()
     }

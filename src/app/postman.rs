@@ -2,11 +2,13 @@
 //! waits for a receiver holds up nothing else.
 
 use std::cell::RefCell;
+use std::pin::pin;
 use std::rc::Rc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use futures_util::future::LocalBoxFuture;
+use futures_util::future::{LocalBoxFuture, select};
 use tokio::task::{LocalSet, spawn_local};
 
 use super::jobs::{Job, Rest, run_all};
@@ -29,8 +31,9 @@ const HAND_OUT_BREATH: Duration = Duration::from_millis(2);
 /// due again.
 const LOOKED_AFTER: Duration = Duration::from_secs(1);
 
-/// Serves webhooks until the process ends, on a thread of its own; `me` names this instance to others, and `jobs` hears
-/// how it goes.
+/// Serves webhooks on a thread of its own, until the process is `ending`; `me` names this instance to others, and `jobs`
+/// hears how it goes. Then nothing more is begun, and the thread ends when what is on its way has come back and is
+/// recorded, after `patience` at the latest: what is not recorded is sent again.
 ///
 /// # Errors
 /// When the thread cannot be started.
@@ -41,16 +44,21 @@ pub fn start(
     clock: Clock,
     jobs: Jobs,
     me: Holder,
-) -> std::io::Result<()> {
+    (mut ending, patience): (SignalListener, Duration),
+) -> std::io::Result<JoinHandle<()>> {
     let db = db.patient();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name("postman".into()).spawn(move || {
         let sender = Sender::new(db.clone(), clock.clone(), courier, sealer, me);
         let work: Vec<Box<dyn Job>> =
-            vec![Box::new(HandOut), Box::new(SendDeliveries { sender, failed: Rc::default() })];
-        LocalSet::new().block_on(&runtime, run_all(work, &jobs, &db, &clock, me));
-    })?;
-    Ok(())
+            vec![Box::new(HandOut), Box::new(SendDeliveries { sender: sender.clone(), failed: Rc::default() })];
+        let serves = async {
+            select(pin!(run_all(work, &jobs, &db, &clock, me)), pin!(ending.heard())).await;
+            sender.end();
+            drop(tokio::time::timeout(patience, sender.has_ended()).await);
+        };
+        LocalSet::new().block_on(&runtime, serves);
+    })
 }
 
 /// Queues what has happened for the webhooks that are to tell it.

@@ -129,7 +129,7 @@ async fn follow(
         let who = who.clone();
         Box::pin(async move { who.renewed().await.map(|who| (Sightline::of(&who), who.reach())) })
     });
-    let follower = Follower::new(call, feed, start, owner, renew, seat).await?;
+    let follower = Follower::new(call, feed, start, owner, (id, renew), seat).await?;
     Ok(EventStream::of(follower.frames()))
 }
 
@@ -140,10 +140,15 @@ fn feed(who: &Allowed<ReadTickets>, criteria: ChangeCriteria, kinds: &KindQuery,
 
 /// Whom a cursor is good for, and for which filter: with what it is sealed.
 fn owner(who: PrincipalId, criteria: &ChangeCriteria) -> Vec<u8> {
+    let mut teams = criteria.teams.clone();
+    if let Some((teams, _)) = &mut teams {
+        teams.sort_unstable();
+        teams.dedup();
+    }
     let mut types: Vec<&str> = criteria.kinds.iter().flatten().map(|kind| kind.as_str()).collect();
     types.sort_unstable();
     types.dedup();
-    let filter = format!("{types:?} {:?} {:?}", criteria.ticket, criteria.teams);
+    let filter = format!("{types:?} {:?} {teams:?}", criteria.ticket);
     [who.0.as_bytes(), digest(&SHA256, filter.as_bytes()).as_ref()].concat()
 }
 

@@ -8,12 +8,13 @@ use std::time::{Duration, Instant as Stopwatch};
 
 use futures_util::future::{Either, select};
 
+use self::tail::ChangeTail;
 use super::policy::Sightline;
 use super::store::{self, ChangeCriteria};
 use super::wire::ChangeItem;
 use crate::audit::domain::EventKind;
 use crate::audit::store::log;
-use crate::db::signal::{ChangesPublished, SignalListener};
+use crate::db::signal::SignalListener;
 use crate::db::{Conn, Db};
 use crate::kernel::rows::MOST_B;
 use crate::kernel::{Code, EventId, Instant, Problem};
@@ -25,6 +26,9 @@ const MOST_PASSED: i64 = 5_000;
 
 /// Of how many changes the tickets are read at once.
 const TICKETS_AT_ONCE: usize = 25;
+
+/// What an answer has besides its items and the comma behind each, in bytes, with some to spare.
+const FRAME_B: usize = 128;
 
 /// How much time is at least between two looks in vain: what is hidden from the caller wakes them, too.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -178,11 +182,11 @@ pub async fn read(conn: &mut Conn, feed: &Feed, place: LogPlace, now: Instant) -
             let (place, kind) = (LogPlace::of(position, row.event.id), row.event.kind);
             let item = ChangeItem::of(row, feed.sightline.has_positions(), snapshot);
             let json = serde_json::to_vec(&item).map_err(Problem::internal)?;
-            if !items.is_empty() && (is_lacking || bytes + json.len() > MOST_B) {
+            if !items.is_empty() && (is_lacking || bytes + json.len() + FRAME_B > MOST_B) {
                 more = true;
                 break 'page;
             }
-            bytes += json.len();
+            bytes += json.len() + 1;
             last = position;
             items.push(FeedItem { place, kind, json });
         }
@@ -200,26 +204,27 @@ pub async fn wait_for(
     now: impl Fn() -> Instant,
 ) -> Result<FeedPage, Problem> {
     let began = Stopwatch::now();
-    let mut published = db.kept::<ChangesPublished>().0.listen();
+    // Before the first look: nothing lies between.
+    let mut tail = (!wait.is_zero()).then(|| ChangeTail::of(db).listen(db));
     let mut place = place;
     loop {
-        let (feed, at, looked) = (feed.clone(), now(), Stopwatch::now());
-        let page = db.anew().list(async move |conn: &mut Conn| read(conn, &feed, place, at).await).await?;
+        let (feed_of_look, at) = (feed.clone(), now());
+        let page = db.anew().list(async move |conn: &mut Conn| read(conn, &feed_of_look, place, at).await).await?;
         let left = wait.saturating_sub(began.elapsed());
-        if !page.items.is_empty() || left.is_zero() {
+        let Some(tail) = tail.as_mut().filter(|_| page.items.is_empty() && !left.is_zero()) else {
             return Ok(page);
-        }
-        let goes_on = page.place != place;
-        place = page.place;
-        let pause = async {
-            if !goes_on {
-                drop(tokio::time::timeout(left.min(LOOKED_AFTER), published.heard()).await);
-            }
-            let pause = PAUSE.saturating_sub(looked.elapsed());
-            tokio::time::sleep(pause.min(wait.saturating_sub(began.elapsed()))).await;
         };
-        if let Either::Right(_) = select(pin!(pause), pin!(ending.heard())).await {
-            return Ok(page);
+        place = page.place;
+        // What is hidden from the reader does not wake them, and so is not told by when they are answered.
+        let is_over = {
+            let meets = pin!(tokio::time::timeout(left, tail.meets(feed, &mut place)));
+            match select(meets, pin!(ending.heard())).await {
+                Either::Left((met, _)) => met.is_err(),
+                Either::Right(_) => true,
+            }
+        };
+        if is_over {
+            return Ok(FeedPage { items: Vec::new(), place });
         }
     }
 }

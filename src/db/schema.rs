@@ -368,6 +368,15 @@ diesel::table! {
 
 diesel::table! {
     use diesel::sql_types::*;
+    use crate::kernel::sql::{Guid, Moment};
+    renamed_people (principal_id) {
+        principal_id -> Guid,
+        renamed_at -> Moment,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
     use crate::kernel::sql::Moment;
     sla_notices (ticket_number, target, kind, due_at) {
         ticket_number -> BigInt,

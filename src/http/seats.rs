@@ -4,10 +4,13 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::kernel::{Code, PrincipalId, Problem};
+use crate::kernel::{PrincipalId, Problem};
 
 /// How many seats one principal may have.
 pub const MOST_OF_ONE: usize = 8;
+
+/// In how many seconds somebody may have left who waits.
+const RETRY_AFTER_S: u64 = 1;
 
 /// The seats of one server.
 #[derive(Debug, Clone)]
@@ -44,7 +47,7 @@ impl Seats {
         let own = taken.entry(who).or_default();
         if *own >= MOST_OF_ONE {
             let detail = format!("You wait for changes {MOST_OF_ONE} times already. End one of them first.");
-            return Err(Problem::new(Code::RateLimited, detail));
+            return Err(Problem::rate_limited(detail, RETRY_AFTER_S));
         }
         *own += 1;
         drop(taken);
@@ -72,6 +75,7 @@ impl Drop for Seat {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::Code;
     use uuid::Uuid;
 
     #[test]

@@ -3,10 +3,12 @@
 mod change;
 mod derived;
 mod recount;
+mod renamed;
 mod words;
 
 pub use derived::{DerivedFaults, correct, look_at_rows};
 pub use recount::{Comparison, compare, recount};
+pub use renamed::move_activity_of_renamed;
 pub use words::{
     erase_words, index_all_later, index_anew_if_broken, index_comment, index_later, index_waiting, tidy_words,
     waiting_for_index,

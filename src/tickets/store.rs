@@ -86,6 +86,7 @@ mod found;
 mod hits;
 mod list;
 mod page;
+pub mod renamed;
 pub mod search;
 
 pub use criteria::TicketCriteria;

@@ -41,7 +41,7 @@ pub struct NewWebhookBody {
     #[schema(value_type = String, format = "uri", min_length = 1, max_length = 2048)]
     pub url: Line<2048>,
     /// In whose name it tells: it tells what this person or service account may see, as they may when it is sent. You,
-    /// unless said. You can hand on what you have yourself.
+    /// unless said. A service account can hand on only what it has itself.
     #[deserr(default)]
     pub principal_id: Option<PrincipalId>,
     /// Which types of events it tells of; of all, also of those to come, unless said.
@@ -54,7 +54,7 @@ pub struct NewWebhookBody {
     pub condition: Patch<SlaConditionInput>,
     /// Whether each change comes with its ticket as it is when it is sent.
     #[deserr(default)]
-    #[schema(default = false)]
+    #[schema(value_type = Option<bool>, default = false, nullable = false)]
     pub include_ticket: bool,
     /// Whether it begins at once.
     #[deserr(default)]
@@ -91,7 +91,7 @@ pub struct WebhookPatch {
     #[deserr(default)]
     #[schema(value_type = Option<String>, format = "uri", min_length = 1, max_length = 2048, nullable = false)]
     pub url: Set<Line<2048>>,
-    /// In whose name it tells. You can hand on what you have yourself.
+    /// In whose name it tells. A service account can hand on only what it has itself.
     #[deserr(default)]
     #[schema(value_type = Option<PrincipalId>, nullable = false)]
     pub principal_id: Set<PrincipalId>,

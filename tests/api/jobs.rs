@@ -8,11 +8,12 @@ use crate::start::{Place, Server, until};
 use crate::support::{Caller, Engine, Store};
 
 /// All jobs.
-const JOBS: [&str; 9] = [
+const JOBS: [&str; 10] = [
     "tidy",
     "fold_tally",
     "tell_promises",
     "follow_edits",
+    "follow_names",
     "index_words",
     "merge_words",
     "forget_deliveries",

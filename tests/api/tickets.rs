@@ -1,7 +1,7 @@
 //! Tickets: opening, reading, changing, listing, and their life.
 
 use serde_json::{Value, json};
-use skranke::tickets::service::close_resolved;
+use skranke::tickets::service::{close_resolved, move_activity_of_renamed};
 
 use crate::on_both;
 use crate::support::{Caller, Desk};
@@ -488,7 +488,17 @@ on_both! {
         check("less work", before, internal).await;
         let before = look().await;
         desk.patch(&format!("/v1/users/{}", ada.id)).by(&admin).json(&json!({ "name": "Ada King" })).expect(200).await;
-        check("another name", before, [false, false, false, true]).await;
+        while move_activity_of_renamed(&desk.db, 100).await.unwrap() > 0 {}
+        check("another name", before, [false, false, true, true]).await;
+        // Of somebody who asks for nothing and has one ticket to do, and of one who has none.
+        desk.patch(&path).by(&agent).json(&json!({ "assignee_id": admin.id })).expect(200).await;
+        for (who, expected) in [(&admin, [false, false, true, true]), (&agent, [false; 4])] {
+            let before = look().await;
+            desk.patch(&format!("/v1/users/{}", who.id)).by(&admin).json(&json!({ "name": "Grace" })).expect(200).await;
+            while move_activity_of_renamed(&desk.db, 1).await.unwrap() > 0 {}
+            check("another name", before, expected).await;
+        }
+        assert_eq!(desk.store.count("renamed_people").await, 0);
 
         for query in ["sort=activity_at", "sort=-activity_at", "activity_after=2026-03-02T09:00:00.000000Z", "activity_before=2026-03-02T09:00:00.000000Z"] {
             desk.get(&format!("/v1/tickets?{query}")).by(&ada).refused(403, "forbidden").await;

@@ -18,7 +18,8 @@ use tokio::sync::watch;
 use crate::on_both;
 use crate::plans::Explainer;
 use crate::receiver::{Reaction, Received, Receiver};
-use crate::support::{Caller, Desk, Engine, courier};
+use crate::start::{Place, until};
+use crate::support::{Caller, Desk, Engine, Store, courier};
 
 fn status(status: u16) -> Reaction {
     Reaction::Answer(status, String::new())
@@ -157,7 +158,7 @@ on_both! {
         let refused = post(json!({ "name": "a", "url": "https://example.org/", "principal_id": blind.id })).refused(422, "validation_failed").await;
         assert_eq!(refused.pointers(), ["/principal_id"]);
         desk.delete(&format!("/v1/service-accounts/{}", blind.id)).by(&admin).expect(204).await;
-        for url in ["https://user@example.org/", "https://[::ffff:10.0.0.1]/", "https://0x0a000001/", "https://012.1/", "https://[64:ff9b::a00:1]/",
+        for url in ["https://user@example.org/", "https://@example.org/", "https://[::ffff:10.0.0.1]/", "https://0x0a000001/", "https://012.1/", "https://[64:ff9b::a00:1]/",
             "https://169.254.169.254./", "https://１０.0.0.1/", "https://example.org:25/", "ftp://example.org/", "https://", "nonsense", "https://a.example/#b"] {
             let refused = post(json!({ "name": "a", "url": url })).refused(422, "validation_failed").await;
             assert_eq!(refused.pointers(), ["/url"], "{url}");
@@ -198,6 +199,11 @@ on_both! {
         for patch in [json!({ "url": "https://elsewhere.example/" }), json!({ "types": ["ticket.created"] }), json!({ "include_ticket": true })] {
             desk.patch(&theirs).by(&small).json(&patch).refused(403, "forbidden").await;
             desk.patch(&own).by(&small).json(&patch).expect(200).await;
+        }
+        // What waits while it is paused would go where it leads then.
+        desk.patch(&theirs).by(&admin).json(&json!({ "state": "paused" })).expect(200).await;
+        for patch in [json!({ "url": "https://elsewhere.example/" }), json!({ "principal_id": small.id }), json!({ "include_ticket": true }), json!({ "state": "active" })] {
+            desk.patch(&theirs).by(&small).json(&patch).refused(403, "forbidden").await;
         }
         desk.patch(&own).by(&small).json(&json!({ "principal_id": agent.id })).refused(403, "forbidden").await;
         desk.post(&format!("{theirs}/secret")).by(&small).refused(403, "forbidden").await;
@@ -917,4 +923,57 @@ async fn two_instances_share_the_work() {
         assert!(receiver.state.peak.load(Ordering::SeqCst) <= 4);
     }
     desk.close().await;
+}
+
+/// A process that is told to end while a receiver still thinks about a message waits for the answer, and another one
+/// does not send it again.
+async fn what_is_on_its_way_is_recorded_before_the_process_ends(engine: Engine) {
+    let store = Store::make(engine).await;
+    let place = Place::on(&store).with("SKRANKE_MIGRATE_ON_START", "true").with("SKRANKE_EGRESS_ALLOW", "127.0.0.0/8");
+    let server = place.start().await;
+    let (admin, receiver) = (place.person("admin").await, Receiver::open().await);
+    let (answers, hold) = watch::channel(false);
+    receiver.will([Reaction::Hold(hold)]);
+    let body = json!({ "name": "slow", "url": receiver.url, "types": ["ticket.created"] });
+    let hook = server.post("/v1/webhooks").by(&admin).json(&body).expect(201).await;
+    server.open(&admin).await;
+    until("the message", async || (!receiver.got().is_empty()).then_some(())).await;
+    server.process.terminate();
+    until("the server to listen no more", async || {
+        tokio::net::TcpStream::connect(server.url.strip_prefix("http://").unwrap()).await.is_err().then_some(())
+    })
+    .await;
+    answers.send(true).unwrap();
+    assert_eq!(server.process.end().await.code, Some(0));
+
+    let server = place.start().await;
+    server.open(&admin).await;
+    until("the next message", async || (receiver.got().len() > 1).then_some(())).await;
+    let ids: BTreeSet<String> = receiver.got().iter().map(|message| message.id().to_owned()).collect();
+    assert_eq!((ids.len(), receiver.got().len()), (2, 2));
+    let path = format!("{}/deliveries", hook.header("location").unwrap());
+    let states = until("both to be recorded", async || {
+        let page = server.get(&path).by(&admin).expect(200).await.body;
+        let states: Vec<_> = page["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| (one["state"].clone(), one["attempts"].clone()))
+            .collect();
+        states.iter().all(|(state, _)| state == "delivered").then_some(states)
+    })
+    .await;
+    assert_eq!(states, [(json!("delivered"), json!(1)), (json!("delivered"), json!(1))]);
+    server.stop().await;
+    store.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_on_its_way_is_recorded_on_sqlite() {
+    what_is_on_its_way_is_recorded_before_the_process_ends(Engine::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_on_its_way_is_recorded_on_postgres() {
+    what_is_on_its_way_is_recorded_before_the_process_ends(Engine::Postgres).await;
 }

@@ -7,10 +7,9 @@ use futures_util::Stream;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::unfold;
 use serde_json::json;
-use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::time::{Instant as Tick, Interval, interval_at, sleep_until};
 
-use super::tail::{ChangeBatch, ChangeTail, TailChange};
+use super::tail::{ChangeTail, TailListener, Tailed};
 use super::{Feed, LogPlace, PAUSE, Start, begin, read};
 use crate::changes::policy::Sightline;
 use crate::db::signal::SignalListener;
@@ -19,8 +18,11 @@ use crate::http::Call;
 use crate::http::event_stream::Frames;
 use crate::http::seal::Sealer;
 use crate::http::seats::Seat;
-use crate::kernel::{Clock, Code, Problem};
+use crate::kernel::{Clock, Code, PrincipalId, Problem};
 use crate::tickets::policy::Reach;
+
+/// How many bytes are sent at once, but for the last event of them.
+const FRAMES_B: usize = 64 << 10;
 
 /// Asks again who the reader is, and what they may see.
 pub type Renew = Box<dyn Fn() -> LocalBoxFuture<'static, Result<(Sightline, Reach), Problem>>>;
@@ -34,14 +36,17 @@ pub struct Follower {
     sealer: Arc<Sealer>,
     /// With what cursors are sealed.
     owner: Vec<u8>,
+    reader: PrincipalId,
     renew: Renew,
-    batches: broadcast::Receiver<Arc<ChangeBatch>>,
+    tail: TailListener,
     ending: SignalListener,
     beat: Interval,
     /// When to read the log, while there may be something in it that was not told.
     looks_at: Option<Tick>,
     /// When it was read last.
     looked_at: Tick,
+    /// Whether something has happened to the reader themselves, so that it is asked again who they are.
+    is_in_doubt: bool,
     /// What is told first.
     opening: Option<Frames>,
     _seat: Seat,
@@ -64,12 +69,11 @@ impl Follower {
         feed: Feed,
         start: Start,
         owner: Vec<u8>,
-        renew: Renew,
+        (reader, renew): (PrincipalId, Renew),
         seat: Seat,
     ) -> Result<Self, Problem> {
         let db = call.db_to_keep();
-        // Before the beginning is read: nothing lies between.
-        let batches = ChangeTail::of(&db).listen(&db);
+        let tail = ChangeTail::of(&db).listen(&db);
         let (place, diverged) = begin_anyhow(&call.db(), start).await?;
         let mut opening = Frames::opening().at(&call.sealer().seal_cursor(&owner, &place.to_bytes())?);
         if let Some(problem) = diverged {
@@ -78,7 +82,6 @@ impl Follower {
         let beat = interval_at(Tick::now() + call.heartbeat(), call.heartbeat());
         let (clock, sealer, ending) = (call.clock().clone(), call.sealer().clone(), call.ending());
         let (looked_at, opening) = (Tick::now(), Some(opening));
-        let looks_at = Some(looked_at);
         Ok(Self {
             db,
             clock,
@@ -86,12 +89,14 @@ impl Follower {
             place,
             sealer,
             owner,
+            reader,
             renew,
-            batches,
+            tail,
             ending,
             beat,
-            looks_at,
+            looks_at: None,
             looked_at,
+            is_in_doubt: false,
             opening,
             _seat: seat,
         })
@@ -114,14 +119,25 @@ impl Follower {
             return Ok(Told::Some(opening));
         }
         loop {
-            let look = self.looks_at;
-            let frames = tokio::select! {
-                biased;
-                () = self.ending.heard() => return Ok(end(&shutting_down())),
-                _ = self.beat.tick() => return Box::pin(self.live_on()).await,
-                () = sleep_until(look.unwrap_or_else(Tick::now)), if look.is_some() => Box::pin(self.look()).await?,
-                batch = self.batches.recv() => self.take(batch)?,
-            };
+            if std::mem::take(&mut self.is_in_doubt) {
+                return Box::pin(self.live_on()).await;
+            }
+            let mut frames = Frames::default();
+            if self.looks_at.is_none() {
+                frames = self.hear()?;
+            }
+            if frames.is_empty() && !self.is_in_doubt {
+                let look = self.looks_at;
+                tokio::select! {
+                    biased;
+                    () = self.ending.heard() => return Ok(end(&shutting_down())),
+                    _ = self.beat.tick() => return Box::pin(self.live_on()).await,
+                    () = sleep_until(look.unwrap_or_else(Tick::now)), if look.is_some() => {
+                        frames = Box::pin(self.look()).await?;
+                    }
+                    () = self.tail.news(), if look.is_none() => {}
+                }
+            }
             if !frames.is_empty() {
                 return Ok(Told::Some(frames));
             }
@@ -136,13 +152,14 @@ impl Follower {
             Err(problem) if problem.code().status() >= 500 => {}
             Err(problem) => return Ok(end(&problem)),
         }
+        self.tail.keep_reading(&self.db);
         let mut diverged = None;
-        // What cannot be looked at is looked at with the next one.
-        if let Ok((place, problem)) = begin_anyhow(&self.db.anew(), Start::Behind(self.place)).await {
-            (self.place, diverged) = (place, problem);
+        if !self.tail.knows(self.place) {
+            // What cannot be looked at is looked at with the next one.
+            if let Ok((place, problem)) = begin_anyhow(&self.db.anew(), Start::Behind(self.place)).await {
+                (self.place, diverged) = (place, problem);
+            }
         }
-        // Whatever it may not have heard of stands in the log.
-        self.looks_at = self.looks_at.or(Some(Tick::now()));
         let mut frames = Frames::default().at(&self.cursor(self.place)?);
         if let Some(problem) = diverged {
             frames.say("reset", &said(&problem))?;
@@ -170,36 +187,38 @@ impl Follower {
         Ok(frames)
     }
 
-    /// What of a batch is for the reader.
-    fn take(&mut self, batch: Result<Arc<ChangeBatch>, RecvError>) -> Result<Frames, Problem> {
+    /// What of that which was read for all is for the reader.
+    fn hear(&mut self) -> Result<Frames, Problem> {
         let mut frames = Frames::default();
-        let batch = match batch {
-            Ok(batch) if batch.until.position() <= self.place.position() || self.looks_at.is_some() => {
-                return Ok(frames);
-            }
-            Ok(batch) if batch.after <= self.place.position() => batch,
-            // They have missed some: nothing of it is lost, since the log has it.
-            Ok(_) | Err(_) => {
-                self.looks_at = Some(Tick::now());
-                return Ok(frames);
-            }
-        };
-        let Feed { sightline, criteria, includes_ticket, .. } = &self.feed;
-        let own = |change: &&_| TailChange::is_for(change, sightline, criteria);
-        let told = batch.changes.iter().filter(|change| change.place().position() > self.place.position()).filter(own);
-        if *includes_ticket {
-            // Tickets are read for the reader, and for several changes at once.
-            if told.count() > 0 {
-                self.looks_at = Some(self.looked_at + PAUSE);
-                return Ok(frames);
-            }
-        } else {
-            for change in told {
-                let json = change.json(sightline.has_positions());
-                frames.event(&self.cursor(change.place())?, change.kind().as_str(), json);
+        while frames.is_empty() && !self.is_in_doubt && self.looks_at.is_none() {
+            let changes = match self.tail.behind(self.place) {
+                Tailed::Told(changes) if !changes.is_empty() => changes,
+                Tailed::Told(_) | Tailed::Ahead | Tailed::Unread => break,
+                Tailed::Unkept => {
+                    self.looks_at = Some(self.looked_at + PAUSE);
+                    break;
+                }
+            };
+            for change in changes {
+                let Feed { sightline, criteria, includes_ticket, .. } = &self.feed;
+                let is_told = change.is_for(sightline, criteria);
+                if is_told && *includes_ticket {
+                    // Tickets are read for the reader, and for several changes at once.
+                    self.looks_at = Some(self.looked_at + PAUSE);
+                    break;
+                }
+                if is_told {
+                    let json = change.json(sightline.has_positions());
+                    frames.event(&self.cursor(change.place())?, change.kind().as_str(), json);
+                }
+                self.place = change.place();
+                // What is behind it is told to whom they are then.
+                self.is_in_doubt = change.is_about(self.reader);
+                if self.is_in_doubt || frames.len() >= FRAMES_B {
+                    break;
+                }
             }
         }
-        self.place = batch.until;
         Ok(frames)
     }
 

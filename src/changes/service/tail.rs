@@ -1,25 +1,32 @@
 //! The end of the log, which is read once for all in this process who follow it as it grows.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::broadcast;
+use tokio::sync::watch;
+use tokio::time::Instant as Tick;
 
-use super::{LOOKED_AFTER, LogPlace};
+use super::{Feed, LOOKED_AFTER, LogPlace, PAUSE};
 use crate::audit::domain::EventKind;
-use crate::audit::store::log;
+use crate::audit::store::{log, texts_b};
 use crate::changes::policy::Sightline;
 use crate::changes::store::{self, ChangeCriteria, ChangeRow};
 use crate::changes::wire::ChangeItem;
 use crate::db::signal::ChangesPublished;
 use crate::db::{Conn, Db};
-use crate::kernel::Problem;
+use crate::kernel::{PrincipalId, Problem};
 
-/// How many batches are kept for those who have not taken them yet. Each has at most a megabyte; who is further behind
-/// reads the log.
-const BATCHES_KEPT: usize = 16;
+/// How many changes are kept at most; who is further behind reads the log.
+const KEPT: usize = 4_096;
 
-/// How many changes a batch has at most.
+/// How many bytes of texts they have together at most, but for the last one.
+const KEPT_B: usize = 4 << 20;
+
+/// After how long without a look at the log what is kept is told to nobody: much may have been redacted since.
+const FRESH_FOR: Duration = Duration::from_secs(5);
+
+/// How many changes are read at once.
 const BATCH: usize = 200;
 
 /// The pause after a batch, in which more comes together.
@@ -29,27 +36,82 @@ const GATHERED_FOR: Duration = Duration::from_millis(2);
 const AFTER_FAULT: Duration = Duration::from_secs(1);
 
 /// The end of the log.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct ChangeTail {
-    batches: broadcast::Sender<Arc<ChangeBatch>>,
-    is_read: Mutex<bool>,
+    state: Mutex<TailState>,
+    news: watch::Sender<()>,
 }
 
-impl Default for ChangeTail {
-    fn default() -> Self {
-        Self { batches: broadcast::Sender::new(BATCHES_KEPT), is_read: Mutex::default() }
+#[derive(Debug, Default)]
+struct TailState {
+    is_read: bool,
+    kept: Option<KeptChanges>,
+}
+
+/// What stands behind a place, without a gap.
+#[derive(Debug)]
+struct KeptChanges {
+    after: LogPlace,
+    changes: VecDeque<Arc<TailChange>>,
+    bytes: usize,
+    looked_at: Tick,
+}
+
+impl KeptChanges {
+    fn behind(place: LogPlace) -> Self {
+        Self { after: place, changes: VecDeque::new(), bytes: 0, looked_at: Tick::now() }
+    }
+
+    fn until(&self) -> LogPlace {
+        self.changes.back().map_or(self.after, |last| last.place())
+    }
+
+    /// Which of the changes is the first behind `place`, if that is one of the places here.
+    fn first_behind(&self, place: LogPlace) -> Option<usize> {
+        let nth = usize::try_from(place.position().checked_sub(self.after.position())?).ok()?;
+        let there = nth.checked_sub(1).map_or(Some(self.after), |nth| Some(self.changes.get(nth)?.place()));
+        (there == Some(place)).then_some(nth)
+    }
+
+    fn push(&mut self, change: TailChange) {
+        if change.withdraws() {
+            // Those who have not taken what was before read it as it is now.
+            while self.drop_first() {}
+        }
+        self.bytes += change.texts_b();
+        self.changes.push_back(Arc::new(change));
+        while self.changes.len() > 1 && (self.changes.len() > KEPT || self.bytes > KEPT_B) {
+            self.drop_first();
+        }
+    }
+
+    fn drop_first(&mut self) -> bool {
+        let Some(first) = self.changes.pop_front() else { return false };
+        self.bytes -= first.texts_b();
+        self.after = first.place();
+        true
     }
 }
 
-/// All changes between two places.
+/// What there is behind a place.
 #[derive(Debug)]
-pub struct ChangeBatch {
-    /// Behind which position it begins.
-    pub after: i64,
-    /// Where it ends.
-    pub until: LogPlace,
-    /// The changes.
-    pub changes: Vec<TailChange>,
+pub enum Tailed {
+    /// The first of these changes, one after the other; none, when it is the end.
+    Told(Vec<Arc<TailChange>>),
+    /// The place is beyond what was read so far.
+    Ahead,
+    /// Nothing was read so far.
+    Unread,
+    /// What is behind it is not kept.
+    Unkept,
+}
+
+/// About how many bytes a change takes whose texts are short.
+const FEW_B: usize = 512;
+
+/// Whether a field of a change is who has the problem: who may see the ticket goes by it.
+fn is_of_requester(change: &serde_json::Value) -> bool {
+    change["field"] == "requester_id"
 }
 
 /// A change that is shown to many, in the forms that it is shown in.
@@ -69,6 +131,26 @@ impl TailChange {
     /// What happened.
     pub fn kind(&self) -> EventKind {
         self.row.event.kind
+    }
+
+    /// Whether something is hidden from now on that could be seen before it, in it or in others.
+    fn withdraws(&self) -> bool {
+        let is_moved = || self.row.event.changes.0.as_array().is_some_and(|all| all.iter().any(is_of_requester));
+        match self.kind() {
+            EventKind::CommentRedacted | EventKind::TicketRedacted | EventKind::UserAnonymised => true,
+            EventKind::TicketUpdated => is_moved(),
+            _ => false,
+        }
+    }
+
+    /// About how many bytes it takes.
+    fn texts_b(&self) -> usize {
+        FEW_B + texts_b(&self.row.event.changes.0)
+    }
+
+    /// Whether it is about `who`.
+    pub fn is_about(&self, who: PrincipalId) -> bool {
+        self.row.subject.1.is_some_and(|subject| subject.0 == who.0)
     }
 
     /// Whether it is asked for, and may be seen.
@@ -93,13 +175,79 @@ impl ChangeTail {
     }
 
     /// Hears of what comes from now on. Whoever is the first to listen has the log read, on `db`.
-    pub fn listen(self: &Arc<Self>, db: &Db) -> broadcast::Receiver<Arc<ChangeBatch>> {
-        let listener = self.batches.subscribe();
-        let mut is_read = self.is_read.lock().unwrap_or_else(PoisonError::into_inner);
-        if !std::mem::replace(&mut *is_read, true) {
+    pub fn listen(self: &Arc<Self>, db: &Db) -> TailListener {
+        let listener = TailListener { tail: self.clone(), news: self.news.subscribe() };
+        self.keep_reading(db);
+        listener
+    }
+
+    fn keep_reading(self: &Arc<Self>, db: &Db) {
+        if !std::mem::replace(&mut self.state().is_read, true) {
             tokio::task::spawn_local(TailReading { tail: self.clone(), is_over: false }.go_on(db.clone()));
         }
-        listener
+    }
+
+    fn state(&self) -> MutexGuard<'_, TailState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Somebody who follows the end of the log.
+#[derive(Debug)]
+pub struct TailListener {
+    tail: Arc<ChangeTail>,
+    news: watch::Receiver<()>,
+}
+
+impl TailListener {
+    /// Waits until more was read, if that was not so since this was asked last.
+    pub async fn news(&mut self) {
+        if self.news.changed().await.is_err() {
+            // It lives as long as this does.
+            std::future::pending().await
+        }
+    }
+
+    /// What there is behind `place`.
+    pub fn behind(&self, place: LogPlace) -> Tailed {
+        let state = self.tail.state();
+        let Some(kept) = &state.kept else { return Tailed::Unread };
+        match kept.first_behind(place) {
+            _ if kept.looked_at.elapsed() >= FRESH_FOR => Tailed::Unkept,
+            Some(nth) => Tailed::Told(kept.changes.range(nth..).take(BATCH).cloned().collect()),
+            None if place.position() > kept.until().position() => Tailed::Ahead,
+            None => Tailed::Unkept,
+        }
+    }
+
+    /// Waits until something stands behind `place` that `feed` is told, or that cannot be told without a look at the log;
+    /// `place` moves on over all that is for others.
+    pub async fn meets(&mut self, feed: &Feed, place: &mut LogPlace) {
+        loop {
+            match self.behind(*place) {
+                Tailed::Told(changes) if !changes.is_empty() => {
+                    for change in changes {
+                        if change.is_for(&feed.sightline, &feed.criteria) {
+                            return;
+                        }
+                        *place = change.place();
+                    }
+                }
+                Tailed::Told(_) | Tailed::Ahead => self.news().await,
+                Tailed::Unread => drop(tokio::time::timeout(PAUSE, self.news()).await),
+                Tailed::Unkept => return tokio::time::sleep(PAUSE).await,
+            }
+        }
+    }
+
+    /// Whether `place` is known to be one of this history.
+    pub fn knows(&self, place: LogPlace) -> bool {
+        matches!(self.behind(place), Tailed::Told(_))
+    }
+
+    /// Has the log read again, on `db`, if that has ended.
+    pub fn keep_reading(&self, db: &Db) {
+        self.tail.keep_reading(db);
     }
 }
 
@@ -113,7 +261,7 @@ struct TailReading {
 impl Drop for TailReading {
     fn drop(&mut self) {
         if !self.is_over {
-            *self.tail.is_read.lock().unwrap_or_else(PoisonError::into_inner) = false;
+            *self.tail.state() = TailState::default();
         }
     }
 }
@@ -121,18 +269,24 @@ impl Drop for TailReading {
 impl TailReading {
     async fn go_on(mut self, db: Db) {
         let mut published = db.kept::<ChangesPublished>().0.listen();
-        let mut place = None;
         while !self.ends() {
+            let place = self.tail.state().kept.as_ref().map(KeptChanges::until);
             match db.anew().read(async move |conn: &mut Conn| read(conn, place).await).await {
-                Ok((next, batch)) => {
-                    place = Some(next);
-                    match batch {
-                        Some(batch) => {
-                            // Nobody may be left to hear it.
-                            drop(self.tail.batches.send(Arc::new(batch)));
-                            tokio::time::sleep(GATHERED_FOR).await;
-                        }
-                        None => drop(tokio::time::timeout(LOOKED_AFTER, published.heard()).await),
+                Ok(TailRead::Begun(place)) => {
+                    self.tail.state().kept = Some(KeptChanges::behind(place));
+                    self.tail.news.send_replace(());
+                }
+                Ok(TailRead::More(changes)) => {
+                    let has_more = !changes.is_empty();
+                    if let Some(kept) = &mut self.tail.state().kept {
+                        changes.into_iter().for_each(|change| kept.push(change));
+                        kept.looked_at = Tick::now();
+                    }
+                    if has_more {
+                        self.tail.news.send_replace(());
+                        tokio::time::sleep(GATHERED_FOR).await;
+                    } else {
+                        drop(tokio::time::timeout(LOOKED_AFTER, published.heard()).await);
                     }
                 }
                 Err(problem) => {
@@ -145,28 +299,33 @@ impl TailReading {
 
     /// Whether nobody listens. Whoever comes while this is asked is heard, or begins anew.
     fn ends(&mut self) -> bool {
-        let mut is_read = self.tail.is_read.lock().unwrap_or_else(PoisonError::into_inner);
-        *is_read = self.tail.batches.receiver_count() > 0;
-        self.is_over = !*is_read;
+        let mut state = self.tail.state();
+        self.is_over = self.tail.news.receiver_count() == 0;
+        if self.is_over {
+            *state = TailState::default();
+        }
         self.is_over
     }
 }
 
-/// What stands behind `place`, if that is known, and the place behind it.
-async fn read(conn: &mut Conn, place: Option<LogPlace>) -> Result<(LogPlace, Option<ChangeBatch>), Problem> {
+/// What a look at the log has come to.
+enum TailRead {
+    /// Its end, where nothing was known before, or is as it was.
+    Begun(LogPlace),
+    /// What is new.
+    More(Vec<TailChange>),
+}
+
+/// What stands behind `place`, if that is known.
+async fn read(conn: &mut Conn, place: Option<LogPlace>) -> Result<TailRead, Problem> {
     let head = log::head(conn).await?;
     let place = match place {
-        // After a failover the log may be another than it was: whoever is told finds that with their next heartbeat.
+        // After a failover the log may be another than it was.
         Some(place) if LogPlace::behind(conn, place.position()).await? == place => place,
-        _ => return Ok((LogPlace::behind(conn, head).await?, None)),
+        _ => return Ok(TailRead::Begun(LogPlace::behind(conn, head).await?)),
     };
     let (everything, all) = (Sightline::everything(), ChangeCriteria::default());
     let rows = store::page(conn, &everything, &all, (place.position(), head), BATCH).await?;
-    let mut rows = rows.into_vec();
-    rows.truncate(BATCH);
-    let Some(last) = rows.last() else { return Ok((place, None)) };
-    let until = LogPlace::of(last.position, last.event.id);
     let change = |row| TailChange { row, with_position: OnceLock::new(), without_position: OnceLock::new() };
-    let changes = rows.into_iter().map(change).collect();
-    Ok((until, Some(ChangeBatch { after: place.position(), until, changes })))
+    Ok(TailRead::More(rows.into_vec().into_iter().take(BATCH).map(change).collect()))
 }

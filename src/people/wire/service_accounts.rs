@@ -35,7 +35,7 @@ pub struct NewServiceAccount {
     /// What the account is called; no other active account is called so.
     #[schema(value_type = String, min_length = 1, max_length = 200)]
     pub name: Name,
-    /// What the account may do: exactly this. You can hand on what you have yourself.
+    /// What the account may do: exactly this. A service account can hand on only what it has itself.
     #[schema(value_type = Vec<Scope>, min_items = 1)]
     pub scopes: ScopeList,
 }
@@ -56,7 +56,7 @@ pub struct ServiceAccountPatch {
     #[deserr(default)]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 200, nullable = false)]
     pub name: Set<Name>,
-    /// What the account may do, from its next request on: exactly this. You can hand on what you have yourself.
+    /// What the account may do, from its next request on: exactly this. A service account can hand on only what it has itself.
     #[deserr(default)]
     #[schema(value_type = Option<Vec<Scope>>, min_items = 1, nullable = false)]
     pub scopes: Set<ScopeList>,

@@ -87,6 +87,13 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebhookTarget(Url);
 
+/// Whether a user or a password is written before the host, be it an empty one, which a parsed URL does not show.
+fn has_user_info(text: &str) -> bool {
+    let (_, rest) = text.split_once(':').unwrap_or_default();
+    let authority = rest.trim_start_matches(['/', '\\']).split(['/', '\\', '?', '#']).next();
+    authority.is_some_and(|authority| authority.contains('@'))
+}
+
 impl WebhookTarget {
     /// The target at `text`, if it may be one. What an address in it is written like makes no difference.
     ///
@@ -102,7 +109,7 @@ impl WebhookTarget {
         if url.as_str().len() > LONGEST_URL_B {
             return Err("must have at most 2048 bytes");
         }
-        if !url.username().is_empty() || url.password().is_some() {
+        if has_user_info(text) {
             return Err("must have no user and no password: what is sent is signed");
         }
         if url.fragment().is_some() {
@@ -281,6 +288,8 @@ mod tests {
             "https:///",
             "https://user@example.org/",
             "https://:secret@example.org/",
+            "https://@example.org/",
+            "https:\\\\:@example.org/",
             "https://example.org/#there",
             "https://example.org:80/",
             "https://example.org:22/",

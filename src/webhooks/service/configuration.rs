@@ -94,6 +94,8 @@ pub async fn change_webhook(
     let known = &before.webhook.filter.condition.team_ids;
     find_teams(tx, &webhook.filter.condition.team_ids, known, &mut faults).await?;
     let mut principal_name = before.principal_name.clone();
+    // What waits while it is paused goes where it leads when it goes on: so it is asked for each change.
+    require_all_of(tx, &before, act).await?;
     // Who is not active any more may stay, as long as nothing is told.
     if webhook.state == WebhookState::Active || webhook.principal_id != before.webhook.principal_id {
         let principal = require(eyes(tx, webhook.principal_id, &mut faults).await?, faults)?;
@@ -121,9 +123,7 @@ pub async fn rotate_webhook_secret(
 ) -> Result<(WebhookRow, Secret<String>), Problem> {
     let before = store::find(tx, id).await?;
     condition.check(before.webhook.version)?;
-    if let Some(principal) = standing(tx, before.webhook.principal_id).await? {
-        Gift::of(&act.who).check(principal.scopes, Scopes::default())?;
-    }
+    require_all_of(tx, &before, act).await?;
     let (secret, sealed) = make_secret(id, sealer)?;
     let old = store::secrets(tx, id).await?;
     let secrets = SealedSecrets {
@@ -146,6 +146,17 @@ pub async fn delete_webhook(tx: &mut Conn, id: WebhookId, condition: &IfMatch, a
     condition.check(store::find(tx, id).await?.webhook.version)?;
     store::mark_deleted(tx, id, act.now).await?;
     withdraw(tx, id).await
+}
+
+/// Passes if the caller may hand on all that `webhook` tells.
+///
+/// # Errors
+/// `forbidden`.
+async fn require_all_of(tx: &mut Conn, webhook: &WebhookRow, act: &Act) -> Result<(), Problem> {
+    match standing(tx, webhook.webhook.principal_id).await? {
+        Some(principal) => Gift::of(&act.who).check(principal.scopes, Scopes::default()),
+        None => Ok(()),
+    }
 }
 
 /// Writes a URL as it was understood.

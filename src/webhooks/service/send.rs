@@ -2,7 +2,7 @@
 //! at that moment. Each step with the database records what has come back and takes what is due next: one transaction,
 //! in which nothing is waited for. What was sent and not recorded, since an instance was killed, is sent again.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashSet, VecDeque};
 use std::pin::pin;
 use std::rc::Rc;
@@ -53,6 +53,9 @@ const BEGUN_WITHIN: Duration = Duration::from_secs(30);
 /// After how long another instance may have its turn.
 const LONGEST_TURN: Duration = Duration::from_secs(10);
 
+/// The pause between two looks whether all has come back.
+const LOOKED_AFTER: Duration = Duration::from_millis(10);
+
 /// The pause between two that are sent to a receiver which was down.
 const GENTLE_PAUSE: Duration = Duration::from_millis(20);
 
@@ -65,6 +68,8 @@ pub struct Sender {
     sealer: Arc<Sealer>,
     me: Holder,
     busy: Rc<RefCell<HashSet<WebhookId>>>,
+    /// Whether nothing more is begun.
+    is_over: Rc<Cell<bool>>,
 }
 
 impl std::fmt::Debug for Sender {
@@ -124,7 +129,7 @@ struct SendStep {
 impl Sender {
     /// Sends by `courier` what `sealer` opens the secrets for; `me` names this instance to others.
     pub fn new(db: Db, clock: Clock, courier: Courier, sealer: Arc<Sealer>, me: Holder) -> Self {
-        Self { db, clock, courier: Rc::new(courier), sealer, me, busy: Rc::default() }
+        Self { db, clock, courier: Rc::new(courier), sealer, me, busy: Rc::default(), is_over: Rc::default() }
     }
 
     /// The webhooks that have something to send and that nobody sends for, here or elsewhere. Whoever takes them sends
@@ -138,6 +143,18 @@ impl Sender {
         let mut busy = self.busy.borrow_mut();
         let free = all.into_iter().filter(|id| busy.insert(*id)).collect::<Vec<_>>();
         Ok(free.into_iter().map(|id| Busy { id, all: self.busy.clone() }).collect())
+    }
+
+    /// From now on nothing more is begun.
+    pub fn end(&self) {
+        self.is_over.set(true);
+    }
+
+    /// Waits until what was begun has come back and is recorded.
+    pub async fn has_ended(&self) {
+        while !self.busy.borrow().is_empty() {
+            tokio::time::sleep(LOOKED_AFTER).await;
+        }
     }
 
     /// Sends all that is due now, for all webhooks.
@@ -167,6 +184,10 @@ impl Sender {
         let (mut back, mut addressee) = (Vec::<DeliveryOutcome>::new(), None::<Rc<Addressee>>);
         let (mut leased, mut is_gentle, mut is_ending) = (None::<Stopwatch>, false, false);
         loop {
+            if self.is_over.get() {
+                held.clear();
+                is_ending = true;
+            }
             // What may be begun is, in its order; of one ticket one at a time.
             while let (Some(to), false) = (&addressee, in_flight.len() >= AT_ONCE) {
                 let is_fresh = leased.is_some_and(|leased| leased.elapsed() < BEGUN_WITHIN);
