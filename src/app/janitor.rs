@@ -163,8 +163,8 @@ impl Job for SequenceChanges {
 
     fn run<'a>(&'a mut self, db: &'a Db, clock: &'a Clock) -> LocalBoxFuture<'a, Result<Rest, Problem>> {
         async {
-            // What is committed in the same moment comes into one batch, and batches never take all the time.
-            tokio::time::sleep(GATHERED_FOR.max(self.took * 2)).await;
+            // What is committed in the same moment comes into one batch, and batches take half of the time at most.
+            tokio::time::sleep(GATHERED_FOR.max(self.took)).await;
             let began = Stopwatch::now();
             let rest = audit::service::sequence(db, clock).await?;
             self.took = began.elapsed();

@@ -306,6 +306,55 @@ on_both! {
 }
 
 on_both! {
+    async fn what_is_told_to_all_is_not_kept_from_what_happens_next(desk) {
+    let (admin, agent) = (desk.admin().await, desk.agent().await);
+    let (ada, bob) = (desk.requester().await, desk.requester().await);
+    desk.sequence().await;
+    // Somebody follows all the time, so that the end of the log is at hand for those who come again.
+    let mut always = Reader::open(stream(desk, &admin, "")).await;
+    let mut hers = Reader::open(stream(desk, &ada, "")).await;
+    let mut his = Reader::open(stream(desk, &agent, "")).await;
+    for reader in [&mut always, &mut hers, &mut his] {
+        reader.beat().await;
+    }
+    let (from, from_hers) = (his.last_id.clone(), hers.last_id.clone());
+
+    let secret = json!({ "subject": "My password is swordfish", "description": "swordfish" });
+    let redacted = desk.ticket(&ada, secret.clone()).await;
+    let moved = desk.ticket(&ada, json!({ "subject": "Whose is it?" })).await;
+    desk.sequence().await;
+    assert!(his.take(2).await[0].data.to_string().contains("swordfish"));
+    hers.take(2).await;
+    // Whoever comes again is told of what was redacted, and of what is somebody else's, as anybody who reads it now.
+    desk.delete(&format!("/v1/tickets/{}", redacted["number"])).by(&admin).expect(204).await;
+    desk.patch_ticket(&agent, &moved, json!({ "requester_id": bob.id })).await;
+    desk.sequence().await;
+    let again = |who: &Caller, id: &str| Reader::open(stream(desk, who, "").header("last-event-id", id));
+    let events = again(&agent, &from).await.take(4).await;
+    assert!(events.iter().all(|event| !event.data.to_string().contains("swordfish")), "{events:?}");
+    let kinds = |events: &[Event]| events.iter().map(|event| event.kind.clone()).collect::<Vec<_>>();
+    assert_eq!(kinds(&events), ["ticket.created", "ticket.created", "ticket.redacted", "ticket.updated"]);
+    let events = again(&ada, &from_hers).await.take(2).await;
+    assert_eq!(kinds(&events), ["ticket.created", "ticket.redacted"]);
+
+    // An agent who becomes a requester is told nothing internal from that moment on, though no heartbeat was due.
+    let ticket = desk.ticket(&bob, json!({ "subject": "Mine" })).await;
+    let comments = format!("/v1/tickets/{}/comments", ticket["number"]);
+    let own = desk.ticket(&admin, json!({ "subject": "His", "requester_id": agent.id })).await;
+    desk.sequence().await;
+    his.take(4).await;
+    desk.patch(&format!("/v1/users/{}", agent.id)).by(&admin).json(&json!({ "role": "requester" })).expect(200).await;
+    let say = json!({ "visibility": "internal", "body": "Not for him." });
+    desk.post(&comments).by(&admin).json(&say).expect(201).await;
+    desk.post(&format!("/v1/tickets/{}/comments", own["number"])).by(&admin).json(&json!({ "body": "Yours", "visibility": "public" })).expect(201).await;
+    desk.sequence().await;
+    let told = his.take(2).await;
+    assert_eq!(kinds(&told), ["user.updated", "comment.added"]);
+    assert_eq!((&told[1].data["visibility"], &told[1].data["position"]), (&json!("public"), &Value::Null));
+    }
+}
+
+on_both! {
     async fn a_history_that_was_set_back_is_told(desk) {
     let quick = desk.instance_with(|mut settings| {
         settings.limits.heartbeat = Duration::from_millis(50);
@@ -377,7 +426,9 @@ on_both! {
         let ask = if nth % 2 == 0 { stream(desk, &agent, "") } else { of_ticket(id).by(&agent) };
         eight.push(Reader::open(ask).await);
     }
-    stream(desk, &agent, "").refused(429, "rate_limited").await;
+    for ninth in [stream(desk, &agent, ""), desk.get("/v1/changes?wait_s=1").by(&agent)] {
+        assert_eq!(ninth.refused(429, "rate_limited").await.header("retry-after"), Some("1"));
+    }
     Reader::open(stream(desk, &other, "")).await;
     eight.pop();
     crate::start::until("a seat to be free again", async || {

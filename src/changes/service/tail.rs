@@ -316,16 +316,23 @@ enum TailRead {
     More(Vec<TailChange>),
 }
 
-/// What stands behind `place`, if that is known.
+/// What stands behind `place`, if that is known. One statement: it is asked for each write.
 async fn read(conn: &mut Conn, place: Option<LogPlace>) -> Result<TailRead, Problem> {
+    if let Some(place) = place {
+        // With what stands at the place itself: after a failover the log may be another than it was. There is no gap.
+        let (everything, all) = (Sightline::everything(), ChangeCriteria::default());
+        let (after, until) = (place.position() - 1, place.position() + i64::try_from(BATCH).unwrap_or(i64::MAX));
+        let rows = store::page(conn, &everything, &all, (after, until), BATCH + 1).await?;
+        let change = |row| TailChange { row, with_position: OnceLock::new(), without_position: OnceLock::new() };
+        let mut changes = rows.into_vec().into_iter().map(change).peekable();
+        let is_there = match changes.next_if(|change| change.place().position() == place.position()) {
+            Some(there) => there.place() == place,
+            None => place.position() == 0,
+        };
+        if is_there {
+            return Ok(TailRead::More(changes.collect()));
+        }
+    }
     let head = log::head(conn).await?;
-    let place = match place {
-        // After a failover the log may be another than it was.
-        Some(place) if LogPlace::behind(conn, place.position()).await? == place => place,
-        _ => return Ok(TailRead::Begun(LogPlace::behind(conn, head).await?)),
-    };
-    let (everything, all) = (Sightline::everything(), ChangeCriteria::default());
-    let rows = store::page(conn, &everything, &all, (place.position(), head), BATCH).await?;
-    let change = |row| TailChange { row, with_position: OnceLock::new(), without_position: OnceLock::new() };
-    Ok(TailRead::More(rows.into_vec().into_iter().take(BATCH).map(change).collect()))
+    Ok(TailRead::Begun(LogPlace::behind(conn, head).await?))
 }

@@ -43,16 +43,11 @@ impl DeliveriesQueued {
 /// When the database is away.
 pub async fn hand_out(db: &Db, clock: &Clock) -> Result<bool, Problem> {
     let now = clock.now();
-    let (head, behind) = db
-        .read(async |conn| {
-            let head = log::head(conn).await?;
-            Ok((head, deliveries::behind(conn, head).await?))
-        })
-        .await?;
+    let behind = db.read(async |conn| deliveries::behind(conn).await).await?;
     let mut has_more = false;
     for id in behind {
         let clock = clock.clone();
-        let step = db.write(Roots::none(), async move |tx| hand_out_to(tx, id, head, now, &clock).await).await?;
+        let step = db.write(Roots::none(), async move |tx| hand_out_to(tx, id, now, &clock).await).await?;
         if step.queued > 0 {
             DeliveriesQueued::of(db).0.give();
         }
@@ -80,13 +75,7 @@ struct HandOutStep {
     is_disabled: bool,
 }
 
-async fn hand_out_to(
-    tx: &mut Conn,
-    id: WebhookId,
-    head: i64,
-    now: Instant,
-    clock: &Clock,
-) -> Result<HandOutStep, Problem> {
+async fn hand_out_to(tx: &mut Conn, id: WebhookId, now: Instant, clock: &Clock) -> Result<HandOutStep, Problem> {
     let Some(position) = deliveries::place_to_hand_out(tx, id).await? else {
         // Somebody else is at it, or it is not active any more, which the next look sees.
         return Ok(HandOutStep { has_more: true, ..HandOutStep::default() });
@@ -96,6 +85,7 @@ async fn hand_out_to(
         let is_disabled = disable(tx, id, WebhookDisabledReason::PrincipalRevoked, now, clock).await?;
         return Ok(HandOutStep { is_disabled, ..HandOutStep::default() });
     };
+    let head = log::head(tx).await?;
     let until = head.min(position + AT_ONCE);
     let all = told(tx, &who, &webhook.filter, (position, until)).await?;
     // Where the texts are so large that not all of it was read at once the rest comes next.

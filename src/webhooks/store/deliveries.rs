@@ -21,10 +21,10 @@ fn is_pending() -> Raw<Bool> {
 }
 
 /// The active webhooks that the change log has gone on from: there is something behind their position.
-pub async fn behind(conn: &mut Conn, head: i64) -> Result<Vec<WebhookId>, Problem> {
+pub async fn behind(conn: &mut Conn) -> Result<Vec<WebhookId>, Problem> {
     let some = webhooks::table
         .filter(webhooks::deleted_at.is_null().and(webhooks::state.eq(WebhookState::Active)))
-        .filter(webhooks::position.lt(head))
+        .filter(exists(changes::table.filter(changes::position.gt(webhooks::position))))
         .select(webhooks::id);
     Ok(on_each!(conn, |c| some.load(c).await)?)
 }
