@@ -1,4 +1,4 @@
-//! How fast what happens is told: to a thousand streams while somebody writes, to a thousand that wait, as a page of the
+//! How fast what happens is told: to a thousand streams while somebody writes, to thousands that wait, as a page of the
 //! feed, and to a webhook. On PostgreSQL somebody holds a transaction open in another database meanwhile.
 
 use std::collections::HashMap;

@@ -67,8 +67,8 @@ struct Arguments {
     /// How many tickets, separated by commas
     #[arg(long, default_value = "100k,1m,10m")]
     sizes: String,
-    /// Instead of all else: this other binary in turn with the one built here, on desks of 100k tickets that come in over
-    /// HTTP; prints what a request costs each of them. It takes six minutes on SQLite
+    /// Instead of all else: this other binary in turn with the one built here, on desks of 100k tickets that come in
+    /// over HTTP; prints what a request costs each of them. It takes six minutes on SQLite
     #[arg(long, value_name = "BINARY")]
     smoke: Option<PathBuf>,
     /// Instead of all else: how fast streams, the feed and webhooks tell what happens

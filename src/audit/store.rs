@@ -17,7 +17,7 @@ use crate::db::raw::{Raw, json_length, raw, small};
 use crate::db::schema::{events, principals};
 use crate::db::{Conn, RunQueryDsl, boxed, on_each, send};
 use crate::kernel::rows::{Limit, Rows, json_b, of_another_list};
-use crate::kernel::sql::{Json, JsonDocument};
+use crate::kernel::sql::Json;
 use crate::kernel::{AnyId, Clock, Code, CommentId, EventId, Instant, PrincipalId, Problem, Status, TicketId};
 
 #[derive(Insertable)]
@@ -59,6 +59,25 @@ pub struct EventRow {
     /// The promise that it is about.
     pub sla: Option<Json<NoticedPromise>>,
 }
+
+/// The columns of an [`EventRow`], whose actor is joined; `$changes` is the SQL of its changes.
+macro_rules! event_columns {
+    ($changes:expr) => {{
+        use $crate::db::schema::{events, principals};
+        (
+            events::id,
+            events::at,
+            events::actor_id,
+            principals::name.nullable(),
+            events::kind,
+            events::visibility,
+            events::comment_id,
+            $crate::db::raw::raw::<$crate::kernel::sql::JsonDocument>($changes),
+            events::sla,
+        )
+    }};
+}
+pub(crate) use event_columns;
 
 /// Adds `event` to the change log, and to the trail of its ticket if it is about one, behind all that is in them.
 ///
@@ -171,17 +190,7 @@ pub async fn list(
         let mut query = boxed(
             c,
             events::table.left_join(principals::table).filter(events::ticket_id.eq(ticket)).select((
-                (
-                    events::id,
-                    events::at,
-                    events::actor_id,
-                    principals::name.nullable(),
-                    events::kind,
-                    events::visibility,
-                    events::comment_id,
-                    raw::<JsonDocument>(changes),
-                    events::sla,
-                ),
+                event_columns!(changes),
                 raw::<Bool>(lacks),
             )),
         );

@@ -5,12 +5,11 @@ use diesel::sql_types::Bool;
 
 use super::policy::Sightline;
 use crate::audit::domain::{EventKind, EventOrigin, SubjectKind};
-use crate::audit::store::{EventRow, fill_changes, texts_b};
+use crate::audit::store::{EventRow, event_columns, fill_changes, texts_b};
 use crate::db::raw::{json_length, one_of, raw, small};
 use crate::db::schema::{changes, events, principals, tickets};
 use crate::db::{Conn, RunQueryDsl, boxed, on_each};
 use crate::kernel::rows::Rows;
-use crate::kernel::sql::JsonDocument;
 use crate::kernel::{AnyId, PrincipalId, Problem, TeamId, TicketId};
 use crate::tickets::domain::reference::TicketRef;
 
@@ -101,17 +100,7 @@ pub async fn page(
             .select((
                 (
                     changes::position,
-                    (
-                        events::id,
-                        events::at,
-                        events::actor_id,
-                        principals::name.nullable(),
-                        events::kind,
-                        events::visibility,
-                        events::comment_id,
-                        raw::<JsonDocument>(changed),
-                        events::sla,
-                    ),
+                    event_columns!(changed),
                     events::ticket_version,
                     events::origin,
                     (events::subject_kind, events::subject_id),

@@ -220,8 +220,8 @@ impl TailListener {
         }
     }
 
-    /// Waits until something stands behind `place` that `feed` is told, or that cannot be told without a look at the log;
-    /// `place` moves on over all that is for others.
+    /// Waits until something stands behind `place` that `feed` is told, or that cannot be told without a look at the
+    /// log; `place` moves on over all that is for others.
     pub async fn meets(&mut self, feed: &Feed, place: &mut LogPlace) {
         loop {
             match self.behind(*place) {

@@ -56,7 +56,8 @@ pub struct ServiceAccountPatch {
     #[deserr(default)]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 200, nullable = false)]
     pub name: Set<Name>,
-    /// What the account may do, from its next request on: exactly this. A service account can hand on only what it has itself.
+    /// What the account may do, from its next request on: exactly this. A service account can hand on only what it has
+    /// itself.
     #[deserr(default)]
     #[schema(value_type = Option<Vec<Scope>>, min_items = 1, nullable = false)]
     pub scopes: Set<ScopeList>,

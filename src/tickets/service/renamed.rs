@@ -6,8 +6,8 @@ use crate::kernel::Problem;
 use crate::tickets::store::renamed;
 
 /// Moves `activity_at` of at most `most` tickets, of the requester or assignee who has waited longest since they got
-/// another name. Gives how many, and one more when all of theirs are done; 0 when nobody waits. Several instances may do
-/// it at once.
+/// another name. Gives how many, and one more when all of theirs are done; 0 when nobody waits. Several instances may
+/// do it at once.
 ///
 /// # Errors
 /// When the database is away: what is left is done the next time.
