@@ -1,6 +1,6 @@
 //! What the service does by itself: closing resolved tickets, forgetting what has expired, keeping the tally, telling
-//! of promises, letting tickets follow edits of policies and calendars, and the names of people, indexing the tickets of
-//! an older version, and merging the index of words. Several instances may do so at once.
+//! of promises, letting tickets follow edits of policies and calendars, and the names of people, indexing the tickets
+//! of an older version, and merging the index of words. Several instances may do so at once.
 
 use std::time::{Duration, Instant as Stopwatch};
 

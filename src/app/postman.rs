@@ -32,8 +32,8 @@ const HAND_OUT_BREATH: Duration = Duration::from_millis(2);
 const LOOKED_AFTER: Duration = Duration::from_secs(1);
 
 /// Serves webhooks on a thread of its own, until the process is `ending`; `me` names this instance to others, and
-/// `jobs` hears how it goes. Then nothing more is begun, and the thread ends when what is on its way has come back and is
-/// recorded, after `patience` at the latest: what is not recorded is sent again.
+/// `jobs` hears how it goes. Then nothing more is begun, and the thread ends when what is on its way has come back and
+/// is recorded, after `patience` at the latest: what is not recorded is sent again.
 ///
 /// # Errors
 /// When the thread cannot be started.

@@ -189,10 +189,10 @@ pub async fn list(
         let (changes, lacks) = small(&length, "events.changes", "[]");
         let mut query = boxed(
             c,
-            events::table.left_join(principals::table).filter(events::ticket_id.eq(ticket)).select((
-                event_columns!(changes),
-                raw::<Bool>(lacks),
-            )),
+            events::table
+                .left_join(principals::table)
+                .filter(events::ticket_id.eq(ticket))
+                .select((event_columns!(changes), raw::<Bool>(lacks))),
         );
         if !internal_too {
             query = query.filter(events::visibility.eq(Visibility::Public));

@@ -9,6 +9,7 @@ use futures_util::future::LocalBoxFuture;
 
 use super::policy::Sightline;
 use super::service::stream::Follower;
+use super::service::wait::wait_for;
 use super::service::{self, Feed, FeedPage, LogPlace, Start};
 use super::store::ChangeCriteria;
 use super::wire::{Beginning, ChangeList, ChangedTicketQuery, KindQuery, PollQuery, StartQuery};
@@ -59,7 +60,7 @@ async fn list_changes(who: Allowed<ReadTickets>, call: Call) -> Answer {
     let wait = Duration::from_secs(poll.wait_s.0.into());
     let place = call.db().read(async |conn| service::begin(conn, start).await).await?;
     let _seat = if wait.is_zero() { None } else { Some(call.seat(who.who().id)?) };
-    let page = service::wait_for(&call.db_to_keep(), &feed, place, wait, call.ending(), || call.clock().now()).await?;
+    let page = wait_for(&call.db_to_keep(), &feed, place, wait, call.ending(), || call.clock().now()).await?;
     reply(&call, page, &owner)
 }
 

@@ -17,7 +17,7 @@ use crate::sla::domain::policy::{Condition, Traits};
 use crate::tickets;
 use crate::webhooks::domain::{WebhookDisabledReason, WebhookFilter};
 use crate::webhooks::store;
-use crate::webhooks::store::deliveries::{self, Handed};
+use crate::webhooks::store::deliveries;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -90,9 +90,9 @@ async fn hand_out_to(tx: &mut Conn, id: WebhookId, now: Instant, clock: &Clock) 
     let all = told(tx, &who, &webhook.filter, (position, until)).await?;
     // Where the texts are so large that not all of it was read at once the rest comes next.
     let until = all.reached.unwrap_or(until);
-    deliveries::queue(tx, id, &all.handed).await?;
+    deliveries::queue(tx, id, &all.positions, None).await?;
     deliveries::move_to(tx, id, until.max(position)).await?;
-    Ok(HandOutStep { queued: all.handed.len(), has_more: until < head, is_disabled: false })
+    Ok(HandOutStep { queued: all.positions.len(), has_more: until < head, is_disabled: false })
 }
 
 /// Stops the webhook `id`, if it is active, and tells of it in the change log; gives whether it was.
@@ -126,8 +126,8 @@ pub(super) fn eyes(principal: Option<Principal>) -> Option<Allowed<ReadTickets>>
 
 /// What a webhook is to tell of some positions.
 pub(super) struct MeantChanges {
-    /// Each as it is queued.
-    pub handed: Vec<Handed>,
+    /// Where it stands.
+    pub positions: Vec<i64>,
     /// Up to where it is all, if that is not the end.
     pub reached: Option<i64>,
 }
@@ -145,7 +145,6 @@ pub(super) async fn told(
     let has_more = rows.has_more(most);
     let rows: Vec<ChangeRow> = rows.into_vec();
     let reached = rows.last().map(|last| last.position).filter(|_| has_more);
-    let given: HashMap<i64, Instant> = deliveries::given_at(conn, (after, until)).await?.into_iter().collect();
     let number = |row: &ChangeRow| row.ticket.map(|ticket| ticket.number);
     let mut numbers: Vec<i64> = rows.iter().filter_map(number).collect();
     numbers.sort_unstable();
@@ -156,9 +155,5 @@ pub(super) async fn told(
         Some(number) => traits.get(&number).is_some_and(|ticket| filter.condition.holds(ticket)),
         None => filter.condition == Condition::default(),
     };
-    let handed = rows.iter().filter(is_meant).filter_map(|row| {
-        let due_at = *given.get(&row.position)?;
-        Some(Handed { position: row.position, event_id: row.event.id, ticket_number: number(row), due_at })
-    });
-    Ok(MeantChanges { handed: handed.collect(), reached })
+    Ok(MeantChanges { positions: rows.iter().filter(is_meant).map(|row| row.position).collect(), reached })
 }

@@ -1,7 +1,7 @@
 //! Looking at what is sent, trying it out, and sending it again.
 
 use super::courier::{Attempted, Courier, Message};
-use super::hand_out::{DeliveriesQueued, eyes, told};
+use super::hand_out::{DeliveriesQueued, MeantChanges, eyes, told};
 use super::send::open_secrets;
 use crate::audit::store::log;
 use crate::auth::policy::Act;
@@ -14,7 +14,7 @@ use crate::webhooks::domain::{
     LogPoint, Replay, Replayed, ReplayedDeliveries, WebhookDeliveryError, WebhookDeliveryState, message,
 };
 use crate::webhooks::store;
-use crate::webhooks::store::deliveries::{self, DeliveryRow, Handed};
+use crate::webhooks::store::deliveries::{self, DeliveryRow};
 
 /// The type of a message that tries a webhook.
 const TEST: &str = "webhook.test";
@@ -81,19 +81,9 @@ pub async fn replay_deliveries(db: &Db, id: WebhookId, replay: Replay, now: Inst
         if until <= after {
             return Ok(Replayed { queued: 0, next_from: None });
         }
-        let (handed, reached) = match replay.only {
+        let (positions, reached) = match replay.only {
             ReplayedDeliveries::Dead => {
-                let dead = deliveries::dead(tx, id, (after, until), REPLAYED_AT_ONCE + 1).await?;
-                let all: Vec<Handed> = dead
-                    .into_iter()
-                    .map(|(position, event_id, ticket_number)| Handed {
-                        position,
-                        event_id,
-                        ticket_number,
-                        due_at: now,
-                    })
-                    .collect();
-                at_most(all, until)
+                at_most(deliveries::dead(tx, id, (after, until), REPLAYED_AT_ONCE + 1).await?, until)
             }
             ReplayedDeliveries::All => {
                 let Some(who) = eyes(standing(tx, webhook.principal_id).await?) else {
@@ -101,16 +91,14 @@ pub async fn replay_deliveries(db: &Db, id: WebhookId, replay: Replay, now: Inst
                     return Err(Problem::new(Code::Conflict, detail));
                 };
                 let until = until.min(after + REPLAYED_AT_ONCE);
-                let all = told(tx, &who, &webhook.filter, (after, until)).await?;
-                let reached = all.reached.unwrap_or(until);
-                let positions: Vec<i64> = all.handed.iter().map(|one| one.position).collect();
+                let MeantChanges { mut positions, reached } = told(tx, &who, &webhook.filter, (after, until)).await?;
                 let waiting = deliveries::waiting(tx, id, &positions).await?;
-                let fresh = all.handed.into_iter().filter(|one| !waiting.contains(&one.position));
-                (fresh.map(|one| Handed { due_at: now, ..one }).collect(), reached)
+                positions.retain(|position| !waiting.contains(position));
+                (positions, reached.unwrap_or(until))
             }
         };
-        deliveries::queue(tx, id, &handed).await?;
-        Ok(Replayed { queued: handed.len(), next_from: (reached < until).then_some(reached + 1) })
+        deliveries::queue(tx, id, &positions, Some(now)).await?;
+        Ok(Replayed { queued: positions.len(), next_from: (reached < until).then_some(reached + 1) })
     };
     let replayed = db.write(Root::Webhooks, work).await?;
     DeliveriesQueued::of(db).0.give();
@@ -118,12 +106,12 @@ pub async fn replay_deliveries(db: &Db, id: WebhookId, replay: Replay, now: Inst
 }
 
 /// As many of these as one call queues, and up to where that is all.
-fn at_most(mut all: Vec<Handed>, until: i64) -> (Vec<Handed>, i64) {
+fn at_most(mut all: Vec<i64>, until: i64) -> (Vec<i64>, i64) {
     let most = usize::try_from(REPLAYED_AT_ONCE).unwrap_or(usize::MAX);
     if all.len() <= most {
         return (all, until);
     }
     all.truncate(most);
-    let reached = all.last().map_or(until, |last| last.position);
+    let reached = all.last().copied().unwrap_or(until);
     (all, reached)
 }

@@ -3,13 +3,15 @@
 
 use diesel::dsl::exists;
 use diesel::prelude::*;
-use diesel::sql_types::Bool;
+use diesel::sql_types::{Bool, Integer, Text};
+use diesel::upsert::excluded;
 
 use crate::db::lease::Holder;
 use crate::db::raw::{Raw, one_of, raw};
-use crate::db::schema::{changes, webhook_deliveries as deliveries, webhooks};
+use crate::db::schema::{changes, events, tickets, webhook_deliveries as deliveries, webhooks};
 use crate::db::{Conn, RunQueryDsl, boxed, load_free, on_each, send, steady};
 use crate::kernel::rows::Limit;
+use crate::kernel::sql::{Guid, Moment};
 use crate::kernel::{EventId, Instant, PrincipalId, Problem, WebhookId};
 use crate::webhooks::domain::schedule::{DEAD_KEPT_S, DELIVERED_KEPT_S};
 use crate::webhooks::domain::{WebhookDeliveryError, WebhookDeliveryState, WebhookDisabledReason, WebhookState};
@@ -46,53 +48,43 @@ pub async fn move_to(tx: &mut Conn, id: WebhookId, position: i64) -> Result<(), 
     Ok(())
 }
 
-/// Something that is to be sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Handed {
-    /// Its place in the change log.
-    pub position: i64,
-    /// The event.
-    pub event_id: EventId,
-    /// The number of the ticket that it is about.
-    pub ticket_number: Option<i64>,
-    /// When it got its place: what is earlier is sent earlier.
-    pub due_at: Instant,
-}
-
-/// Queues these for the webhook `id`, also those that were settled before.
-pub async fn queue(tx: &mut Conn, id: WebhookId, all: &[Handed]) -> Result<(), Problem> {
-    for one in all {
-        let row = (
-            deliveries::webhook_id.eq(id),
-            deliveries::position.eq(one.position),
-            deliveries::event_id.eq(one.event_id),
-            deliveries::ticket_number.eq(one.ticket_number),
-            deliveries::state.eq(WebhookDeliveryState::Pending),
-            deliveries::attempts.eq(0),
-            deliveries::due_at.eq(one.due_at),
-        );
-        let again = (
-            deliveries::state.eq(WebhookDeliveryState::Pending),
-            deliveries::attempts.eq(0),
-            deliveries::due_at.eq(one.due_at),
+/// Queues what stands at these positions of the change log for the webhook `id`, also what was settled before. It is
+/// due `at` that instant; unless said, when each got its place: what is earlier is sent earlier.
+pub async fn queue(tx: &mut Conn, id: WebhookId, positions: &[i64], at: Option<Instant>) -> Result<(), Problem> {
+    let due_at = || at.map_or_else(|| raw::<Moment>("changes.at"), |at| raw("").bind(at));
+    let insert = changes::table
+        .inner_join(events::table)
+        .left_join(tickets::table.on(tickets::id.nullable().eq(events::ticket_id)))
+        .filter(one_of("changes.position", positions))
+        .select((
+            raw::<Guid>("").bind(id),
+            changes::position,
+            changes::event_id,
+            tickets::number.nullable(),
+            raw::<Text>("'pending'"),
+            raw::<Integer>("0"),
+            due_at(),
+        ))
+        .insert_into(deliveries::table)
+        .into_columns((
+            deliveries::webhook_id,
+            deliveries::position,
+            deliveries::event_id,
+            deliveries::ticket_number,
+            deliveries::state,
+            deliveries::attempts,
+            deliveries::due_at,
+        ))
+        .on_conflict((deliveries::webhook_id, deliveries::position))
+        .do_update()
+        .set((
+            deliveries::state.eq(excluded(deliveries::state)),
+            deliveries::attempts.eq(excluded(deliveries::attempts)),
+            deliveries::due_at.eq(excluded(deliveries::due_at)),
             deliveries::settled_at.eq(None::<Instant>),
-        );
-        let insert = diesel::insert_into(deliveries::table)
-            .values(row)
-            .on_conflict((deliveries::webhook_id, deliveries::position))
-            .do_update()
-            .set(again);
-        send!(tx, steady(insert))?;
-    }
+        ));
+    on_each!(tx, |c| insert.execute(c).await)?;
     Ok(())
-}
-
-/// When each of these positions was given.
-pub async fn given_at(conn: &mut Conn, (after, until): (i64, i64)) -> Result<Vec<(i64, Instant)>, Problem> {
-    let some = changes::table
-        .filter(changes::position.gt(after).and(changes::position.le(until)))
-        .select((changes::position, changes::at));
-    Ok(on_each!(conn, |c| some.load(c).await)?)
 }
 
 /// The webhooks that have something to send at `now`, and that no other instance is at.
@@ -324,19 +316,14 @@ pub async fn list(
     Ok(rows?)
 }
 
-/// The first `most` dead deliveries of the webhook `id` from behind `after` on and up to `until`.
-pub async fn dead(
-    conn: &mut Conn,
-    id: WebhookId,
-    (after, until): (i64, i64),
-    most: i64,
-) -> Result<Vec<(i64, EventId, Option<i64>)>, Problem> {
+/// The positions of the first `most` dead deliveries of the webhook `id` from behind `after` on and up to `until`.
+pub async fn dead(conn: &mut Conn, id: WebhookId, (after, until): (i64, i64), most: i64) -> Result<Vec<i64>, Problem> {
     let some = deliveries::table
         .filter(deliveries::webhook_id.eq(id).and(deliveries::state.eq(WebhookDeliveryState::Dead)))
         .filter(deliveries::position.gt(after).and(deliveries::position.le(until)))
         .order(deliveries::position)
         .limit(most)
-        .select((deliveries::position, deliveries::event_id, deliveries::ticket_number));
+        .select(deliveries::position);
     Ok(on_each!(conn, |c| some.load(c).await)?)
 }
 
