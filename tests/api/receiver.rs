@@ -115,6 +115,11 @@ impl Receiver {
         std::mem::take(&mut self.state.got.lock().unwrap())
     }
 
+    /// Whether it answers nothing at the moment.
+    pub fn is_done(&self) -> bool {
+        self.state.open.lock().unwrap().is_empty()
+    }
+
     pub fn will(&self, script: impl IntoIterator<Item = Reaction>) {
         self.state.script.lock().unwrap().extend(script);
     }

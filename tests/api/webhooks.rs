@@ -388,7 +388,8 @@ on_both! {
         assert_eq!((&told["subject"], &told["ticket"], &told["actor"]), (&json!({ "kind": "webhook", "id": webhook["id"] }), &Value::Null, &Value::Null));
         assert_eq!(told["changes"], json!([{ "field": "disabled_reason", "before": null, "after": "gone" }]));
         assert_eq!(read(desk, &agent, "/v1/changes?from=start&types=webhook.disabled").await["items"], json!([]));
-        // Nothing is lost by it.
+        // Nothing is lost by it. The receiver first sees that nobody waits any more for what it has kept silent about.
+        until("the receiver to be done", async || receiver.is_done().then_some(())).await;
         desk.patch(&path).by(&admin).json(&json!({ "state": "active" })).expect(200).await;
         serve(desk, &sender).await;
         assert_eq!(receiver.take().len(), 8);

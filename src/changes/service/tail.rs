@@ -212,8 +212,10 @@ impl TailListener {
     pub fn behind(&self, place: LogPlace) -> Tailed {
         let state = self.tail.state();
         let Some(kept) = &state.kept else { return Tailed::Unread };
+        let is_stale = kept.looked_at.elapsed() >= FRESH_FOR;
         match kept.first_behind(place) {
-            _ if kept.looked_at.elapsed() >= FRESH_FOR => Tailed::Unkept,
+            // Those at the end wait with it for the database: what comes then follows without a gap.
+            Some(nth) if is_stale && nth < kept.changes.len() => Tailed::Unkept,
             Some(nth) => Tailed::Told(kept.changes.range(nth..).take(BATCH).cloned().collect()),
             None if place.position() > kept.until().position() => Tailed::Ahead,
             None => Tailed::Unkept,
