@@ -90,15 +90,11 @@ pub fn small(length: &str, column: &str, empty: &str) -> (String, String) {
     (text, format!("{length} > {SMALL_B}"))
 }
 
-/// The SQL of about how many bytes the JSON in `column` has. PostgreSQL would have to write it as text to count them:
-/// what is not compressed is as long as it is stored.
+/// The SQL of how many bytes the JSON in `column` has.
 pub fn json_length(conn: &Conn, column: &str) -> String {
     match conn.line {
         EngineConn::Sqlite(_) => format!("octet_length({column})"),
-        EngineConn::Postgres(_) => format!(
-            "(CASE WHEN pg_column_compression({column}) IS NULL THEN pg_column_size({column}) \
-             ELSE octet_length(CAST({column} AS text)) END)"
-        ),
+        EngineConn::Postgres(_) => format!("octet_length(CAST({column} AS text))"),
     }
 }
 
