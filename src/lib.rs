@@ -2,8 +2,8 @@
 //! over a JSON HTTP API.
 //!
 //! The rooms import only leftwards:
-//! `kernel → db → http → audit → auth → people → tally → sla → tickets → comments → time_entries → metrics → changes →
-//! webhooks → app`.
+//! `kernel → db → http → audit → auth → people → tally → sla → tickets → comments → time_entries → overview → metrics →
+//! changes → webhooks → app`.
 
 // The examples of large bodies are long `json!` expressions.
 #![recursion_limit = "256"]
@@ -17,6 +17,7 @@ pub mod db;
 pub mod http;
 pub mod kernel;
 pub mod metrics;
+pub mod overview;
 pub mod people;
 pub mod sla;
 pub mod tally;

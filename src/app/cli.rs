@@ -30,6 +30,7 @@ use crate::http::trace::Traces;
 use crate::kernel::secret::Secret;
 use crate::kernel::text::{Email, Line};
 use crate::kernel::{Clock, Problem};
+use crate::tickets::service::ClosesAfter;
 use crate::webhooks::service::courier::{Courier, CourierPatience};
 use crate::{people, webhooks};
 
@@ -130,11 +131,11 @@ fn parse_scopes(text: &str) -> Result<Scopes, String> {
 }
 
 fn parse_email(text: &str) -> Result<Email, String> {
-    Email::parse(text.to_owned()).map_err(|(_, detail)| detail)
+    Email::parse(text.to_owned()).map_err(|fault| fault.detail)
 }
 
 fn parse_name(text: &str) -> Result<Line<200>, String> {
-    Line::parse(text.to_owned()).map_err(|(_, detail)| detail)
+    Line::parse(text.to_owned()).map_err(|fault| fault.detail)
 }
 
 /// Why a command failed, and with which exit code.
@@ -282,6 +283,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let endpoint = config.otlp_endpoint.as_deref();
     let traces = endpoint.map(Traces::start).transpose().map_err(Failure::Other)?;
     let (jobs, me) = (Jobs::default(), clock.id::<Holder>(clock.now()));
+    db.kept::<ClosesAfter>().set(config.close_after_s);
     janitor::start(db.clone(), config.close_after_s, clock.clone(), jobs.clone(), me)?;
     let sealer = Arc::new(Sealer::new(authority.keys.all().iter().map(|key| key.seed()))?);
     let ending = Arc::<Signal>::default();
@@ -405,7 +407,7 @@ async fn create_admin(config: &Config, email: Email, name: Line<200>, password_s
     } else {
         rpassword::prompt_password("Password: ")?
     };
-    let password = Password::parse(text).map_err(|(_, detail)| Failure::Other(format!("the password {detail}")))?;
+    let password = Password::parse(text).map_err(|fault| Failure::Other(format!("the password {}", fault.detail)))?;
     // Nobody else waits in this process.
     let party = Party::Origin(Origin::Ours);
     let hash = Secret::new(Passwords::default().hash(party, &password).await?);

@@ -7,6 +7,7 @@ use crate::http::Endpoints;
 /// comes first.
 pub fn routes<E: Endpoints>(config: &mut E) {
     crate::tickets::routes::routes(config);
+    crate::overview::routes::routes(config);
     crate::comments::routes::routes(config);
     crate::auth::routes::routes(config);
     crate::metrics::routes::routes(config);

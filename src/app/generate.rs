@@ -11,12 +11,14 @@ use utoipa_actix_web::AppExt;
 
 use super::endpoints;
 use crate::http::problem::ProblemBody;
-use crate::kernel::{Code, Problem};
+use crate::kernel::{Code, Problem, Status};
+use crate::tickets::domain::Walker;
+use crate::tickets::wire::summary::TicketSummaryBody;
 
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Skranke", description = "", license(name = "Apache-2.0 OR MIT", identifier = "Apache-2.0 OR MIT")),
-    components(schemas(ProblemBody<'static>)),
+    components(schemas(ProblemBody<'static>, TicketSummaryBody)),
     tags(
         (name = "auth", description = "Tokens, keys, and who a token is."),
         (name = "users", description = "People: requesters, agents and admins."),
@@ -81,11 +83,29 @@ fn description() -> String {
          **Names.** What is read has the name of the thing: `Ticket`. What makes one is `NewTicket`, what changes one `TicketPatch`: they \
          have the fields that a caller may set, and most may be left out. Where a part of a thing is written in another shape than it \
          is read, as it has defaults, the written one is called `…Input`: `SlaTargetInput`. A list is read as a `…Page`.\n\n\
+         **Life of a ticket.** Which statuses can follow which, and which of these a requester sets on their own ticket. An agent's public \
+         comment on a new ticket makes it `open`, and so does the requester's on one that waits for them or is resolved. A resolved \
+         ticket is closed by itself after a while; `closes_at` says when.\n\n{life_cycle}\n\
          **Errors** are `application/problem+json` (RFC 9457). Programs decide by `code`, which is one of:\n\n\
          | status | code | when |\n|---|---|---|\n",
     );
+    text = text.replace("{life_cycle}", &life_cycle());
     for code in Code::ALL {
         text.push_str(&format!("| {} | `{}` | {} |\n", code.status(), code.as_str(), code.doc()));
     }
     text
+}
+
+/// The steps of a ticket's life as a table.
+fn life_cycle() -> String {
+    let words = |all: Vec<Status>| match all.as_slice() {
+        [] => "none".to_owned(),
+        all => all.iter().map(|status| format!("`{status}`")).collect::<Vec<_>>().join(", "),
+    };
+    let mut table = String::from("| status | can become | by its requester |\n|---|---|---|\n");
+    for status in Status::ALL {
+        let [any, own] = [Walker::Desk, Walker::Requester].map(|walker| words(walker.next(*status)));
+        table.push_str(&format!("| `{status}` | {any} | {own} |\n"));
+    }
+    table
 }

@@ -95,7 +95,7 @@ pub fn start(db: Db, close_after_s: i64, clock: Clock, jobs: Jobs, me: Holder) -
             Box::new(FoldTally),
             Box::new(TellPromises),
             Box::new(FollowEdits { followed: 0 }),
-            Box::new(FollowNames),
+            Box::new(FollowNames::default()),
             Box::new(IndexWords { indexed: 0 }),
             Box::new(MergeWords),
             Box::new(ForgetDeliveries),
@@ -263,7 +263,10 @@ impl Job for FollowEdits {
 }
 
 /// Lets tickets tell that a person whom they name has another name, a few at a time.
-struct FollowNames;
+#[derive(Default)]
+struct FollowNames {
+    walk: Option<tickets::service::RenamedWalk>,
+}
 
 impl Job for FollowNames {
     fn name(&self) -> &'static str {
@@ -276,8 +279,8 @@ impl Job for FollowNames {
 
     fn run<'a>(&'a mut self, db: &'a Db, _clock: &'a Clock) -> LocalBoxFuture<'a, Result<Rest, Problem>> {
         async {
-            let tickets = tickets::service::move_activity_of_renamed(db, NAMES_AT_ONCE).await?;
-            Ok(if tickets > 0 { Rest::More(FOLLOW_BREATH) } else { Rest::Nothing })
+            let more = tickets::service::move_activity_of_renamed(db, &mut self.walk, NAMES_AT_ONCE).await?;
+            Ok(if more { Rest::More(FOLLOW_BREATH) } else { Rest::Nothing })
         }
         .boxed_local()
     }

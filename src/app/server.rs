@@ -74,8 +74,9 @@ pub fn build(settings: Settings, listener: TcpListener) -> std::io::Result<Serve
             .app_data(guard.clone())
             .app_data(unsent.clone())
             // A path of its own comes before one with a parameter that would take it (OpenAPI 3.1, "Path Templating
-            // Matching"): no policy is called "preview".
+            // Matching"): no policy is called "preview", no ticket "counts".
             .service(web::resource("/v1/sla/policies/preview").guard(Not(Post())).to(elsewhere))
+            .service(web::resource("/v1/tickets/counts").guard(Not(Post())).to(elsewhere))
             .configure(endpoints::routes::<web::ServiceConfig>)
             .service(web::redirect("/docs", "/docs/"))
             .service(SwaggerUi::new("/docs/{_:.*}").config(document::swagger_config()))

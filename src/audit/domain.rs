@@ -51,6 +51,18 @@ words! {
 }
 
 words! {
+    /// The order of a trail; `-` for descending.
+    #[derive(Default)]
+    pub enum TrailOrder {
+        /// What happened first, first.
+        #[default]
+        At = "at",
+        /// What happened last, first.
+        AtDesc = "-at",
+    }
+}
+
+words! {
     /// What an event is about that is about no ticket.
     pub enum SubjectKind {
         /// A person.
@@ -137,6 +149,9 @@ const EVENT_B: usize = 1 << 10;
 
 /// What becomes of a ticket as it goes through its life: of this there is a bound already, or there is it once.
 const OF_ITS_LIFE: [&str; 6] = ["status", "started_at", "first_replied_at", "resolved_at", "closed_at", "reopen_count"];
+
+/// What follows from other changes of the same event, or from a comment.
+pub const DERIVED: [&str; 5] = ["started_at", "first_replied_at", "resolved_at", "closed_at", "reopen_count"];
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq)]

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::domain::{
     Change, Event, EventKind, EventSubject, MOST_EDITED_B, MOST_EDITED_BY_REQUESTERS_B, NoticedPromise, SubjectKind,
-    Visibility,
+    TrailOrder, Visibility,
 };
 use crate::db::raw::{Raw, json_length, raw, small};
 use crate::db::schema::{events, principals};
@@ -168,19 +168,29 @@ fn require_room(edited_b: i64, most_b: i64) -> Result<(), Problem> {
     Err(Problem::new(Code::Conflict, detail))
 }
 
-/// A page of the trail of `ticket`, oldest first, from behind the event `after` on. The caller has proved access to the
-/// ticket. Numbers stay here: they count internal events, too.
+/// Which events of a trail are listed, and how many.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TrailPage {
+    /// In which order.
+    pub order: TrailOrder,
+    /// Only those behind this one in the order.
+    pub behind: Option<EventId>,
+    /// How many.
+    pub limit: Limit,
+}
+
+/// A page of the trail of `ticket`. The caller has proved access to the ticket. Numbers stay here: they count internal
+/// events, too.
 ///
 /// # Errors
-/// `invalid_cursor` when `after` is no event of this ticket.
+/// `invalid_cursor` when the page is to be behind what is no event of this ticket.
 pub async fn list(
     conn: &mut Conn,
     ticket: TicketId,
     internal_too: bool,
-    after: Option<EventId>,
-    limit: Limit,
+    page: TrailPage,
 ) -> Result<Rows<EventRow>, Problem> {
-    let after = match after {
+    let behind = match page.behind {
         Some(id) => Some(place(conn, ticket, id).await?.ok_or_else(of_another_list)?),
         None => None,
     };
@@ -197,11 +207,16 @@ pub async fn list(
         if !internal_too {
             query = query.filter(events::visibility.eq(Visibility::Public));
         }
-        if let Some((number, id)) = after {
-            let behind = raw::<Bool>("(events.number, events.id) > (").bind(number).sql(", ").bind(id).sql(")");
-            query = query.filter(behind);
+        query = match page.order {
+            TrailOrder::At => query.order((events::number.asc(), events::id.asc())),
+            TrailOrder::AtDesc => query.order((events::number.desc(), events::id.desc())),
+        };
+        if let Some((number, id)) = behind {
+            let relation = if page.order == TrailOrder::At { ">" } else { "<" };
+            let place = raw::<Bool>(format!("(events.number, events.id) {relation} ("));
+            query = query.filter(place.bind(number).sql(", ").bind(id).sql(")"));
         }
-        query.order((events::number.asc(), events::id.asc())).limit(limit.and_one()).load(c).await
+        query.limit(page.limit.and_one()).load(c).await
     })?;
     let fill = async |rows: &mut [(EventRow, bool)]| {
         fill_changes(conn, rows.iter_mut().filter(|(_, lacks)| *lacks).map(|(row, _)| row).collect()).await

@@ -1,12 +1,18 @@
 //! Events as clients see them.
 
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use std::collections::{BTreeSet, HashMap};
 
-use super::domain::{EventKind, NoticedPromise, Visibility};
+use deserr::Deserr;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use utoipa::{IntoParams, ToSchema};
+
+use super::domain::{DERIVED, EventKind, NoticedPromise, TrailOrder, Visibility};
 use super::store::EventRow;
-use crate::http::ListItem;
-use crate::kernel::{CommentId, EventId, Instant, PolicyId, PrincipalId, Target, TeamId};
+use crate::http::{Cursor, ListItem};
+use crate::kernel::fault::Faults;
+use crate::kernel::rows::Limit;
+use crate::kernel::{CommentId, EventId, Instant, PolicyId, PrincipalId, Target, TeamId, TicketId};
 
 /// Somebody or something, by id and name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -32,7 +38,7 @@ impl<Id> Named<Id> {
 }
 
 /// An entry of a ticket's audit trail.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = Event, example = json!({
     "id": "019a2f4e-7c1b-7d3e-8f00-000000000001", "at": "2026-03-02T09:12:00.000000Z", "type": "ticket.updated",
     "visibility": "public", "actor": { "id": "019a2f4e-7c1b-7d3e-8f00-1234567890ab", "name": "Ada Lovelace" },
@@ -62,7 +68,7 @@ pub struct EventBody {
 }
 
 /// The promise that a notice is about.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = SlaNotice, example = json!({
     "target": "response", "due_at": "2026-03-02T10:12:00.000000Z", "target_s": 3600, "policy_id": "019a2f4e-7c1b-7d3e-8f00-00000000000d",
 }))]
@@ -86,18 +92,141 @@ impl From<NoticedPromise> for NoticeBody {
 }
 
 /// One field, before and after.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[schema(as = Change)]
 pub struct ChangeBody {
     /// The field's name.
     #[schema(examples("status"))]
     pub field: String,
-    /// Its value before; null when there was none.
+    /// Its value before; null when there was none. In a ticket's trail, a person, a team or another ticket is an object
+    /// of its `id` and its `name` as it is now, with the `number` of a ticket; `name` is null when there is none any
+    /// more, or the caller may not know it. In the change log it is the id.
     #[schema(value_type = Value, nullable)]
     pub before: serde_json::Value,
-    /// Its value after; null when it was emptied.
+    /// Its value after; null when it was emptied. Else as `before`.
     #[schema(value_type = Value, nullable)]
     pub after: serde_json::Value,
+}
+
+/// What the ids in changes stand for, as far as the reader may know.
+#[derive(Debug, Default)]
+pub struct EventNames {
+    /// The names of people and service accounts.
+    pub principals: HashMap<PrincipalId, String>,
+    /// The names of teams.
+    pub teams: HashMap<TeamId, String>,
+    /// The numbers and subjects of tickets.
+    pub tickets: HashMap<TicketId, (i64, String)>,
+}
+
+/// Which ids changes speak of.
+#[derive(Debug, Default)]
+pub struct NamedIds {
+    /// Those of people and service accounts.
+    pub principals: BTreeSet<PrincipalId>,
+    /// Those of teams.
+    pub teams: BTreeSet<TeamId>,
+    /// Those of tickets.
+    pub tickets: BTreeSet<TicketId>,
+}
+
+/// What a field of a change is the id of.
+enum NamedField {
+    Principal,
+    Team,
+    Ticket,
+}
+
+impl NamedField {
+    fn of(field: &str) -> Option<Self> {
+        match field {
+            "assignee_id" | "requester_id" | "agent_id" | "created_by_id" => Some(Self::Principal),
+            "team_id" => Some(Self::Team),
+            "follow_up_of" => Some(Self::Ticket),
+            _ => None,
+        }
+    }
+}
+
+impl NamedIds {
+    /// Those that the changes of these events speak of.
+    pub fn of<'a>(rows: impl IntoIterator<Item = &'a EventRow>) -> Self {
+        let mut ids = Self::default();
+        let changes = rows.into_iter().flat_map(|row| row.changes.0.as_array().into_iter().flatten());
+        for change in changes {
+            let Some(field) = change["field"].as_str().and_then(NamedField::of) else { continue };
+            for id in [&change["before"], &change["after"]].into_iter().filter_map(|id| id.as_str()) {
+                match field {
+                    NamedField::Principal => ids.principals.extend(id.parse::<PrincipalId>()),
+                    NamedField::Team => ids.teams.extend(id.parse::<TeamId>()),
+                    NamedField::Ticket => ids.tickets.extend(id.parse::<TicketId>()),
+                }
+            }
+        }
+        ids
+    }
+}
+
+impl EventNames {
+    fn name(&self, field: &NamedField, value: Value) -> Value {
+        let Some(id) = value.as_str() else { return value };
+        match field {
+            NamedField::Principal => {
+                json!({ "id": id, "name": id.parse().ok().and_then(|id| self.principals.get(&id)) })
+            }
+            NamedField::Team => json!({ "id": id, "name": id.parse().ok().and_then(|id| self.teams.get(&id)) }),
+            NamedField::Ticket => {
+                let (number, name) = id.parse().ok().and_then(|id| self.tickets.get(&id)).cloned().unzip();
+                json!({ "id": id, "number": number, "name": name })
+            }
+        }
+    }
+}
+
+impl ChangeBody {
+    fn named(self, names: &EventNames) -> Self {
+        match NamedField::of(&self.field) {
+            Some(field) => {
+                let (before, after) = (names.name(&field, self.before), names.name(&field, self.after));
+                Self { before, after, field: self.field }
+            }
+            None => self,
+        }
+    }
+}
+
+impl EventBody {
+    /// The event, with `names` in place of ids.
+    pub fn named(row: EventRow, names: &EventNames) -> Self {
+        let event = Self::from(row);
+        Self { changes: event.changes.into_iter().map(|change| change.named(names)).collect(), ..event }
+    }
+
+    /// The same without what follows from other changes; nothing if nothing else is left of a change.
+    pub fn without_derived(mut self) -> Option<Self> {
+        let had = self.changes.len();
+        self.changes.retain(|change| !DERIVED.contains(&change.field.as_str()));
+        (self.kind != EventKind::TicketUpdated || had == 0 || !self.changes.is_empty()).then_some(self)
+    }
+}
+
+/// Which events of a trail a list has.
+#[derive(Debug, Clone, Deserr, IntoParams)]
+#[deserr(error = Faults, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct TrailQuery {
+    /// The order; what happened first comes first unless said.
+    #[deserr(default)]
+    #[param(value_type = Option<TrailOrder>, inline, default = "at")]
+    pub sort: TrailOrder,
+    /// How many items a page has at most; it ends sooner where it would have more than 1 MiB of JSON.
+    #[deserr(default)]
+    #[param(value_type = Option<i64>, minimum = 1, maximum = 200, default = 50)]
+    pub limit: Limit,
+    /// The `next_cursor` of the page before.
+    #[deserr(default)]
+    #[param(value_type = Option<String>, min_length = 1, pattern = "^[A-Za-z0-9_-]+$")]
+    pub cursor: Option<Cursor>,
 }
 
 impl From<EventRow> for EventBody {

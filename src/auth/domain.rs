@@ -197,8 +197,9 @@ impl Principal {
     /// # Errors
     /// `forbidden` when the role does not allow it, `insufficient_scope` when only the token lacks it.
     pub fn require(&self, scope: Scope, roles: &[Role]) -> Result<(), Problem> {
+        let words = || roles.iter().map(|role| role.as_str()).collect::<Vec<_>>();
         if self.role().is_some_and(|role| !roles.contains(&role)) {
-            return Err(Problem::new(Code::Forbidden, "Your role does not allow this."));
+            return Err(Problem::new(Code::Forbidden, "Your role does not allow this.").with("roles", words()));
         }
         if !self.scopes.contains(scope) {
             let detail = format!("This needs a token with the scope {scope}.");

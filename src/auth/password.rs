@@ -12,7 +12,7 @@ use crate::http::limits::Attempt;
 use crate::http::origin::Origin;
 use crate::kernel::fault::{self, Faults};
 use crate::kernel::secret::Secret;
-use crate::kernel::{PrincipalId, Problem};
+use crate::kernel::{FieldError, PrincipalId, Problem};
 
 /// How many are hashed at once: each takes 19 MiB and some 20 ms of a core.
 const AT_ONCE: usize = 2;
@@ -36,13 +36,15 @@ impl Password {
     /// Takes `text` if it is long enough and no longer than is hashed.
     ///
     /// # Errors
-    /// The code and the sentence for the field that holds it.
-    pub fn parse(text: String) -> Result<Self, (&'static str, String)> {
+    /// What is wrong with it.
+    pub fn parse(text: String) -> Result<Self, FieldError> {
         if text.chars().count() < 12 {
-            return Err(("too_short", "must have at least 12 characters".into()));
+            let fault = FieldError::of_value("too_short", "must have at least 12 characters");
+            return Err(fault.with("min", 12).with("unit", "characters"));
         }
         if text.len() > 256 {
-            return Err(("too_long", "must have at most 256 bytes of UTF-8".into()));
+            let fault = FieldError::of_value("too_long", "must have at most 256 bytes of UTF-8");
+            return Err(fault.with("max", 256).with("unit", "bytes"));
         }
         Ok(Self(Secret::new(text)))
     }
@@ -57,7 +59,7 @@ impl fmt::Debug for Password {
 impl Deserr<Faults> for Password {
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Faults> {
         let text = fault::string(value, location)?;
-        Self::parse(text).map_err(|(code, detail)| Faults::at(location, code, detail))
+        Self::parse(text).map_err(|fault| Faults::of_value(location, fault))
     }
 }
 

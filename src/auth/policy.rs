@@ -63,6 +63,8 @@ permissions! {
     ReadPeople: Some(Scope::TicketsRead), STAFF, accounts Some(Scope::Admin);
     /// See teams and who is in them.
     ReadTeams: Some(Scope::TicketsRead), STAFF;
+    /// See which tags there are.
+    ReadTags: Some(Scope::TicketsRead), STAFF;
     /// Read the numbers about all tickets and about the service itself.
     ReadMetrics: Some(Scope::MetricsRead), STAFF;
     /// See what is promised: calendars and SLA policies.

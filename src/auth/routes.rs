@@ -4,6 +4,7 @@ use actix_web::{get, post, web};
 
 use super::policy::{Allowed, BeKnown};
 use super::service::Authority;
+use super::store;
 use super::wire::{JwkSet, Me, TokenBody, TokenForm, invalid_request};
 use crate::http::{Answer, Call, Endpoints, Reply};
 
@@ -64,7 +65,7 @@ pub async fn create_token(call: Call, authority: web::Data<Authority>) -> Answer
 
 /// See who the token speaks for
 ///
-/// The person or service account, and what this token may be used for.
+/// The person or service account, what this token may be used for, and in which teams the person is.
 #[utoipa::path(
     operation_id = "get_me",
     tag = "auth",
@@ -78,6 +79,7 @@ pub async fn create_token(call: Call, authority: web::Data<Authority>) -> Answer
                 "email": "ada@example.org",
                 "role": "requester",
                 "scopes": ["tickets:read", "tickets:write", "comments:read", "comments:write"],
+                "teams": [],
             }))),
             ("service_account" = (summary = "A service account", value = json!({
                 "id": "019a2f4e-7c1b-7d3e-8f00-abcdef123456",
@@ -86,6 +88,7 @@ pub async fn create_token(call: Call, authority: web::Data<Authority>) -> Answer
                 "email": null,
                 "role": null,
                 "scopes": ["tickets:write"],
+                "teams": [],
             }))),
         )),
     ),
@@ -93,7 +96,9 @@ pub async fn create_token(call: Call, authority: web::Data<Authority>) -> Answer
 #[get("/v1/me")]
 pub async fn read_me(allowed: Allowed<BeKnown>, call: Call) -> Answer {
     call.no_query()?;
-    Reply::ok(&Me::from(allowed.who()))
+    let id = allowed.who().id;
+    let teams = call.db().read(async move |conn| store::teams_of(conn, id).await).await?;
+    Reply::ok(&Me::of(allowed.who(), teams))
 }
 
 /// Read the public keys

@@ -5,9 +5,9 @@ use diesel::prelude::*;
 use super::credential::Shown;
 use super::domain::{FamilyId, Role};
 use crate::db::fault::is_duplicate;
-use crate::db::schema::{principals, refresh_tokens};
+use crate::db::schema::{principals, refresh_tokens, team_members, teams};
 use crate::db::{Conn, RunQueryDsl, on_each};
-use crate::kernel::{Instant, PrincipalId, Problem};
+use crate::kernel::{Instant, PrincipalId, Problem, TeamId};
 
 /// As much of a principal as a request needs.
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable)]
@@ -31,6 +31,16 @@ pub struct KnownRow {
 pub async fn by_id(conn: &mut Conn, id: PrincipalId) -> Result<Option<KnownRow>, Problem> {
     let row = on_each!(conn, |c| principals::table.find(id).select(KnownRow::as_select()).first(c).await);
     Ok(row.optional()?)
+}
+
+/// How many teams of a principal are told.
+const MOST_TEAMS: i64 = 100;
+
+/// The teams that `id` is in, by id and name: the first hundred, the oldest first.
+pub async fn teams_of(conn: &mut Conn, id: PrincipalId) -> Result<Vec<(TeamId, String)>, Problem> {
+    let own = team_members::table.inner_join(teams::table).filter(team_members::principal_id.eq(id));
+    let own = own.order(teams::id).limit(MOST_TEAMS).select((teams::id, teams::name));
+    Ok(on_each!(conn, |c| own.load(c).await)?)
 }
 
 /// The person whom `issuer` calls `subject`.

@@ -9,10 +9,11 @@ use utoipa::ToSchema;
 
 use super::domain::{Principal, PrincipalKind, Role, Scope, Scopes};
 use super::grants::{Grant, Granted, invalid_scope, refused};
+use crate::audit::wire::{Named, NamedTeam};
 use crate::kernel::fault::Faults;
 use crate::kernel::secret::Secret;
 use crate::kernel::words::words;
-use crate::kernel::{Code, FieldError, PrincipalId, Problem};
+use crate::kernel::{Code, FieldError, PrincipalId, Problem, TeamId};
 
 words! {
     /// The ways to a token.
@@ -215,7 +216,7 @@ impl From<Granted> for TokenBody {
 #[derive(Serialize, ToSchema)]
 #[schema(example = json!({
     "id": "019a2f4e-7c1b-7d3e-8f00-00000000000a", "kind": "person", "name": "Ada Lovelace", "email": "ada@example.org",
-    "role": "requester", "scopes": ["tickets:read", "tickets:write", "comments:read", "comments:write"],
+    "role": "requester", "scopes": ["tickets:read", "tickets:write", "comments:read", "comments:write"], "teams": [],
 }))]
 pub struct Me {
     /// The id of the person or service account.
@@ -233,10 +234,14 @@ pub struct Me {
     role: Option<Role>,
     /// What this token may be used for.
     scopes: Vec<Scope>,
+    /// The teams that the person is in: the queues that `team_id=mine` means.
+    #[schema(max_items = 100)]
+    teams: Vec<NamedTeam>,
 }
 
-impl From<&Principal> for Me {
-    fn from(who: &Principal) -> Self {
+impl Me {
+    /// The caller, who is in these teams.
+    pub fn of(who: &Principal, teams: Vec<(TeamId, String)>) -> Self {
         Self {
             id: who.id,
             kind: match who.kind {
@@ -247,6 +252,7 @@ impl From<&Principal> for Me {
             email: who.email.clone(),
             role: who.role(),
             scopes: who.scopes.iter().collect(),
+            teams: teams.into_iter().map(|(id, name)| Named { id, name }).collect(),
         }
     }
 }

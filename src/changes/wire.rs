@@ -46,7 +46,10 @@ impl<const LEAST: u16, const MOST: u16, const UNLESS_SAID: u16> Deserr<Faults> f
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Faults> {
         match fault::string(value, location)?.parse() {
             Ok(number) if (LEAST..=MOST).contains(&number) => Ok(Self(number)),
-            _ => Err(Faults::at(location, "invalid", format!("must be a whole number from {LEAST} to {MOST}"))),
+            _ => {
+                let detail = format!("must be a whole number from {LEAST} to {MOST}");
+                Err(Faults::at(location, "invalid", detail).with("min", LEAST).with("max", MOST))
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Comments: messages on a ticket, public or internal.
 
+pub mod domain;
 pub mod policy;
 pub mod routes;
 pub mod service;

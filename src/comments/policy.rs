@@ -1,40 +1,41 @@
 //! Who may see and write which comments.
 
+pub mod sight;
+
+pub use self::sight::Sight;
+use super::wire::NewComment;
 use crate::audit::domain::Visibility;
 use crate::auth::domain::{Principal, Role, Scope};
+use crate::auth::policy::{Allowed, WriteComments, WriteTickets};
 use crate::kernel::{Code, Problem};
+use crate::tickets::policy::may_change;
 
-/// The comments that a caller may know of. Queries for comments take one.
-#[derive(Debug, Clone, Copy)]
-pub struct Sight {
-    internal_too: bool,
-}
-
-impl Sight {
-    /// What `who` may see.
-    pub fn of(who: &Principal) -> Self {
-        Self { internal_too: who.sees_internal() }
-    }
-
-    /// Everything, for redaction.
-    pub(super) fn of_admins() -> Self {
-        Self { internal_too: true }
-    }
-
-    pub(super) fn internal_too(self) -> bool {
-        self.internal_too
-    }
-}
-
-/// Internal comments are written by those who may read them.
+/// Internal comments are written by those who may read them, and a ticket is changed with a comment by those who may
+/// change it.
 ///
 /// # Errors
-/// `forbidden` for requesters, `insufficient_scope` for tokens without `internal:read`.
-pub fn may_write(who: &Principal, visibility: Visibility) -> Result<(), Problem> {
+/// `forbidden` for requesters, with the fields that they may not set; `insufficient_scope` for tokens without
+/// `internal:read`, or `tickets:write`.
+pub fn may_add(who: &Allowed<WriteComments>, new: &NewComment) -> Result<(), Problem> {
+    may_write(who.who(), new.visibility)?;
+    match &new.ticket {
+        Some(patch) => may_change(who.and::<WriteTickets>()?.who(), patch).map_err(within_ticket),
+        None => Ok(()),
+    }
+}
+
+/// What is wrong with the change of a ticket that came with a comment, at its place.
+pub(super) fn within_ticket(problem: Problem) -> Problem {
+    problem.placed(|place| format!("/ticket{place}"))
+}
+
+fn may_write(who: &Principal, visibility: Visibility) -> Result<(), Problem> {
     match visibility {
         Visibility::Public => Ok(()),
         Visibility::Internal if who.is_requester() => {
-            Err(Problem::new(Code::Forbidden, "A requester writes public comments only."))
+            let roles = [Role::Agent.as_str(), Role::Admin.as_str()];
+            Err(Problem::new(Code::Forbidden, "A requester writes public comments only.")
+                .with("roles", roles.as_slice()))
         }
         Visibility::Internal => who.require(Scope::InternalRead, &[Role::Agent, Role::Admin]),
     }

@@ -2,12 +2,12 @@
 
 use actix_web::{delete, get, patch, post};
 
-use super::policy::{Sight, may_write};
-use super::wire::{CommentBody, CommentPatch, NewComment};
+use super::policy::{Sight, may_add};
+use super::store::CommentPage;
+use super::wire::{AddedCommentBody, CommentBody, CommentPatch, CommentQuery, NewComment};
 use super::{service, store};
 use crate::auth::policy::{Administer, Allowed, ReadComments, WriteComments};
-use crate::db::{Conn, Root};
-use crate::http::query::PageQuery;
+use crate::db::Conn;
 use crate::http::{Answer, Call, Endpoints, Page, Reply};
 use crate::kernel::{CommentId, Problem};
 use crate::tickets;
@@ -26,53 +26,73 @@ pub fn routes(config: &mut impl Endpoints) {
 
 /// List a ticket's comments.
 ///
-/// Oldest first. Internal comments are there only for those who may see them.
+/// Internal comments are there only for those who may see them. To follow a ticket, ask for those `after` the last one
+/// that you have; to show the latest, for `sort=-created_at`.
 #[utoipa::path(
     operation_id = "list_comments", tag = "comments", security(("bearer" = ["comments:read"])),
-    params(("id" = String, Path, description = "The ticket's id or number.", example = "4711"), PageQuery),
+    params(("id" = String, Path, description = "The ticket's id or number.", example = "4711"), CommentQuery),
     responses((status = 200, description = "A page of comments.", body = Page<CommentBody>,
         headers(("Link" = String, description = "`rel=\"next\"`: the address of the next page."))))
 )]
 #[get("/v1/tickets/{id}/comments")]
 async fn list_comments(who: Allowed<ReadComments>, call: Call) -> Answer {
     let which: TicketRef = call.path("id")?;
-    let query: PageQuery = call.query()?;
-    let after: Option<CommentId> = query.cursor.as_ref().map(|cursor| cursor.open("comments")).transpose()?;
-    let rows = call
-        .db()
-        .list(async move |conn: &mut Conn| {
-            let ticket = tickets::store::find(conn, &who.reach(), which).await?;
-            store::list(conn, &ticket, Sight::of(who.who()), after, query.limit).await
-        })
-        .await?;
-    Page::reply(&call, query.limit, "comments", rows, |row| row.comment.id, CommentBody::from)
+    let CommentQuery { sort: order, after, limit, cursor } = call.query()?;
+    let list = format!("comments {order}");
+    let behind: Option<CommentId> = cursor.as_ref().map(|cursor| cursor.open(&list)).transpose()?;
+    let page = CommentPage { order, after, behind, limit };
+    let read = async move |conn: &mut Conn| {
+        let ticket = tickets::store::find(conn, &who.reach(), which).await?;
+        store::list(conn, &ticket, Sight::of(who.who()), page).await
+    };
+    let rows = call.db().list(read).await?;
+    Page::reply(&call, limit, &list, rows, |row| row.comment.id, CommentBody::from)
 }
 
 /// Add a comment.
 ///
 /// An agent's public comment starts the work on a new ticket and is its first reply; the requester's public comment
 /// brings a ticket back that waits for them or is resolved. Internal comments change nothing that a requester can see.
+/// With `ticket`, the ticket is changed in the same write, and the answer has both: to reply and to resolve is one
+/// request. Where that says a `status`, a requester's comment brings about none by itself. `If-Match` is about the
+/// ticket: with its `ETag`, a reply to what has been answered meanwhile is refused.
 #[utoipa::path(
     operation_id = "create_comment", tag = "comments", security(("bearer" = ["comments:write"])),
     params(("id" = String, Path, description = "The ticket's id or number.", example = "4711")),
-    request_body = NewComment, extensions(("x-problems" = json!(["ticket_closed"]))),
-    responses((status = 201, description = "The comment. Without `comments:read`: no body.", body = CommentBody,
-        headers(("ETag" = String, description = "The comment's version."), ("Location" = String, description = "Where the comment is."))))
+    request_body = NewComment, extensions(("x-problems" = json!([
+        "ticket_closed", "version_mismatch", "illegal_transition", "conflict", "duplicate_external_id",
+    ]))),
+    responses((status = 201, description = "The comment; with `ticket`, the comment and the ticket. Without the right to \
+        read them: no body.", body = AddedCommentBody,
+        headers(("ETag" = String, description = "The comment's version; with `ticket`, that of the ticket."),
+            ("Location" = String, description = "Where the comment is."))))
 )]
 #[post("/v1/tickets/{id}/comments")]
 async fn create_comment(who: Allowed<WriteComments>, call: Call) -> Answer {
     call.no_query()?;
     let which: TicketRef = call.path("id")?;
+    let condition = call.precondition()?;
     let new: NewComment = call.body().await?;
     let (reach, act) = (who.reach(), who.act(&call));
     let ticket = call.db().read(async |conn| tickets::store::find(conn, &reach, which).await).await?;
-    may_write(who.who(), new.visibility)?;
-    call.create(who.who(), Root::Ticket(ticket.number), async move |tx| {
-        let comment = CommentBody::from(service::add(tx, &act.in_turn(), &reach, which, new.clone()).await?);
-        let place = format!("/v1/tickets/{}/comments/{}", comment.ticket_id, comment.id);
+    may_add(&who, &new)?;
+    let roots = service::roots(&ticket, &new);
+    if new.ticket.is_some() {
+        let add = async move |tx: &mut Conn| {
+            let act = act.in_turn();
+            let both = service::add_with_ticket(tx, &act, &reach, which, &condition, new.clone()).await?;
+            let place = both.comment.place();
+            Ok((both, place))
+        };
+        return call.create(who.who(), roots, add).await;
+    }
+    let add = async move |tx: &mut Conn| {
+        let row = service::add(tx, &act.in_turn(), &reach, which, &condition, new.clone()).await?;
+        let comment = CommentBody::from(row);
+        let place = comment.place();
         Ok((comment, place))
-    })
-    .await
+    };
+    call.create(who.who(), roots, add).await
 }
 
 /// Read a comment.

@@ -2,33 +2,36 @@
 
 use serde_json::json;
 
-use super::policy::Sight;
+use super::policy::{Sight, within_ticket};
 use super::store::{self, Comment, CommentRow};
-use super::wire::{CommentPatch, NewComment};
+use super::wire::{CommentBody, CommentPatch, CommentWithTicket, NewComment};
 use crate::audit::domain::{Change, Event, EventKind, EventSubject, Visibility};
 use crate::auth::policy::Act;
-use crate::db::Conn;
+use crate::db::{Conn, Root, Roots};
 use crate::http::call::IfMatch;
 use crate::http::idempotency::{Answers, Said};
 use crate::kernel::{Code, CommentId, Instant, Problem};
 use crate::tickets;
 use crate::tickets::domain::Ticket;
+use crate::tickets::domain::author::AuthorKind;
 use crate::tickets::policy::Reach;
 use crate::tickets::wire::TicketRef;
 
-/// Adds a comment. A public one is a change of the ticket that everybody sees; of an internal one only staff learn when
-/// it was.
+/// Adds a comment, and makes the change of the ticket that comes with it. A public comment is a change of the ticket
+/// that everybody sees by itself; of an internal one only staff learn when it was.
 ///
 /// # Errors
-/// `not_found` or `ticket_closed`.
+/// `not_found`, `version_mismatch` or `ticket_closed`; those of a change of the ticket, if one comes with it.
 pub async fn add(
     tx: &mut Conn,
     act: &Act,
     reach: &Reach,
     which: TicketRef,
+    condition: &IfMatch,
     new: NewComment,
 ) -> Result<CommentRow, Problem> {
     let ticket = tickets::store::find(tx, reach, which).await?;
+    condition.check(ticket.version)?;
     ticket.require_not_closed()?;
     let comment = Comment {
         id: act.id(),
@@ -44,11 +47,40 @@ pub async fn add(
     store::insert(tx, &comment).await?;
     record(tx, act, &ticket, &comment, EventKind::CommentAdded, vec![]).await?;
     index(tx, &ticket, &comment).await?;
+    let kind = AuthorKind::on(&ticket, act.who.id, act.who.role());
     match comment.visibility {
-        Visibility::Public => tickets::service::hear(tx, act, ticket).await?,
+        Visibility::Public => tickets::service::hear(tx, act, ticket, new.ticket.as_ref()).await?,
         Visibility::Internal => tickets::service::touch(tx, act, ticket, comment.visibility).await?,
     }
-    Ok(CommentRow { comment, author: act.who.name.clone() })
+    if let Some(patch) = new.ticket {
+        tickets::service::change(tx, act, reach, which, &IfMatch::any(), patch).await.map_err(within_ticket)?;
+    }
+    Ok(CommentRow { comment, author: act.who.name.clone(), kind })
+}
+
+/// Adds a comment likewise, and gives the ticket as it is then, too.
+///
+/// # Errors
+/// As those of [`add`].
+pub async fn add_with_ticket(
+    tx: &mut Conn,
+    act: &Act,
+    reach: &Reach,
+    which: TicketRef,
+    condition: &IfMatch,
+    new: NewComment,
+) -> Result<CommentWithTicket, Problem> {
+    let comment = CommentBody::from(add(tx, act, reach, which, condition, new).await?);
+    let ticket = tickets::service::read(tx, reach, which, act.now).await?;
+    Ok(CommentWithTicket { comment, ticket })
+}
+
+/// What is named by whoever adds `new` to `ticket`.
+pub fn roots(ticket: &Ticket, new: &NewComment) -> Roots {
+    match &new.ticket {
+        Some(patch) => tickets::service::roots_of_change(ticket, patch),
+        None => Root::Ticket(ticket.number).into(),
+    }
 }
 
 /// Gives one's own comment a new text.
@@ -65,7 +97,7 @@ pub async fn edit(
     patch: CommentPatch,
 ) -> Result<CommentRow, Problem> {
     let ticket = tickets::store::find(tx, reach, place.0).await?;
-    let CommentRow { comment, author } = store::find(tx, &ticket, Sight::of(&act.who), place.1).await?;
+    let CommentRow { comment, author, kind } = store::find(tx, &ticket, Sight::of(&act.who), place.1).await?;
     condition.check(comment.version)?;
     if comment.author_id != act.who.id {
         return Err(Problem::new(Code::Forbidden, "Only its author may edit a comment."));
@@ -76,7 +108,7 @@ pub async fn edit(
     }
     let body = patch.body.into_inner();
     let Some(change) = Change::of("body", json!(comment.body), json!(body)) else {
-        return Ok(CommentRow { comment, author });
+        return Ok(CommentRow { comment, author, kind });
     };
     let edited = Comment { body, edited_at: Some(act.now), version: comment.version + 1, ..comment };
     if act.who.is_requester() {
@@ -86,7 +118,7 @@ pub async fn edit(
     record(tx, act, &ticket, &edited, EventKind::CommentEdited, vec![change]).await?;
     index(tx, &ticket, &edited).await?;
     tickets::service::touch(tx, act, ticket, edited.visibility).await?;
-    Ok(CommentRow { comment: edited, author })
+    Ok(CommentRow { comment: edited, author, kind })
 }
 
 /// Removes a comment's text for good, from the audit trail and the kept answers, too; also on a closed

@@ -5,14 +5,17 @@ use std::collections::HashMap;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 
-use super::policy::Sight;
+use super::domain::CommentOrder;
+use super::policy::sight::Sight;
 use crate::audit::domain::Visibility;
+use crate::auth::domain::Role;
 use crate::db::raw::{raw, small};
 use crate::db::schema::{comments, principals};
 use crate::db::{Conn, RunQueryDsl, boxed, on_each, send, steady};
 use crate::kernel::rows::{Limit, Rows, json_b};
-use crate::kernel::{CommentId, Instant, PrincipalId, Problem, TicketId};
+use crate::kernel::{Code, CommentId, FieldError, Instant, PrincipalId, Problem, TicketId};
 use crate::tickets::domain::Ticket;
+use crate::tickets::domain::author::AuthorKind;
 use crate::tickets::store::search::number_taken;
 
 /// The number of the next comment on the ticket that follows. Whoever is at work on a ticket is alone with it, or loses
@@ -44,41 +47,42 @@ pub struct Comment {
 }
 
 /// A comment with its author's name.
-#[derive(Debug, Queryable)]
+#[derive(Debug)]
 pub struct CommentRow {
     /// The comment.
     pub comment: Comment,
     /// The author's name.
     pub author: String,
+    /// What the author is on the ticket.
+    pub kind: AuthorKind,
 }
 
-/// The comment `id` on `ticket`.
-///
-/// # Errors
-/// `not_found`, the same for a comment that does not exist and for one out of sight.
-pub async fn find(conn: &mut Conn, ticket: &Ticket, sight: Sight, id: CommentId) -> Result<CommentRow, Problem> {
-    let row: Option<CommentRow> = on_each!(conn, |c| {
-        comments::table
-            .inner_join(principals::table)
-            .filter(comments::id.eq(id).and(comments::ticket_id.eq(ticket.id)))
-            .select((Comment::as_select(), principals::name))
-            .first(c)
-            .await
-            .optional()
-    })?;
-    row.filter(|row| sight.internal_too() || row.comment.visibility == Visibility::Public)
-        .ok_or_else(Problem::not_found)
+type Authored = (Comment, String, Option<Role>);
+
+impl CommentRow {
+    fn of(ticket: &Ticket, (comment, author, role): Authored) -> Self {
+        let kind = AuthorKind::on(ticket, comment.author_id, role);
+        Self { comment, author, kind }
+    }
 }
 
-/// A page of the comments on `ticket`, oldest first.
-pub async fn list(
-    conn: &mut Conn,
-    ticket: &Ticket,
-    sight: Sight,
-    after: Option<CommentId>,
-    limit: Limit,
-) -> Result<Rows<CommentRow>, Problem> {
-    let rows: Vec<(CommentRow, bool)> = on_each!(conn, |c| {
+/// Which comments of a ticket are listed, and how many.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CommentPage {
+    /// In which order.
+    pub order: CommentOrder,
+    /// Only those that were written after this one.
+    pub after: Option<CommentId>,
+    /// Only those behind this one in the order.
+    pub behind: Option<CommentId>,
+    /// How many.
+    pub limit: Limit,
+}
+
+/// The comments on `$ticket`, each with its author's name and role, and without a text that is large;
+/// with whether this is so.
+macro_rules! listed {
+    ($ticket:expr) => {{
         let (body, lacks) = small("octet_length(comments.body)", "comments.body", "");
         let comment = (
             comments::id,
@@ -91,16 +95,93 @@ pub async fn list(
             comments::redacted_at,
             comments::version,
         );
-        let all = comments::table.inner_join(principals::table).filter(comments::ticket_id.eq(ticket.id));
-        let mut query = boxed(c, all.select(((comment, principals::name), raw::<Bool>(lacks))));
+        comments::table
+            .inner_join(principals::table)
+            .filter(comments::ticket_id.eq($ticket.id))
+            .select(((comment, principals::name, principals::role), raw::<Bool>(lacks)))
+    }};
+}
+
+/// The comment `id` on `ticket`.
+///
+/// # Errors
+/// `not_found`, the same for a comment that does not exist and for one out of sight.
+pub async fn find(conn: &mut Conn, ticket: &Ticket, sight: Sight, id: CommentId) -> Result<CommentRow, Problem> {
+    let row: Option<Authored> = on_each!(conn, |c| {
+        comments::table
+            .inner_join(principals::table)
+            .filter(comments::id.eq(id).and(comments::ticket_id.eq(ticket.id)))
+            .select((Comment::as_select(), principals::name, principals::role))
+            .first(c)
+            .await
+            .optional()
+    })?;
+    row.map(|row| CommentRow::of(ticket, row))
+        .filter(|row| sight.internal_too() || row.comment.visibility == Visibility::Public)
+        .ok_or_else(Problem::not_found)
+}
+
+/// A page of the comments on `ticket`.
+///
+/// # Errors
+/// `invalid_query` when there is no such comment as they are to come after.
+pub async fn list(
+    conn: &mut Conn,
+    ticket: &Ticket,
+    sight: Sight,
+    page: CommentPage,
+) -> Result<Rows<CommentRow>, Problem> {
+    if let Some(after) = page.after {
+        find(conn, ticket, sight, after).await.map_err(no_such_comment)?;
+    }
+    let rows: Vec<(Authored, bool)> = on_each!(conn, |c| {
+        let mut query = boxed(c, listed!(ticket));
         if !sight.internal_too() {
             query = query.filter(comments::visibility.eq(Visibility::Public));
         }
-        if let Some(after) = after {
+        if let Some(after) = page.after {
             query = query.filter(comments::id.gt(after));
         }
-        query.order(comments::id.asc()).limit(limit.and_one()).load(c).await
+        query = match page.order {
+            CommentOrder::Created => query.order(comments::id.asc()),
+            CommentOrder::CreatedDesc => query.order(comments::id.desc()),
+        };
+        query = match (page.order, page.behind) {
+            (_, None) => query,
+            (CommentOrder::Created, Some(behind)) => query.filter(comments::id.gt(behind)),
+            (CommentOrder::CreatedDesc, Some(behind)) => query.filter(comments::id.lt(behind)),
+        };
+        query.limit(page.limit.and_one()).load(c).await
     })?;
+    with_bodies(conn, ticket, rows).await
+}
+
+/// The comments on `ticket` with these ids, in their order, as far as a page has room for their texts.
+pub async fn by_ids(
+    conn: &mut Conn,
+    ticket: &Ticket,
+    sight: Sight,
+    ids: &[CommentId],
+) -> Result<Rows<CommentRow>, Problem> {
+    let mut rows: Vec<(Authored, bool)> = on_each!(conn, |c| {
+        let mut query = boxed(c, listed!(ticket)).filter(comments::id.eq_any(ids));
+        if !sight.internal_too() {
+            query = query.filter(comments::visibility.eq(Visibility::Public));
+        }
+        query.load(c).await
+    })?;
+    let places: HashMap<CommentId, usize> = ids.iter().enumerate().map(|(place, id)| (*id, place)).collect();
+    rows.sort_by_key(|((comment, ..), _)| places.get(&comment.id).copied());
+    with_bodies(conn, ticket, rows).await
+}
+
+/// Fills in the texts that were not read with `rows`, as far as a page has room for them.
+async fn with_bodies(
+    conn: &mut Conn,
+    ticket: &Ticket,
+    rows: Vec<(Authored, bool)>,
+) -> Result<Rows<CommentRow>, Problem> {
+    let rows = rows.into_iter().map(|(row, lacks)| (CommentRow::of(ticket, row), lacks)).collect();
     let fill = async |rows: &mut [(CommentRow, bool)]| {
         let ids: Vec<_> = rows.iter().filter(|(_, lacks)| *lacks).map(|(row, _)| row.comment.id).collect();
         let bodies = comments::table.filter(comments::id.eq_any(ids)).select((comments::id, comments::body));
@@ -114,6 +195,14 @@ pub async fn list(
         Ok(())
     };
     Rows::filled(rows, fill, |row| json_b(&row.comment.body)).await
+}
+
+fn no_such_comment(problem: Problem) -> Problem {
+    if problem.code() != Code::NotFound {
+        return problem;
+    }
+    let detail = "there is no such comment on this ticket";
+    Problem::invalid_query(vec![FieldError::new("after", "not_found", detail)])
 }
 
 /// Stores a new comment.

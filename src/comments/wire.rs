@@ -2,28 +2,38 @@
 
 use deserr::Deserr;
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
+use super::domain::CommentOrder;
 use super::store::CommentRow;
 use crate::audit::domain::Visibility;
-use crate::audit::wire::{Named, NamedPrincipal};
 use crate::auth::domain::Principal;
-use crate::auth::policy::ReadComments;
-use crate::http::{ListItem, Resource};
+use crate::auth::policy::{ReadComments, ReadTickets};
+use crate::http::{Cursor, ListItem, Resource};
 use crate::kernel::fault::Faults;
+use crate::kernel::rows::Limit;
 use crate::kernel::text::Prose;
 use crate::kernel::{CommentId, Instant, TicketId};
+use crate::tickets::wire::summary::AuthorBody;
+use crate::tickets::wire::{TicketBody, TicketPatch};
 
 /// A comment to be added.
 #[derive(Debug, Clone, Deserr, ToSchema)]
 #[deserr(error = Faults, deny_unknown_fields)]
-#[schema(example = json!({ "body": "Somebody is on the way.", "visibility": "public" }))]
+#[schema(example = json!({
+    "body": "Somebody is on the way.", "visibility": "public", "ticket": { "status": "waiting_third_party" },
+}))]
 pub struct NewComment {
-    /// The text: at most 64 KiB of UTF-8.
+    /// The text: at most 64 KiB of UTF-8, in CommonMark without HTML.
     #[schema(value_type = String, min_length = 1, max_length = 65536)]
     pub body: Prose<1, 65536>,
     /// Who may see it. There is no default, so that nothing is published by mistake.
     pub visibility: Visibility,
+    /// What is changed of the ticket with it, in the same transaction, after the comment has done what a comment does.
+    /// It needs what changing a ticket needs: the scope `tickets:write`, and fields that the caller may set.
+    #[deserr(default)]
+    #[schema(nullable = false)]
+    pub ticket: Option<TicketPatch>,
 }
 
 /// A new text for one's own comment.
@@ -31,7 +41,7 @@ pub struct NewComment {
 #[deserr(error = Faults, deny_unknown_fields)]
 #[schema(example = json!({ "body": "Somebody is on the way, with a new printer." }))]
 pub struct CommentPatch {
-    /// The text: at most 64 KiB of UTF-8.
+    /// The text: at most 64 KiB of UTF-8, in CommonMark without HTML.
     #[schema(value_type = String, min_length = 1, max_length = 65536)]
     pub body: Prose<1, 65536>,
 }
@@ -41,7 +51,7 @@ pub struct CommentPatch {
 #[schema(as = Comment, example = json!({
     "id": "019a2f4e-7c1b-7d3e-8f00-00000000000d",
     "ticket_id": "019a2f4e-7c1b-7d3e-8f00-1234567890ab",
-    "author": { "id": "019a2f4e-7c1b-7d3e-8f00-00000000000b", "name": "Grace Hopper" },
+    "author": { "id": "019a2f4e-7c1b-7d3e-8f00-00000000000b", "name": "Grace Hopper", "kind": "agent" },
     "visibility": "public",
     "body": "Somebody is on the way.",
     "created_at": "2026-03-02T09:13:30.000000Z",
@@ -55,10 +65,11 @@ pub struct CommentBody {
     /// The ticket's id.
     pub ticket_id: TicketId,
     /// Who wrote it: a person or a service account.
-    pub author: NamedPrincipal,
+    pub author: AuthorBody,
     /// Who may see it.
     pub visibility: Visibility,
-    /// The text; empty once redacted.
+    /// The text, in CommonMark without HTML: show it with a renderer that escapes HTML and lets through no links but
+    /// those of `http`, `https` and `mailto`, or as plain text. Empty once redacted.
     pub body: String,
     /// When it was written.
     pub created_at: Instant,
@@ -74,11 +85,11 @@ pub struct CommentBody {
 }
 
 impl From<CommentRow> for CommentBody {
-    fn from(CommentRow { comment, author }: CommentRow) -> Self {
+    fn from(CommentRow { comment, author, kind }: CommentRow) -> Self {
         Self {
             id: comment.id,
             ticket_id: comment.ticket_id,
-            author: Named { id: comment.author_id, name: author },
+            author: AuthorBody { id: comment.author_id, name: author, kind },
             visibility: comment.visibility,
             body: comment.body,
             created_at: comment.created_at,
@@ -86,6 +97,13 @@ impl From<CommentRow> for CommentBody {
             redacted_at: comment.redacted_at,
             version: comment.version,
         }
+    }
+}
+
+impl CommentBody {
+    /// Where it is.
+    pub fn place(&self) -> String {
+        format!("/v1/tickets/{}/comments/{}", self.ticket_id, self.id)
     }
 }
 
@@ -106,3 +124,78 @@ impl Resource for CommentBody {
 }
 
 impl ListItem for CommentBody {}
+
+/// A comment that came with a change of its ticket, and the ticket as it is with both.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CommentWithTicket {
+    /// The comment.
+    pub comment: CommentBody,
+    /// The ticket, whose version the `ETag` is of.
+    pub ticket: TicketBody,
+}
+
+/// What the addition of a comment is answered with, as the document has it.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[schema(as = AddedComment, example = json!({
+    "id": "019a2f4e-7c1b-7d3e-8f00-00000000000d",
+    "ticket_id": "019a2f4e-7c1b-7d3e-8f00-1234567890ab",
+    "author": { "id": "019a2f4e-7c1b-7d3e-8f00-00000000000b", "name": "Grace Hopper", "kind": "agent" },
+    "visibility": "public",
+    "body": "Somebody is on the way.",
+    "created_at": "2026-03-02T09:13:30.000000Z",
+    "edited_at": null,
+    "redacted_at": null,
+    "version": 1,
+}))]
+pub enum AddedCommentBody {
+    /// The comment.
+    #[schema(title = "comment")]
+    Comment(CommentBody),
+    /// With `ticket`: both.
+    #[schema(title = "comment and ticket")]
+    WithTicket(Box<CommentWithTicket>),
+}
+
+impl Resource for CommentWithTicket {
+    type Reader = Principal;
+
+    fn version(&self) -> i64 {
+        self.ticket.version()
+    }
+
+    fn moved(&self) -> Option<String> {
+        self.ticket.moved()
+    }
+
+    fn is_open_to(reader: &Principal) -> bool {
+        CommentBody::is_open_to(reader) && reader.may::<ReadTickets>()
+    }
+
+    fn is_seen_by(&self, reader: &Principal) -> bool {
+        self.comment.is_seen_by(reader) && self.ticket.is_seen_by(reader)
+    }
+}
+
+/// Which comments of a ticket a list has.
+#[derive(Debug, Clone, Deserr, IntoParams)]
+#[deserr(error = Faults, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct CommentQuery {
+    /// The order; oldest first unless said.
+    #[deserr(default)]
+    #[param(value_type = Option<CommentOrder>, inline, default = "created_at")]
+    pub sort: CommentOrder,
+    /// Only comments that were written after the one with this id, whatever the order.
+    #[deserr(default)]
+    #[param(value_type = Option<CommentId>)]
+    pub after: Option<CommentId>,
+    /// How many items a page has at most; it ends sooner where it would have more than 1 MiB of JSON.
+    #[deserr(default)]
+    #[param(value_type = Option<i64>, minimum = 1, maximum = 200, default = 50)]
+    pub limit: Limit,
+    /// The `next_cursor` of the page before.
+    #[deserr(default)]
+    #[param(value_type = Option<String>, min_length = 1, pattern = "^[A-Za-z0-9_-]+$")]
+    pub cursor: Option<Cursor>,
+}

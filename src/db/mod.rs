@@ -31,7 +31,7 @@ pub use database::{Db, Lagging, copy_sqlite, look};
 pub use deadline::{Deadline, MORE_FOR_REPORTS_S};
 pub use load::Load;
 pub use root::{Root, Roots};
-pub use run::RunQueryDsl;
+pub use run::{RunQueryDsl, Runs};
 pub(crate) use session::Session;
 pub use slow::{Listener, slow_queries};
 pub(crate) use steady::run_quietly;

@@ -17,7 +17,7 @@ use diesel::sqlite::Sqlite;
 
 use super::{Conn, EngineConn};
 use crate::kernel::sql::{Guid, Moment, guid};
-use crate::kernel::{CommentId, EventId, Instant, PrincipalId, TeamId, TicketId, WebhookId};
+use crate::kernel::{CommentId, EventId, Instant, PolicyId, PrincipalId, TeamId, TicketId, WebhookId};
 
 /// How many bytes a text has at most that comes with each row of a list.
 const SMALL_B: usize = 2 << 10;
@@ -63,7 +63,7 @@ macro_rules! ids {
         }
     )*};
 }
-ids!(TicketId, CommentId, EventId, TeamId, PrincipalId, WebhookId);
+ids!(TicketId, CommentId, EventId, TeamId, PrincipalId, WebhookId, PolicyId);
 
 #[derive(Debug, Clone)]
 enum RawPart {

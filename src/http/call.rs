@@ -45,6 +45,8 @@ pub struct Call {
     now: Instant,
     deadline: Cell<Deadline>,
     body: RefCell<Vec<u8>>,
+    /// Whether it judges `If-Match` by the version of something.
+    judges: Cell<bool>,
 }
 
 impl FromRequest for Call {
@@ -60,7 +62,8 @@ impl FromRequest for Call {
         let now = state.clock.now();
         let deadline = Cell::new(state.deadline(request));
         let payload = RefCell::new(payload.take());
-        ready(Ok(Self { request: request.clone(), payload, state, gate, now, deadline, body: RefCell::default() }))
+        let (request, body, judges) = (request.clone(), RefCell::default(), Cell::default());
+        ready(Ok(Self { request, payload, state, gate, now, deadline, body, judges }))
     }
 }
 
@@ -312,6 +315,7 @@ impl Call {
     /// # Errors
     /// `invalid_header` when it is not a list of entity tags.
     pub fn precondition(&self) -> Result<IfMatch, Problem> {
+        self.judges.set(true);
         let mut tags = Vec::new();
         for value in self.headers().get_all(header::IF_MATCH) {
             let text = value.to_str().unwrap_or_default().trim();
@@ -324,6 +328,20 @@ impl Call {
             })?);
         }
         Ok(IfMatch((!tags.is_empty()).then_some(tags)))
+    }
+
+    /// Passes unless there is a condition which this call judges by nothing: what is yet to be made has no version.
+    ///
+    /// # Errors
+    /// `version_mismatch`, or those of [`precondition`](Self::precondition).
+    pub(super) fn require_no_version(&self) -> Result<(), Problem> {
+        match self.judges.get() || self.precondition()?.0.is_none() {
+            true => Ok(()),
+            false => {
+                let detail = "What this makes has no version yet. Send the request without If-Match.";
+                Err(Problem::new(Code::VersionMismatch, detail))
+            }
+        }
     }
 
     fn require_media_type(&self, accepted: &[&str]) -> Result<(), Problem> {
@@ -402,6 +420,11 @@ impl Call {
 pub struct IfMatch(Option<Vec<String>>);
 
 impl IfMatch {
+    /// No condition.
+    pub fn any() -> Self {
+        Self(None)
+    }
+
     /// Passes when there is no condition or one of its tags is a strong tag of `version`; what stands behind a dot in
     /// it is not about what was written.
     ///
@@ -411,7 +434,7 @@ impl IfMatch {
         match &self.0 {
             Some(tags) if !tags.iter().any(|tag| is_of(tag, version)) => {
                 let detail = format!("The resource is at version {version} now. Read it again and repeat the change.");
-                Err(Problem::new(Code::VersionMismatch, detail))
+                Err(Problem::new(Code::VersionMismatch, detail).with("version", version))
             }
             _ => Ok(()),
         }

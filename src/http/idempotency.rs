@@ -53,7 +53,8 @@ impl Call {
     ///
     /// # Errors
     /// What `work` gives; `idempotency_key_reused`, `idempotency_in_progress`, `conflict` when the answer can no longer
-    /// be opened, or `invalid_header` for a key that is not 1 to 255 printable ASCII characters.
+    /// be opened, `invalid_header` for a key that is not 1 to 255 printable ASCII characters, or `version_mismatch` for
+    /// an `If-Match` that the caller did not judge.
     pub async fn create<T, F>(&self, writer: &T::Reader, roots: impl Into<Roots>, work: F) -> Answer
     where
         T: Resource,
@@ -80,6 +81,7 @@ impl Call {
         T: Resource,
         F: AsyncFn(&mut Conn) -> Result<(T, String), Problem> + Send + 'static,
     {
+        self.require_no_version()?;
         let create = async move |tx: &mut Conn| {
             let (made, place) = work(tx).await?;
             Reply::created(&made, place)

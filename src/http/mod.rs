@@ -35,7 +35,7 @@ pub use endpoints::Endpoints;
 pub use event_stream::EventStream;
 pub use limits::{Gate, Limits};
 pub use page::{ListItem, Page};
-pub use query::{Csv, Flag, PageQuery};
+pub use query::{Csv, Flag, PageQuery, Selection};
 pub use reply::{Answer, Reader, Reply, Resource};
 pub use seal::Sealer;
 pub use state::State;

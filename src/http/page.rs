@@ -34,6 +34,37 @@ pub struct Page<T> {
 }
 
 impl<T: ListItem> Page<T> {
+    /// The first page of `rows`, to be part of another answer: it ends with the item before the one with which it would
+    /// have more than `most_b` bytes, or be longer than `limit`. `list` and `key` as for [`reply`](Self::reply): that
+    /// list goes on with the cursor.
+    ///
+    /// # Errors
+    /// When an item cannot be written as JSON.
+    pub fn of<R, K: Serialize>(
+        list: &str,
+        limit: Limit,
+        most_b: usize,
+        rows: impl Into<Rows<R>>,
+        key: impl Fn(&R) -> K,
+        mut item: impl FnMut(R) -> T,
+    ) -> Result<Self, Problem> {
+        let Rows { rows, mut more, .. } = rows.into();
+        more |= rows.len() > limit.size();
+        let (mut items, mut last, mut bytes) = (Vec::new(), None, 0);
+        for row in rows.into_iter().take(limit.size()) {
+            let (place, item) = (key(&row), item(row));
+            bytes += serde_json::to_vec(&item).map_err(Problem::internal)?.len();
+            if last.is_some() && bytes > most_b {
+                more = true;
+                break;
+            }
+            items.push(item);
+            last = Some(place);
+        }
+        let next_cursor = last.filter(|_| more).map(|place| Cursor::seal(list, place)).transpose()?;
+        Ok(Self { items, next_cursor })
+    }
+
     /// A page of `rows`. It ends with the item before the one with which it would have more than [`MOST_B`] bytes, or
     /// be longer than `limit`. `list` names the list and its order; `key` tells the place of an item in it. Its entity
     /// tag is weak: two pages have the same if the state of all their items is the same, and they go on alike.

@@ -6,6 +6,7 @@ use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::reply::etag;
 use crate::kernel::{Code, FieldError, Problem};
 
 /// What every answer with a status of 400 or more looks like.
@@ -36,7 +37,8 @@ pub struct ProblemBody<'a> {
     #[schema(required = false, nullable = false, minimum = 1)]
     more_errors: Option<usize>,
     /// Further members, by code: `legal` with `illegal_transition` and `existing` with `duplicate_external_id`, for
-    /// those who may read tickets, `retry_after_s` with `rate_limited`.
+    /// those who may read tickets, `retry_after_s` with `rate_limited`, `version` with `version_mismatch`, `scope` with
+    /// `insufficient_scope`, and `roles` with `forbidden`.
     #[serde(flatten)]
     #[schema(ignore)]
     members: &'a serde_json::Map<String, serde_json::Value>,
@@ -60,6 +62,9 @@ pub fn render(problem: &Problem, request_id: &str) -> HttpResponse {
     response.insert_header((header::CACHE_CONTROL, "no-store"));
     if let Some(challenge) = challenge(problem) {
         response.insert_header((header::WWW_AUTHENTICATE, challenge));
+    }
+    if let (Code::VersionMismatch, Some(version)) = (code, problem.members().get("version").and_then(|v| v.as_i64())) {
+        response.insert_header((header::ETAG, etag(version)));
     }
     match (code, problem.members().get("retry_after_s")) {
         (Code::RateLimited, Some(wait_s)) => drop(response.insert_header((header::RETRY_AFTER, wait_s.to_string()))),

@@ -4,7 +4,9 @@ use std::str::FromStr;
 
 use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
 use serde_json::{Map, Value as Json};
-use utoipa::IntoParams;
+use utoipa::openapi::schema::ArrayBuilder;
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use super::cursor::Cursor;
 use crate::kernel::FieldError;
@@ -93,9 +95,52 @@ impl<T: FromStr<Err = &'static str>> Deserr<Faults> for Csv<T> {
         let values: Result<Vec<T>, _> = text.split(',').map(str::parse).collect();
         match values {
             Ok(values) if values.len() <= MOST_VALUES => Ok(Self(values)),
-            Ok(_) => Err(Faults::at(location, "too_many", format!("must have at most {MOST_VALUES} values"))),
+            Ok(_) => {
+                let fault = Faults::at(location, "too_many", format!("must have at most {MOST_VALUES} values"));
+                Err(fault.with("max", MOST_VALUES))
+            }
             Err(detail) => Err(Faults::at(location, "invalid", detail)),
         }
+    }
+}
+
+/// One or more values, separated by commas: any of them will do, or, with a leading `!` at each, all others.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Selection<T> {
+    /// The values.
+    pub values: Vec<T>,
+    /// Whether all others are meant.
+    pub is_negated: bool,
+}
+
+impl<T: PartialSchema> PartialSchema for Selection<T> {
+    /// Several of what `T` takes, each with a leading `!` or without.
+    fn schema() -> RefOr<Schema> {
+        let mut one = T::schema();
+        if let RefOr::T(Schema::Object(one)) = &mut one {
+            if let Some(words) = &mut one.enum_values {
+                let negated: Vec<_> =
+                    words.iter().filter_map(|word| Some(format!("!{}", word.as_str()?).into())).collect();
+                words.extend(negated);
+            }
+            one.pattern = one.pattern.take().map(|pattern| pattern.replacen("^(", "^!?(", 1));
+        }
+        ArrayBuilder::new().items(one).min_items(Some(1)).max_items(Some(MOST_VALUES)).into()
+    }
+}
+impl<T: PartialSchema> ToSchema for Selection<T> {}
+
+impl<T: FromStr<Err = &'static str>> Deserr<Faults> for Selection<T> {
+    fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Faults> {
+        let text = fault::string(value, location)?;
+        let negated = text.split(',').filter(|value| value.starts_with('!')).count();
+        let is_negated = negated > 0;
+        if is_negated && negated < text.split(',').count() {
+            return Err(Faults::at(location, "invalid", "must have a leading ! at all of its values, or at none"));
+        }
+        let plain = text.split(',').map(|value| value.strip_prefix('!').unwrap_or(value)).collect::<Vec<_>>().join(",");
+        let Csv(values) = Csv::deserialize_from_value(Value::<serde_json::Value>::String(plain), location)?;
+        Ok(Self { values, is_negated })
     }
 }
 

@@ -23,6 +23,19 @@ impl Faults {
         Self::from(vec![at(location, code, detail)])
     }
 
+    /// A single fault of the value at `location`.
+    pub fn of_value(location: ValuePointerRef<'_>, fault: FieldError) -> Self {
+        Self::from(vec![fault.at(pointer(location))])
+    }
+
+    /// Each with a number or a word of its `detail`.
+    #[must_use]
+    pub fn with(mut self, param: &str, value: impl Into<serde_json::Value>) -> Self {
+        let value = value.into();
+        self.told = self.told.into_iter().map(|fault| fault.with(param, value.clone())).collect();
+        self
+    }
+
     /// Adds one, which is only made if it will be told.
     pub fn add(&mut self, fault: impl FnOnce() -> FieldError) {
         if self.told.len() < MOST_TOLD {
@@ -112,15 +125,16 @@ impl DeserializeError for Faults {
             ErrorKind::IncorrectValueKind { actual, accepted } => {
                 let wanted = accepted.iter().map(|kind| kind_name(*kind)).collect::<Vec<_>>().join(" or ");
                 let detail = format!("must be {wanted}, not {}", kind_name(actual.kind()));
-                at(location, "wrong_type", detail)
+                let expected: Vec<_> = accepted.iter().map(|kind| kind_word(*kind)).collect();
+                at(location, "wrong_type", detail).with("expected", expected).with("actual", kind_word(actual.kind()))
             }
             ErrorKind::MissingField { field } => at(location.push_key(field), "required", "is required"),
             ErrorKind::UnknownKey { key, accepted } => {
                 let detail = format!("is not known here; known are: {}", accepted.join(", "));
-                at(location.push_key(key), "unknown_field", detail)
+                at(location.push_key(key), "unknown_field", detail).with("known", accepted)
             }
             ErrorKind::UnknownValue { accepted, .. } => {
-                at(location, "invalid", format!("must be one of: {}", accepted.join(", ")))
+                at(location, "invalid", format!("must be one of: {}", accepted.join(", "))).with("values", accepted)
             }
             ErrorKind::BadSequenceLen { expected, .. } => {
                 at(location, "invalid", format!("must have {expected} items"))
@@ -152,6 +166,19 @@ fn kind_name(kind: ValueKind) -> &'static str {
         ValueKind::String => "a string",
         ValueKind::Sequence => "an array",
         ValueKind::Map => "an object",
+    }
+}
+
+/// The word of JSON Schema for it.
+fn kind_word(kind: ValueKind) -> &'static str {
+    match kind {
+        ValueKind::Null => "null",
+        ValueKind::Boolean => "boolean",
+        ValueKind::Integer | ValueKind::NegativeInteger => "integer",
+        ValueKind::Float => "number",
+        ValueKind::String => "string",
+        ValueKind::Sequence => "array",
+        ValueKind::Map => "object",
     }
 }
 

@@ -1,5 +1,7 @@
 //! What is wrong with one field of a request.
 
+use serde_json::{Map, Value};
+
 /// How many bytes of a place are told.
 const LONGEST_PLACE_B: usize = 255;
 
@@ -10,12 +12,18 @@ pub struct FieldError {
     #[schema(examples("/subject"))]
     pub pointer: String,
     /// What kind of fault: `required`, `wrong_type`, `unknown_field`, `too_short`, `too_long`, `too_many`, `invalid`,
-    /// `not_found`.
+    /// `not_found`, `forbidden`.
     #[schema(examples("too_long"))]
     pub code: &'static str,
     /// What it should be.
     #[schema(examples("must have at most 255 characters"))]
     pub detail: String,
+    /// The numbers and words of `detail`, for whoever says it in another language: `min` and `max`, and in which `unit`
+    /// they count (`characters` or `bytes`); the `values` that there are; the `known` fields; the types that were
+    /// `expected`, and the `actual` one.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    #[schema(value_type = Object, required = false, example = json!({ "max": 255, "unit": "characters" }))]
+    pub params: Map<String, Value>,
 }
 
 impl FieldError {
@@ -32,6 +40,24 @@ impl FieldError {
 
     /// A fault at `pointer`.
     pub fn new(pointer: impl Into<String>, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { pointer: pointer.into(), code, detail: detail.into() }
+        Self { pointer: pointer.into(), code, detail: detail.into(), params: Map::new() }
+    }
+
+    /// A fault of a value, wherever that stands.
+    pub fn of_value(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new("", code, detail)
+    }
+
+    /// The same at `pointer`.
+    #[must_use]
+    pub fn at(self, pointer: impl Into<String>) -> Self {
+        Self { pointer: pointer.into(), ..self }
+    }
+
+    /// With a number or a word of its `detail`.
+    #[must_use]
+    pub fn with(mut self, param: &str, value: impl Into<Value>) -> Self {
+        self.params.insert(param.to_owned(), value.into());
+        self
     }
 }

@@ -126,7 +126,7 @@ impl Deserr<Faults> for Fields {
                     (false, _) => Err(too_large(location)),
                     (_, false) => {
                         let detail = format!("objects and arrays must lie at most {DEEPEST} deep in one another");
-                        Err(Faults::at(location, "invalid", detail))
+                        Err(Faults::at(location, "invalid", detail).with("max", DEEPEST))
                     }
                     _ => Ok(fields),
                 }
@@ -137,7 +137,8 @@ impl Deserr<Faults> for Fields {
 }
 
 fn too_large(location: ValuePointerRef<'_>) -> Faults {
-    Faults::at(location, "too_long", format!("must have at most {LARGEST_B} bytes of JSON"))
+    let fault = Faults::at(location, "too_long", format!("must have at most {LARGEST_B} bytes of JSON"));
+    fault.with("max", LARGEST_B).with("unit", "bytes")
 }
 
 #[cfg(test)]

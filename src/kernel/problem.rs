@@ -53,9 +53,10 @@ codes! {
     Unauthenticated = 401 "unauthenticated" "Authentication is required.";
     /// The token was good but has expired. Get a new one.
     TokenExpired = 401 "token_expired" "The token has expired.";
-    /// The caller's role does not allow this.
+    /// The caller's role does not allow this: `roles` names those that do, or `errors` the fields that are not for this
+    /// one to set.
     Forbidden = 403 "forbidden" "This is not allowed.";
-    /// The token lacks the scope that this needs; `detail` names it.
+    /// The token lacks the scope that this needs; `scope` names it.
     InsufficientScope = 403 "insufficient_scope" "The token lacks a scope.";
     /// There is no such thing, or none that the caller may know of.
     NotFound = 404 "not_found" "Not found.";
@@ -78,7 +79,8 @@ codes! {
     /// The cursor is of a history that the database does not have: it was set back, by a backup or by a failover that
     /// has lost the last changes. Read all tickets again, and go on from `from=now`.
     CursorDiverged = 410 "cursor_diverged" "The history has changed behind the cursor.";
-    /// The resource has changed since it was read. Read it again and repeat the change.
+    /// The resource has changed since it was read: it is at `version` now, whose tag is in `ETag`. Read it again and
+    /// repeat the change.
     VersionMismatch = 412 "version_mismatch" "The resource has another version.";
     /// The body is larger than the limit that `detail` names.
     BodyTooLarge = 413 "body_too_large" "The body is too large.";
@@ -201,6 +203,16 @@ impl Problem {
     pub fn with_errors(mut self, errors: impl Into<Faults>) -> Self {
         self.0.errors = errors.into();
         self
+    }
+
+    /// With its bad fields at other places: of a part of a body, say.
+    #[must_use]
+    pub fn placed(mut self, place: impl Fn(&str) -> String) -> Self {
+        let errors = std::mem::take(&mut self.0.errors).placed(place);
+        match self.code() {
+            Code::ValidationFailed => Self::invalid(errors),
+            _ => self.with_errors(errors),
+        }
     }
 
     /// With one more member in the answer (RFC 9457, 3.2).

@@ -31,7 +31,9 @@ impl Deserr<Faults> for Limit {
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Faults> {
         match fault::string(value, location)?.parse() {
             Ok(limit @ 1..=200) => Ok(Self(limit)),
-            _ => Err(Faults::at(location, "invalid", "must be a whole number from 1 to 200")),
+            _ => Err(Faults::at(location, "invalid", "must be a whole number from 1 to 200")
+                .with("min", 1)
+                .with("max", 200)),
         }
     }
 }

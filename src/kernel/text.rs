@@ -5,6 +5,7 @@ use std::fmt;
 use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
 
 use super::fault::{self, Faults};
+use super::field_error::FieldError;
 
 /// One line of text: `MIN` to `MAX` characters (Unicode scalar values), no control characters, not blank.
 #[derive(Clone, PartialEq, Eq)]
@@ -14,16 +15,17 @@ impl<const MAX: usize> Line<MAX> {
     /// Takes `text` if it is a proper line.
     ///
     /// # Errors
-    /// The code and the sentence for the field that holds it.
-    pub fn parse(text: String) -> Result<Self, (&'static str, String)> {
+    /// What is wrong with it.
+    pub fn parse(text: String) -> Result<Self, FieldError> {
         if text.trim().is_empty() {
-            return Err(("too_short", "must not be blank".into()));
+            return Err(FieldError::of_value("too_short", "must not be blank").with("min", 1));
         }
         if text.chars().count() > MAX {
-            return Err(("too_long", format!("must have at most {MAX} characters")));
+            let fault = FieldError::of_value("too_long", format!("must have at most {MAX} characters"));
+            return Err(fault.with("max", MAX).with("unit", "characters"));
         }
         if text.chars().any(char::is_control) {
-            return Err(("invalid", "must be one line without control characters".into()));
+            return Err(FieldError::of_value("invalid", "must be one line without control characters"));
         }
         Ok(Self(text))
     }
@@ -47,16 +49,17 @@ impl<const MIN: usize, const MAX: usize> Prose<MIN, MAX> {
     /// Takes `text` if it is storable.
     ///
     /// # Errors
-    /// The code and the sentence for the field that holds it.
-    pub fn parse(text: String) -> Result<Self, (&'static str, String)> {
+    /// What is wrong with it.
+    pub fn parse(text: String) -> Result<Self, FieldError> {
         if MIN > 0 && text.trim().is_empty() {
-            return Err(("too_short", "must not be blank".into()));
+            return Err(FieldError::of_value("too_short", "must not be blank").with("min", 1));
         }
         if text.len() > MAX {
-            return Err(("too_long", format!("must have at most {MAX} bytes of UTF-8")));
+            let fault = FieldError::of_value("too_long", format!("must have at most {MAX} bytes of UTF-8"));
+            return Err(fault.with("max", MAX).with("unit", "bytes"));
         }
         if text.contains('\0') {
-            return Err(("invalid", "must not contain the character U+0000".into()));
+            return Err(FieldError::of_value("invalid", "must not contain the character U+0000"));
         }
         Ok(Self(text))
     }
@@ -81,8 +84,8 @@ impl Email {
     /// 254 characters (RFC 5321, 4.5.3.1.3). Whether it can be reached is not ours to know.
     ///
     /// # Errors
-    /// The code and the sentence for the field that holds it.
-    pub fn parse(text: String) -> Result<Self, (&'static str, String)> {
+    /// What is wrong with it.
+    pub fn parse(text: String) -> Result<Self, FieldError> {
         let fine = text.split_once('@').is_some_and(|(user, host)| {
             !user.is_empty()
                 && !host.is_empty()
@@ -95,7 +98,7 @@ impl Email {
         if fine && text.chars().count() <= 254 {
             Ok(Self(text))
         } else {
-            Err(("invalid", "must be an email address such as ada@example.org".into()))
+            Err(FieldError::of_value("invalid", "must be an email address such as ada@example.org"))
         }
     }
 
@@ -115,7 +118,7 @@ macro_rules! read_by_parse {
         impl<$($generics)*> Deserr<Faults> for $name {
             fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Faults> {
                 let text = fault::string(value, location)?;
-                Self::parse(text).map_err(|(code, detail)| Faults::at(location, code, detail))
+                Self::parse(text).map_err(|fault| Faults::of_value(location, fault))
             }
         }
 

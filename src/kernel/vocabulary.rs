@@ -81,6 +81,11 @@ impl Priority {
 }
 
 impl Status {
+    /// Whether there is something to do about a ticket that stands so.
+    pub const fn is_unsolved(self) -> bool {
+        !matches!(self, Status::Resolved | Status::Closed)
+    }
+
     /// The legal next steps.
     pub const fn next(self) -> &'static [Status] {
         use Status::{Closed, New, Open, Resolved, WaitingRequester, WaitingThirdParty};

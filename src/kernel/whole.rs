@@ -29,7 +29,10 @@ impl<const LEAST: i64, const MOST: i64> Deserr<Faults> for Whole<LEAST, MOST> {
             other => Some(<i64 as Deserr<Faults>>::deserialize_from_value(other, location)?),
         };
         let within = number.filter(|number| (LEAST..=MOST).contains(number)).map(Self);
-        let fault = || Faults::at(location, "invalid", format!("must be a whole number from {LEAST} to {MOST}"));
+        let fault = || {
+            let detail = format!("must be a whole number from {LEAST} to {MOST}");
+            Faults::at(location, "invalid", detail).with("min", LEAST).with("max", MOST)
+        };
         within.ok_or_else(fault)
     }
 }

@@ -50,7 +50,18 @@ macro_rules! words {
             }
         }
 
-        $crate::kernel::fault::deserr_from_str!($name);
+        impl deserr::Deserr<$crate::kernel::fault::Faults> for $name {
+            fn deserialize_from_value<V: deserr::IntoValue>(
+                value: deserr::Value<V>,
+                location: deserr::ValuePointerRef<'_>,
+            ) -> Result<Self, $crate::kernel::fault::Faults> {
+                let text = $crate::kernel::fault::string(value, location)?;
+                text.parse().map_err(|detail: &'static str| {
+                    let words: Vec<_> = Self::ALL.iter().map(|word| word.as_str()).collect();
+                    $crate::kernel::fault::Faults::at(location, "invalid", detail).with("values", words)
+                })
+            }
+        }
         $crate::kernel::sql::word!($name);
 
         impl utoipa::PartialSchema for $name {

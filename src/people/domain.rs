@@ -429,7 +429,8 @@ impl Gift {
             return Ok(());
         }
         let detail = format!("You cannot hand on what you do not have yourself: {beyond}.");
-        Err(Problem::new(Code::Forbidden, detail))
+        let scopes: Vec<_> = beyond.iter().map(|scope| scope.as_str()).collect();
+        Err(Problem::new(Code::Forbidden, detail).with("scopes", scopes))
     }
 }
 

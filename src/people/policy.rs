@@ -75,7 +75,10 @@ impl MayChange {
     /// `forbidden`.
     pub fn require_everything(self) -> Result<(), Problem> {
         let detail = "Of yourself you may change name and password. Ask an admin for the rest.";
-        if self.everything { Ok(()) } else { Err(Problem::new(Code::Forbidden, detail)) }
+        if self.everything {
+            return Ok(());
+        }
+        Err(Problem::new(Code::Forbidden, detail).with("roles", [Role::Admin.as_str()].as_slice()))
     }
 
     /// Passes when the caller may set a password: with it one gets tokens of all scopes of the role, so a token that

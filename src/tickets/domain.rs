@@ -1,5 +1,6 @@
 //! A ticket and the rules of its life. Pure: the clock comes in as a value.
 
+pub mod author;
 pub mod change;
 pub mod listing;
 pub mod reference;
@@ -117,8 +118,8 @@ impl Walker {
     }
 
     /// The legal steps that are theirs to take.
-    fn next(self, from: Status) -> Vec<&'static str> {
-        from.next().iter().filter(|to| self.may(from, **to)).map(|to| to.as_str()).collect()
+    pub fn next(self, from: Status) -> Vec<Status> {
+        from.next().iter().copied().filter(|to| self.may(from, *to)).collect()
     }
 }
 
@@ -192,13 +193,13 @@ impl Ticket {
         // Never back, also when an instance's clock is.
         let now = now.max(self.updated_at);
         if !from.next().contains(&to) {
-            let legal = walker.next(from);
+            let legal: Vec<_> = walker.next(from).into_iter().map(Status::as_str).collect();
             let detail = format!("A ticket that is {from} can become: {}.", legal.join(", "));
             let unseen = format!("As the ticket is, its status cannot become {to}.");
             return Err(Problem::new(Code::IllegalTransition, unseen).telling_readers(detail, "legal", legal));
         }
         if !walker.may(from, to) {
-            let legal = walker.next(from);
+            let legal: Vec<_> = walker.next(from).into_iter().map(Status::as_str).collect();
             let unseen = format!("As the ticket is, its requester may not set status to {to}.");
             let detail = format!("{unseen} It is {from}, and they can make it: {}.", legal.join(", "));
             return Err(Problem::new(Code::Forbidden, unseen).telling_readers(detail, "legal", legal));

@@ -3,7 +3,7 @@
 pub mod reach;
 
 use crate::auth::domain::Principal;
-use crate::kernel::{Code, Problem};
+use crate::kernel::{Code, FieldError, Problem};
 
 use super::domain::Status;
 use super::wire::{NewTicket, TicketPatch};
@@ -17,7 +17,7 @@ pub fn may_open(who: &Principal, new: &NewTicket) -> Result<(), Problem> {
     if !who.is_requester() {
         return Ok(());
     }
-    let somebody_else = new.requester.is_some() || new.requester_id.is_some_and(|id| id != who.id);
+    let somebody_else = new.requester.is_some() || new.requester_id.is_some_and(|person| person.id(who.id) != who.id);
     refuse(&[
         ("requester", somebody_else),
         ("team_id", new.team_id.is_some()),
@@ -67,5 +67,7 @@ fn refuse(fields: &[(&str, bool)]) -> Result<(), Problem> {
     if refused.is_empty() {
         return Ok(());
     }
-    Err(Problem::new(Code::Forbidden, format!("A requester may not set: {}.", refused.join(", "))))
+    let faults = refused.iter().map(|field| FieldError::new(format!("/{field}"), "forbidden", "is not for requesters"));
+    let problem = Problem::new(Code::Forbidden, format!("A requester may not set: {}.", refused.join(", ")));
+    Err(problem.with_errors(faults.collect::<Vec<_>>()))
 }

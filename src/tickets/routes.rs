@@ -2,18 +2,23 @@
 
 use actix_web::{delete, get, patch, post};
 
+use super::domain::listing::ListView;
 use super::domain::search::Query;
 use super::policy::{ReachesTickets, may_change, may_open};
-use super::wire::{ListOptions, NewTicket, Sort, TicketBody, TicketFilter, TicketPatch, TicketRef};
+use super::store::TicketRow;
+use super::wire::counts::{CountBody, CountRequest, CountsBody, MOST_COUNTED};
+use super::wire::summary::{TicketListBody, TicketSummaryBody};
+use super::wire::tags::{TagBody, TagQuery};
+use super::wire::{ListOptions, NewTicket, Sort, SortOrder, TicketBody, TicketFilter, TicketPatch, TicketRef};
 use super::{service, store};
 use crate::audit;
-use crate::audit::wire::EventBody;
-use crate::auth::policy::{Administer, Allowed, ReadTickets, WriteTickets};
+use crate::audit::store::TrailPage;
+use crate::audit::wire::{EventBody, TrailQuery};
+use crate::auth::policy::{Administer, Allowed, ReadTags, ReadTickets, WriteTickets};
 use crate::db::Conn;
-use crate::http::query::PageQuery;
 use crate::http::reply::met_by;
 use crate::http::{Answer, Call, Endpoints, Page, Reply};
-use crate::kernel::{Code, EventId, FieldError, Problem};
+use crate::kernel::{Code, FieldError, Problem};
 use crate::sla::wire::explain::TicketSlaBody;
 
 /// Registers the endpoints of this room.
@@ -21,11 +26,12 @@ pub fn routes(config: &mut impl Endpoints) {
     config
         .service(list_tickets)
         .service(create_ticket)
-        .service(get_ticket)
         .service(update_ticket)
         .service(redact_ticket)
         .service(list_events)
-        .service(get_ticket_sla);
+        .service(get_ticket_sla)
+        .service(count_tickets)
+        .service(list_tags);
 }
 
 /// List tickets.
@@ -33,43 +39,52 @@ pub fn routes(config: &mut impl Endpoints) {
 /// Requesters get their own tickets, all others get all. Filters narrow: several of them must all hold. A cursor goes
 /// on behind the last item of the page before, however many tickets have come in since. With `q`, a page may have fewer
 /// items than `limit`, or none, and yet a `next_cursor`: what is rare among many tickets is looked for in some of them
-/// at a time.
+/// at a time. For a page that shows a row of each, `view=summary` has what a row needs, with the last comment.
 #[utoipa::path(
     operation_id = "list_tickets", tag = "tickets", security(("bearer" = ["tickets:read"])), params(TicketFilter, ListOptions),
-    responses((status = 200, description = "A page of tickets.", body = Page<TicketBody>,
+    responses((status = 200, description = "A page of tickets, or with `view=summary` of their summaries.",
+        body = TicketListBody,
         headers(("Link" = String, description = "`rel=\"next\"`: the address of the next page."))))
 )]
 #[get("/v1/tickets")]
 async fn list_tickets(who: Allowed<ReadTickets>, call: Call) -> Answer {
     let (filter, options): (TicketFilter, ListOptions) = call.query_of()?;
-    let sort = options.sort.unwrap_or(Sort::CreatedDesc);
+    let sort = options.sort;
     let list = list_name(sort, filter.q.as_ref());
     let after = options.cursor.as_ref().map(|cursor| cursor.open(&list)).transpose()?;
-    if sort == Sort::Relevance && filter.q.is_none() {
+    if sort.first == Sort::Relevance && filter.q.is_none() {
         let fault = FieldError::new("sort", "invalid", "relevance is an order of what `q` finds");
         return Err(Problem::new(Code::InvalidQuery, "sort=relevance needs q.").with_errors(vec![fault]));
     }
     let now = call.now();
     let reach = who.reach();
-    if matches!(sort, Sort::Activity | Sort::ActivityDesc) {
+    if sort.is_internal() {
         reach.require_internal()?;
     }
-    let criteria = filter.criteria(&reach, who.who().id, now)?;
-    let (db, limit) = (call.db_for_lists(who.who().id), options.limit);
-    let (rows, calendar_set) = if criteria.q.is_some() {
-        // May take longer, and more than one statement.
-        db.snapshot(async move |conn: &mut Conn| service::list(conn, &criteria, &options, after).await).await?
-    } else {
-        db.list(async move |conn: &mut Conn| service::list(conn, &criteria, &options, after).await).await?
-    };
-    let body = |row| TicketBody::of(row, &calendar_set, &reach, now);
-    Page::reply(&call, limit, &list, rows, |row| store::key(sort, row), body)
+    let asker = service::asker(&call.db(), who.who().id, filter.asks_for_own_teams()).await?;
+    let criteria = filter.criteria(&reach, &asker, now)?;
+    let (db, limit, view, may_take_longer) =
+        (call.db_for_lists(who.who().id), options.limit, options.view, criteria.q.is_some());
+    let read = async move |conn: &mut Conn| service::list(conn, &reach, &criteria, &options, after).await;
+    let (rows, mut context) = if may_take_longer { db.snapshot(read).await? } else { db.list(read).await? };
+    let place = |row: &TicketRow| store::key(sort, row);
+    match view {
+        ListView::Full => Page::reply(&call, limit, &list, rows, place, |row| TicketBody::of(row, &context, &reach)),
+        ListView::Summary => {
+            let mut talk = std::mem::take(&mut context.talk);
+            let body = |row: TicketRow| {
+                let talk = talk.remove(&row.ticket.number);
+                TicketSummaryBody::of(row, &context, &reach, talk)
+            };
+            Page::reply(&call, limit, &list, rows, place, body)
+        }
+    }
 }
 
 /// What cursors are bound to: a place in one order is one whatever the filters, but how well a ticket fits is about one
 /// search.
-fn list_name(sort: Sort, q: Option<&Query>) -> String {
-    match (sort, q) {
+fn list_name(sort: SortOrder, q: Option<&Query>) -> String {
+    match (sort.first, q) {
         (Sort::Relevance, Some(q)) => format!("tickets {sort} {:x}", q.fingerprint()),
         _ => format!("tickets {sort}"),
     }
@@ -98,22 +113,6 @@ async fn create_ticket(who: Allowed<WriteTickets>, call: Call) -> Answer {
         Ok((ticket, place))
     })
     .await
-}
-
-/// Read a ticket.
-///
-/// Somebody else's ticket and one that does not exist get the same answer from a requester's token: 404.
-#[utoipa::path(
-    operation_id = "get_ticket", tag = "tickets", security(("bearer" = ["tickets:read"])),
-    params(("id" = String, Path, description = "The ticket's id or number.", example = "4711")),
-    responses((status = 200, description = "The ticket.", body = TicketBody, headers(("ETag" = String, description = "The ticket's version."))))
-)]
-#[get("/v1/tickets/{id}")]
-async fn get_ticket(who: Allowed<ReadTickets>, call: Call) -> Answer {
-    call.no_query()?;
-    let which: TicketRef = call.path("id")?;
-    let ticket = call.db().read(async |conn| service::read(conn, &who.reach(), which, call.now()).await).await?;
-    Reply::resource(who.who(), &ticket)
 }
 
 /// Change a ticket.
@@ -177,28 +176,29 @@ async fn redact_ticket(who: Allowed<Administer>, call: Call) -> Answer {
 /// Read a ticket's audit trail.
 ///
 /// Every change, who made it, when, before and after; in the order in which they were made, so that each begins where
-/// the one before has ended. Events about internal comments and about work are shown only to those who may see internal
-/// comments.
+/// the one before has ended, or the other way round. Events about internal comments and about work are shown only to
+/// those who may see internal comments. For a page to show, there is the timeline.
 #[utoipa::path(
     operation_id = "list_ticket_events", tag = "tickets", security(("bearer" = ["tickets:read"])),
-    params(("id" = String, Path, description = "The ticket's id or number.", example = "4711"), PageQuery),
+    params(("id" = String, Path, description = "The ticket's id or number.", example = "4711"), TrailQuery),
     responses((status = 200, description = "A page of events.", body = Page<EventBody>,
         headers(("Link" = String, description = "`rel=\"next\"`: the address of the next page."))))
 )]
 #[get("/v1/tickets/{id}/events")]
 async fn list_events(who: Allowed<ReadTickets>, call: Call) -> Answer {
     let which: TicketRef = call.path("id")?;
-    let query: PageQuery = call.query()?;
-    let after: Option<EventId> = query.cursor.as_ref().map(|cursor| cursor.open("events")).transpose()?;
-    let internal = who.who().sees_internal();
-    let rows = call
-        .db()
-        .list(async move |conn: &mut Conn| {
-            let ticket = store::find(conn, &who.reach(), which).await?;
-            audit::store::list(conn, ticket.id, internal, after, query.limit).await
-        })
-        .await?;
-    Page::reply(&call, query.limit, "events", rows, |row| row.id, EventBody::from)
+    let TrailQuery { sort: order, limit, cursor } = call.query()?;
+    let list = format!("events {order}");
+    let behind = cursor.as_ref().map(|cursor| cursor.open(&list)).transpose()?;
+    let (reach, internal) = (who.reach(), who.who().sees_internal());
+    let read = async move |conn: &mut Conn| {
+        let ticket = store::find(conn, &reach, which).await?;
+        let rows = audit::store::list(conn, ticket.id, internal, TrailPage { order, behind, limit }).await?;
+        let names = service::names(conn, &reach, &rows).await?;
+        Ok((rows, names))
+    };
+    let (rows, names) = call.db().list(read).await?;
+    Page::reply(&call, limit, &list, rows, |row| row.id, |row| EventBody::named(row, &names))
 }
 
 /// Explain a ticket's clocks.
@@ -216,4 +216,49 @@ async fn get_ticket_sla(who: Allowed<ReadTickets>, call: Call) -> Answer {
     let which: TicketRef = call.path("id")?;
     let sla = call.db().read(async |conn| service::explain(conn, &who.reach(), which, call.now()).await).await?;
     Reply::ok(&sla)
+}
+
+/// Count tickets.
+///
+/// How long the lists are that one names, for badges: each by the filters of the list of tickets. A count is exact up
+/// to 1,000; of more, and of a search that would cost too much, it is the least that there are. Nothing is changed.
+#[utoipa::path(
+    operation_id = "count_tickets", tag = "tickets", security(("bearer" = ["tickets:read"])), request_body = CountRequest,
+    responses((status = 200, description = "How many there are of each.", body = CountsBody))
+)]
+#[post("/v1/tickets/counts")]
+async fn count_tickets(who: Allowed<ReadTickets>, call: Call) -> Answer {
+    call.no_query()?;
+    let filters = call.body::<CountRequest>().await?.filters.0;
+    let (reach, now) = (who.reach(), call.now());
+    let asks_for_teams = filters.values().any(TicketFilter::asks_for_own_teams);
+    let asker = service::asker(&call.db(), who.who().id, asks_for_teams).await?;
+    let each = filters.into_iter().map(|(name, filter)| Ok((name, filter.criteria(&reach, &asker, now)?)));
+    let each = each.collect::<Result<Vec<_>, Problem>>()?;
+    let count = async move |conn: &mut Conn| {
+        let mut counts = CountsBody::default();
+        for (name, criteria) in &each {
+            counts.add(name, CountBody::from(store::count(conn, criteria, MOST_COUNTED).await?));
+        }
+        Ok(counts)
+    };
+    Reply::ok(&call.db_for_lists(who.who().id).snapshot(count).await?)
+}
+
+/// List the tags that tickets have.
+///
+/// In the order of their characters. For agents, admins and service accounts.
+#[utoipa::path(
+    operation_id = "list_tags", tag = "tickets", security(("bearer" = ["tickets:read"])), params(TagQuery),
+    responses((status = 200, description = "A page of tags.", body = Page<TagBody>,
+        headers(("Link" = String, description = "`rel=\"next\"`: the address of the next page."))))
+)]
+#[get("/v1/tags")]
+async fn list_tags(who: Allowed<ReadTags>, call: Call) -> Answer {
+    let TagQuery { q, limit, cursor } = call.query()?;
+    let prefix = q.map_or_else(String::new, |prefix| prefix.0);
+    let after: Option<String> = cursor.as_ref().map(|cursor| cursor.open("tags")).transpose()?;
+    let list = async move |conn: &mut Conn| store::tags::list(conn, &prefix, after.as_deref(), limit.and_one()).await;
+    let tags = call.db_for_lists(who.who().id).list(list).await?;
+    Page::reply(&call, limit, "tags", tags, Clone::clone, |name| TagBody { name })
 }

@@ -8,21 +8,25 @@ mod words;
 
 pub use derived::{DerivedFaults, correct, look_at_rows};
 pub use recount::{Comparison, compare, recount};
-pub use renamed::move_activity_of_renamed;
+pub use renamed::{RenamedWalk, move_activity_of_renamed};
 pub use words::{
     erase_words, index_all_later, index_anew_if_broken, index_comment, index_later, index_waiting, tidy_words,
     waiting_for_index,
 };
 
 use std::collections::{HashMap, HashSet};
+use std::sync::OnceLock;
 
 use super::domain::change::TicketChange;
+use super::domain::listing::ListView;
 use super::domain::search::Document;
 use super::domain::{REDACTED, Speaker, Status, Ticket, Walker};
 use super::policy::Reach;
-use super::store::{self, TicketCriteria, TicketPerson, TicketRow};
-use super::wire::{ListOptions, NewTicket, Sort, TicketBody, TicketPatch, TicketRef};
+use super::store::{self, ListPlace, ListScope, TicketCriteria, TicketPerson, TicketRow};
+use super::wire::{Asker, ListOptions, NewTicket, TicketBody, TicketContext, TicketPatch, TicketRef};
 use crate::audit::domain::Visibility;
+use crate::audit::store::EventRow;
+use crate::audit::wire::{EventNames, NamedIds};
 use crate::auth::domain::{Principal, Role};
 use crate::auth::policy::Act;
 use crate::db::{Conn, Db, Root, Roots};
@@ -32,9 +36,8 @@ use crate::kernel::fields::{Fields, LARGEST_B};
 use crate::kernel::rows::Rows;
 use crate::kernel::{Clock, Code, FieldError, Instant, Patch, PrincipalId, Problem, TeamId};
 use crate::sla::domain::change::TooManySteps;
-use crate::sla::domain::policy::CalendarSet;
 use crate::sla::wire::explain::{SlaTicket, TicketSlaBody};
-use crate::{people, sla};
+use crate::{auth, people, sla};
 
 /// How many tickets one transaction closes.
 const CLOSE_AT_ONCE: i64 = 200;
@@ -45,8 +48,34 @@ const CLOSE_AT_ONCE: i64 = 200;
 /// `not_found`.
 pub async fn read(conn: &mut Conn, reach: &Reach, which: TicketRef, now: Instant) -> Result<TicketBody, Problem> {
     let row = store::find_named(conn, reach, which).await?;
-    let calendar_set = sla::store::configuration::calendar_set(conn, row.times.calendars()).await?;
-    Ok(TicketBody::of(row, &calendar_set, reach, now))
+    let context = context(conn, [&row], now).await?;
+    Ok(TicketBody::of(row, &context, reach))
+}
+
+/// How long tickets of this database stay resolved before they are closed, in seconds.
+#[derive(Debug, Default)]
+pub struct ClosesAfter(OnceLock<i64>);
+
+impl ClosesAfter {
+    /// Sets it, once, when the service starts.
+    pub fn set(&self, closes_after_s: i64) {
+        self.0.get_or_init(|| closes_after_s);
+    }
+}
+
+/// A week, unless it is [set](ClosesAfter::set).
+const CLOSES_AFTER_S: i64 = 604_800;
+
+/// What these tickets are shown by at `now`.
+pub async fn context(
+    conn: &mut Conn,
+    rows: impl IntoIterator<Item = &TicketRow>,
+    now: Instant,
+) -> Result<TicketContext, Problem> {
+    let calendars = rows.into_iter().flat_map(|row| row.times.calendars());
+    let calendar_set = sla::store::configuration::calendar_set(conn, calendars).await?;
+    let closes_after_s = conn.kept_by_name::<ClosesAfter>().0.get().copied().unwrap_or(CLOSES_AFTER_S);
+    Ok(TicketContext { calendar_set, closes_after_s, now, talk: HashMap::new() })
 }
 
 /// Why the clocks of the ticket `which` stand as they do at `now`.
@@ -57,6 +86,11 @@ pub async fn explain(conn: &mut Conn, reach: &Reach, which: TicketRef, now: Inst
     let row = store::find_named(conn, reach, which).await?;
     let ticket = SlaTicket { id: row.ticket.id, number: row.ticket.number };
     sla::service::explain(conn, ticket, &row.times, now).await
+}
+
+/// What the ids in the changes of these events stand for, as far as a caller with this reach may know.
+pub async fn names(conn: &mut Conn, reach: &Reach, rows: &Rows<EventRow>) -> Result<EventNames, Problem> {
+    store::names(conn, reach, NamedIds::of(rows.iter())).await
 }
 
 /// What is named by whoever changes the ticket `which`, its comments or the work on it.
@@ -100,9 +134,8 @@ pub async fn snapshots(
     numbers.retain(|number| seen.insert(*number));
     let mut rows = store::by_numbers(conn, &numbers).await?.into_vec();
     rows.retain(|row| reach.only_of().is_none_or(|requester| row.ticket.requester_id == Some(requester)));
-    let calendars = rows.iter().flat_map(|row| row.times.calendars());
-    let calendar_set = sla::store::configuration::calendar_set(conn, calendars).await?;
-    Ok(rows.into_iter().map(|row| (row.ticket.number, TicketBody::of(row, &calendar_set, reach, now))).collect())
+    let context = context(conn, &rows, now).await?;
+    Ok(rows.into_iter().map(|row| (row.ticket.number, TicketBody::of(row, &context, reach))).collect())
 }
 
 /// The number of the ticket `which`, if it is within `reach`.
@@ -113,19 +146,39 @@ pub async fn number(conn: &mut Conn, reach: &Reach, which: TicketRef) -> Result<
     Ok(store::find(conn, reach, which).await?.number)
 }
 
-/// A page of tickets, and the calendars of their clocks.
+/// Whoever asks, as far as `filter` speaks of them.
+///
+/// # Errors
+/// When the database is away.
+pub async fn asker(db: &Db, id: PrincipalId, asks_for_teams: bool) -> Result<Asker, Problem> {
+    let teams = match asks_for_teams {
+        true => db.read(async move |conn| auth::store::teams_of(conn, id).await).await?,
+        false => Vec::new(),
+    };
+    Ok(Asker { id, teams: teams.into_iter().map(|(team, _)| team).collect() })
+}
+
+/// A page of tickets, and what they are shown by to a caller with this reach.
 pub async fn list(
     conn: &mut Conn,
+    reach: &Reach,
     criteria: &TicketCriteria,
     options: &ListOptions,
-    after: Option<(i64, i64)>,
-) -> Result<(Rows<TicketRow>, CalendarSet), Problem> {
-    let sort = options.sort.unwrap_or(Sort::CreatedDesc);
+    after: Option<ListPlace>,
+) -> Result<(Rows<TicketRow>, TicketContext), Problem> {
     let wanted = usize::try_from(options.limit.and_one()).unwrap_or(usize::MAX);
-    let rows = store::list(conn, criteria, sort, wanted, after).await?;
-    let calendar_set =
-        sla::store::configuration::calendar_set(conn, rows.iter().flat_map(|row| row.times.calendars())).await?;
-    Ok((rows, calendar_set))
+    let among = match &options.ids {
+        Some(refs) => Some(store::numbers_of(conn, &refs.0).await?),
+        None => None,
+    };
+    let is_brief = options.view == ListView::Summary;
+    let rows = store::list(conn, criteria, &ListScope { among, is_brief }, options.sort, wanted, after).await?;
+    let mut context = context(conn, rows.iter(), criteria.now).await?;
+    if is_brief && reach.reads_comments() {
+        let numbers: Vec<i64> = rows.iter().map(|row| row.ticket.number).collect();
+        context.talk = store::talk::talk(conn, &numbers, reach.sees_internal()).await?;
+    }
+    Ok((rows, context))
 }
 
 /// What a new ticket will be found by. Telling takes a while, in which no transaction need be open.
@@ -157,9 +210,11 @@ pub async fn open(
     if new.reported_at.is_some_and(|at| at > now) {
         faults.push(FieldError::new("/reported_at", "invalid", "must not be in the future"));
     }
+    let assignee_id = new.assignee_id.map(|person| person.id(who.id));
+    let requester_id = new.requester_id.map(|person| person.id(who.id));
     let team = noted(check_team(tx, new.team_id).await?, &mut faults);
-    let assignee = noted(check_assignee(tx, new.assignee_id).await?, &mut faults);
-    let requester = noted(check_requester(tx, new.requester_id).await?, &mut faults);
+    let assignee = noted(check_assignee(tx, assignee_id).await?, &mut faults);
+    let requester = noted(check_requester(tx, requester_id).await?, &mut faults);
     let follow_up_of = match new.follow_up_of {
         None => None,
         Some(which) => match store::find(tx, reach, which).await {
@@ -175,7 +230,7 @@ pub async fn open(
         return Err(Problem::invalid(faults));
     }
 
-    let (requester_id, requester) = match (new.requester_id, new.requester) {
+    let (requester_id, requester) = match (requester_id, new.requester) {
         (Some(id), _) => (Some(id), requester),
         (None, Some(person)) => {
             let (email, name) = (&person.email, person.name.as_str());
@@ -192,7 +247,7 @@ pub async fn open(
         kind: new.kind.unwrap_or(opened.kind),
         channel: new.channel.unwrap_or(opened.channel),
         team_id: new.team_id,
-        assignee_id: new.assignee_id,
+        assignee_id,
         requester_id,
         external_id,
         follow_up_of,
@@ -207,14 +262,9 @@ pub async fn open(
     let times = clocks.after.clone();
     change::save(tx, &TicketChange::opened(ticket.clone(), clocks, facts, who.id), &act.clock).await?;
     words::add_ticket(tx, ticket.number, words).await?;
-    let calendar_set = sla::store::configuration::calendar_set(tx, times.calendars()).await?;
-    let created_by = who.name.clone();
-    Ok(TicketBody::of(
-        TicketRow { ticket, team, requester, assignee, created_by, times, relevance: 0 },
-        &calendar_set,
-        reach,
-        now,
-    ))
+    let row = TicketRow { ticket, team, requester, assignee, created_by: who.name.clone(), times, relevance: 0 };
+    let context = context(tx, [&row], now).await?;
+    Ok(TicketBody::of(row, &context, reach))
 }
 
 /// Changes a ticket as `patch` says.
@@ -239,7 +289,7 @@ pub async fn change(
     }
 
     let to = patch.status.0;
-    let mut after = patched(before.clone(), patch);
+    let mut after = patched(before.clone(), patch, act.who.id);
     if let Some(to) = to {
         let walker = if act.who.is_requester() { Walker::Requester } else { Walker::Desk };
         after.step(to, walker, act.now)?;
@@ -257,7 +307,8 @@ pub async fn change(
     }
     if !after.custom_fields.fit() {
         let detail = format!("must have at most {LARGEST_B} bytes of JSON after merging");
-        faults.push(FieldError::new("/custom_fields", "too_long", detail));
+        let fault = FieldError::new("/custom_fields", "too_long", detail);
+        faults.push(fault.with("max", LARGEST_B).with("unit", "bytes"));
     }
     if !faults.is_empty() {
         return Err(Problem::invalid(faults));
@@ -273,16 +324,16 @@ pub async fn change(
     read(tx, reach, TicketRef::Number(number), act.now).await
 }
 
-/// The ticket as `patch` makes it, but for its status: that takes a step.
-fn patched(mut ticket: Ticket, patch: TicketPatch) -> Ticket {
+/// The ticket as `patch` by `me` makes it, but for its status: that takes a step.
+fn patched(mut ticket: Ticket, patch: TicketPatch, me: PrincipalId) -> Ticket {
     ticket.subject = patch.subject.0.map_or(ticket.subject, |line| line.into_inner());
     ticket.description = patch.description.0.map_or(ticket.description, |text| text.into_inner());
     ticket.priority = patch.priority.0.unwrap_or(ticket.priority);
     ticket.kind = patch.kind.0.unwrap_or(ticket.kind);
     ticket.channel = patch.channel.0.unwrap_or(ticket.channel);
     ticket.team_id = patch.team_id.or(ticket.team_id);
-    ticket.assignee_id = patch.assignee_id.or(ticket.assignee_id);
-    ticket.requester_id = patch.requester_id.or(ticket.requester_id);
+    ticket.assignee_id = patch.assignee_id.map(|person| person.id(me)).or(ticket.assignee_id);
+    ticket.requester_id = patch.requester_id.map(|person| person.id(me)).or(ticket.requester_id);
     ticket.external_id = patch.external_id.map(|line| line.into_inner()).or(ticket.external_id);
     ticket.tags = patch.tags.map(|tags| tags.0).or(Some(ticket.tags)).unwrap_or_default();
     ticket.custom_fields = match patch.custom_fields {
@@ -362,12 +413,18 @@ fn without_texts(said: &mut Said, now: Instant) {
     }
 }
 
-/// What a public comment does to its ticket. One that has changed its status too often stays where it is: nobody's
-/// words are lost for that.
-pub async fn hear(tx: &mut Conn, act: &Act, ticket: Ticket) -> Result<(), Problem> {
+/// What a public comment does to its ticket, which `patch` changes next. One that has changed its status too often
+/// stays where it is: nobody's words are lost for that. A requester who says where the ticket is to stand says nothing
+/// else about that by the comment.
+pub async fn hear(tx: &mut Conn, act: &Act, ticket: Ticket, patch: Option<&TicketPatch>) -> Result<(), Problem> {
     let (by, now) = (Some(act.who.id), act.now);
+    let says_status = patch.is_some_and(|patch| patch.status.0.is_some());
+    let speaker = match speaker(&act.who, &ticket) {
+        Speaker::Requester if says_status => Speaker::Other,
+        speaker => speaker,
+    };
     let mut heard = ticket.clone();
-    heard.hear(speaker(&act.who, &ticket), now)?;
+    heard.hear(speaker, now)?;
     let change = match change::changed(tx, ticket.clone(), heard, by, now).await? {
         Ok(change) => change,
         Err(TooManySteps) => change::changed(tx, ticket.clone(), ticket, by, now).await??,

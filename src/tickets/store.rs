@@ -80,19 +80,26 @@ macro_rules! with_names {
 }
 
 mod access;
+mod count;
 mod criteria;
 mod dialect;
 mod found;
 mod hits;
 mod list;
+mod names;
 mod page;
+mod pieces;
 pub mod renamed;
 pub mod search;
+pub mod talk;
 
-pub use criteria::TicketCriteria;
-pub(crate) use criteria::{breached_after, narrow};
+pub(crate) use criteria::meets;
+pub use criteria::{Choice, TicketCriteria};
 pub use hits::Hits;
-pub use list::{by_numbers, key, list};
+pub use list::{ListPlace, ListScope, by_numbers, key, list, numbers_of};
+pub use names::names;
+pub mod tags;
+pub use count::count;
 
 /// The ticket `which`, if it is within `reach`.
 ///

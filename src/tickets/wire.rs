@@ -1,15 +1,22 @@
 //! Tickets as clients write and see them.
 
+pub mod counts;
 mod filter;
+pub mod summary;
+pub mod tags;
+
+use std::collections::HashMap;
 
 use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-pub use super::domain::listing::Sort;
+use super::domain::Ticket;
+pub use super::domain::listing::{Sort, SortOrder};
 pub use super::domain::reference::TicketRef;
 use super::policy::Reach;
 use super::store::TicketRow;
+use super::store::talk::Talk;
 use crate::audit::wire::{Named, NamedPrincipal, NamedTeam};
 use crate::auth::domain::Principal;
 use crate::auth::policy::ReadTickets;
@@ -18,10 +25,10 @@ use crate::kernel::fault::Faults;
 use crate::kernel::fields::Fields;
 use crate::kernel::text::{Email, Line, Prose};
 use crate::kernel::vocabulary::*;
-use crate::kernel::{Instant, Patch, PrincipalId, Set, TeamId, TicketId};
+use crate::kernel::{Instant, Patch, Set, TeamId, TicketId};
 use crate::sla::domain::policy::CalendarSet;
-use crate::sla::wire::clocks::{ClockBody, DurationsBody};
-pub use filter::{ListOptions, PersonChoice, TagName, TeamChoice, TicketFilter};
+use crate::sla::wire::clocks::{ClockBody, DurationsBody, NextDueBody};
+pub use filter::{Asker, ListOptions, PersonChoice, PersonRef, TagName, TeamChoice, TicketFilter};
 
 /// How many tags a ticket may have.
 pub const MOST_TAGS: usize = 20;
@@ -35,6 +42,19 @@ fn ticket_ref() -> utoipa::openapi::schema::Object {
         .pattern(Some("^([0-9]{1,18}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$"))
         .minimum(Some(0))
         .build()
+}
+
+fn assignee_ref() -> utoipa::openapi::schema::Object {
+    filter::person_ref(
+        "Who works on it: an active agent or admin, by id, or `me`; null for nobody. Not for requesters.",
+    )
+}
+
+fn requester_ref() -> utoipa::openapi::schema::Object {
+    filter::person_ref(
+        "Who has the problem, by id, or `me`. Of a new ticket the caller, if it is a person, unless said otherwise; one that a \
+         service account opens without a requester has none. Another person than oneself is not for requesters.",
+    )
 }
 
 /// A person by email address, who is made when unknown.
@@ -62,7 +82,8 @@ impl Deserr<Faults> for Tags {
                 tags.push(tag);
             }
             if tags.len() > MOST_TAGS {
-                return Err(Faults::at(location, "too_many", format!("must have at most {MOST_TAGS} tags")));
+                let fault = Faults::at(location, "too_many", format!("must have at most {MOST_TAGS} tags"));
+                return Err(fault.with("max", MOST_TAGS));
             }
         }
         Ok(Self(tags))
@@ -74,9 +95,13 @@ struct Tag(String);
 impl Deserr<Faults> for Tag {
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Faults> {
         let tag = Line::<64>::deserialize_from_value(value, location)?.into_inner();
-        if tag.contains(',') {
-            // The list's filter separates tags by commas.
-            return Err(Faults::at(location, "invalid", "must not contain a comma"));
+        // The list's filter separates tags by commas, and means all others by a leading `!`.
+        if tag.contains(',') || tag.starts_with('!') {
+            return Err(Faults::at(
+                location,
+                "invalid",
+                "must not contain a comma, nor begin with an exclamation mark",
+            ));
         }
         Ok(Self(tag))
     }
@@ -118,17 +143,18 @@ pub struct NewTicket {
     /// The queue that it goes into. Not for requesters.
     #[deserr(default)]
     pub team_id: Option<TeamId>,
-    /// Who works on it: an active agent or admin. Not for requesters.
+    /// Who works on it.
     #[deserr(default)]
-    pub assignee_id: Option<PrincipalId>,
-    /// Who has the problem, by id. The caller, if it is a person, unless said otherwise; a ticket that a service
-    /// account opens without a requester has none.
+    #[schema(schema_with = assignee_ref)]
+    pub assignee_id: Option<PersonRef>,
+    /// Who has the problem.
     #[deserr(default)]
-    pub requester_id: Option<PrincipalId>,
+    #[schema(schema_with = requester_ref)]
+    pub requester_id: Option<PersonRef>,
     /// Who has the problem, by email address: found, or made. Instead of `requester_id`.
     #[deserr(default)]
     pub requester: Option<RequesterByEmail>,
-    /// Labels: at most 20, each of 1–64 characters without a comma.
+    /// Labels: at most 20, each of 1–64 characters without a comma and without `!` at the beginning.
     #[deserr(default)]
     #[schema(value_type = Option<Vec<String>>, max_items = 20, nullable = false)]
     pub tags: Option<Tags>,
@@ -182,14 +208,14 @@ pub struct TicketPatch {
     #[deserr(default)]
     #[schema(value_type = Option<TeamId>)]
     pub team_id: Patch<TeamId>,
-    /// Who works on it: an active agent or admin. Does not start the work. Not for requesters.
+    /// Who works on it. Does not start the work.
     #[deserr(default)]
-    #[schema(value_type = Option<PrincipalId>)]
-    pub assignee_id: Patch<PrincipalId>,
-    /// Who has the problem. Not for requesters.
+    #[schema(schema_with = assignee_ref, required = false)]
+    pub assignee_id: Patch<PersonRef>,
+    /// Who has the problem.
     #[deserr(default)]
-    #[schema(value_type = Option<PrincipalId>)]
-    pub requester_id: Patch<PrincipalId>,
+    #[schema(schema_with = requester_ref, required = false)]
+    pub requester_id: Patch<PersonRef>,
     /// All labels; null for none. Not for requesters.
     #[deserr(default)]
     #[schema(value_type = Option<Vec<String>>, max_items = 20)]
@@ -232,6 +258,8 @@ pub struct TicketPatch {
     "resolved_at": null,
     "closed_at": null,
     "reopen_count": 0,
+    "closes_at": null,
+    "allowed_statuses": ["waiting_requester", "waiting_third_party", "resolved"],
     "durations": {
         "response": { "calendar_s": 210, "business_s": 210 }, "first_reply": null, "service": null, "resolution": null,
         "in_status_s": {
@@ -240,10 +268,12 @@ pub struct TicketPatch {
     },
     "clocks": [{
         "target": "response", "state": "met", "hours": "business", "target_s": 900, "due_at": null, "elapsed_s": 210,
-        "remaining_s": 690, "met_at": "2026-03-02T09:13:30.000000Z", "breached_at": null,
+        "remaining_s": 690, "ended_at": "2026-03-02T09:13:30.000000Z", "met_at": "2026-03-02T09:13:30.000000Z",
+        "breached_at": null,
         "policy_id": "019a2f4e-7c1b-7d3e-8f00-00000000000d", "policy_version": 3,
         "calendar_id": "019a2f4e-7c1b-7d3e-8f00-00000000000e", "calendar_version": 1,
     }],
+    "next_due": null,
     "version": 2,
 }))]
 pub struct TicketBody {
@@ -312,11 +342,20 @@ pub struct TicketBody {
     /// How often it came back after it was solved.
     #[schema(minimum = 0)]
     pub reopen_count: i32,
+    /// When a resolved ticket will be closed by itself if nothing happens before; null for others.
+    #[schema(required)]
+    pub closes_at: Option<Instant>,
+    /// The statuses that the caller may give it next; none for a token that changes no tickets.
+    pub allowed_statuses: Vec<Status>,
     /// How long things took.
     pub durations: DurationsBody,
     /// What is promised by the SLA policy that the ticket has, and how it stands now; at most one for each target.
     #[schema(max_items = 3)]
     pub clocks: Vec<ClockBody>,
+    /// What is due next of it, or most overdue; null when nothing that goes on has a due instant, and once it is
+    /// closed.
+    #[schema(required)]
+    pub next_due: Option<NextDueBody>,
     /// Grows by one with each change; its `ETag` begins with it.
     #[schema(minimum = 1)]
     pub version: i64,
@@ -326,12 +365,16 @@ pub struct TicketBody {
 }
 
 impl TicketBody {
-    /// A ticket at `now`, for a caller with this reach; `calendar_set` has the calendars of its clocks.
-    pub fn of(row: TicketRow, calendar_set: &CalendarSet, reach: &Reach, now: Instant) -> Self {
+    /// A ticket as it is seen by a caller with this reach.
+    pub fn of(row: TicketRow, context: &TicketContext, reach: &Reach) -> Self {
         let TicketRow { ticket, team, requester, assignee, created_by, times, relevance: _ } = row;
-        let clocks: Vec<_> = times.clocks.iter().map(|clock| ClockBody::of(clock, calendar_set, now)).collect();
+        let now = context.now;
+        let clock = |clock| ClockBody::of(clock, &times.timeline, &context.calendar_set, now);
+        let clocks: Vec<_> = times.clocks.iter().map(clock).collect();
+        let next_due = NextDueBody::of(&clocks).filter(|_| ticket.status != Status::Closed);
         let lapsed = clocks.iter().filter(|clock| clock.state == ClockState::Breached).count();
         let activity_at = reach.sees_internal().then(|| ticket.activity_at());
+        let closes_at = context.closes_at(&ticket);
         Self {
             id: ticket.id,
             number: ticket.number,
@@ -358,11 +401,34 @@ impl TicketBody {
             resolved_at: ticket.resolved_at,
             closed_at: ticket.closed_at,
             reopen_count: ticket.reopen_count,
+            closes_at,
+            allowed_statuses: reach.walker().map_or_else(Vec::new, |walker| walker.next(ticket.status)),
             durations: DurationsBody::of(&times, now),
             clocks,
+            next_due,
             version: ticket.version,
             lapsed,
         }
+    }
+}
+
+/// What a ticket is shown by besides its row.
+#[derive(Debug, Clone)]
+pub struct TicketContext {
+    /// The calendars of its clocks.
+    pub calendar_set: CalendarSet,
+    /// How long a ticket stays resolved before it is closed, in seconds.
+    pub closes_after_s: i64,
+    /// When it is shown.
+    pub now: Instant,
+    /// What was said on it, by its number, where a summary is shown.
+    pub talk: HashMap<i64, Talk>,
+}
+
+impl TicketContext {
+    fn closes_at(&self, ticket: &Ticket) -> Option<Instant> {
+        let resolved_at = ticket.resolved_at.filter(|_| ticket.status == Status::Resolved);
+        resolved_at.map(|at| at.plus_s(self.closes_after_s))
     }
 }
 

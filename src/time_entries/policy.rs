@@ -14,5 +14,5 @@ pub fn may_delete(who: &Principal, entry: &TimeEntry) -> Result<(), Problem> {
         return Ok(());
     }
     let detail = "Only who added a time entry, whose work it is, or an admin may delete it.";
-    Err(Problem::new(Code::Forbidden, detail))
+    Err(Problem::new(Code::Forbidden, detail).with("roles", [Role::Admin.as_str()].as_slice()))
 }

@@ -14,7 +14,7 @@ use crate::tickets::policy::ReachesTickets;
 use crate::tickets::wire::TicketRef;
 
 /// What a cursor of the list is bound to.
-const LIST: &str = "time entries";
+pub const LIST: &str = "time entries";
 
 /// Registers the endpoints of this room.
 pub fn routes(config: &mut impl Endpoints) {
@@ -58,7 +58,7 @@ async fn list_time_entries(who: Allowed<ReadWork>, call: Call) -> Answer {
 #[utoipa::path(
     operation_id = "create_time_entry", tag = "time entries", security(("bearer" = ["tickets:write"])),
     params(("id" = String, Path, description = "The ticket's id or number.", example = "4711")),
-    request_body = NewTimeEntry, extensions(("x-problems" = json!(["ticket_closed", "conflict"]))),
+    request_body = NewTimeEntry, extensions(("x-problems" = json!(["ticket_closed", "conflict", "version_mismatch"]))),
     responses((status = 201, description = "The time entry. Without `tickets:read`: no body.", body = TimeEntryBody, headers(
         ("ETag" = String, description = "The time entry's version."),
         ("Location" = String, description = "Where the time entry is."))))
@@ -67,11 +67,13 @@ async fn list_time_entries(who: Allowed<ReadWork>, call: Call) -> Answer {
 async fn create_time_entry(who: Allowed<WriteWork>, call: Call) -> Answer {
     call.no_query()?;
     let which: TicketRef = call.path("id")?;
+    let condition = call.precondition()?;
     let new: NewTimeEntry = call.body().await?;
     let (reach, act, default_rate) = (who.reach(), who.act(&call), call.default_rate());
     let root = tickets::service::root(&call.db(), &reach, which).await?;
     call.create(who.who(), root, async move |tx| {
-        let (ticket, row) = service::add(tx, &act.in_turn(), &reach, which, default_rate, new.clone()).await?;
+        let (ticket, row) =
+            service::add(tx, &act.in_turn(), &reach, (which, &condition), default_rate, new.clone()).await?;
         // By the ticket's id: with the ticket, what a kept answer says of the work is redacted, too.
         let place = format!("/v1/tickets/{ticket}/time-entries/{}", row.entry.id);
         let entry = TimeEntryBody::from(row);

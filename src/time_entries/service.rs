@@ -29,11 +29,12 @@ pub async fn add(
     tx: &mut Conn,
     act: &Act,
     reach: &Reach,
-    which: TicketRef,
+    (which, condition): (TicketRef, &IfMatch),
     default_rate: Option<Money>,
     new: NewTimeEntry,
 ) -> Result<(TicketId, TimeEntryRow), Problem> {
     let ticket = tickets::store::find(tx, reach, which).await?;
+    condition.check(ticket.version)?;
     ticket.require_not_closed()?;
     let NewTimeEntry { work_s, agent_id, worked_at, note } = new;
     let mut faults = Vec::new();

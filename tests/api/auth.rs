@@ -127,7 +127,7 @@ on_both! {
             me(desk, &access).await,
             json!({
                 "id": id, "kind": "person", "name": "Ada", "email": "ada@example.org", "role": "agent",
-                "scopes": scopes.split(' ').collect::<Vec<_>>(),
+                "scopes": scopes.split(' ').collect::<Vec<_>>(), "teams": [],
             })
         );
         // The token is good for as long as was said, to the second.
@@ -193,7 +193,7 @@ on_both! {
                 me(desk, &text(&granted, "access_token")).await,
                 json!({
                     "id": id, "kind": "service_account", "name": "night watch", "email": null, "role": null,
-                    "scopes": ["tickets:write", "metrics:read"],
+                    "scopes": ["tickets:write", "metrics:read"], "teams": [],
                 })
             );
         }

@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::on_both;
-use crate::support::{Answer, Caller, Chance, Desk, Engine, Store, seed};
+use crate::support::{Answer, Caller, Chance, Desk, Engine, Store, seed, unnamed};
 
 /// What is there behind `cursor`, to the end, in answers of at most `limit`; and the cursor behind it.
 async fn follow(desk: &Desk, who: &Caller, query: &str, limit: usize) -> (Vec<Value>, String) {
@@ -81,12 +81,14 @@ on_both! {
     assert_eq!(follow(desk, &admin, &format!("cursor={end}"), 100).await.0, [] as [Value; 0]);
 
     // What is said of it is what the trail says, and which version came of it.
-    let trail = desk.all(&admin, &format!("{path}/events")).await;
+    // The trail has names, the log ids.
+    let trail = unnamed(desk.all(&admin, &format!("{path}/events")).await);
     let versions = [1, 1, 2, 2, 3, 3, 3, 4, 5];
     for ((item, event), version) in all.iter().zip(&trail).zip(versions) {
-        for field in ["id", "type", "at", "visibility", "actor", "comment_id", "changes"] {
+        for field in ["id", "type", "at", "visibility", "actor", "comment_id"] {
             assert_eq!(item[field], event[field], "{field}");
         }
+        assert_eq!(item["changes"], event["changes"]);
         assert_eq!(item["ticket"], json!({ "id": ticket["id"], "number": ticket["number"], "version": version }));
         assert_eq!((&item["snapshot"], &item["subject"], &item["origin"]), (&Value::Null, &Value::Null, &json!("live")));
     }

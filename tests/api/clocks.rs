@@ -652,7 +652,7 @@ on_both! {
         let told = desk.get(&path).by(&stage.ada).expect(200).await.body;
         let policy = &desk.all(&stage.agent, "/v1/sla/policies").await[0];
         let common = json!({ "policy_id": policy["id"], "policy_version": 1, "policy_name": "Everything", "hours": "calendar",
-            "calendar_id": null, "calendar_version": null, "calendar_name": null, "time_zone": null, "met_at": null });
+            "calendar_id": null, "calendar_version": null, "calendar_name": null, "time_zone": null, "met_at": null, "ended_at": null });
         let clock = |own: Value| {
             let mut clock = common.clone();
             clock.as_object_mut().unwrap().extend(own.as_object().unwrap().clone());
@@ -664,7 +664,7 @@ on_both! {
             "why": "By position, it is the first policy whose condition holds for the ticket as it is now.",
             "clocks": [
                 clock(json!({ "target": "response", "state": "breached", "target_s": 600, "due_at": "2026-03-02T09:10:00.000000Z",
-                    "breached_at": "2026-03-02T09:10:00.000001Z", "elapsed_s": 720, "remaining_s": -120,
+                    "breached_at": "2026-03-02T09:10:00.000001Z", "ended_at": "2026-03-02T09:12:00.500000Z", "elapsed_s": 720, "remaining_s": -120,
                     "why": "Breached: it was due at 2026-03-02T09:10:00.000000Z, and ended at 2026-03-02T09:12:00.500000Z, when 720 of 600 s had counted.",
                     "segments": [{ "from": "2026-03-02T09:00:00.000000Z", "to": "2026-03-02T09:12:00.500000Z", "status": "new", "counts": true,
                         "elapsed_s": 720, "why": "Counts: nobody had begun to work on it." }] })),

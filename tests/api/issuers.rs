@@ -219,7 +219,7 @@ on_both! {
                 known,
                 json!({
                     "id": known["id"], "kind": "person", "name": "Ada", "email": format!("{kid}@example.org"), "role": "requester",
-                    "scopes": ["tickets:read", "tickets:write", "comments:read", "comments:write"],
+                    "scopes": ["tickets:read", "tickets:write", "comments:read", "comments:write"], "teams": [],
                 })
             );
             let person = user(desk, &admin, known["id"].as_str().unwrap()).await;

@@ -36,6 +36,7 @@ mod notices;
 mod odd;
 mod operation;
 mod overload;
+mod pages;
 mod people;
 mod plans;
 mod policies;

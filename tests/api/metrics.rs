@@ -13,7 +13,7 @@ use skranke::tally::service::{begin_anew, fold};
 
 use crate::on_both;
 use crate::replay::{Configured, Fields, Step, replay};
-use crate::support::{Caller, Chance, Desk, Engine, seed};
+use crate::support::{Caller, Chance, Desk, Engine, seed, unnamed};
 
 const S: i64 = 1_000_000;
 const HOUR: i64 = 3_600 * S;
@@ -316,7 +316,7 @@ async fn told(desk: &Desk, world: &World) -> Vec<Told> {
     let mut all = Vec::new();
     for body in desk.all(reader, "/v1/tickets?limit=200").await {
         let path = format!("/v1/tickets/{}/events?limit=200", body["id"].as_str().unwrap());
-        let events = desk.all(reader, &path).await;
+        let events = unnamed(desk.all(reader, &path).await);
         let (mut history, mut facts) = (Vec::<(i64, Value)>::new(), Vec::<Fact>::new());
         let reported = us(&body["reported_at"]);
         let (mut spans, mut answers, mut resolutions) = (vec![("new".to_owned(), reported)], 0, 0);

@@ -8,7 +8,8 @@ use skranke::app::janitor::{self, PROMISES_AT_ONCE};
 use skranke::db::DatabaseUrl;
 use skranke::kernel::{Instant, Priority, Status};
 use skranke::sla::service::tell_promises;
-use std::collections::BTreeSet;
+use skranke::tickets::service::move_activity_of_renamed;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::on_both;
 use crate::support::{Caller, Desk, Engine, Heard};
@@ -42,9 +43,21 @@ struct Made {
     tags: BTreeSet<usize>,
     created_at: i64,
     updated_at: i64,
+    /// One in fifty is dated back.
+    reported_at: i64,
     /// When a clock that runs is due.
     due_at: Option<i64>,
     breach_at: Option<i64>,
+}
+
+impl Made {
+    fn resolved_at(&self) -> Option<i64> {
+        matches!(self.status, Status::Resolved | Status::Closed).then_some(self.updated_at)
+    }
+
+    fn closed_at(&self) -> Option<i64> {
+        (self.status == Status::Closed).then_some(self.updated_at)
+    }
 }
 
 /// A number below `below` that depends on the ticket and on what it is for, and looks like chance.
@@ -108,6 +121,7 @@ fn make(number: i64, now: i64) -> Made {
         tags: (0..chance(number, 14, 5)).map(|i| skewed(number, 15 + i as u64, 200)).collect(),
         created_at,
         updated_at: (created_at + later).min(now),
+        reported_at: created_at - if chance(number, 16, 50) == 0 { 2 * DAY_US } else { 0 },
         due_at,
         breach_at: due_at.map(|at| at + 1).or(late.then_some(created_at + 3_600_000_000)),
     }
@@ -172,7 +186,7 @@ async fn fill(desk: &Desk, engine: Engine, made: &[Made]) {
     let ticket = |made: &Made| {
         let names: Vec<_> = made.tags.iter().map(|tag| format!("tag{tag}")).collect();
         format!(
-            "({}, {}, 'Subject', '', '{}', '{}', '{}', '{}', {}, {}, {}, {}, 'x-{}', '{}', '{{}}', {}, {}, {}, {}, 0, 1)",
+            "({}, {}, 'Subject', '', '{}', '{}', '{}', '{}', {}, {}, {}, {}, 'x-{}', '{}', '{{}}', {}, {}, {}, {}, {}, 0, 1)",
             made.number,
             pen.id(TICKET, usize::try_from(made.number).ok()),
             made.status,
@@ -187,13 +201,15 @@ async fn fill(desk: &Desk, engine: Engine, made: &[Made]) {
             serde_json::json!(names),
             pen.at(Some(made.created_at)),
             pen.at(Some(made.updated_at)),
-            pen.at(Some(made.created_at)),
-            pen.at(matches!(made.status, Status::Resolved | Status::Closed).then_some(made.updated_at)),
+            pen.at(Some(made.reported_at)),
+            pen.at(made.resolved_at()),
+            pen.at(made.closed_at()),
         )
     };
     rows(
         "tickets (number, id, subject, description, status, priority, type, channel, team_id, assignee_id, requester_id,
-         created_by_id, external_id, tags, custom_fields, created_at, updated_at, reported_at, resolved_at, reopen_count,
+         created_by_id, external_id, tags, custom_fields, created_at, updated_at, reported_at, resolved_at, closed_at,
+         reopen_count,
          version)",
         made.iter().map(ticket).collect(),
     );
@@ -446,6 +462,39 @@ fn filters(now: i64) -> Vec<(String, Passes)> {
         format!("updated_before={old}") => move |made| made.updated_at < old_us,
         format!("activity_after={week}") => move |made| made.updated_at > week_us,
         format!("activity_before={old}") => move |made| made.updated_at < old_us,
+        format!("reported_after={week}") => move |made| made.reported_at > week_us,
+        format!("reported_before={old}") => move |made| made.reported_at < old_us,
+        format!("reported_before={week}") => move |made| made.reported_at < week_us,
+        format!("resolved_after={week}") => move |made| made.resolved_at().is_some_and(|at| at > week_us),
+        format!("resolved_before={old}") => move |made| made.resolved_at().is_some_and(|at| at < old_us),
+        format!("resolved_after={old}") => move |made| made.resolved_at().is_some_and(|at| at > old_us),
+        format!("closed_after={week}") => move |made| made.closed_at().is_some_and(|at| at > week_us),
+        format!("closed_before={old}") => move |made| made.closed_at().is_some_and(|at| at < old_us),
+        format!("closed_after={old}&closed_before={week}") => move |made| made.closed_at().is_some_and(|at| at > old_us && at < week_us),
+        "policy_id=none" => |_| true,
+        format!("policy_id={}", id(0, 0)) => |_| false,
+        "ids=4711,17,50001,4711" => |made| matches!(made.number, 17 | 4711),
+        format!("ids={},{}&status=!closed", id(TICKET, 49_999), id(TICKET, 49_998)) => |made| matches!(made.number, 49_998 | 49_999) && made.status != Status::Closed,
+        // All others.
+        "status=unsolved" => active,
+        "status=!unsolved" => move |made| !active(made),
+        "status=!closed" => |made| made.status != Status::Closed,
+        "status=!closed,!resolved" => active,
+        "priority=!normal,!low" => |made| matches!(made.priority, Priority::High | Priority::Urgent),
+        "type=!incident" => |made| made.kind != "incident",
+        "channel=!email,!web,!phone" => |made| made.channel == "chat",
+        "team_id=!none" => |made| made.team.is_some(),
+        format!("team_id=!{}", id(TEAM, 0)) => |made| made.team != Some(0),
+        format!("team_id=!{},!none", id(TEAM, 0)) => |made| made.team.is_some_and(|team| team != 0),
+        "team_id=mine" => |_| false,
+        "team_id=!mine" => |_| true,
+        "assignee_id=!none" => |made| made.assignee.is_some(),
+        "assignee_id=!me&status=unsolved" => active,
+        format!("requester_id=!{}", id(REQUESTER, 9)) => |made| made.requester != 9,
+        "tag=!tag0" => move |made| !tagged(made, 0),
+        "tag=!tag0,!tag1&status=open" => move |made| made.status == Status::Open && !tagged(made, 0) && !tagged(made, 1),
+        format!("policy_id=!{}", id(0, 0)) => |_| true,
+        "sla=breached&status=unsolved" => move |made| active(made) && breached(made),
         "sla=breached" => breached,
         "sla=due_within:3600" => move |made| due(made, 3_600),
         "sla=due_within:864000" => move |made| due(made, 864_000),
@@ -490,6 +539,14 @@ fn filters(now: i64) -> Vec<(String, Passes)> {
 
 /// The numbers of tickets in the order of a sort.
 fn sorted(mut made: Vec<&Made>, sort: &str) -> Vec<i64> {
+    if let Some((first, then)) = sort.split_once(',') {
+        let mut priorities = Priority::ALL.to_vec();
+        if first.starts_with('-') {
+            priorities.reverse();
+        }
+        let of = |priority| made.iter().copied().filter(|made| made.priority == priority).collect();
+        return priorities.into_iter().flat_map(|priority| sorted(of(priority), then)).collect();
+    }
     made.sort_by_key(|made| {
         let value = match sort.trim_start_matches('-') {
             "created_at" => made.created_at,
@@ -525,6 +582,10 @@ async fn lists(engine: Engine) {
         "-activity_at",
         "-priority",
         "-due_at",
+        "-priority,due_at",
+        "priority,-created_at",
+        "-priority,created_at",
+        "priority,-updated_at",
     ];
     for (i, (filter, passes)) in filters(now).iter().enumerate() {
         let meant: Vec<&Made> = made.iter().filter(|made| passes(made)).collect();
@@ -538,18 +599,35 @@ async fn lists(engine: Engine) {
             check(&desk, &agent, &path, &sorted(meant.clone(), sort), &heard, &mut explainer).await;
         }
     }
+    // With what was said last on them, for who sees all of it and for who sees their own.
+    for who in [&agent, &ada] {
+        check(
+            &desk,
+            who,
+            "/v1/tickets?limit=20&view=summary&sort=created_at&status=waiting_requester",
+            &if who.id == ada.id {
+                Vec::new()
+            } else {
+                sorted(made.iter().filter(|made| made.status == Status::WaitingRequester).collect(), "created_at")
+            },
+            &heard,
+            &mut explainer,
+        )
+        .await;
+    }
     // What somebody may see is a filter like others.
     check(&desk, &ada, "/v1/tickets?limit=20&status=open", &[], &heard, &mut explainer).await;
     reports(&desk, &agent, &heard, &mut explainer).await;
     feed(&desk, engine, [&agent, &ada], &heard, &mut explainer).await;
     rounds(&desk, &mut explainer).await;
+    names(&desk, engine, &made, &mut explainer).await;
     desk.close().await;
 }
 
 /// The first two pages hold what they should, and are found by indexes.
 async fn check(desk: &Desk, who: &Caller, path: &str, meant: &[i64], heard: &Heard, explainer: &mut Explainer) {
     let mut cursor = String::new();
-    let most = if path.contains("created_at") { LOOKED_AT } else { LOOKED_AT_TO_SORT };
+    let most = if path.contains("created_at&") { LOOKED_AT } else { LOOKED_AT_TO_SORT };
     // The plan for any values is the one that is kept; the other one is for these.
     let modes = ["force_generic_plan", "force_custom_plan"];
     for (page, mode) in meant.chunks(20).chain(meant.is_empty().then_some([].as_slice())).zip(modes) {
@@ -636,6 +714,37 @@ async fn feed(desk: &Desk, engine: Engine, readers: [&Caller; 2], heard: &Heard,
     }
     let since = "/v1/changes?since=2026-02-20T00:00:00.000000Z";
     explained(desk, readers[0], since, heard, explainer, "auto", PASSED).await;
+}
+
+/// Somebody who has another name has thousands of tickets: they are gone through a hundred at a time, each once.
+async fn names(desk: &Desk, engine: Engine, made: &[Made], explainer: &mut Explainer) {
+    let mut of: BTreeMap<usize, i64> = BTreeMap::new();
+    made.iter().filter_map(|made| made.assignee).for_each(|agent| *of.entry(agent).or_default() += 1);
+    let agent = *of.iter().max_by_key(|(_, count)| **count).unwrap().0;
+    let renamed = format!(
+        "UPDATE principals SET name = 'Another', updated_at = {} WHERE id = {}",
+        {
+            let now = desk.clock.now().micros() + 1;
+            Pen(engine).at(Some(now))
+        },
+        Pen(engine).id(AGENT, Some(agent))
+    );
+    desk.store.run(&renamed).await;
+    let (db, heard) = desk.listened_db();
+    let (mut walk, mut looks, at_once) = (None, 0, 10);
+    while move_activity_of_renamed(&db, &mut walk, at_once).await.unwrap() {
+        looks += 1;
+    }
+    // As a requester they have none.
+    assert_eq!(looks, 1 + of[&agent] / i64::from(at_once) + i64::from(of[&agent] % i64::from(at_once) > 0) + 1);
+    let statements = std::mem::take(&mut *heard.lock().unwrap());
+    let mut walked =
+        statements.iter().filter(|statement| statement.starts_with("SELECT") && statement.contains("(tickets.status,"));
+    let last = walked.next_back().expect("a look behind the first");
+    for mode in ["force_generic_plan", "force_custom_plan"] {
+        explainer.examine("another name", last, mode, f64::from(at_once)).await;
+    }
+    assert_eq!(desk.store.count("tickets WHERE internal_at IS NOT NULL").await, of[&agent]);
 }
 
 /// What the service looks for by itself, every half a minute, it finds by index, too: no ticket is old enough to be

@@ -235,6 +235,10 @@ fn differences(place: &str, then: &Value, now: &Value) -> Vec<String> {
                 })
                 .collect()
         }
+        // What a change names has become an object of id and name.
+        (Value::String(then), Value::Object(now)) if ["before", "after"].contains(&ending) && now["id"] == **then => {
+            Vec::new()
+        }
         // All times have become as wide.
         (Value::String(then), Value::String(now)) if widened(then) == *now => Vec::new(),
         (Value::Array(then), Value::Array(now)) if then.len() == now.len() => then

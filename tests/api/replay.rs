@@ -12,7 +12,7 @@ use skranke::sla::domain::policy::{CalendarSet, Policy, SlaConfiguration, Traits
 use skranke::sla::wire::clocks::{ClockBody, DurationsBody};
 
 use crate::on_both;
-use crate::support::{Caller, Chance, Desk, seed};
+use crate::support::{Caller, Chance, Desk, seed, unnamed};
 
 fn instant(value: &Value) -> Instant {
     value.as_str().unwrap().parse().unwrap()
@@ -256,9 +256,9 @@ on_both! {
         let now = Instant::from_micros(desk.clock.now().micros());
         let mut states = BTreeSet::new();
         for ticket in desk.all(&admin, "/v1/tickets").await {
-            let trail = desk.all(&admin, &format!("/v1/tickets/{}/events", ticket["number"])).await;
+            let trail = unnamed(desk.all(&admin, &format!("/v1/tickets/{}/events", ticket["number"])).await);
             let times = replay(&trail, &configured, |_| ());
-            let clocks: Vec<_> = times.clocks.iter().map(|clock| ClockBody::of(clock, &configured.calendar_set, now)).collect();
+            let clocks: Vec<_> = times.clocks.iter().map(|clock| ClockBody::of(clock, &times.timeline, &configured.calendar_set, now)).collect();
             assert_eq!(json!(clocks), ticket["clocks"], "ticket {}: {trail:#?}", ticket["number"]);
             assert_eq!(json!(DurationsBody::of(&times, now)), ticket["durations"], "ticket {}", ticket["number"]);
             states.extend(clocks.iter().map(|clock| (clock.target.as_str(), clock.state.as_str())));

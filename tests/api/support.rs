@@ -568,6 +568,19 @@ impl Answer {
     }
 }
 
+/// Events with the ids in their changes in place of what these name, as they are in the database.
+pub fn unnamed(mut events: Vec<Value>) -> Vec<Value> {
+    for change in events.iter_mut().flat_map(|event| event["changes"].as_array_mut().unwrap()) {
+        for side in ["before", "after"] {
+            let is_named = change[side].get("name").is_some() && change["field"] != "custom_fields";
+            if let Some(id) = change[side].get("id").filter(|_| is_named).cloned() {
+                change[side] = id;
+            }
+        }
+    }
+    events
+}
+
 /// The bytes of an answer without the seconds that pass by themselves.
 pub fn untimed(answer: &Answer) -> String {
     let seconds = regex::Regex::new(r#""in_status_s":\{[^}]*\}"#).unwrap();

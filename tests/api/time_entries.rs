@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use skranke::kernel::Money;
 
 use crate::on_both;
-use crate::support::{Ask, Caller, Desk, untimed};
+use crate::support::{Ask, Caller, Desk, unnamed, untimed};
 
 const NOBODY: &str = "019a2f4e-7c1b-7d3e-8f00-1234567890ab";
 
@@ -50,7 +50,7 @@ async fn close(desk: &Desk, agent: &Caller, ticket: &Value) {
 
 /// The trail's events about work, as somebody sees them.
 async fn work_events(desk: &Desk, who: &Caller, ticket: &Value) -> Vec<Value> {
-    let events = desk.all(who, &format!("/v1/tickets/{}/events", ticket["id"].as_str().unwrap())).await;
+    let events = unnamed(desk.all(who, &format!("/v1/tickets/{}/events", ticket["id"].as_str().unwrap())).await);
     events.into_iter().filter(|event| event["type"].as_str().unwrap().starts_with("time_entry.")).collect()
 }
 

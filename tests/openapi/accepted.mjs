@@ -21,4 +21,24 @@ export const accepted = [
     why: "Times are described anew, since all of them have one width; a step of a timeseries still has both of its own.",
     what: /^remove paths \/ \/v1\/metrics\/timeseries \/ get \/ responses \/ 200 \/ .* \/ points \/ items \/ allOf \/ 2 \/ (properties \/ (from|to)|required \/ [01])$/,
   },
+  {
+    why: "A list of tickets is of tickets or, with view=summary, of their summaries.",
+    what: /^(add|remove) paths \/ \/v1\/tickets \/ get \/ responses \/ 200 \/ .* \/ oneOf \/ (0 \/ (properties|required) \/ \w+|1)$/,
+  },
+  {
+    why: "A ticket comes with what include asks for: it is all of a ticket, and parts.",
+    what: /^remove paths \/ \/v1\/tickets\/\{id\} \/ get \/ responses \/ 200 \/ content \/ application\/json \/ schema \/ type$/,
+  },
+  {
+    why: "A person is named by id or `me` when a ticket is written.",
+    what: /^(add|replace|remove) paths \/ \/v1\/tickets(\/\{id\})? \/ (post|patch) \/ requestBody \/ .* \/ (assignee|requester)_id \/ oneOf \/ 1( \/ (type|pattern))?$/,
+  },
+  {
+    why: "A tag does not begin with `!`, by which a filter means all others.",
+    what: /^replace paths \/ \/v1\/tickets(\/\{id\})? \/ (post|patch) \/ requestBody \/ .* \/ tags \/ items \/ pattern$/,
+  },
+  {
+    why: "The addition of a comment is answered with the comment or, with `ticket`, with both; it can be refused for more reasons.",
+    what: /^(add|remove|replace) paths \/ \/v1\/tickets\/\{id\}\/comments \/ post \/ responses \/ (201 \/ .* \/ oneOf \/ (0 \/ (properties|required) \/ \w+|1)|409 \/ .* \/ example \/ type)$/,
+  },
 ];

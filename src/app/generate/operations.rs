@@ -92,6 +92,8 @@ fn complete_one(
     }
     let mut headers = Vec::new();
     if creates && is_secured {
+        // What is made has no version that `If-Match` could name.
+        codes.push(Code::VersionMismatch);
         codes.extend([Code::IdempotencyInProgress, Code::IdempotencyKeyReused, Code::InvalidHeader]);
         headers.push(&IDEMPOTENCY_KEY);
         if let Some(RefOr::T(made)) = operation.responses.responses.get_mut("201") {

@@ -29,8 +29,8 @@ const PARTS_OF_REQUESTS: [&str; 7] = [
 /// One line of text, as `kernel::text::Line` takes it: not blank, and without control characters.
 const LINE: &str = r"^(?=.*\S)[^\u0000-\u001F\u007F-\u009F]+$";
 
-/// A tag: a line without the comma that separates tags in a query.
-const TAG: &str = r"^(?=.*\S)[^,\u0000-\u001F\u007F-\u009F]+$";
+/// A tag: a line without the comma that separates tags in a query, and without the `!` by which all others are meant.
+const TAG: &str = r"^(?=.*\S)(?!!)[^,\u0000-\u001F\u007F-\u009F]+$";
 
 /// Completes all `schemas`; those of `requests` take no unknown fields. Gives the items that there are pages of.
 pub(super) fn refine(schemas: &mut Schemas, requests: &BTreeSet<String>) -> Vec<String> {
@@ -166,7 +166,16 @@ fn add_members(problem: &mut Object) {
         .description(Some("With `rate_limited`: in how many seconds to try again, as `Retry-After` says."));
     let error = text("From the token endpoint and with 401: the word of RFC 6749, 5.2, or RFC 6750, 3.1.");
     let error_description = text("From the token endpoint: the same as `detail` (RFC 6749, 5.2).");
-    let members: [(&str, RefOr<Schema>); 5] = [
+    let version =
+        number().minimum(Some(1)).description(Some("With `version_mismatch`: the version that the resource has now."));
+    let scope = text("With `insufficient_scope`: the scope that the token lacks, or several, separated by blanks.");
+    let roles = ArrayBuilder::new()
+        .items(Ref::from_schema_name("Role"))
+        .description(Some("With `forbidden`: the roles that may do this."));
+    let members: [(&str, RefOr<Schema>); 8] = [
+        ("version", version.into()),
+        ("scope", scope.into()),
+        ("roles", roles.into()),
         ("legal", legal.into()),
         ("existing", existing.into()),
         ("retry_after_s", retry_after.into()),

@@ -40,7 +40,7 @@ pub fn bounded<T>(groups: &BTreeMap<GroupKey, T>) -> Result<(), Problem> {
         return Ok(());
     }
     let detail = format!("makes more than {MOST_READ} groups: add a filter, or ask for less time");
-    Err(Problem::invalid_query(vec![FieldError::new("group_by", "too_many", detail)]))
+    Err(Problem::invalid_query(vec![FieldError::new("group_by", "too_many", detail).with("max", MOST_READ)]))
 }
 
 /// The mean of durations, in seconds, rounded half up to a thousandth.

@@ -88,7 +88,7 @@ impl Window {
         if edges.len() > MOST_STEPS {
             let detail =
                 format!("cuts this window into more than {MOST_STEPS} steps: ask for a longer one, or for less time");
-            return Err(FieldError::new("interval", "too_many", detail));
+            return Err(FieldError::new("interval", "too_many", detail).with("max", MOST_STEPS));
         }
         edges.push(self.to);
         Ok(edges)

@@ -14,6 +14,7 @@ use crate::metrics::wire::queries::{BacklogQuery, StepsQuery, WindowQuery};
 use crate::metrics::wire::summary::SummaryBody;
 use crate::metrics::wire::timeseries::TimeseriesBody;
 use crate::sla::service::pending_tickets;
+use crate::tickets;
 use crate::tickets::policy::ReachesTickets;
 use crate::tickets::store::TicketCriteria;
 use crate::tickets::wire::TicketFilter;
@@ -72,7 +73,8 @@ fn asked(call: &Call, criteria: TicketCriteria, span: &WindowQuery) -> Result<As
 #[get("/v1/metrics/summary")]
 async fn get_summary(who: Allowed<ReadMetrics>, call: Call) -> Answer {
     let (filter, span): (TicketFilter, WindowQuery) = call.query_of()?;
-    let criteria = filter.criteria(&who.reach(), who.who().id, call.now())?;
+    let asker = tickets::service::asker(&call.db(), who.who().id, filter.asks_for_own_teams()).await?;
+    let criteria = filter.criteria(&who.reach(), &asker, call.now())?;
     let ask = asked(&call, criteria, &span)?;
     let media_type = call.media_type();
     let report = async move |conn: &mut Conn| {
@@ -105,7 +107,8 @@ async fn get_summary(who: Allowed<ReadMetrics>, call: Call) -> Answer {
 #[get("/v1/metrics/timeseries")]
 async fn get_timeseries(who: Allowed<ReadMetrics>, call: Call) -> Answer {
     let (filter, span, steps): (TicketFilter, WindowQuery, StepsQuery) = call.query_of()?;
-    let criteria = filter.criteria(&who.reach(), who.who().id, call.now())?;
+    let asker = tickets::service::asker(&call.db(), who.who().id, filter.asks_for_own_teams()).await?;
+    let criteria = filter.criteria(&who.reach(), &asker, call.now())?;
     let ask = asked(&call, criteria, &span)?;
     let edges = steps.edges(ask.window).map_err(|fault| Problem::invalid_query(vec![fault]))?;
     let media_type = call.media_type();
@@ -137,7 +140,8 @@ async fn get_timeseries(who: Allowed<ReadMetrics>, call: Call) -> Answer {
 #[get("/v1/metrics/backlog")]
 async fn get_backlog(who: Allowed<ReadMetrics>, call: Call) -> Answer {
     let (filter, query): (TicketFilter, BacklogQuery) = call.query_of()?;
-    let criteria = filter.criteria(&who.reach(), who.who().id, call.now())?;
+    let asker = tickets::service::asker(&call.db(), who.who().id, filter.asks_for_own_teams()).await?;
+    let criteria = filter.criteria(&who.reach(), &asker, call.now())?;
     let groups = query.groups().map_err(|fault| Problem::invalid_query(vec![fault]))?;
     let media_type = call.media_type();
     let report = async move |conn: &mut Conn| {

@@ -7,7 +7,7 @@ use diesel::sql_types::Bool;
 
 use crate::db::raw::raw;
 use crate::db::schema::{ticket_clocks, tickets};
-use crate::db::{Conn, RunQueryDsl, boxed, on_each};
+use crate::db::{Conn, RunQueryDsl, on_each};
 use crate::kernel::sql::Json;
 use crate::kernel::{
     Channel, ClockState, Instant, PolicyId, PrincipalId, Priority, Problem, Status, Target, TeamId, TicketType,
@@ -17,7 +17,7 @@ use crate::sla::domain::clock::SlaClock;
 use crate::sla::store::clocks::{behind_breach, by_breach};
 use crate::tally::domain::backlog::Unsolved;
 use crate::tally::domain::facts::TicketGroups;
-use crate::tickets::store::{TicketCriteria, narrow};
+use crate::tickets::store::{TicketCriteria, meets};
 
 /// How many tickets are read at once.
 const AT_ONCE: i64 = 2_000;
@@ -67,7 +67,7 @@ pub async fn each_unsolved(
                 .order((tickets::reported_at, tickets::number))
                 .limit(most)
                 .select(((tickets::reported_at, tickets::number), tickets::status, ticket_clocks::clocks, groups!()));
-            narrow!(boxed(c, unsolved), criteria).load(c).await
+            unsolved.filter(meets(c, criteria)).load(c).await
         })?;
         let read = i64::try_from(rows.len()).unwrap_or(0);
         for (place, status, clocks, row) in rows {

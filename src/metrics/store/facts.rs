@@ -7,11 +7,11 @@ use diesel::sql_types::Bool;
 
 use crate::db::raw::{one_of, raw};
 use crate::db::schema::{facts, principals, sla_policies, teams, ticket_clocks, tickets};
-use crate::db::{Conn, RunQueryDsl, boxed, on_each};
+use crate::db::{Conn, RunQueryDsl, on_each};
 use crate::kernel::{AnyId, Instant, Problem};
 use crate::tally::domain::facts::{Fact, GroupBy};
 use crate::tally::store::facts::FactRow;
-use crate::tickets::store::{TicketCriteria, narrow};
+use crate::tickets::store::{TicketCriteria, meets};
 
 /// How many facts are read at once.
 const AT_ONCE: i64 = 2_000;
@@ -37,7 +37,7 @@ pub async fn between(
                 .order((facts::at, facts::id))
                 .limit(AT_ONCE)
                 .select((facts::id, FactRow::as_select()));
-            narrow!(boxed(c, query), criteria).load(c).await
+            query.filter(meets(c, criteria)).load(c).await
         })?;
         let read = i64::try_from(rows.len()).unwrap_or(0);
         for (id, row) in rows {
@@ -65,7 +65,7 @@ pub async fn meant(conn: &mut Conn, criteria: &TicketCriteria, mut some: Vec<Fac
                 .inner_join(ticket_clocks::table)
                 .filter(one_of("tickets.number", numbers))
                 .select(tickets::number);
-            narrow!(boxed(c, these), criteria).load(c).await
+            these.filter(meets(c, criteria)).load(c).await
         })?;
         meant.extend(found);
     }

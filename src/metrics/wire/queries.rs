@@ -41,7 +41,7 @@ fn groups(group_by: Option<&Csv<GroupBy>>) -> Result<Vec<GroupBy>, FieldError> {
             Err(FieldError::new("group_by", "invalid", "must not name the same thing twice"))
         }
         by @ ([] | [_] | [_, _]) => Ok(by.to_vec()),
-        _ => Err(FieldError::new("group_by", "too_many", "must name at most two things")),
+        _ => Err(FieldError::new("group_by", "too_many", "must name at most two things").with("max", 2)),
     }
 }
 

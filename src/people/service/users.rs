@@ -170,7 +170,8 @@ async fn prove(
 ) -> Result<(), Problem> {
     const PLACE: &str = "/current_password";
     if let Some(issuer) = &person.issuer {
-        return Err(Problem::new(Code::Forbidden, format!("You log in at {issuer}. Only an admin may change that.")));
+        let detail = format!("You log in at {issuer}. Only an admin may change that.");
+        return Err(Problem::new(Code::Forbidden, detail).with("roles", ["admin"].as_slice()));
     }
     let Some(stored) = &person.password_hash else { return Ok(()) };
     let Some(claimed) = claimed else {
@@ -299,7 +300,7 @@ async fn create_by_email(
     now: Instant,
     clock: &Clock,
 ) -> Result<PrincipalId, Problem> {
-    let name = Name::parse(name.to_owned()).map_err(|(code, detail)| Problem::field("/name", code, detail))?;
+    let name = Name::parse(name.to_owned()).map_err(|fault| Problem::invalid(vec![fault.at("/name")]))?;
     let new = NewPerson { name, email: Some(email.clone()), role, password_hash: None, hourly_rate: None };
     match create_person(tx, new, by, now, clock).await {
         Ok(person) => Ok(person.id),

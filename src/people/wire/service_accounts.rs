@@ -21,7 +21,7 @@ impl Deserr<Faults> for ScopeList {
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Faults> {
         let scopes = Vec::<Scope>::deserialize_from_value(value, location)?;
         if scopes.is_empty() {
-            return Err(Faults::at(location, "too_short", "must have at least one scope"));
+            return Err(Faults::at(location, "too_short", "must have at least one scope").with("min", 1));
         }
         Ok(Self(scopes.into_iter().collect()))
     }

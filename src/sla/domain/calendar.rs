@@ -165,7 +165,7 @@ pub fn check_hours(working_hours: &BTreeMap<Weekday, Vec<Shift>>) -> Result<[Vec
     for (weekday, shifts) in working_hours {
         if shifts.len() > MOST_SHIFTS {
             let detail = format!("must have at most {MOST_SHIFTS} shifts");
-            faults.push(FieldError::new(format!("/{weekday}"), "too_many", detail));
+            faults.push(FieldError::new(format!("/{weekday}"), "too_many", detail).with("max", MOST_SHIFTS));
             continue;
         }
         let day = *weekday as usize;
@@ -212,7 +212,8 @@ impl Calendar {
             faults.push(FieldError::new("/time_zone", "invalid", ZONE_EXPECTED));
         }
         if holidays.len() > MOST_HOLIDAYS {
-            faults.push(FieldError::new("/holidays", "too_many", format!("must have at most {MOST_HOLIDAYS} dates")));
+            let detail = format!("must have at most {MOST_HOLIDAYS} dates");
+            faults.push(FieldError::new("/holidays", "too_many", detail).with("max", MOST_HOLIDAYS));
         }
         let days = check_hours(working_hours).unwrap_or_else(|inner| {
             let place = |f: FieldError| FieldError { pointer: format!("/working_hours{}", f.pointer), ..f };

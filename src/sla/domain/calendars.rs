@@ -150,7 +150,9 @@ impl KeptCalendar {
         if holidays.len() > MOST_HOLIDAYS {
             let detail =
                 format!("would make {} holidays of this calendar; at most {MOST_HOLIDAYS} fit", holidays.len());
-            return Err(Problem::invalid(vec![FieldError::new("/events", "too_many", detail)]));
+            return Err(Problem::invalid(vec![
+                FieldError::new("/events", "too_many", detail).with("max", MOST_HOLIDAYS),
+            ]));
         }
         Ok(self.changed(CalendarChange { holidays: Patch::Value(holidays), ..CalendarChange::default() }, now))
     }

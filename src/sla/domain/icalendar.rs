@@ -43,7 +43,7 @@ pub fn holidays(text: &str, now: Instant) -> Result<BTreeMap<Date, String>, Vec<
         }
         if found.len() > MOST_HOLIDAYS {
             let detail = format!("must not have more than {MOST_HOLIDAYS} days");
-            return Err(vec![FieldError::new("/events", "too_many", detail)]);
+            return Err(vec![FieldError::new("/events", "too_many", detail).with("max", MOST_HOLIDAYS)]);
         }
         if faults.len() == MOST_FAULTS {
             break;

@@ -35,7 +35,7 @@ pub async fn explain(
         let named = calendar.map(|(version, (name, _))| (version, name.as_str()));
         let told = tell(&clock, &calendar_set.measure(&clock.pledge), named, &times.timeline, now);
         ExplainedClockBody {
-            clock: ClockBody::of(&clock, &calendar_set, now),
+            clock: ClockBody::of(&clock, &times.timeline, &calendar_set, now),
             policy_name: policies.get(&clock.pledge.policy).cloned().unwrap_or_default(),
             calendar_name: calendar.map(|(_, (name, _))| name.clone()),
             time_zone: calendar.map(|(_, (_, zone))| zone.clone()),

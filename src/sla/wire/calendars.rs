@@ -107,7 +107,8 @@ impl Deserr<Faults> for Holidays {
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Faults> {
         let all = Vec::<HolidayInput>::deserialize_from_value(value, location)?;
         if all.len() > MOST_HOLIDAYS {
-            return Err(Faults::at(location, "too_many", format!("must have at most {MOST_HOLIDAYS} dates")));
+            let fault = Faults::at(location, "too_many", format!("must have at most {MOST_HOLIDAYS} dates"));
+            return Err(fault.with("max", MOST_HOLIDAYS));
         }
         let (mut holidays, mut faults) = (BTreeMap::new(), Vec::new());
         for (nth, HolidayInput { date, name }) in all.into_iter().enumerate() {

@@ -4,7 +4,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::kernel::{CalendarId, Instant, PolicyId, Status};
-use crate::sla::domain::clock::{ClockState, SlaClock, Times};
+use crate::sla::domain::clock::{ClockState, SlaClock, Timeline, Times};
 use crate::sla::domain::policy::{CalendarSet, Hours, Target};
 
 /// A duration, in calendar and in business seconds.
@@ -115,6 +115,9 @@ pub struct ClockBody {
     /// What is left of the target, in seconds that count; negative by how much it is exceeded.
     #[schema(examples(2700))]
     pub remaining_s: i64,
+    /// When it ended, in time or not; null while it goes on.
+    #[schema(required)]
+    pub ended_at: Option<Instant>,
     /// When it ended in time.
     #[schema(required)]
     pub met_at: Option<Instant>,
@@ -136,8 +139,8 @@ pub struct ClockBody {
 }
 
 impl ClockBody {
-    /// A clock at `now`; `calendar_set` has its calendar.
-    pub fn of(clock: &SlaClock, calendar_set: &CalendarSet, now: Instant) -> Self {
+    /// A clock at `now` on a ticket with this timeline; `calendar_set` has its calendar.
+    pub fn of(clock: &SlaClock, timeline: &Timeline, calendar_set: &CalendarSet, now: Instant) -> Self {
         let clock = clock.clone().at(now);
         let elapsed_s = clock.elapsed_us(&calendar_set.measure(&clock.pledge), now) / 1_000_000;
         let breached = clock.state() == ClockState::Breached;
@@ -149,6 +152,7 @@ impl ClockBody {
             due_at: clock.due_at(),
             elapsed_s,
             remaining_s: clock.pledge.target_s - elapsed_s,
+            ended_at: timeline.end(clock.target),
             met_at: clock.met_at(),
             breached_at: clock.breach_at().filter(|_| breached),
             policy_id: clock.pledge.policy.id,
@@ -156,5 +160,30 @@ impl ClockBody {
             calendar_id: clock.pledge.calendar.map(|of| of.id),
             calendar_version: clock.pledge.calendar.map(|of| of.version),
         }
+    }
+}
+
+/// What is due next, or most overdue, of what is promised about a ticket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = NextDue)]
+pub struct NextDueBody {
+    /// What is promised.
+    pub target: Target,
+    /// When it will be, or was, too late.
+    pub due_at: Instant,
+    /// `running`, or `breached` when it is too late and still has not ended.
+    pub state: ClockState,
+}
+
+impl NextDueBody {
+    /// The first of these clocks of an unclosed ticket to be due that has not ended; nothing when none has a due
+    /// instant.
+    pub fn of(clocks: &[ClockBody]) -> Option<Self> {
+        let going_on = clocks.iter().filter(|clock| clock.ended_at.is_none());
+        let due = going_on.filter_map(|clock| {
+            let ClockBody { target, state, .. } = *clock;
+            clock.due_at.map(|due_at| Self { target, due_at, state })
+        });
+        due.min_by_key(|next| next.due_at)
     }
 }

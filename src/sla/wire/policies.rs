@@ -37,7 +37,8 @@ impl<T: Deserr<Faults> + PartialEq> Deserr<Faults> for Few<T> {
                 values.push(value);
             }
             if values.len() > MOST_VALUES {
-                return Err(Faults::at(location, "too_many", format!("must have at most {MOST_VALUES} values")));
+                let fault = Faults::at(location, "too_many", format!("must have at most {MOST_VALUES} values"));
+                return Err(fault.with("max", MOST_VALUES));
             }
         }
         Ok(Self(values))
@@ -137,7 +138,8 @@ impl Deserr<Faults> for Targets {
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Faults> {
         let given = Vec::<SlaTargetInput>::deserialize_from_value(value, location)?;
         if given.len() > MOST_TARGETS {
-            return Err(Faults::at(location, "too_many", format!("must have at most {MOST_TARGETS} targets")));
+            let fault = Faults::at(location, "too_many", format!("must have at most {MOST_TARGETS} targets"));
+            return Err(fault.with("max", MOST_TARGETS));
         }
         let rule = |SlaTargetInput { target, priority, target_s, hours, notify_before_s }| Rule {
             target,

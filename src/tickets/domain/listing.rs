@@ -33,6 +33,90 @@ words! {
     }
 }
 
+impl Sort {
+    /// Whether there is one order for many tickets with the same value, so that a second one makes sense.
+    fn has_ties(self) -> bool {
+        matches!(self, Self::Priority | Self::PriorityDesc)
+    }
+
+    /// Whether it is the same for everybody, and of a value that hardly two tickets share.
+    fn breaks_ties(self) -> bool {
+        !self.has_ties() && self != Self::Relevance
+    }
+}
+
+/// The order of a list of tickets: by one thing, or by priority and then by another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SortOrder {
+    /// By this.
+    pub first: Sort,
+    /// Those of equal priority by this.
+    pub then: Option<Sort>,
+}
+
+impl Default for SortOrder {
+    fn default() -> Self {
+        Self { first: Sort::CreatedDesc, then: None }
+    }
+}
+
+impl SortOrder {
+    /// Every order that there is.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let then = |first: Sort| Sort::ALL.iter().filter(move |then| first.has_ties() && then.breaks_ties());
+        let alone = Sort::ALL.iter().map(|first| Self { first: *first, then: None });
+        let both = Sort::ALL
+            .iter()
+            .flat_map(move |first| then(*first).map(move |then| Self { first: *first, then: Some(*then) }));
+        alone.chain(both)
+    }
+
+    /// Whether what only staff see has a part in it.
+    pub fn is_internal(self) -> bool {
+        let is_internal = |sort| matches!(sort, Sort::Activity | Sort::ActivityDesc);
+        is_internal(self.first) || self.then.is_some_and(is_internal)
+    }
+}
+
+impl std::fmt::Display for SortOrder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.then {
+            None => self.first.fmt(f),
+            Some(then) => write!(f, "{},{then}", self.first),
+        }
+    }
+}
+
+impl std::str::FromStr for SortOrder {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (first, then) = text.split_once(',').map_or((text, None), |(first, then)| (first, Some(then)));
+        let order = Self { first: first.parse()?, then: then.map(str::parse).transpose()? };
+        match order.then {
+            Some(_) if !order.first.has_ties() => {
+                Err("takes a second order after priority alone: -priority,created_at")
+            }
+            Some(then) if !then.breaks_ties() => Err("must have an order by time as its second one: -priority,due_at"),
+            _ => Ok(order),
+        }
+    }
+}
+
+fault::deserr_from_str!(SortOrder);
+
+words! {
+    /// How much a list tells of each ticket.
+    #[derive(Default)]
+    pub enum ListView {
+        /// All of it.
+        #[default]
+        Full = "full",
+        /// What a row shows.
+        Summary = "summary",
+    }
+}
+
 /// How long ahead `due_within` can look, in seconds: a year.
 const LONGEST_AHEAD_S: i64 = 366 * 86_400;
 
@@ -67,6 +151,25 @@ fault::deserr_from_str!(SlaFilter);
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn each_order_is_read_as_it_is_written() {
+        let all: Vec<_> = SortOrder::all().collect();
+        assert_eq!(all.len(), 11 + 2 * 8);
+        for order in all {
+            assert_eq!(order.to_string().parse(), Ok(order));
+        }
+        for text in [
+            "",
+            "created_at,priority",
+            "priority,priority",
+            "priority,relevance",
+            "priority,",
+            "-priority,due_at,created_at",
+        ] {
+            assert!(text.parse::<SortOrder>().is_err(), "{text}");
+        }
+    }
 
     proptest! {
         #[test]

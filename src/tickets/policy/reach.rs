@@ -5,6 +5,7 @@ use crate::auth::policy::{
     Administer, Allowed, ReadComments, ReadMetrics, ReadTickets, ReadWork, WriteComments, WriteTickets, WriteWork,
 };
 use crate::kernel::{Code, PrincipalId, Problem};
+use crate::tickets::domain::Walker;
 use crate::tickets::domain::search::Part;
 
 /// The tickets that a caller may know of. Queries for tickets take one, and only a permission gives one: nobody reads a
@@ -14,6 +15,7 @@ pub struct Reach {
     only_of: Option<PrincipalId>,
     searched: Option<Part>,
     sees_internal: bool,
+    walker: Option<Walker>,
 }
 
 impl Reach {
@@ -27,7 +29,13 @@ impl Reach {
         } else {
             Some(Part::Comments)
         };
-        Self { only_of: who.is_requester().then_some(who.id), searched, sees_internal: who.sees_internal() }
+        let walker = if who.is_requester() { Walker::Requester } else { Walker::Desk };
+        Self {
+            only_of: who.is_requester().then_some(who.id),
+            searched,
+            sees_internal: who.sees_internal(),
+            walker: who.may::<WriteTickets>().then_some(walker),
+        }
     }
 
     /// The requester whose tickets alone may be seen; nobody when all may.
@@ -40,6 +48,16 @@ impl Reach {
         self.sees_internal
     }
 
+    /// Whether the caller may see comments.
+    pub(crate) fn reads_comments(&self) -> bool {
+        matches!(self.searched, Some(Part::Comments | Part::Internal))
+    }
+
+    /// As whom the caller takes steps in a ticket's life; nobody if they take none.
+    pub(in crate::tickets) fn walker(&self) -> Option<Walker> {
+        self.walker
+    }
+
     /// Passes for those who may know that something internal happened.
     ///
     /// # Errors
@@ -49,7 +67,8 @@ impl Reach {
             return Ok(());
         }
         if self.only_of.is_some() {
-            return Err(Problem::new(Code::Forbidden, "When anything internal happened is for staff. Use updated_at."));
+            let detail = "When anything internal happened is for staff. Use updated_at.";
+            return Err(Problem::new(Code::Forbidden, detail).with("roles", ["agent", "admin"].as_slice()));
         }
         let scope = Scope::InternalRead;
         let detail = format!("To go by activity_at takes a token with the scope {scope}. Without it, use updated_at.");

@@ -4,27 +4,30 @@
 use crate::db::{Db, Root, Roots};
 use crate::kernel::Problem;
 use crate::tickets::store::renamed;
+pub use crate::tickets::store::renamed::RenamedWalk;
 
-/// Moves `activity_at` of at most `most` tickets, of the requester or assignee who has waited longest since they got
-/// another name. Gives how many, and one more when all of theirs are done; 0 when nobody waits. Several instances may
-/// do it at once.
+/// Goes through the next tickets, at most `most`, of the requester or assignee who has waited longest since they got
+/// another name, and moves `activity_at` of those that do not tell it yet. `walk` is how far it has come, of which
+/// nothing is lost that matters: whoever begins anew finds most of them told. Gives whether there may be more to do.
+/// Several instances may do it at once.
 ///
 /// # Errors
 /// When the database is away: what is left is done the next time.
-pub async fn move_activity_of_renamed(db: &Db, most: u16) -> Result<usize, Problem> {
-    let found = db
-        .read(async move |conn| {
-            let Some(renamed) = renamed::first(conn).await? else { return Ok(None) };
-            Ok(Some((renamed, renamed::tickets_of(conn, renamed, i64::from(most)).await?)))
-        })
-        .await?;
-    let Some((renamed, numbers)) = found else { return Ok(0) };
-    if numbers.is_empty() {
-        db.write(Roots::none(), async move |tx| renamed::is_done(tx, renamed).await).await?;
-        return Ok(1);
+pub async fn move_activity_of_renamed(db: &Db, walk: &mut Option<RenamedWalk>, most: u16) -> Result<bool, Problem> {
+    let Some(who) = db.read(async |conn| renamed::first(conn).await).await? else {
+        *walk = None;
+        return Ok(false);
+    };
+    let here = walk.take().filter(|walk| walk.who == who).unwrap_or_else(|| RenamedWalk::of(who));
+    let passed = db.read(async move |conn| renamed::next(conn, &here, i64::from(most)).await).await?;
+    let untold = here.untold(&passed);
+    if !untold.is_empty() {
+        let roots: Roots = untold.iter().map(|number| Root::Ticket(*number)).collect();
+        db.write(roots, async move |tx| renamed::move_activity(tx, who, &untold).await).await?;
     }
-    let roots: Roots = numbers.iter().map(|number| Root::Ticket(*number)).collect();
-    let count = numbers.len();
-    db.write(roots, async move |tx| renamed::move_activity(tx, renamed, &numbers).await).await?;
-    Ok(count)
+    *walk = here.behind(&passed);
+    if walk.is_none() {
+        db.write(Roots::none(), async move |tx| renamed::is_done(tx, who).await).await?;
+    }
+    Ok(true)
 }

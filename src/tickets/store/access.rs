@@ -2,7 +2,7 @@
 
 use diesel::sql_types::Bool;
 
-use super::criteria::{TicketCriteria, breached_after};
+use super::criteria::{Choice, TicketCriteria, breached_after};
 use crate::db::raw::{Raw, RawValue, raw};
 use crate::kernel::Instant;
 use crate::tickets::domain::listing::{SlaFilter, Sort};
@@ -108,7 +108,7 @@ impl Range {
     pub fn condition(&self, name: &str) -> Raw<Bool> {
         self.holds.iter().fold(raw("TRUE"), |all, ColumnTest { columns, relation, values }| {
             let columns: Vec<_> = columns.iter().map(|column| format!("{name}.{column}")).collect();
-            let mut all = all.sql(format!(" AND ({}) {relation}", columns.join(", ")));
+            let mut all = all.sql(format!(" AND ({}) {}", columns.join(", "), relation.replace("{}", name)));
             for (nth, value) in values.iter().enumerate() {
                 all = all.sql(if nth == 0 { " (" } else { ", " }).bind(value.clone());
             }
@@ -181,11 +181,16 @@ impl AccessPath {
         Self { ranges, rest: TicketCriteria { status: None, ..rest } }
     }
 
-    /// The same within the bounds of the creation. Nothing happened to a ticket before it was created.
+    /// The same within the bounds of the creation. Nothing happened to a ticket before it was created, but for its
+    /// report.
     fn within_creation(mut self, criteria: &TicketCriteria) -> Self {
-        let before = [criteria.created_before, criteria.updated_before, criteria.activity_before];
-        let before = before.into_iter().flatten().min();
-        self.bound("created_at", criteria.created_after, before);
+        let TicketCriteria { created_before, updated_before, activity_before, .. } = *criteria;
+        let ended_before = [criteria.resolved_before, criteria.closed_before];
+        let before = [created_before, updated_before, activity_before].into_iter().chain(ended_before).flatten().min();
+        // It may have been created at the very instant of its report.
+        let reported_after = criteria.reported_after.map(|at| Instant::from_micros(at.micros() - 1));
+        let after = criteria.created_after.max(reported_after);
+        self.bound("created_at", after, before);
         Self { rest: TicketCriteria { created_after: None, created_before: None, ..self.rest }, ..self }
     }
 
@@ -216,8 +221,10 @@ pub fn along(criteria: &TicketCriteria, order: Order) -> AccessPath {
     let all = || vec![Vec::new()];
     match order {
         Order::Created => {
-            let all =
-                || AccessPath::by_any_status(all(), "created_at", criteria.clone(), &[]).within_creation(criteria);
+            let all = || {
+                let each = criteria.reported_before.map_or_else(all, by_report);
+                AccessPath::by_any_status(each, "created_at", criteria.clone(), &[]).within_creation(criteria)
+            };
             by_creation(criteria).into_iter().next().unwrap_or_else(all)
         }
         Order::Updated => AccessPath::by_any_status(all(), "updated_at", criteria.clone(), &[]).within_change(criteria),
@@ -234,6 +241,15 @@ pub fn along(criteria: &TicketCriteria, order: Order) -> AccessPath {
             AccessPath { ranges: vec![Range::new("ticket_clocks", "due_at", Vec::new())], rest: criteria.clone() }
         }
     }
+}
+
+/// What was reported before an instant: what was created before it, and what was created later and is dated back.
+fn by_report(before: Instant) -> Vec<Vec<ColumnTest>> {
+    let dated_back = ColumnTest { columns: vec!["reported_at"], relation: "< {}.created_at", values: Vec::new() };
+    vec![
+        vec![ColumnTest::new("created_at", "<", before)],
+        vec![ColumnTest::new("created_at", ">=", before), dated_back],
+    ]
 }
 
 /// Other paths that may turn out to be short, whatever the order of the list is.
@@ -255,6 +271,15 @@ pub fn shortcuts(criteria: &TicketCriteria, order: Order) -> Vec<AccessPath> {
         };
         let ranges = ["response_breach_at", "first_reply_breach_at", "service_breach_at"].map(due).to_vec();
         paths.insert(0, AccessPath { ranges, rest: criteria.clone() });
+    }
+    let ends = [
+        ("resolved_at", criteria.resolved_after, criteria.resolved_before),
+        ("closed_at", criteria.closed_after, criteria.closed_before),
+    ];
+    for (column, after, before) in ends.into_iter().filter(|(_, after, before)| after.is_some() || before.is_some()) {
+        let mut path = AccessPath { ranges: vec![Range::new("tickets", column, Vec::new())], rest: criteria.clone() };
+        path.bound(column, after, before);
+        paths.push(path);
     }
     let all = |value| AccessPath::by_any_status(vec![Vec::new()], value, criteria.clone(), &[]);
     if order != Order::Created && (criteria.created_after.is_some() || criteria.created_before.is_some()) {
@@ -280,22 +305,26 @@ fn by_creation(criteria: &TicketCriteria) -> Vec<AccessPath> {
     if let Some(own) = criteria.only_of {
         paths.push(path(vec![vec![ColumnTest::new("requester_id", "=", own)]], |rest| rest.only_of = None));
     }
-    if let Some(people) = &criteria.requester {
+    if let Some(people) = criteria.requester.as_ref().and_then(Choice::plain) {
         paths.push(path(choices("requester_id", people), |rest| rest.requester = None));
     }
-    if let (Some((teams, false)), Some((people, true))) = (&criteria.team, &criteria.assignee)
-        && people.is_empty()
+    let team = criteria.team.as_ref().and_then(Choice::plain);
+    let assignee = criteria.assignee.as_ref().and_then(Choice::plain);
+    if let (Some(teams), Some(people)) = (team, assignee)
+        && !teams.or_nothing
+        && people.or_nothing
+        && people.any.is_empty()
     {
         // Both at once, by an index of its own; of a team or of nobody alone, most would be met in vain.
         let unassigned = |team| vec![ColumnTest::new("team_id", "=", team), ColumnTest::null("assignee_id")];
-        let each = teams.iter().copied().map(unassigned).collect();
+        let each = teams.any.iter().copied().map(unassigned).collect();
         paths.push(path(each, |rest| (rest.team, rest.assignee) = (None, None)));
     }
-    if let Some(people) = &criteria.assignee {
+    if let Some(people) = assignee {
         paths.push(path(choices("assignee_id", people), |rest| rest.assignee = None));
     }
     let of_people = paths.len();
-    if let Some(teams) = &criteria.team {
+    if let Some(teams) = team {
         paths.push(path(choices("team_id", teams), |rest| rest.team = None));
     }
     if let Some(any) = &criteria.priority {
@@ -311,11 +340,16 @@ fn by_creation(criteria: &TicketCriteria) -> Vec<AccessPath> {
         paths.push(path(vec![Vec::new()], |_| {}));
     }
     let mut labels = Vec::new();
-    if let Some(tags) = &criteria.tag {
+    if let Some(tags) = criteria.tag.as_ref().and_then(Choice::plain) {
         let tagged =
             |tag: &String| Range::new("ticket_tags", "created_at", vec![ColumnTest::new("tag", "=", tag.clone())]);
         let rest = TicketCriteria { tag: None, ..criteria.clone() };
-        labels.push(AccessPath { ranges: tags.iter().map(tagged).collect(), rest });
+        labels.push(AccessPath { ranges: tags.any.iter().map(tagged).collect(), rest });
+    }
+    if let Some(policies) = criteria.policy.as_ref().and_then(Choice::plain) {
+        let each = choices("policy_id", policies).into_iter();
+        let ranges = each.map(|holds| Range::new("ticket_clocks", "created_at", holds)).collect();
+        labels.push(AccessPath { ranges, rest: TicketCriteria { policy: None, ..criteria.clone() } });
     }
     if criteria.sla == Some(SlaFilter::Breached) {
         let breached = vec![ColumnTest::new("breach_at", "<=", criteria.now)];
@@ -326,7 +360,7 @@ fn by_creation(criteria: &TicketCriteria) -> Vec<AccessPath> {
     let are_unclosed = criteria.status.as_ref().is_some_and(|any| !any.contains(&Status::Closed));
     let place = if are_unclosed { paths.len() } else { of_people };
     paths.splice(place..place, labels);
-    paths.retain(|path| path.ranges.len() <= MOST_RANGES);
+    paths.retain(|path| (1..=MOST_RANGES).contains(&path.ranges.len()));
     paths.into_iter().map(|path| path.within_creation(criteria)).collect()
 }
 
@@ -336,7 +370,7 @@ fn words<T: Copy>(column: &'static str, any: &[T], text: fn(T) -> &'static str) 
 }
 
 /// That a column is each of these ids, and null.
-fn choices<Id: Copy + Into<RawValue>>(column: &'static str, (ids, none): &(Vec<Id>, bool)) -> Vec<Vec<ColumnTest>> {
-    let ids = ids.iter().map(|id| ColumnTest::new(column, "=", *id));
-    ids.chain(none.then(|| ColumnTest::null(column))).map(|one| vec![one]).collect()
+fn choices<Id: Copy + Into<RawValue>>(column: &'static str, choice: &Choice<Id>) -> Vec<Vec<ColumnTest>> {
+    let ids = choice.any.iter().map(|id| ColumnTest::new(column, "=", *id));
+    ids.chain(choice.or_nothing.then(|| ColumnTest::null(column))).map(|one| vec![one]).collect()
 }

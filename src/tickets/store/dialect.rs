@@ -13,6 +13,19 @@ pub fn is_sqlite(conn: &Conn) -> bool {
     matches!(conn.line, EngineConn::Sqlite(_))
 }
 
+/// That a ticket has one of these ids: a single parameter, so that the statement is the same however many there are.
+pub fn has_id(conn: &Conn, ids: &[String]) -> Raw<Bool> {
+    match conn.line {
+        EngineConn::Sqlite(_) => {
+            let ids = serde_json::json!(ids).to_string();
+            raw("tickets.id IN (SELECT unhex(value, '-') FROM json_each(").bind(ids).sql("))")
+        }
+        EngineConn::Postgres(_) => {
+            raw("tickets.id = ANY (CAST(").bind(format!("{{{}}}", ids.join(","))).sql(" AS uuid[]))")
+        }
+    }
+}
+
 /// Whether a page of a search first looks for all hits, which SQLite soon knows to be many.
 pub fn tries_hits_first(conn: &Conn) -> bool {
     is_sqlite(conn)
@@ -48,7 +61,7 @@ macro_rules! page {
                 name = "tickets";
                 let all = tickets::table.left_join(ticket_clocks::table);
                 let all = all.filter(range.condition(name)).select(raw::<(BigInt, BigInt)>(range.columns(name)));
-                page.push(narrow!(boxed($c, all), path.rest));
+                page.push(all.filter(meets($c, &path.rest)));
             } else {
                 page.text(format!("SELECT {} FROM {} AS path WHERE ", range.columns(name), range.table));
                 page.push(range.condition(name));

@@ -1,25 +1,28 @@
 //! A list of tickets, a page at a time.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Integer, Text};
+use serde::{Deserialize, Serialize};
 
 use super::access::{AccessPath, Keyset, Order};
-use super::criteria::{TicketCriteria, narrow};
-use super::dialect::{is_sqlite, page};
-use super::page::{Access, ListWalk, Pieces, push_meets, round};
+use super::criteria::{TicketCriteria, meets};
+use super::dialect::{has_id, is_sqlite, page};
+use super::page::{Access, ListWalk, push_meets, round};
+use super::pieces::Pieces;
 use super::{ASSIGNEES, CREATORS, REQUESTERS, TicketRow, found};
 use crate::db::raw::{json_length, one_of, raw, small};
 use crate::db::schema::{principals, teams, ticket_clocks, tickets};
 use crate::db::{Conn, RunQueryDsl, boxed, on_each};
 use crate::kernel::fields::Fields;
-use crate::kernel::rows::{Rows, json_b};
+use crate::kernel::rows::{Rows, json_b, of_another_list};
 use crate::kernel::sql::{Json, JsonDocument};
-use crate::kernel::{Instant, Problem};
+use crate::kernel::{Instant, Priority, Problem};
 use crate::sla::store::clocks;
 use crate::tickets::domain::Ticket;
-use crate::tickets::domain::listing::Sort;
+use crate::tickets::domain::listing::{Sort, SortOrder};
+use crate::tickets::domain::reference::TicketRef;
 
 /// A ticket of a list, and whether its texts are large and were not read with it.
 type Listed = (Ticket, clocks::Stored, Option<String>, Option<String>, Option<String>, String, bool);
@@ -80,10 +83,108 @@ macro_rules! load {
     }};
 }
 
-/// A page of at most `wanted` tickets that meet `criteria`, from behind the key `after`.
+/// The place of a ticket in a list: its value and its number, which makes it unique; before them its priority, if it is
+/// that by which the list goes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ListPlace {
+    /// In a list of one order.
+    Single(i64, i64),
+    /// In a list by priority and then by another order.
+    Within(i64, (i64, i64)),
+}
+
+/// What a list is of besides what its tickets are like.
+#[derive(Debug, Default)]
+pub struct ListScope {
+    /// Only the tickets with these numbers.
+    pub among: Option<Vec<i64>>,
+    /// Whether large texts are left out.
+    pub is_brief: bool,
+}
+
+/// A page of at most `wanted` tickets of `scope` that meet `criteria`, from behind `after`.
+///
+/// # Errors
+/// `invalid_cursor` for a place in a list of another kind.
 pub async fn list(
     conn: &mut Conn,
     criteria: &TicketCriteria,
+    scope: &ListScope,
+    sort: SortOrder,
+    wanted: usize,
+    after: Option<ListPlace>,
+) -> Result<Rows<TicketRow>, Problem> {
+    if criteria.finds_nothing() {
+        return Ok(Vec::new().into());
+    }
+    match (sort.then, after) {
+        (None, None) => list_by(conn, criteria, scope, sort.first, wanted, None).await,
+        (None, Some(ListPlace::Single(value, number))) => {
+            list_by(conn, criteria, scope, sort.first, wanted, Some((value, number))).await
+        }
+        (Some(then), None) => list_within(conn, criteria, scope, (sort.first, then), wanted, None).await,
+        (Some(then), Some(ListPlace::Within(rank, place))) => {
+            list_within(conn, criteria, scope, (sort.first, then), wanted, Some((rank, place))).await
+        }
+        _ => Err(of_another_list()),
+    }
+}
+
+/// A page of a list by priority and then by another order: that of each priority, one after the other.
+async fn list_within(
+    conn: &mut Conn,
+    criteria: &TicketCriteria,
+    scope: &ListScope,
+    (first, then): (Sort, Sort),
+    wanted: usize,
+    after: Option<(i64, (i64, i64))>,
+) -> Result<Rows<TicketRow>, Problem> {
+    let mut priorities = Priority::ALL.to_vec();
+    if first == Sort::PriorityDesc {
+        priorities.reverse();
+    }
+    priorities.retain(|priority| criteria.priority.as_ref().is_none_or(|any| any.contains(priority)));
+    if let Some((rank, _)) = after {
+        let is_ahead = |priority: &Priority| i64::from(priority.rank()) != rank;
+        priorities = priorities.into_iter().skip_while(is_ahead).collect();
+    }
+    let mut all: Vec<TicketRow> = Vec::new();
+    for priority in priorities {
+        let place = after.filter(|(rank, _)| *rank == i64::from(priority.rank())).map(|(_, place)| place);
+        let criteria = TicketCriteria { priority: Some(vec![priority]), ..criteria.clone() };
+        let rows = list_by(conn, &criteria, scope, then, wanted - all.len(), place).await?;
+        let Rows { rows, more, reached } = rows;
+        all.extend(rows);
+        if more || reached.is_some() || all.len() >= wanted {
+            return Ok(Rows { rows: all, more, reached });
+        }
+    }
+    Ok(all.into())
+}
+
+/// The numbers of tickets of which one knows the ids or the numbers, as far as they exist.
+pub async fn numbers_of(conn: &mut Conn, refs: &[TicketRef]) -> Result<Vec<i64>, Problem> {
+    let ids: Vec<String> = refs
+        .iter()
+        .filter_map(|it| if let TicketRef::Id(id) = it { Some(*id) } else { None })
+        .map(|id| id.to_string())
+        .collect();
+    let mut numbers: BTreeSet<i64> =
+        refs.iter().filter_map(|it| if let TicketRef::Number(number) = it { Some(*number) } else { None }).collect();
+    if !ids.is_empty() {
+        let these = tickets::table.filter(has_id(conn, &ids)).select(tickets::number);
+        let found: Vec<i64> = on_each!(conn, |c| these.load(c).await)?;
+        numbers.extend(found);
+    }
+    Ok(numbers.into_iter().collect())
+}
+
+/// A page of a list of one order.
+async fn list_by(
+    conn: &mut Conn,
+    criteria: &TicketCriteria,
+    scope: &ListScope,
     sort: Sort,
     wanted: usize,
     after: Option<(i64, i64)>,
@@ -101,9 +202,13 @@ pub async fn list(
         for (row, _) in &mut rows {
             row.relevance = found.relevance.get(&row.ticket.number).copied().unwrap_or_default();
         }
-        return Ok(with_texts(conn, rows).await?.up_to(reached));
+        return Ok(with_texts(conn, rows, scope.is_brief).await?.up_to(reached));
     }
-    let mut rows = match Access::choose(conn, criteria, order).await? {
+    let access = match &scope.among {
+        Some(numbers) => Access::Few(numbers.clone()),
+        None => Access::choose(conn, criteria, order).await?,
+    };
+    let mut rows = match access {
         Access::Few(few) => {
             let mut numbers = ListWalk::among(few, criteria, keyset).next(conn, wanted).await?;
             numbers.truncate(wanted);
@@ -118,7 +223,7 @@ pub async fn list(
                 these.text(")");
                 these
             });
-            rows.sort_by_key(|(row, _)| key(sort, row));
+            rows.sort_by_key(|(row, _)| key_by(sort, row));
             if descending {
                 rows.reverse();
             }
@@ -126,7 +231,7 @@ pub async fn list(
         }
     };
     rows.truncate(wanted);
-    with_texts(conn, rows).await
+    with_texts(conn, rows, scope.is_brief).await
 }
 
 /// The rows of these tickets, in this order, each with whether its texts are still to be read.
@@ -140,11 +245,22 @@ async fn rows(conn: &mut Conn, numbers: &[i64]) -> Result<Vec<(TicketRow, bool)>
 /// The tickets with these numbers, in this order, as far as a page has room for their texts.
 pub async fn by_numbers(conn: &mut Conn, numbers: &[i64]) -> Result<Rows<TicketRow>, Problem> {
     let rows = rows(conn, numbers).await?;
-    with_texts(conn, rows).await
+    with_texts(conn, rows, false).await
+}
+
+/// The place of a ticket in a list of this order.
+pub fn key(sort: SortOrder, row: &TicketRow) -> ListPlace {
+    match sort.then {
+        None => {
+            let (value, number) = key_by(sort.first, row);
+            ListPlace::Single(value, number)
+        }
+        Some(then) => ListPlace::Within(row.ticket.priority.rank().into(), key_by(then, row)),
+    }
 }
 
 /// The key of a ticket in a list of this order: a value and the number, which makes it unique.
-pub fn key(sort: Sort, row: &TicketRow) -> (i64, i64) {
+fn key_by(sort: Sort, row: &TicketRow) -> (i64, i64) {
     let ticket = &row.ticket;
     let value = match sort {
         Sort::Created | Sort::CreatedDesc => ticket.created_at.micros(),
@@ -159,7 +275,10 @@ pub fn key(sort: Sort, row: &TicketRow) -> (i64, i64) {
 
 /// Fills in what was not read with `rows`, as far as a page has room for it. What has been changed since then is told
 /// as it is now, under the version before: whoever changes that version is told that there is a newer one.
-async fn with_texts(conn: &mut Conn, rows: Vec<(TicketRow, bool)>) -> Result<Rows<TicketRow>, Problem> {
+async fn with_texts(conn: &mut Conn, rows: Vec<(TicketRow, bool)>, is_brief: bool) -> Result<Rows<TicketRow>, Problem> {
+    if is_brief {
+        return Ok(rows.into_iter().map(|(row, _)| row).collect::<Vec<_>>().into());
+    }
     let fill = async |rows: &mut [(TicketRow, bool)]| {
         let numbers: Vec<_> = rows.iter().filter(|(_, lacks)| *lacks).map(|(row, _)| row.ticket.number).collect();
         let texts: Vec<(i64, String, Json)> = on_each!(conn, |c| {

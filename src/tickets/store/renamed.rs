@@ -1,18 +1,60 @@
 //! Queries of people who have another name, and of the tickets that show it. A trigger writes down who has.
 
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 
-use crate::db::raw::one_of;
+use crate::db::raw::{one_of, raw};
 use crate::db::schema::{renamed_people, tickets};
-use crate::db::{Conn, RunQueryDsl, on_each};
-use crate::kernel::{Instant, PrincipalId, Problem};
+use crate::db::{Conn, RunQueryDsl, boxed, on_each};
+use crate::kernel::{Instant, PrincipalId, Problem, Status};
 
 /// Somebody who has another name.
-#[derive(Debug, Clone, Copy, Queryable)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Queryable)]
 pub struct RenamedPerson {
     id: PrincipalId,
     /// Since when.
     at: Instant,
+}
+
+/// How far the tickets of a renamed person were gone through: those that they are the requester of, then those that
+/// they work on, each in the order of an index.
+#[derive(Debug, Clone, Copy)]
+pub struct RenamedWalk {
+    /// Whose tickets.
+    pub who: RenamedPerson,
+    works_on_them: bool,
+    last: Option<PassedTicket>,
+}
+
+/// A ticket that was gone through: its place in the index. One that takes another place meanwhile has a later change
+/// to tell of.
+#[derive(Debug, Clone, Copy, Queryable)]
+pub struct PassedTicket {
+    status: Status,
+    created_at: Instant,
+    number: i64,
+    activity_at: Instant,
+}
+
+impl RenamedWalk {
+    /// From the beginning on.
+    pub fn of(who: RenamedPerson) -> Self {
+        Self { who, works_on_them: false, last: None }
+    }
+
+    /// How to go on after `passed`; nowhere when all of both kinds were gone through.
+    #[must_use]
+    pub fn behind(self, passed: &[PassedTicket]) -> Option<Self> {
+        match passed.last() {
+            Some(last) => Some(Self { last: Some(*last), ..self }),
+            None => (!self.works_on_them).then_some(Self { works_on_them: true, last: None, ..self }),
+        }
+    }
+
+    /// The numbers of those that do not tell of the new name yet.
+    pub fn untold(&self, passed: &[PassedTicket]) -> Vec<i64> {
+        passed.iter().filter(|ticket| ticket.activity_at < self.who.at).map(|ticket| ticket.number).collect()
+    }
 }
 
 /// Who has waited longest for their tickets to tell that.
@@ -22,16 +64,23 @@ pub async fn first(conn: &mut Conn) -> Result<Option<RenamedPerson>, Problem> {
     Ok(on_each!(conn, |c| first.first(c).await).optional()?)
 }
 
-/// The numbers of at most `most` tickets that they are requester or assignee of, and that do not tell it yet.
-pub async fn tickets_of(conn: &mut Conn, who: RenamedPerson, most: i64) -> Result<Vec<i64>, Problem> {
-    let untold = tickets::table.filter(tickets::activity_at.lt(who.at)).select(tickets::number).limit(most);
-    let requested = untold.filter(tickets::requester_id.eq(who.id));
-    let found: Vec<i64> = on_each!(conn, |c| requested.load(c).await)?;
-    if !found.is_empty() {
-        return Ok(found);
-    }
-    let assigned = untold.filter(tickets::assignee_id.eq(who.id));
-    Ok(on_each!(conn, |c| assigned.load(c).await)?)
+/// The next tickets of a walk, at most `most`.
+pub async fn next(conn: &mut Conn, walk: &RenamedWalk, most: i64) -> Result<Vec<PassedTicket>, Problem> {
+    let next: Vec<PassedTicket> = on_each!(conn, |c| {
+        let columns = (tickets::status, tickets::created_at, tickets::number, tickets::activity_at);
+        let mut query = boxed(c, tickets::table.select(columns));
+        query = match walk.works_on_them {
+            false => query.filter(tickets::requester_id.eq(walk.who.id)),
+            true => query.filter(tickets::assignee_id.eq(walk.who.id)),
+        };
+        if let Some(last) = walk.last {
+            let place = raw::<Bool>("(tickets.status, tickets.created_at, tickets.number) > (");
+            let place = place.bind(last.status.as_str().to_owned()).sql(", ").bind(last.created_at);
+            query = query.filter(place.sql(", ").bind(last.number).sql(")"));
+        }
+        query.order((tickets::status, tickets::created_at, tickets::number)).limit(most).load(c).await
+    })?;
+    Ok(next)
 }
 
 /// Writes down that something happened to these tickets when `who` got another name.
