@@ -167,7 +167,9 @@ test("a day at the counter", async (day) => {
       body: { visibility: "internal", body: "The stand of the second floor is empty." },
     });
     assert.equal(answer.response.status, 201);
-    assert.equal(good(answer).visibility, "internal");
+    const added = good(answer);
+    assert.ok("visibility" in added, "without `ticket`, the answer is the comment");
+    assert.equal(added.visibility, "internal");
 
     const comments = good(await api.GET("/v1/tickets/{id}/comments", { params: { path: { id: ticketId } } }));
     assert.deepEqual(
@@ -224,6 +226,26 @@ test("a day at the counter", async (day) => {
     }
     assert.deepEqual(told, read);
     assert.deepEqual(read.map((change) => change.type), ["comment.added", "ticket.updated"]);
+  });
+
+  await day.test("reply and change in one write", async () => {
+    const answer = await api.POST("/v1/tickets/{id}/comments", {
+      params: { path: { id: ticketId } },
+      body: { visibility: "internal", body: "Somebody looks after it.", ticket: { assignee_id: "me" } },
+    });
+    const both = good(answer);
+    assert.ok("ticket" in both);
+    assert.equal(both.ticket.assignee?.name, good(await api.GET("/v1/me")).name);
+    // It is a problem of her own.
+    assert.equal(both.comment.author.kind, "requester");
+    const page = good(
+      await api.GET("/v1/tickets/{id}", { params: { path: { id: ticketId }, query: { include: ["comments", "sla"] } } }),
+    );
+    assert.equal(page.comments?.items[0]?.body, "Somebody looks after it.");
+    assert.deepEqual(page.sla?.clocks, []);
+    const mine = { assignee_id: "me", status: "unsolved" };
+    const { counts } = good(await api.POST("/v1/tickets/counts", { body: { filters: { mine } } }));
+    assert.deepEqual(counts["mine"], { count: 1, exact: true });
   });
 
   await day.test("resolve it, if nobody changed it meanwhile", async () => {
