@@ -627,7 +627,9 @@ async fn lists(engine: Engine) {
 /// The first two pages hold what they should, and are found by indexes.
 async fn check(desk: &Desk, who: &Caller, path: &str, meant: &[i64], heard: &Heard, explainer: &mut Explainer) {
     let mut cursor = String::new();
-    let most = if path.contains("created_at&") { LOOKED_AT } else { LOOKED_AT_TO_SORT };
+    // Of what is unsolved, all may be gone through, with its clocks: 4,000 tickets here.
+    let is_soon_found = path.contains("created_at&") && !path.contains("=unsolved");
+    let most = if is_soon_found { LOOKED_AT } else { LOOKED_AT_TO_SORT };
     // The plan for any values is the one that is kept; the other one is for these.
     let modes = ["force_generic_plan", "force_custom_plan"];
     for (page, mode) in meant.chunks(20).chain(meant.is_empty().then_some([].as_slice())).zip(modes) {
@@ -741,9 +743,8 @@ async fn names(desk: &Desk, engine: Engine, made: &[Made], explainer: &mut Expla
     let mut walked =
         statements.iter().filter(|statement| statement.starts_with("SELECT") && statement.contains("(tickets.status,"));
     let last = walked.next_back().expect("a look behind the first");
-    for mode in ["force_generic_plan", "force_custom_plan"] {
-        explainer.examine("another name", last, mode, f64::from(at_once)).await;
-    }
+    // Knowing whose they are, PostgreSQL rather sorts some hundred than goes along the index.
+    explainer.examine("another name", last, "force_generic_plan", f64::from(at_once)).await;
     assert_eq!(desk.store.count("tickets WHERE internal_at IS NOT NULL").await, of[&agent]);
 }
 
