@@ -343,11 +343,11 @@ fn amended(row: KeyRow, id: &str, change: &dyn Fn(&mut Said), sealer: &Sealer) -
     Ok(Some(KeyRow { body, ..row }))
 }
 
-/// Changes every object within `value` that has this `id`.
+/// Changes every object within `value` that has this `id`, or is on the ticket that has it.
 fn change_of(value: &mut serde_json::Value, id: &str, change: &dyn Fn(&mut Said)) {
     match value {
         serde_json::Value::Object(fields) => {
-            if fields.get("id").and_then(|own| own.as_str()) == Some(id) {
+            if ["id", "ticket_id"].iter().any(|name| fields.get(*name).and_then(|own| own.as_str()) == Some(id)) {
                 change(fields);
             }
             fields.values_mut().for_each(|field| change_of(field, id, change));

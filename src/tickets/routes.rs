@@ -56,6 +56,9 @@ async fn list_tickets(who: Allowed<ReadTickets>, call: Call) -> Answer {
         let fault = FieldError::new("sort", "invalid", "relevance is an order of what `q` finds");
         return Err(Problem::new(Code::InvalidQuery, "sort=relevance needs q.").with_errors(vec![fault]));
     }
+    if options.ids.is_some() && filter.q.is_some() {
+        return Err(Problem::invalid_query(vec![FieldError::new("ids", "invalid", "does not go with `q`")]));
+    }
     let now = call.now();
     let reach = who.reach();
     if sort.is_internal() {

@@ -46,6 +46,26 @@ on_both! {
         assert_eq!(desk.read_ticket(&agent, &ticket).await["status"], "open");
     }
 
+    async fn what_a_kept_reply_says_is_erased_with_its_ticket_or_its_comment(desk) {
+        let (ada, agent, admin) = (desk.requester().await, desk.agent().await, desk.admin().await);
+        for of_ticket in [true, false] {
+            let ticket = desk.ticket(&ada, json!({ "subject": "My secret subject" })).await;
+            let path = format!("/v1/tickets/{}", ticket["id"].as_str().unwrap());
+            let comments = format!("{path}/comments");
+            let reply = json!({ "body": "My secret reply.", "visibility": "public", "ticket": { "priority": "high" } });
+            let key = format!("k {of_ticket}");
+            let send = async || desk.post(&comments).by(&agent).header("idempotency-key", &key).json(&reply).expect(201).await;
+            let first = send().await;
+            let comment = format!("{comments}/{}", first.body["comment"]["id"].as_str().unwrap());
+            desk.delete(if of_ticket { &path } else { &comment }).by(&admin).expect(204).await;
+            let again = send().await;
+            assert_eq!(again.header("idempotent-replayed"), Some("true"));
+            assert_eq!(again.body["comment"]["body"], "", "{}", again.body);
+            assert_eq!(again.text().contains("secret subject"), !of_ticket);
+            assert!(!again.text().contains("secret reply"));
+        }
+    }
+
     async fn a_requester_who_says_where_the_ticket_stands_says_it_once(desk) {
         let (ada, agent) = (desk.requester().await, desk.agent().await);
         let ticket = desk.ticket(&ada, json!({})).await;
@@ -310,7 +330,7 @@ on_both! {
         let agent = desk.agent().await;
         for (query, place) in [
             ("status=open,!closed", "status"), ("tag=!", "tag"), ("tag=!vip,spam", "tag"), ("status=!", "status"), ("status=!!closed", "status"),
-            ("sort=created_at,priority", "sort"), ("sort=-priority,relevance", "sort"), ("ids=", "ids"), ("ids=4711,x", "ids"), ("policy_id=x", "policy_id"),
+            ("sort=created_at,priority", "sort"), ("sort=-priority,relevance", "sort"), ("ids=", "ids"), ("ids=4711,x", "ids"), ("ids=4711&q=printer", "ids"), ("policy_id=x", "policy_id"),
         ] {
             let refused = desk.get(&format!("/v1/tickets?{query}")).by(&agent).refused(400, "invalid_query").await;
             assert_eq!(refused.pointers(), [place], "{query}");

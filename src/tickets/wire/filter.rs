@@ -490,7 +490,7 @@ pub struct ListOptions {
     #[param(value_type = Option<SortOrder>, inline)]
     pub sort: SortOrder,
     /// Only these tickets, by id or number, separated by commas; at most 200. Those that may not be seen, or do not
-    /// exist, are left out.
+    /// exist, are left out. Does not go with `q`.
     #[deserr(default)]
     #[param(value_type = Option<TicketRefs>, inline, style = Form, explode = false, example = json!(["4711", "4712"]))]
     pub ids: Option<TicketRefs>,
