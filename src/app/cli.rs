@@ -282,7 +282,8 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let endpoint = config.otlp_endpoint.as_deref();
     let traces = endpoint.map(Traces::start).transpose().map_err(Failure::Other)?;
     let (jobs, me) = (Jobs::default(), clock.id::<Holder>(clock.now()));
-    janitor::start(db.clone(), config.close_after_s, clock.clone(), jobs.clone(), me)?;
+    let cabinet = config.cabinet();
+    janitor::start(db.clone(), cabinet.clone(), config.close_after_s, clock.clone(), jobs.clone(), me)?;
     let sealer = Arc::new(Sealer::new(authority.keys.all().iter().map(|key| key.seed()))?);
     let ending = Arc::<Signal>::default();
     let until = (ending.listen(), Duration::from_secs(config.shutdown_s));
@@ -311,6 +312,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
         state,
         authority: Arc::new(authority),
         courier: Arc::new(courier(&config, false)?),
+        cabinet,
         cors_origins: config.cors_origins.clone(),
         limits,
         workers: config.workers,

@@ -12,6 +12,9 @@ use crate::auth::issuers::{IssuerConfig, Issuers};
 use crate::auth::keys::{SigningKey, SigningKeys};
 use crate::auth::service::Lifetimes;
 use crate::db::{DatabaseUrl, Db, lanes, slow_queries};
+use crate::files::service::cabinet::Cabinet;
+use crate::files::store::bytes::ByteStore;
+use crate::files::store::local::LocalFolder;
 use crate::http::origin::Proxies;
 use crate::http::{Limits, unsent};
 use crate::kernel::money::MOST_MINOR;
@@ -59,6 +62,8 @@ settings! {
     "SKRANKE_HOURLY_RATE_MINOR" = "", "What an hour of work costs where neither agent nor team has a rate, in minor units such as cents (0 to 100000000000). Unset: nothing is known of it.";
     "SKRANKE_CURRENCY" = "EUR", "The currency of `SKRANKE_HOURLY_RATE_MINOR` (ISO 4217).";
     "SKRANKE_BODY_LIMIT_B" = "524288", "The largest request body, in bytes (1024 to 16777216).";
+    "SKRANKE_FILES" = "", "Where files lie: `file://FOLDER`. Unset: in `files` beside the database on SQLite, and in `data/files` on PostgreSQL, where all instances need the same folder.";
+    "SKRANKE_FILE_LIMIT_B" = "26214400", "The largest file, in bytes (1024 to 1073741824).";
     "SKRANKE_DATABASE_POOL_SIZE" = "16", "How many connections to PostgreSQL this process opens at most, all in all (4 to 1000; with a replica 5 at least, and those to it are among them).";
     "SKRANKE_DATABASE_WAIT_S" = "5", "How long a request may take, from its head to its commit, in seconds (1 to 60); a report or a search has five more.";
     "SKRANKE_DATABASE_QUEUE" = "1024", "How many requests may wait for the database at once (1 to 100000); more are answered 503 at once.";
@@ -117,6 +122,10 @@ pub struct Config {
     pub default_rate: Option<Money>,
     /// The largest request body, in bytes.
     pub body_limit_b: usize,
+    /// Where files lie.
+    pub files: FilePlan,
+    /// The largest file, in bytes.
+    pub file_limit_b: u64,
     /// PostgreSQL's pool size.
     pub pool_size: usize,
     /// How long a request waits for a connection, in seconds.
@@ -141,6 +150,13 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Variables that look like settings and are none.
     pub unknown: Vec<Unknown>,
+}
+
+/// Where files are to lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FilePlan {
+    /// In this folder.
+    Folder(PathBuf),
 }
 
 /// A variable of the environment that begins as ours do, and means nothing here.
@@ -260,6 +276,12 @@ impl Config {
             (None, DatabaseUrl::Sqlite(path)) => Some(path.with_extension("key")),
             _ => None,
         }
+    }
+
+    /// What the server has for files.
+    pub fn cabinet(&self) -> Cabinet {
+        let FilePlan::Folder(folder) = &self.files;
+        Cabinet::new(ByteStore::Local(LocalFolder::at(folder))).up_to(self.file_limit_b)
     }
 
     /// Opens the database.
@@ -454,6 +476,20 @@ impl SettingsReader {
         None
     }
 
+    fn files(&mut self, database: &DatabaseUrl) -> FilePlan {
+        let beside = match database {
+            DatabaseUrl::Sqlite(path) => path.with_file_name("files"),
+            DatabaseUrl::Postgres(_) => PathBuf::from("data/files"),
+        };
+        let plan = |text: &str| match text {
+            "" => Some(FilePlan::Folder(beside.clone())),
+            text => {
+                text.strip_prefix("file://").filter(|path| !path.is_empty()).map(|path| FilePlan::Folder(path.into()))
+            }
+        };
+        self.read("SKRANKE_FILES", FilePlan::Folder(beside.clone()), plan, "should be file://FOLDER")
+    }
+
     fn limits(&mut self) -> Limits {
         const EXPECTED: &str = "should be networks or addresses such as 10.0.0.0/8, separated by commas";
         Limits {
@@ -521,6 +557,8 @@ impl SettingsReader {
             close_after_s: self.number("SKRANKE_CLOSE_AFTER_S", 0, 31_536_000),
             default_rate: self.default_rate(),
             body_limit_b: self.number("SKRANKE_BODY_LIMIT_B", 1024, 16 << 20),
+            files: self.files(&database),
+            file_limit_b: self.number("SKRANKE_FILE_LIMIT_B", 1024, 1 << 30),
             pool_size: self.number("SKRANKE_DATABASE_POOL_SIZE", fewest_connections, 1000),
             pool_wait_s: self.number("SKRANKE_DATABASE_WAIT_S", 1, 60),
             queue: self.number("SKRANKE_DATABASE_QUEUE", 1, 100_000),

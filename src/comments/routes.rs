@@ -1,12 +1,17 @@
 //! The endpoints of comments.
 
+use std::collections::HashMap;
+
 use actix_web::{delete, get, patch, post};
 
 use super::policy::{Sight, may_write};
+use super::store::CommentRow;
 use super::wire::{CommentBody, CommentPatch, NewComment};
 use super::{service, store};
 use crate::auth::policy::{Administer, Allowed, ReadComments, WriteComments};
 use crate::db::{Conn, Root};
+use crate::files;
+use crate::files::domain::FileRow;
 use crate::http::query::PageQuery;
 use crate::http::{Answer, Call, Endpoints, Page, Reply};
 use crate::kernel::{CommentId, Problem};
@@ -38,14 +43,17 @@ async fn list_comments(who: Allowed<ReadComments>, call: Call) -> Answer {
     let which: TicketRef = call.path("id")?;
     let query: PageQuery = call.query()?;
     let after: Option<CommentId> = query.cursor.as_ref().map(|cursor| cursor.open("comments")).transpose()?;
-    let rows = call
+    let (rows, mut files) = call
         .db()
         .list(async move |conn: &mut Conn| {
             let ticket = tickets::store::find(conn, &who.reach(), which).await?;
-            store::list(conn, &ticket, Sight::of(who.who()), after, query.limit).await
+            let rows = store::list(conn, &ticket, Sight::of(who.who()), after, query.limit).await?;
+            let files = files_of(conn, rows.iter()).await?;
+            Ok((rows, files))
         })
         .await?;
-    Page::reply(&call, query.limit, "comments", rows, |row| row.comment.id, CommentBody::from)
+    let body = |row| CommentBody::from(row).with_files(&mut files);
+    Page::reply(&call, query.limit, "comments", rows, |row| row.comment.id, body)
 }
 
 /// Add a comment.
@@ -68,7 +76,9 @@ async fn create_comment(who: Allowed<WriteComments>, call: Call) -> Answer {
     let ticket = call.db().read(async |conn| tickets::store::find(conn, &reach, which).await).await?;
     may_write(who.who(), new.visibility)?;
     call.create(who.who(), Root::Ticket(ticket.number), async move |tx| {
-        let comment = CommentBody::from(service::add(tx, &act.in_turn(), &reach, which, new.clone()).await?);
+        let row = service::add(tx, &act.in_turn(), &reach, which, new.clone()).await?;
+        let mut files = if new.file_ids.0.is_empty() { HashMap::new() } else { files_of(tx, [&row]).await? };
+        let comment = CommentBody::from(row).with_files(&mut files);
         let place = format!("/v1/tickets/{}/comments/{}", comment.ticket_id, comment.id);
         Ok((comment, place))
     })
@@ -86,14 +96,16 @@ async fn create_comment(who: Allowed<WriteComments>, call: Call) -> Answer {
 async fn get_comment(who: Allowed<ReadComments>, call: Call) -> Answer {
     call.no_query()?;
     let (which, id) = place(&call)?;
-    let row = call
+    let comment = call
         .db()
         .read(async |conn| {
             let ticket = tickets::store::find(conn, &who.reach(), which).await?;
-            store::find(conn, &ticket, Sight::of(who.who()), id).await
+            let row = store::find(conn, &ticket, Sight::of(who.who()), id).await?;
+            let mut files = files_of(conn, [&row]).await?;
+            Ok(CommentBody::from(row).with_files(&mut files))
         })
         .await?;
-    Reply::resource(who.who(), &CommentBody::from(row))
+    Reply::resource(who.who(), &comment)
 }
 
 /// Edit one's own comment.
@@ -119,16 +131,18 @@ async fn update_comment(who: Allowed<WriteComments>, call: Call) -> Answer {
     let (reach, act) = (who.reach(), who.act(&call));
     let root = tickets::service::root(&call.db(), &reach, place.0).await?;
     let edit = async move |tx: &mut crate::db::Conn| {
-        service::edit(tx, &act.in_turn(), &reach, place, &condition, patch.clone()).await
+        let row = service::edit(tx, &act.in_turn(), &reach, place, &condition, patch.clone()).await?;
+        let mut files = files_of(tx, [&row]).await?;
+        Ok(CommentBody::from(row).with_files(&mut files))
     };
-    let comment = CommentBody::from(call.db().write(root, edit).await?);
+    let comment = call.db().write(root, edit).await?;
     Reply::changed(who.who(), &comment, call.place())
 }
 
 /// Redact a comment.
 ///
-/// Removes its text for good, from the audit trail and from the index of words, too; the comment itself stays, empty.
-/// Also on a closed ticket.
+/// Removes its text and its files for good, from the audit trail and from the index of words, too; the comment itself
+/// stays, empty. Also on a closed ticket.
 #[utoipa::path(
     operation_id = "redact_comment", tag = "comments", security(("bearer" = ["admin"])),
     params(("id" = String, Path, description = "The ticket's id or number.", example = "4711"),
@@ -147,6 +161,13 @@ async fn redact_comment(who: Allowed<Administer>, call: Call) -> Answer {
     };
     call.db().lengthy().write(root, redact).await?;
     Ok(Reply::no_content())
+}
+
+async fn files_of(
+    conn: &mut Conn,
+    rows: impl IntoIterator<Item = &CommentRow>,
+) -> Result<HashMap<CommentId, Vec<FileRow>>, Problem> {
+    files::store::of_comments(conn, rows.into_iter().map(|row| row.comment.id).collect()).await
 }
 
 fn place(call: &Call) -> Result<(TicketRef, CommentId), Problem> {

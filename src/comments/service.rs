@@ -43,6 +43,8 @@ pub async fn add(
     };
     store::insert(tx, &comment).await?;
     record(tx, act, &ticket, &comment, EventKind::CommentAdded, vec![]).await?;
+    let (place, version) = ((comment.id, comment.visibility), next_version(&ticket, &comment));
+    tickets::service::attach_files(tx, act, (&ticket, version), Some(place), &new.file_ids.0).await?;
     index(tx, &ticket, &comment).await?;
     match comment.visibility {
         Visibility::Public => tickets::service::hear(tx, act, ticket).await?,
@@ -89,7 +91,7 @@ pub async fn edit(
     Ok(CommentRow { comment: edited, author })
 }
 
-/// Removes a comment's text for good, from the audit trail and the kept answers, too; also on a closed
+/// Removes a comment's text and files for good, from the audit trail and the kept answers, too; also on a closed
 /// ticket. A second time changes nothing.
 ///
 /// # Errors
@@ -113,6 +115,7 @@ pub async fn redact(
     store::update(tx, &redacted).await?;
     crate::audit::store::scrub(tx, redacted.id).await?;
     answers.amend(tx, redacted.id, |said| without_text(said, act.now)).await?;
+    tickets::service::erase_files(tx, &ticket, Some(redacted.id), answers).await?;
     index(tx, &ticket, &redacted).await?;
     tickets::service::erase_words(tx).await?;
     record(tx, act, &ticket, &redacted, EventKind::CommentRedacted, vec![]).await?;
@@ -124,6 +127,7 @@ fn without_text(said: &mut Said, now: Instant) {
     for (field, value) in said.iter_mut() {
         match field.as_str() {
             "body" => *value = "".into(),
+            "files" => *value = json!([]),
             "redacted_at" => *value = serde_json::json!(now),
             _ => {}
         }
@@ -134,6 +138,11 @@ async fn index(tx: &mut Conn, ticket: &Ticket, comment: &Comment) -> Result<(), 
     tickets::service::index_comment(tx, ticket, comment.id, comment.visibility, &comment.body).await
 }
 
+/// What everybody may see makes the ticket another version.
+fn next_version(ticket: &Ticket, comment: &Comment) -> i64 {
+    ticket.version + i64::from(comment.visibility == Visibility::Public)
+}
+
 async fn record(
     tx: &mut Conn,
     act: &Act,
@@ -142,10 +151,8 @@ async fn record(
     kind: EventKind,
     changes: Vec<Change>,
 ) -> Result<(), Problem> {
-    // What everybody may see makes the ticket another version.
-    let version = ticket.version + i64::from(comment.visibility == Visibility::Public);
     let event = Event {
-        about: EventSubject::Ticket(ticket.id, version),
+        about: EventSubject::Ticket(ticket.id, next_version(ticket, comment)),
         at: act.now,
         actor: Some(act.who.id),
         kind,

@@ -1,5 +1,7 @@
 //! Comments as clients write and see them.
 
+use std::collections::HashMap;
+
 use deserr::Deserr;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -9,10 +11,13 @@ use crate::audit::domain::Visibility;
 use crate::audit::wire::{Named, NamedPrincipal};
 use crate::auth::domain::Principal;
 use crate::auth::policy::ReadComments;
+use crate::files::domain::FileRow;
+use crate::files::wire::FileBody;
 use crate::http::{ListItem, Resource};
 use crate::kernel::fault::Faults;
 use crate::kernel::text::Prose;
-use crate::kernel::{CommentId, Instant, TicketId};
+use crate::kernel::{CommentId, FileId, FileState, Instant, TicketId};
+use crate::tickets::wire::FileIds;
 
 /// A comment to be added.
 #[derive(Debug, Clone, Deserr, ToSchema)]
@@ -24,6 +29,11 @@ pub struct NewComment {
     pub body: Prose<1, 65536>,
     /// Who may see it. There is no default, so that nothing is published by mistake.
     pub visibility: Visibility,
+    /// Files that the caller has sent and attached to nothing yet: at most 20. They are seen by whoever sees the
+    /// comment.
+    #[deserr(default)]
+    #[schema(value_type = Option<Vec<FileId>>, max_items = 20, nullable = false)]
+    pub file_ids: FileIds,
 }
 
 /// A new text for one's own comment.
@@ -44,6 +54,7 @@ pub struct CommentPatch {
     "author": { "id": "019a2f4e-7c1b-7d3e-8f00-00000000000b", "name": "Grace Hopper" },
     "visibility": "public",
     "body": "Somebody is on the way.",
+    "files": [],
     "created_at": "2026-03-02T09:13:30.000000Z",
     "edited_at": null,
     "redacted_at": null,
@@ -60,6 +71,8 @@ pub struct CommentBody {
     pub visibility: Visibility,
     /// The text; empty once redacted.
     pub body: String,
+    /// Its files.
+    pub files: Vec<FileBody>,
     /// When it was written.
     pub created_at: Instant,
     /// When its author last edited it.
@@ -81,6 +94,7 @@ impl From<CommentRow> for CommentBody {
             author: Named { id: comment.author_id, name: author },
             visibility: comment.visibility,
             body: comment.body,
+            files: Vec::new(),
             created_at: comment.created_at,
             edited_at: comment.edited_at,
             redacted_at: comment.redacted_at,
@@ -89,11 +103,26 @@ impl From<CommentRow> for CommentBody {
     }
 }
 
+impl CommentBody {
+    /// The same with its files, which are among `files`.
+    #[must_use]
+    pub fn with_files(self, files: &mut HashMap<CommentId, Vec<FileRow>>) -> Self {
+        let own = files.remove(&self.id).unwrap_or_default();
+        Self { files: own.into_iter().map(FileBody::from).collect(), ..self }
+    }
+}
+
 impl Resource for CommentBody {
     type Reader = Principal;
 
     fn version(&self) -> i64 {
         self.version
+    }
+
+    /// Each of its files is scanned once.
+    fn moved(&self) -> Option<String> {
+        let scanned = self.files.iter().filter(|file| file.state != FileState::Unscanned).count();
+        (scanned > 0).then(|| scanned.to_string())
     }
 
     fn is_open_to(reader: &Principal) -> bool {

@@ -80,6 +80,7 @@ macro_rules! with_names {
 }
 
 mod access;
+pub mod attached;
 mod criteria;
 mod dialect;
 mod found;
