@@ -282,7 +282,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let endpoint = config.otlp_endpoint.as_deref();
     let traces = endpoint.map(Traces::start).transpose().map_err(Failure::Other)?;
     let (jobs, me) = (Jobs::default(), clock.id::<Holder>(clock.now()));
-    let cabinet = config.cabinet();
+    let cabinet = config.cabinet().map_err(|fault| Failure::Settings(vec![fault]))?;
     janitor::start(db.clone(), cabinet.clone(), config.close_after_s, clock.clone(), jobs.clone(), me)?;
     let sealer = Arc::new(Sealer::new(authority.keys.all().iter().map(|key| key.seed()))?);
     let ending = Arc::<Signal>::default();
@@ -429,6 +429,7 @@ fn backup(config: &Config, file: &Path, with_key: bool) -> Result<(), Failure> {
         backup::Refusal::Failed(sentence) => Failure::Other(sentence),
     })?;
     println!("Wrote {}: {} bytes.", file.display(), written.size_b);
+    println!("Files are not in it: copy {} after it, and not before.", config.files);
     match (written.key, config.key_beside_database()) {
         (Some(copy), _) => println!("Wrote {}: whoever has it can make tokens, so keep it as safe.", copy.display()),
         (None, Some(key)) => println!(

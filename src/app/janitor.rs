@@ -13,7 +13,8 @@ use crate::db::lease::Holder;
 use crate::db::signal::{FilesWaiting, SignalListener};
 use crate::db::{Db, Roots};
 use crate::files::service::cabinet::Cabinet;
-use crate::files::service::erase;
+use crate::files::service::clamd::Clamd;
+use crate::files::service::{erase, probe, scan};
 use crate::files::store::draft::SHARDS;
 use crate::http::idempotency;
 use crate::http::jobs::Jobs;
@@ -110,11 +111,15 @@ pub fn start(
             Box::new(MergeWords),
             Box::new(ForgetDeliveries),
             Box::new(EraseFiles { cabinet: cabinet.clone() }),
-            Box::new(SweepFiles { cabinet, shard: 0 }),
+            Box::new(SweepFiles { cabinet: cabinet.clone(), shard: 0 }),
         ];
+        if let Some(clamd) = cabinet.scanner.clone() {
+            work.push(Box::new(ScanFiles { cabinet: cabinet.clone(), clamd }));
+        }
         // SQLite's writer gives places itself.
         if db.is_shared() {
             work.push(Box::new(SequenceChanges::default()));
+            work.push(Box::new(ProbeFiles { cabinet, me }));
         }
         runtime.block_on(run_all(work, &jobs, &db, &clock, me));
     })?;
@@ -397,6 +402,62 @@ impl Job for EraseFiles {
             let marked = erase::mark_unattached(db, clock.now()).await?;
             let has_more = erase::erase_some(db, &self.cabinet).await? || marked > 0;
             Ok(if has_more { Rest::More(FORGET_BREATH) } else { Rest::Nothing })
+        }
+        .boxed_local()
+    }
+}
+
+/// Lets files be scanned, as soon as they are there.
+struct ScanFiles {
+    cabinet: Cabinet,
+    clamd: Clamd,
+}
+
+impl Job for ScanFiles {
+    fn name(&self) -> &'static str {
+        "scan_files"
+    }
+
+    fn interval(&self) -> Duration {
+        Duration::from_secs(10)
+    }
+
+    fn waits_for(&self, db: &Db) -> Option<SignalListener> {
+        Some(db.kept::<FilesWaiting>().0.listen())
+    }
+
+    fn run<'a>(&'a mut self, db: &'a Db, clock: &'a Clock) -> LocalBoxFuture<'a, Result<Rest, Problem>> {
+        async {
+            let has_more = scan::scan_some(db, &self.cabinet, &self.clamd, clock).await?;
+            Ok(if has_more { Rest::More(FORGET_BREATH) } else { Rest::Nothing })
+        }
+        .boxed_local()
+    }
+}
+
+/// Leaves a sign of this instance in its folder of files, by which `skranke check` sees whether all have the same.
+struct ProbeFiles {
+    cabinet: Cabinet,
+    me: Holder,
+}
+
+impl Job for ProbeFiles {
+    fn name(&self) -> &'static str {
+        "probe_files"
+    }
+
+    fn interval(&self) -> Duration {
+        Duration::from_secs(60)
+    }
+
+    fn has_lease(&self) -> bool {
+        false
+    }
+
+    fn run<'a>(&'a mut self, db: &'a Db, clock: &'a Clock) -> LocalBoxFuture<'a, Result<Rest, Problem>> {
+        async {
+            probe::leave(db, &self.cabinet, self.me.0, clock.now()).await?;
+            Ok(Rest::Nothing)
         }
         .boxed_local()
     }

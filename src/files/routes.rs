@@ -116,7 +116,7 @@ async fn get_file_content(
     call.no_query()?;
     let id: FileId = call.path("id")?;
     let row = call.db().read(async |conn| store::find(conn, &FileSight::of(&who), id).await).await?;
-    may_get(&row.file, !who.who().is_requester(), cabinet.scans)?;
+    may_get(&row.file, !who.who().is_requester(), cabinet.scans())?;
     content(&call, &cabinet, &row.file, false).await
 }
 
@@ -136,7 +136,7 @@ async fn create_file_link(who: Allowed<ReadFiles>, call: Call, cabinet: web::Dat
     let id: FileId = call.path("id")?;
     let new: NewFileLink = call.body().await?;
     let row = call.db().read(async |conn| store::find(conn, &FileSight::of(&who), id).await).await?;
-    may_get(&row.file, false, cabinet.scans)?;
+    may_get(&row.file, false, cabinet.scans())?;
     let expires_at = new.until(call.now());
     let link = service::sign(call.sealer(), id, expires_at, new.inline.unwrap_or(false))?;
     Reply::ok(&FileLinkBody { url: format!("/file-links/{link}"), expires_at })
@@ -162,7 +162,7 @@ async fn get_linked_file(call: Call, cabinet: web::Data<Cabinet>) -> Result<Cont
     call.no_query()?;
     let link: String = call.path("link")?;
     let (row, inline) = service::follow(&call, &link).await?;
-    may_get(&row.file, false, cabinet.scans)?;
+    may_get(&row.file, false, cabinet.scans())?;
     content(&call, &cabinet, &row.file, inline).await
 }
 

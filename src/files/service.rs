@@ -1,7 +1,10 @@
 //! The use cases of files: sending, getting, linking and deleting one, and what the service does to them by itself.
 
 pub mod cabinet;
+pub mod clamd;
 pub mod erase;
+pub mod probe;
+pub mod scan;
 
 use serde_json::{Value, json};
 

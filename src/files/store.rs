@@ -1,5 +1,6 @@
 //! Queries for files. One is found together with what it is attached to, by which it is judged who may see it.
 
+pub mod bucket;
 pub mod bytes;
 pub mod draft;
 pub mod local;
@@ -8,15 +9,16 @@ use std::collections::HashMap;
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable};
+use uuid::Uuid;
 
 use super::domain::{File, FileOrigin, FileRow};
 use super::policy::FileSight;
 use crate::audit::domain::Visibility;
 use crate::db::raw::raw;
-use crate::db::schema::{comments, files, tickets};
+use crate::db::schema::{comments, file_probes, files, tickets};
 use crate::db::{Conn, RunQueryDsl, boxed, load_free, on_each};
 use crate::kernel::rows::Limit;
-use crate::kernel::{CommentId, FileId, FileState, Instant, PrincipalId, Problem, TicketId};
+use crate::kernel::{AnyId, CommentId, FileId, FileState, Instant, PrincipalId, Problem, TicketId};
 
 #[derive(Debug, Queryable, Selectable, Insertable)]
 #[diesel(table_name = files, treat_none_as_default_value = false)]
@@ -212,6 +214,36 @@ pub async fn mark_unattached(tx: &mut Conn, before: Instant, most: i64) -> Resul
     Ok(on_each!(tx, |c| these.set(marked).execute(c).await)?)
 }
 
+/// At most `most` files that are to be scanned now, those that wait longest first.
+pub async fn waiting_for_scan(conn: &mut Conn, now: Instant, most: i64) -> Result<Vec<File>, Problem> {
+    let rows: Vec<JoinedFile> = on_each!(conn, |c| {
+        let waiting = with_places!().filter(files::state.eq(FileState::Unscanned)).filter(files::scan_at.le(now));
+        waiting.order(files::scan_at.asc()).limit(most).load(c).await
+    })?;
+    Ok(rows.into_iter().map(|row| FileRow::from(row).file).collect())
+}
+
+/// The id of the ticket `number`, and the version that it has.
+pub async fn version_of_ticket(tx: &mut Conn, number: i64) -> Result<(TicketId, i64), Problem> {
+    let this = tickets::table.find(number).select((tickets::id, tickets::version));
+    Ok(on_each!(tx, |c| this.first(c).await)?)
+}
+
+/// Puts off until `at` that the file `id` is scanned.
+pub async fn put_scan_off(tx: &mut Conn, id: FileId, at: Instant) -> Result<(), Problem> {
+    let this = diesel::update(files::table.find(id)).set(files::scan_at.eq(at));
+    on_each!(tx, |c| this.execute(c).await)?;
+    Ok(())
+}
+
+/// Writes down that the file `id`, which is not scanned yet, is in `state`, as a scanner has found.
+pub async fn judge(tx: &mut Conn, id: FileId, state: FileState) -> Result<(), Problem> {
+    let this = diesel::update(files::table.find(id));
+    let judged = (files::state.eq(state), files::version.eq(files::version + 1));
+    on_each!(tx, |c| this.set(judged).execute(c).await)?;
+    Ok(())
+}
+
 /// A file whose bytes are to go.
 #[derive(Debug, Clone, Queryable)]
 pub struct DoomedFile {
@@ -244,4 +276,44 @@ pub async fn forget(tx: &mut Conn, ids: &[FileId]) -> Result<(), Problem> {
 pub async fn known_keys(conn: &mut Conn, keys: &[String]) -> Result<Vec<String>, Problem> {
     let known = files::table.filter(files::store_key.eq_any(keys)).select(files::store_key.assume_not_null());
     Ok(on_each!(conn, |c| known.load(c).await)?)
+}
+
+/// A file that should have bytes.
+#[derive(Debug, Clone, Queryable)]
+pub struct FileWithBytes {
+    /// The file.
+    pub id: FileId,
+    /// Where they should be.
+    pub store_key: String,
+    /// How many.
+    pub size_b: i64,
+}
+
+/// The next files that should have bytes, behind `after`, at most `most`.
+pub async fn with_bytes(conn: &mut Conn, after: Option<FileId>, most: i64) -> Result<Vec<FileWithBytes>, Problem> {
+    let first = after.unwrap_or(FileId(Uuid::nil()));
+    let live = files::state.eq_any([FileState::Unscanned, FileState::Clean]).and(files::store_key.is_not_null());
+    let some = files::table.filter(files::id.gt(first)).filter(live).order(files::id).limit(most);
+    let some = some.select((files::id, files::store_key.assume_not_null(), files::size_b));
+    Ok(on_each!(conn, |c| some.load(c).await)?)
+}
+
+/// Notes that `instance` has left a sign of itself at `now`, and forgets those that have left none since `since`; gives
+/// these.
+pub async fn note_probe(tx: &mut Conn, instance: Uuid, now: Instant, since: Instant) -> Result<Vec<Uuid>, Problem> {
+    let old = file_probes::table.filter(file_probes::written_at.lt(since)).select(file_probes::instance_id);
+    let gone: Vec<AnyId> = on_each!(tx, |c| old.load(c).await)?;
+    for id in [AnyId(instance)].iter().chain(&gone) {
+        on_each!(tx, |c| diesel::delete(file_probes::table.find(*id)).execute(c).await)?;
+    }
+    let row = (file_probes::instance_id.eq(AnyId(instance)), file_probes::written_at.eq(now));
+    on_each!(tx, |c| diesel::insert_into(file_probes::table).values(row).execute(c).await)?;
+    Ok(gone.into_iter().map(|id| id.0).collect())
+}
+
+/// The instances that have left a sign of themselves since `since`.
+pub async fn probes(conn: &mut Conn, since: Instant) -> Result<Vec<Uuid>, Problem> {
+    let there = file_probes::table.filter(file_probes::written_at.ge(since)).order(file_probes::instance_id);
+    let there: Vec<AnyId> = on_each!(conn, |c| there.select(file_probes::instance_id).load(c).await)?;
+    Ok(there.into_iter().map(|id| id.0).collect())
 }

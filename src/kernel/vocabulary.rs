@@ -1,5 +1,5 @@
-//! The words of a ticket and of its files, which more than one room speaks: imported whole, so that a new one is written
-//! here alone.
+//! The words of a ticket and of its files, which more than one room speaks: imported whole, so that a new one is
+//! written here alone.
 
 use super::words::words;
 

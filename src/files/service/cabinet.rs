@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use actix_web::http::header::{self, ContentDisposition, HeaderMap};
 use uuid::Uuid;
 
+use super::clamd::Clamd;
 use crate::files::domain::head::{self, UNKNOWN_TYPE};
 use crate::files::domain::{LARGEST_B, sniff};
 use crate::files::store::bytes::ByteStore;
@@ -30,8 +31,8 @@ pub struct Cabinet {
     pub bytes: ByteStore,
     /// How many bytes a file has at most.
     pub largest_b: u64,
-    /// Whether files are scanned.
-    pub scans: bool,
+    /// What scans files, if anything does.
+    pub scanner: Option<Clamd>,
     seats: Seats,
 }
 
@@ -74,7 +75,7 @@ impl Cabinet {
     /// A cabinet whose files lie in `bytes`.
     pub fn new(bytes: ByteStore) -> Self {
         let seats = Seats::of(MOST_AT_ONCE, MOST_OF_ONE, "send files");
-        Self { bytes, largest_b: LARGEST_B, scans: false, seats }
+        Self { bytes, largest_b: LARGEST_B, scanner: None, seats }
     }
 
     /// The same for files of at most `largest_b` bytes.
@@ -83,10 +84,15 @@ impl Cabinet {
         Self { largest_b, ..self }
     }
 
-    /// The same where files are scanned.
+    /// The same where files are scanned, if by anything.
     #[must_use]
-    pub fn scanned(self) -> Self {
-        Self { scans: true, ..self }
+    pub fn scanned_by(self, scanner: Option<Clamd>) -> Self {
+        Self { scanner, ..self }
+    }
+
+    /// Whether files are scanned.
+    pub fn scans(&self) -> bool {
+        self.scanner.is_some()
     }
 
     /// A seat for `who`, for as long as they send a file.

@@ -4,6 +4,7 @@
 use std::io;
 use std::time::SystemTime;
 
+use super::bucket::Bucket;
 use super::draft::{BytesRead, Draft, StoredBytes, WrittenDraft};
 use super::local::LocalFolder;
 
@@ -12,6 +13,8 @@ use super::local::LocalFolder;
 pub enum ByteStore {
     /// In a folder.
     Local(LocalFolder),
+    /// In a bucket.
+    Bucket(Bucket),
 }
 
 impl ByteStore {
@@ -22,6 +25,7 @@ impl ByteStore {
     pub async fn draft(&self) -> io::Result<Draft> {
         match self {
             Self::Local(folder) => folder.draft().await,
+            Self::Bucket(bucket) => bucket.draft().await,
         }
     }
 
@@ -32,6 +36,7 @@ impl ByteStore {
     pub async fn keep(&self, key: &str, draft: WrittenDraft) -> io::Result<()> {
         match self {
             Self::Local(folder) => folder.keep(key, draft).await,
+            Self::Bucket(bucket) => bucket.keep(key, draft).await,
         }
     }
 
@@ -42,6 +47,7 @@ impl ByteStore {
     pub async fn get(&self, key: &str, first: u64, count: u64) -> io::Result<BytesRead> {
         match self {
             Self::Local(folder) => folder.get(key, first, count).await,
+            Self::Bucket(bucket) => bucket.get(key, first, count).await,
         }
     }
 
@@ -52,6 +58,7 @@ impl ByteStore {
     pub async fn delete(&self, key: &str) -> io::Result<()> {
         match self {
             Self::Local(folder) => folder.delete(key).await,
+            Self::Bucket(bucket) => bucket.delete(key).await,
         }
     }
 
@@ -62,6 +69,7 @@ impl ByteStore {
     pub async fn size_b(&self, key: &str) -> io::Result<Option<u64>> {
         match self {
             Self::Local(folder) => folder.size_b(key).await,
+            Self::Bucket(bucket) => bucket.size_b(key).await,
         }
     }
 
@@ -72,6 +80,7 @@ impl ByteStore {
     pub async fn list(&self, shard: &str) -> io::Result<Vec<StoredBytes>> {
         match self {
             Self::Local(folder) => folder.list(shard).await,
+            Self::Bucket(bucket) => bucket.list(shard).await,
         }
     }
 
@@ -82,6 +91,8 @@ impl ByteStore {
     pub async fn sweep_drafts(&self, before: SystemTime) -> io::Result<usize> {
         match self {
             Self::Local(folder) => folder.sweep_drafts(before).await,
+            // They have no names.
+            Self::Bucket(_) => Ok(0),
         }
     }
 }

@@ -7,11 +7,15 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures_util::stream::try_unfold;
+use uuid::Uuid;
 
 use super::draft::{BytesRead, Draft, StoredBytes, WrittenDraft, blocking};
 
 /// Where what is not whole yet lies, within the folder, so that naming it moves nothing.
 const DRAFTS: &str = "incoming";
+
+/// Where instances leave signs of themselves, by which it shows whether they share the folder.
+const PROBES: &str = "probes";
 
 /// How many bytes are read at a time.
 const PIECE_B: u64 = 64 << 10;
@@ -100,6 +104,41 @@ impl LocalFolder {
             Ok(found) => Ok(Some(found.len())),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
+        })
+        .await
+    }
+
+    /// Leaves a sign of an instance.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn leave_probe(&self, instance: Uuid) -> io::Result<()> {
+        let folder = self.0.join(PROBES);
+        blocking(move || {
+            make_folder(&folder)?;
+            fs::write(folder.join(instance.to_string()), b"")
+        })
+        .await
+    }
+
+    /// Whether an instance has left one.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub async fn has_probe(&self, instance: Uuid) -> io::Result<bool> {
+        let place = self.0.join(PROBES).join(instance.to_string());
+        blocking(move || place.try_exists()).await
+    }
+
+    /// Removes that of an instance that is no more.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub async fn remove_probe(&self, instance: Uuid) -> io::Result<()> {
+        let place = self.0.join(PROBES).join(instance.to_string());
+        blocking(move || match fs::remove_file(place) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
         })
         .await
     }
