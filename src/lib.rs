@@ -2,8 +2,8 @@
 //! over a JSON HTTP API.
 //!
 //! The rooms import only leftwards:
-//! `kernel → db → http → audit → auth → people → tally → sla → tickets → files → comments → time_entries → metrics → changes →
-//! webhooks → app`.
+//! `kernel → db → http → audit → auth → people → tally → sla → tickets → files → comments → time_entries → metrics →
+//! changes → webhooks → app`.
 
 // The examples of large bodies are long `json!` expressions.
 #![recursion_limit = "256"]

@@ -325,8 +325,8 @@ pub async fn redact_ahead(
 }
 
 /// Removes all that people have written in a ticket, its comments and the notes of work on it, and its files, for good
-/// and from the audit trail and the kept answers, too; also of a closed one. Its tags and times stay, and so does every number. A
-/// second time changes nothing.
+/// and from the audit trail and the kept answers, too; also of a closed one. Its tags and times stay, and so does every
+/// number. A second time changes nothing.
 ///
 /// # Errors
 /// `not_found` or `version_mismatch`.
