@@ -2,8 +2,8 @@
 //! over a JSON HTTP API.
 //!
 //! The rooms import only leftwards:
-//! `kernel → db → http → audit → auth → people → tally → sla → tickets → comments → time_entries → overview → metrics →
-//! changes → webhooks → app`.
+//! `kernel → db → http → audit → auth → people → tally → sla → tickets → files → comments → time_entries → overview →
+//! metrics → changes → webhooks → app`.
 
 // The examples of large bodies are long `json!` expressions.
 #![recursion_limit = "256"]
@@ -14,6 +14,7 @@ pub mod auth;
 pub mod changes;
 pub mod comments;
 pub mod db;
+pub mod files;
 pub mod http;
 pub mod kernel;
 pub mod metrics;

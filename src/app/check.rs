@@ -5,9 +5,11 @@ use std::path::Path;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
 
-use super::config::Config;
+use super::config::{Config, FilePlan};
 use crate::audit::store::log;
 use crate::db::{self, Conn, DatabaseUrl, RunQueryDsl, migrate, on_each};
+use crate::files::service::probe::{self, FileFaults};
+use crate::files::store::draft;
 use crate::http::Sealer;
 use crate::kernel::{Clock, Code, Problem, WebhookId};
 use crate::tally;
@@ -103,10 +105,12 @@ pub async fn check(config: &Config, deep: bool) -> Vec<Finding> {
     // What cannot be read has nothing further to tell.
     if found_good("database", database(config).await) && found_good("schema", schema(config).await) {
         found_good("webhooks", webhooks_can_sign(config).await);
+        found_good("files", files_can_lie(config).await);
         let whole = found_good("integrity", integrity(config).await);
         if deep && whole {
             found_good("tickets", look(config, tickets_are_whole).await);
             found_good("changes", look(config, log_is_whole).await);
+            found_good("bytes of files", files_have_bytes(config).await);
             found_good("tags and clocks", look(config, rows_are_right).await);
             found_good("numbers", look(config, numbers_are_right).await);
         }
@@ -242,6 +246,53 @@ async fn webhooks_can_sign(config: &Config) -> Result<String, String> {
         } else {
             let mend = "put the signing key back that was there, or give them others by POST /v1/webhooks/{id}/secret";
             Err(format!("the secrets of {} cannot be read: {mend}", few(&lost)))
+        })
+    })
+    .await
+}
+
+/// Whether there is a place for files, and all instances have the same.
+async fn files_can_lie(config: &Config) -> Result<String, String> {
+    let cabinet = config.cabinet()?;
+    let FilePlan::Folder(folder) = &config.files else {
+        let listed = cabinet.bytes.list(&draft::shard(0)).await;
+        return listed.map(|_| format!("they lie in {}", config.files)).map_err(|error| with_sources(&error));
+    };
+    if folder.exists() {
+        is_private(folder)?;
+    }
+    let now = Clock::system().now();
+    look(config, async |conn| {
+        let (strangers, there) = probe::strangers(conn, &cabinet.bytes, now).await?;
+        let few = strangers.len();
+        Ok(match (few, folder.is_dir()) {
+            (0, true) => Ok(format!("they lie in {}", config.files)),
+            (0, false) => Ok(format!("they will lie in {}, which is made with the first", config.files)),
+            _ => Err(format!(
+                "{few} of {there} instances that are at work have another folder than {}: \
+                 let SKRANKE_FILES name one that all share",
+                folder.display()
+            )),
+        })
+    })
+    .await
+}
+
+/// Files, held against the bytes that they should have.
+async fn files_have_bytes(config: &Config) -> Result<String, String> {
+    let cabinet = config.cabinet()?;
+    look(config, async |conn| {
+        let FileFaults { files, missing, orphans } = probe::compare(conn, &cabinet.bytes).await?;
+        let lost: Vec<_> = missing.iter().map(ToString::to_string).collect();
+        Ok(if lost.is_empty() {
+            let note = if orphans > 0 {
+                format!("; bytes that no file has, swept after a day: {orphans}")
+            } else {
+                String::new()
+            };
+            Ok(format!("all {files} have theirs{note}"))
+        } else {
+            Err(format!("the bytes of {} are missing: restore them from a backup, or delete the files", few(&lost)))
         })
     })
     .await

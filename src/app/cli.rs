@@ -284,7 +284,8 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let traces = endpoint.map(Traces::start).transpose().map_err(Failure::Other)?;
     let (jobs, me) = (Jobs::default(), clock.id::<Holder>(clock.now()));
     db.kept::<ClosesAfter>().set(config.close_after_s);
-    janitor::start(db.clone(), config.close_after_s, clock.clone(), jobs.clone(), me)?;
+    let cabinet = config.cabinet().map_err(|fault| Failure::Settings(vec![fault]))?;
+    janitor::start(db.clone(), cabinet.clone(), config.close_after_s, clock.clone(), jobs.clone(), me)?;
     let sealer = Arc::new(Sealer::new(authority.keys.all().iter().map(|key| key.seed()))?);
     let ending = Arc::<Signal>::default();
     let until = (ending.listen(), Duration::from_secs(config.shutdown_s));
@@ -313,6 +314,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
         state,
         authority: Arc::new(authority),
         courier: Arc::new(courier(&config, false)?),
+        cabinet,
         cors_origins: config.cors_origins.clone(),
         limits,
         workers: config.workers,
@@ -429,6 +431,7 @@ fn backup(config: &Config, file: &Path, with_key: bool) -> Result<(), Failure> {
         backup::Refusal::Failed(sentence) => Failure::Other(sentence),
     })?;
     println!("Wrote {}: {} bytes.", file.display(), written.size_b);
+    println!("Files are not in it: copy {} after it, and not before.", config.files);
     match (written.key, config.key_beside_database()) {
         (Some(copy), _) => println!("Wrote {}: whoever has it can make tokens, so keep it as safe.", copy.display()),
         (None, Some(key)) => println!(

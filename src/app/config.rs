@@ -12,6 +12,11 @@ use crate::auth::issuers::{IssuerConfig, Issuers};
 use crate::auth::keys::{SigningKey, SigningKeys};
 use crate::auth::service::Lifetimes;
 use crate::db::{DatabaseUrl, Db, lanes, slow_queries};
+use crate::files::service::cabinet::Cabinet;
+use crate::files::service::clamd::Clamd;
+use crate::files::store::bucket::{Bucket, BucketPlan};
+use crate::files::store::bytes::ByteStore;
+use crate::files::store::local::LocalFolder;
 use crate::http::origin::Proxies;
 use crate::http::{Limits, unsent};
 use crate::kernel::money::MOST_MINOR;
@@ -59,6 +64,14 @@ settings! {
     "SKRANKE_HOURLY_RATE_MINOR" = "", "What an hour of work costs where neither agent nor team has a rate, in minor units such as cents (0 to 100000000000). Unset: nothing is known of it.";
     "SKRANKE_CURRENCY" = "EUR", "The currency of `SKRANKE_HOURLY_RATE_MINOR` (ISO 4217).";
     "SKRANKE_BODY_LIMIT_B" = "524288", "The largest request body, in bytes (1024 to 16777216).";
+    "SKRANKE_FILES" = "", "Where files lie: `file://FOLDER`, or `s3://BUCKET/PREFIX` of a store that speaks S3. Unset: in `files` beside the database on SQLite, and in `data/files` on PostgreSQL, where all instances need the same folder.";
+    "SKRANKE_S3_ENDPOINT" = "", "Where the store of `s3://…` is, such as `https://minio.example.org`; Amazon's unless set.";
+    "SKRANKE_S3_REGION" = "us-east-1", "In which region the bucket is.";
+    "SKRANKE_S3_ACCESS_KEY" = "", "The id of the key to the bucket. Unset: what the surroundings give, such as the role of a machine.";
+    "SKRANKE_S3_SECRET_KEY" = "", "The secret of that key.";
+    "SKRANKE_S3_SECRET_KEY_FILE" = "", "The same, as the path of a file that holds it.";
+    "SKRANKE_FILE_LIMIT_B" = "26214400", "The largest file, in bytes (1024 to 1073741824).";
+    "SKRANKE_SCAN" = "off", "What scans files: `off`, `clamd:unix:/PATH`, or `clamd:tcp://HOST:PORT`. While it is away, requesters get no file that is not scanned.";
     "SKRANKE_DATABASE_POOL_SIZE" = "16", "How many connections to PostgreSQL this process opens at most, all in all (4 to 1000; with a replica 5 at least, and those to it are among them).";
     "SKRANKE_DATABASE_WAIT_S" = "5", "How long a request may take, from its head to its commit, in seconds (1 to 60); a report or a search has five more.";
     "SKRANKE_DATABASE_QUEUE" = "1024", "How many requests may wait for the database at once (1 to 100000); more are answered 503 at once.";
@@ -117,6 +130,12 @@ pub struct Config {
     pub default_rate: Option<Money>,
     /// The largest request body, in bytes.
     pub body_limit_b: usize,
+    /// Where files lie.
+    pub files: FilePlan,
+    /// The largest file, in bytes.
+    pub file_limit_b: u64,
+    /// What scans files, if anything does.
+    pub scanner: Option<Clamd>,
     /// PostgreSQL's pool size.
     pub pool_size: usize,
     /// How long a request waits for a connection, in seconds.
@@ -141,6 +160,24 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Variables that look like settings and are none.
     pub unknown: Vec<Unknown>,
+}
+
+/// Where files are to lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FilePlan {
+    /// In this folder.
+    Folder(PathBuf),
+    /// In this bucket.
+    Bucket(BucketPlan),
+}
+
+impl std::fmt::Display for FilePlan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Folder(folder) => write!(f, "the folder {}", folder.display()),
+            Self::Bucket(plan) => write!(f, "the bucket {}", plan.bucket),
+        }
+    }
 }
 
 /// A variable of the environment that begins as ours do, and means nothing here.
@@ -260,6 +297,18 @@ impl Config {
             (None, DatabaseUrl::Sqlite(path)) => Some(path.with_extension("key")),
             _ => None,
         }
+    }
+
+    /// What the server has for files. Must be called within a tokio runtime that lives as long as it is used.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong.
+    pub fn cabinet(&self) -> Result<Cabinet, String> {
+        let bytes = match &self.files {
+            FilePlan::Folder(folder) => ByteStore::Local(LocalFolder::at(folder)),
+            FilePlan::Bucket(plan) => ByteStore::Bucket(Bucket::open(plan).map_err(|e| format!("SKRANKE_FILES: {e}"))?),
+        };
+        Ok(Cabinet::new(bytes).up_to(self.file_limit_b).scanned_by(self.scanner.clone()))
     }
 
     /// Opens the database.
@@ -454,6 +503,67 @@ impl SettingsReader {
         None
     }
 
+    fn files(&mut self, database: &DatabaseUrl) -> FilePlan {
+        let beside = match database {
+            DatabaseUrl::Sqlite(path) => path.with_file_name("files"),
+            DatabaseUrl::Postgres(_) => PathBuf::from("data/files"),
+        };
+        let bucket = self.bucket();
+        let plan = |text: &str| {
+            if text.is_empty() {
+                return Some(FilePlan::Folder(beside.clone()));
+            }
+            if let Some(path) = text.strip_prefix("file://").filter(|path| !path.is_empty()) {
+                return Some(FilePlan::Folder(path.into()));
+            }
+            let (name, prefix) = text.strip_prefix("s3://").map(|rest| rest.split_once('/').unwrap_or((rest, "")))?;
+            let fine = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+            let is_bucket = !name.is_empty() && name.bytes().all(fine) && prefix.bytes().all(|b| fine(b) || b == b'/');
+            let prefix = prefix.trim_matches('/').to_owned();
+            is_bucket.then(|| FilePlan::Bucket(BucketPlan { bucket: name.to_owned(), prefix, ..bucket.clone() }))
+        };
+        let expected = "should be file://FOLDER or s3://BUCKET/PREFIX";
+        self.read("SKRANKE_FILES", FilePlan::Folder(beside.clone()), plan, expected)
+    }
+
+    /// How a bucket is spoken to, whichever it is.
+    fn bucket(&mut self) -> BucketPlan {
+        let is_word = |text: &str| !text.is_empty() && text.bytes().all(|b| matches!(b, b'!'..=b'~'));
+        let endpoint = |text: &str| match text {
+            "" => Some(None),
+            text => reqwest::Url::parse(text)
+                .ok()
+                .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+                .map(|_| Some(text.to_owned())),
+        };
+        let id = |text: &str| if text.is_empty() { Some(None) } else { is_word(text).then(|| Some(text.to_owned())) };
+        let id = self.read("SKRANKE_S3_ACCESS_KEY", None, id, "should be the id of a key, without spaces");
+        let secret = self.given_or_in_file("SKRANKE_S3_SECRET_KEY", "SKRANKE_S3_SECRET_KEY_FILE");
+        if let Some((key, _)) = secret.as_ref().filter(|(_, text)| !is_word(text)) {
+            self.faults.push(format!("{key} should be the secret of a key, without spaces"));
+        }
+        if id.is_some() != secret.is_some() {
+            self.faults.push("SKRANKE_S3_ACCESS_KEY and SKRANKE_S3_SECRET_KEY go together: set both or neither".into());
+        }
+        BucketPlan {
+            bucket: String::new(),
+            prefix: String::new(),
+            endpoint: self.read(
+                "SKRANKE_S3_ENDPOINT",
+                None,
+                endpoint,
+                "should be an address such as https://minio.example.org",
+            ),
+            region: self.read(
+                "SKRANKE_S3_REGION",
+                String::new(),
+                |text| text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-').then(|| text.to_owned()),
+                "should be a region such as us-east-1",
+            ),
+            key: id.zip(secret.map(|(_, text)| Secret::new(text))),
+        }
+    }
+
     fn limits(&mut self) -> Limits {
         const EXPECTED: &str = "should be networks or addresses such as 10.0.0.0/8, separated by commas";
         Limits {
@@ -521,6 +631,14 @@ impl SettingsReader {
             close_after_s: self.number("SKRANKE_CLOSE_AFTER_S", 0, 31_536_000),
             default_rate: self.default_rate(),
             body_limit_b: self.number("SKRANKE_BODY_LIMIT_B", 1024, 16 << 20),
+            files: self.files(&database),
+            file_limit_b: self.number("SKRANKE_FILE_LIMIT_B", 1024, 1 << 30),
+            scanner: self.read(
+                "SKRANKE_SCAN",
+                None,
+                |text| if text == "off" { Some(None) } else { text.parse().ok().map(Some) },
+                "should be off, clamd:unix:/PATH or clamd:tcp://HOST:PORT",
+            ),
             pool_size: self.number("SKRANKE_DATABASE_POOL_SIZE", fewest_connections, 1000),
             pool_wait_s: self.number("SKRANKE_DATABASE_WAIT_S", 1, 60),
             queue: self.number("SKRANKE_DATABASE_QUEUE", 1, 100_000),

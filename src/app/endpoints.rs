@@ -9,6 +9,7 @@ pub fn routes<E: Endpoints>(config: &mut E) {
     crate::tickets::routes::routes(config);
     crate::overview::routes::routes(config);
     crate::comments::routes::routes(config);
+    crate::files::routes::routes(config);
     crate::auth::routes::routes(config);
     crate::metrics::routes::routes(config);
     crate::changes::routes::routes(config);

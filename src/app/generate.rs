@@ -27,6 +27,7 @@ use crate::tickets::wire::summary::TicketSummaryBody;
         (name = "sla", description = "What is promised: calendars of working hours, and SLA policies."),
         (name = "tickets", description = "Problems and requests, and what became of them."),
         (name = "comments", description = "Messages on a ticket, public or internal."),
+        (name = "files", description = "What is attached to tickets and comments."),
         (name = "time entries", description = "Work on a ticket, and what it cost."),
         (name = "metrics", description = "Numbers about all of it."),
         (name = "webhooks", description = "What happens, told to a URL as it happens."),

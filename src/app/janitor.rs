@@ -1,6 +1,6 @@
 //! What the service does by itself: closing resolved tickets, forgetting what has expired, keeping the tally, telling
 //! of promises, letting tickets follow edits of policies and calendars, and the names of people, indexing the tickets
-//! of an older version, and merging the index of words. Several instances may do so at once.
+//! of an older version, merging the index of words, and letting files go. Several instances may do so at once.
 
 use std::time::{Duration, Instant as Stopwatch};
 
@@ -10,8 +10,12 @@ use futures_util::future::LocalBoxFuture;
 use super::jobs::{Job, Rest, run_all};
 use crate::audit::store::log::ChangesWritten;
 use crate::db::lease::Holder;
-use crate::db::signal::SignalListener;
+use crate::db::signal::{FilesWaiting, SignalListener};
 use crate::db::{Db, Roots};
+use crate::files::service::cabinet::Cabinet;
+use crate::files::service::clamd::Clamd;
+use crate::files::service::{erase, probe, scan};
+use crate::files::store::draft::SHARDS;
 use crate::http::idempotency;
 use crate::http::jobs::Jobs;
 use crate::kernel::{Clock, Problem};
@@ -86,7 +90,14 @@ pub async fn round(db: &Db, close_after_s: i64, clock: &Clock) -> Result<Round, 
 ///
 /// # Errors
 /// When the thread cannot be started.
-pub fn start(db: Db, close_after_s: i64, clock: Clock, jobs: Jobs, me: Holder) -> std::io::Result<()> {
+pub fn start(
+    db: Db,
+    cabinet: Cabinet,
+    close_after_s: i64,
+    clock: Clock,
+    jobs: Jobs,
+    me: Holder,
+) -> std::io::Result<()> {
     let db = db.patient();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name("janitor".into()).spawn(move || {
@@ -99,10 +110,16 @@ pub fn start(db: Db, close_after_s: i64, clock: Clock, jobs: Jobs, me: Holder) -
             Box::new(IndexWords { indexed: 0 }),
             Box::new(MergeWords),
             Box::new(ForgetDeliveries),
+            Box::new(EraseFiles { cabinet: cabinet.clone() }),
+            Box::new(SweepFiles { cabinet: cabinet.clone(), shard: 0 }),
         ];
+        if let Some(clamd) = cabinet.scanner.clone() {
+            work.push(Box::new(ScanFiles { cabinet: cabinet.clone(), clamd }));
+        }
         // SQLite's writer gives places itself.
         if db.is_shared() {
             work.push(Box::new(SequenceChanges::default()));
+            work.push(Box::new(ProbeFiles { cabinet, me }));
         }
         runtime.block_on(run_all(work, &jobs, &db, &clock, me));
     })?;
@@ -354,6 +371,130 @@ impl Job for ForgetDeliveries {
         async {
             let count = webhooks::service::forget_deliveries(db, clock.now(), FORGOTTEN_AT_ONCE).await?;
             Ok(if count > 0 { Rest::More(FORGET_BREATH) } else { Rest::Nothing })
+        }
+        .boxed_local()
+    }
+}
+
+/// Lets files go that nobody has attached, and removes the bytes of those that are to go, as soon as they are.
+struct EraseFiles {
+    cabinet: Cabinet,
+}
+
+impl Job for EraseFiles {
+    fn name(&self) -> &'static str {
+        "erase_files"
+    }
+
+    /// For what another instance was asked to erase that has died.
+    fn interval(&self) -> Duration {
+        Duration::from_secs(10)
+    }
+
+    /// What one has erased is gone for the other, too.
+    fn has_lease(&self) -> bool {
+        false
+    }
+
+    fn waits_for(&self, db: &Db) -> Option<SignalListener> {
+        Some(db.kept::<FilesWaiting>().0.listen())
+    }
+
+    fn run<'a>(&'a mut self, db: &'a Db, clock: &'a Clock) -> LocalBoxFuture<'a, Result<Rest, Problem>> {
+        async {
+            let marked = erase::mark_unattached(db, clock.now()).await?;
+            let has_more = erase::erase_some(db, &self.cabinet).await? || marked > 0;
+            Ok(if has_more { Rest::More(FORGET_BREATH) } else { Rest::Nothing })
+        }
+        .boxed_local()
+    }
+}
+
+/// Lets files be scanned, as soon as they are there.
+struct ScanFiles {
+    cabinet: Cabinet,
+    clamd: Clamd,
+}
+
+impl Job for ScanFiles {
+    fn name(&self) -> &'static str {
+        "scan_files"
+    }
+
+    fn interval(&self) -> Duration {
+        Duration::from_secs(10)
+    }
+
+    fn waits_for(&self, db: &Db) -> Option<SignalListener> {
+        Some(db.kept::<FilesWaiting>().0.listen())
+    }
+
+    fn run<'a>(&'a mut self, db: &'a Db, clock: &'a Clock) -> LocalBoxFuture<'a, Result<Rest, Problem>> {
+        async {
+            let has_more = scan::scan_some(db, &self.cabinet, &self.clamd, clock).await?;
+            Ok(if has_more { Rest::More(FORGET_BREATH) } else { Rest::Nothing })
+        }
+        .boxed_local()
+    }
+}
+
+/// Leaves a sign of this instance in its folder of files, by which `skranke check` sees whether all have the same.
+struct ProbeFiles {
+    cabinet: Cabinet,
+    me: Holder,
+}
+
+impl Job for ProbeFiles {
+    fn name(&self) -> &'static str {
+        "probe_files"
+    }
+
+    fn interval(&self) -> Duration {
+        Duration::from_secs(60)
+    }
+
+    fn has_lease(&self) -> bool {
+        false
+    }
+
+    fn run<'a>(&'a mut self, db: &'a Db, clock: &'a Clock) -> LocalBoxFuture<'a, Result<Rest, Problem>> {
+        async {
+            probe::leave(db, &self.cabinet, self.me.0, clock.now()).await?;
+            Ok(Rest::Nothing)
+        }
+        .boxed_local()
+    }
+}
+
+/// Sweeps bytes that no file has, one part of the store after the other: all of it in a day.
+struct SweepFiles {
+    cabinet: Cabinet,
+    /// The part that comes next.
+    shard: u16,
+}
+
+impl Job for SweepFiles {
+    fn name(&self) -> &'static str {
+        "sweep_files"
+    }
+
+    fn interval(&self) -> Duration {
+        Duration::from_secs(24 * 3600 / u64::from(SHARDS))
+    }
+
+    /// Each instance may have a folder of its own.
+    fn has_lease(&self) -> bool {
+        false
+    }
+
+    fn run<'a>(&'a mut self, db: &'a Db, clock: &'a Clock) -> LocalBoxFuture<'a, Result<Rest, Problem>> {
+        async {
+            let swept = erase::sweep(db, &self.cabinet, self.shard, clock.now()).await?;
+            self.shard = (self.shard + 1) % SHARDS;
+            if swept > 0 {
+                tracing::info!(swept, "bytes that no file has were swept");
+            }
+            Ok(Rest::Nothing)
         }
         .boxed_local()
     }

@@ -15,6 +15,7 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use super::{document, endpoints};
 use crate::auth::service::Authority;
+use crate::files::service::cabinet::Cabinet;
 use crate::http::edge::{REQUEST_ID, edge};
 use crate::http::limits::{Connections, RATE_LIMIT, RATE_LIMIT_POLICY, gate};
 use crate::http::meter::Meter;
@@ -32,6 +33,8 @@ pub struct Settings {
     pub authority: Arc<Authority>,
     /// What carries the messages that callers try webhooks by.
     pub courier: Arc<Courier>,
+    /// Where files are kept.
+    pub cabinet: Cabinet,
     /// Origins that may call from a browser.
     pub cors_origins: Vec<String>,
     /// How much is let in.
@@ -49,8 +52,9 @@ pub struct Settings {
 /// # Errors
 /// When the listener cannot be used.
 pub fn build(settings: Settings, listener: TcpListener) -> std::io::Result<Server> {
-    let Settings { state, authority, courier, cors_origins, limits, workers, shutdown_s, signals } = settings;
+    let Settings { state, authority, courier, cabinet, cors_origins, limits, workers, shutdown_s, signals } = settings;
     let (authority, courier) = (web::Data::from(authority), web::Data::from(courier));
+    let cabinet = web::Data::new(cabinet);
     let meter = web::Data::new(Meter::new(&document::methods()));
     let guard = web::Data::new(Gate::new(&limits, &state.clock));
     let unsent = web::Data::new(guard.unsent().clone());
@@ -70,6 +74,7 @@ pub fn build(settings: Settings, listener: TcpListener) -> std::io::Result<Serve
             .app_data(state)
             .app_data(authority.clone())
             .app_data(courier.clone())
+            .app_data(cabinet.clone())
             .app_data(meter.clone())
             .app_data(guard.clone())
             .app_data(unsent.clone())
@@ -152,8 +157,12 @@ fn cors(origins: &[String]) -> Cors {
             header::CONTENT_TYPE,
             header::ACCEPT,
             header::CACHE_CONTROL,
+            header::CONTENT_DISPOSITION,
             header::IF_MATCH,
             header::IF_NONE_MATCH,
+            header::IF_RANGE,
+            header::RANGE,
+            header::HeaderName::from_static("content-digest"),
             header::HeaderName::from_static("idempotency-key"),
             header::HeaderName::from_static("traceparent"),
             header::HeaderName::from_static("last-event-id"),
@@ -169,7 +178,8 @@ fn cors(origins: &[String]) -> Cors {
             RATE_LIMIT_POLICY,
             REQUEST_ID,
         ])
-        .expose_headers(["idempotent-replayed"])
+        .expose_headers([header::ACCEPT_RANGES, header::CONTENT_DISPOSITION, header::CONTENT_RANGE])
+        .expose_headers(["idempotent-replayed", "content-digest", "skranke-file-state"])
         .max_age(3600)
         .block_on_origin_mismatch(false);
     origins.iter().fold(cors, |cors, origin| cors.allowed_origin(origin))

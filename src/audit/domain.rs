@@ -35,6 +35,12 @@ words! {
         TimeEntryAdded = "time_entry.added",
         /// Work was taken off again; the changes hold what it was.
         TimeEntryDeleted = "time_entry.deleted",
+        /// Files were attached to the ticket or to a comment on it; the changes hold their ids.
+        FileAttached = "file.attached",
+        /// A file was deleted; the changes hold its id.
+        FileDeleted = "file.deleted",
+        /// A scanner has found something in a file, whose bytes are gone; the changes hold its id.
+        FileInfected = "file.infected",
         /// Something that is promised will soon be due.
         SlaDueSoon = "sla.due_soon",
         /// Something that was promised is broken.
@@ -183,6 +189,9 @@ impl Event {
             | EventKind::TicketRedacted
             | EventKind::CommentAdded
             | EventKind::CommentRedacted
+            | EventKind::FileAttached
+            | EventKind::FileDeleted
+            | EventKind::FileInfected
             | EventKind::UserCreated
             | EventKind::UserUpdated
             | EventKind::UserAnonymised

@@ -18,6 +18,8 @@ use crate::kernel::{Clock, Code, Instant, PrincipalId, Problem};
 pub trait Permission: 'static {
     /// The scope that a token needs for it.
     const SCOPE: Option<Scope>;
+    /// Another scope that will do as well.
+    const OTHER_SCOPE: Option<Scope> = None;
     /// The scope that a service account needs for it.
     const ACCOUNT_SCOPE: Option<Scope> = Self::SCOPE;
     /// The roles of people who may do it. Service accounts need the scope alone.
@@ -27,12 +29,13 @@ pub trait Permission: 'static {
 }
 
 macro_rules! permissions {
-    ($($(#[$doc:meta])* $name:ident: $scope:expr, $roles:expr $(, accounts $account_scope:expr)? $(, recorded $recorded:expr)?;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident: $scope:expr, $roles:expr $(, or $other_scope:expr)? $(, accounts $account_scope:expr)? $(, recorded $recorded:expr)?;)*) => {$(
         $(#[$doc])*
         #[derive(Debug)]
         pub enum $name {}
         impl Permission for $name {
             const SCOPE: Option<Scope> = $scope;
+            $(const OTHER_SCOPE: Option<Scope> = $other_scope;)?
             $(const ACCOUNT_SCOPE: Option<Scope> = $account_scope;)?
             const ROLES: &'static [Role] = $roles;
             $(const RECORDED: bool = $recorded;)?
@@ -55,6 +58,12 @@ permissions! {
     ReadComments: Some(Scope::CommentsRead), EVERYBODY;
     /// Write comments on tickets that one may see.
     WriteComments: Some(Scope::CommentsWrite), EVERYBODY;
+    /// See files, each as far as one may see what it is attached to, see `files::policy`.
+    ReadFiles: Some(Scope::CommentsRead), EVERYBODY, or Some(Scope::TicketsRead);
+    /// Send files, which one attaches to what one writes.
+    SendFiles: Some(Scope::CommentsWrite), EVERYBODY, or Some(Scope::TicketsWrite);
+    /// Delete a file: admins all, others what they have just sent, see `files::policy`.
+    DeleteFiles: None, EVERYBODY, recorded true;
     /// See work on tickets and what it cost.
     ReadWork: Some(Scope::TicketsRead), STAFF;
     /// Add work to tickets, and take it off again.
@@ -157,7 +166,9 @@ impl Principal {
             PrincipalKind::Person(_) => P::SCOPE,
             PrincipalKind::ServiceAccount => P::ACCOUNT_SCOPE,
         };
-        scope.map_or(Ok(()), |scope| self.require(scope, P::ROLES))
+        let Some(scope) = scope else { return Ok(()) };
+        let other = P::OTHER_SCOPE.filter(|other| !self.scopes.contains(scope) && self.scopes.contains(*other));
+        self.require(other.unwrap_or(scope), P::ROLES)
     }
 }
 

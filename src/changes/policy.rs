@@ -24,6 +24,7 @@ impl Sightline {
         let kinds = EventKind::ALL.iter().copied().filter(|kind| match kind {
             EventKind::TicketCreated | EventKind::TicketUpdated | EventKind::TicketRedacted => true,
             EventKind::CommentAdded | EventKind::CommentEdited | EventKind::CommentRedacted => comments,
+            EventKind::FileAttached | EventKind::FileDeleted | EventKind::FileInfected => comments,
             EventKind::TimeEntryAdded | EventKind::TimeEntryDeleted => work,
             EventKind::UserCreated | EventKind::UserUpdated | EventKind::UserAnonymised => people,
             EventKind::SlaDueSoon | EventKind::SlaBreached => caller.sees_internal(),

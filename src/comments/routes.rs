@@ -43,10 +43,13 @@ async fn list_comments(who: Allowed<ReadComments>, call: Call) -> Answer {
     let page = CommentPage { order, after, behind, limit };
     let read = async move |conn: &mut Conn| {
         let ticket = tickets::store::find(conn, &who.reach(), which).await?;
-        store::list(conn, &ticket, Sight::of(who.who()), page).await
+        let rows = store::list(conn, &ticket, Sight::of(who.who()), page).await?;
+        let files = service::files_of(conn, rows.iter()).await?;
+        Ok((rows, files))
     };
-    let rows = call.db().list(read).await?;
-    Page::reply(&call, limit, &list, rows, |row| row.comment.id, CommentBody::from)
+    let (rows, mut files) = call.db().list(read).await?;
+    let body = |row| CommentBody::from(row).with_files(&mut files);
+    Page::reply(&call, limit, &list, rows, |row| row.comment.id, body)
 }
 
 /// Add a comment.
@@ -87,8 +90,7 @@ async fn create_comment(who: Allowed<WriteComments>, call: Call) -> Answer {
         return call.create(who.who(), roots, add).await;
     }
     let add = async move |tx: &mut Conn| {
-        let row = service::add(tx, &act.in_turn(), &reach, which, &condition, new.clone()).await?;
-        let comment = CommentBody::from(row);
+        let comment = service::add_with_files(tx, &act.in_turn(), &reach, which, &condition, new.clone()).await?;
         let place = comment.place();
         Ok((comment, place))
     };
@@ -106,14 +108,16 @@ async fn create_comment(who: Allowed<WriteComments>, call: Call) -> Answer {
 async fn get_comment(who: Allowed<ReadComments>, call: Call) -> Answer {
     call.no_query()?;
     let (which, id) = place(&call)?;
-    let row = call
+    let comment = call
         .db()
         .read(async |conn| {
             let ticket = tickets::store::find(conn, &who.reach(), which).await?;
-            store::find(conn, &ticket, Sight::of(who.who()), id).await
+            let row = store::find(conn, &ticket, Sight::of(who.who()), id).await?;
+            let mut files = service::files_of(conn, [&row]).await?;
+            Ok(CommentBody::from(row).with_files(&mut files))
         })
         .await?;
-    Reply::resource(who.who(), &CommentBody::from(row))
+    Reply::resource(who.who(), &comment)
 }
 
 /// Edit one's own comment.
@@ -139,16 +143,18 @@ async fn update_comment(who: Allowed<WriteComments>, call: Call) -> Answer {
     let (reach, act) = (who.reach(), who.act(&call));
     let root = tickets::service::root(&call.db(), &reach, place.0).await?;
     let edit = async move |tx: &mut crate::db::Conn| {
-        service::edit(tx, &act.in_turn(), &reach, place, &condition, patch.clone()).await
+        let row = service::edit(tx, &act.in_turn(), &reach, place, &condition, patch.clone()).await?;
+        let mut files = service::files_of(tx, [&row]).await?;
+        Ok(CommentBody::from(row).with_files(&mut files))
     };
-    let comment = CommentBody::from(call.db().write(root, edit).await?);
+    let comment = call.db().write(root, edit).await?;
     Reply::changed(who.who(), &comment, call.place())
 }
 
 /// Redact a comment.
 ///
-/// Removes its text for good, from the audit trail and from the index of words, too; the comment itself stays, empty.
-/// Also on a closed ticket.
+/// Removes its text and its files for good, from the audit trail and from the index of words, too; the comment itself
+/// stays, empty. Also on a closed ticket.
 #[utoipa::path(
     operation_id = "redact_comment", tag = "comments", security(("bearer" = ["admin"])),
     params(("id" = String, Path, description = "The ticket's id or number.", example = "4711"),

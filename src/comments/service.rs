@@ -1,5 +1,7 @@
 //! The use cases of comments: one function each, run within one transaction.
 
+use std::collections::HashMap;
+
 use serde_json::json;
 
 use super::policy::{Sight, within_ticket};
@@ -10,6 +12,8 @@ use crate::auth::policy::Act;
 use crate::db::{Conn, Root, Roots};
 use crate::http::call::IfMatch;
 use crate::http::idempotency::{Answers, Said};
+use crate::files;
+use crate::files::domain::FileRow;
 use crate::kernel::{Code, CommentId, Instant, Problem};
 use crate::tickets;
 use crate::tickets::domain::Ticket;
@@ -46,6 +50,8 @@ pub async fn add(
     };
     store::insert(tx, &comment).await?;
     record(tx, act, &ticket, &comment, EventKind::CommentAdded, vec![]).await?;
+    let (place, version) = ((comment.id, comment.visibility), next_version(&ticket, &comment));
+    tickets::service::attach_files(tx, act, (&ticket, version), Some(place), &new.file_ids.0).await?;
     index(tx, &ticket, &comment).await?;
     let kind = AuthorKind::on(&ticket, act.who.id, act.who.role());
     match comment.visibility {
@@ -56,6 +62,24 @@ pub async fn add(
         tickets::service::change(tx, act, reach, which, &IfMatch::any(), patch).await.map_err(within_ticket)?;
     }
     Ok(CommentRow { comment, author: act.who.name.clone(), kind })
+}
+
+/// Adds a comment likewise, and gives it with its files.
+///
+/// # Errors
+/// As those of [`add`].
+pub async fn add_with_files(
+    tx: &mut Conn,
+    act: &Act,
+    reach: &Reach,
+    which: TicketRef,
+    condition: &IfMatch,
+    new: NewComment,
+) -> Result<CommentBody, Problem> {
+    let has_files = !new.file_ids.0.is_empty();
+    let row = add(tx, act, reach, which, condition, new).await?;
+    let mut files = if has_files { files_of(tx, [&row]).await? } else { HashMap::new() };
+    Ok(CommentBody::from(row).with_files(&mut files))
 }
 
 /// Adds a comment likewise, and gives the ticket as it is then, too.
@@ -70,7 +94,7 @@ pub async fn add_with_ticket(
     condition: &IfMatch,
     new: NewComment,
 ) -> Result<CommentWithTicket, Problem> {
-    let comment = CommentBody::from(add(tx, act, reach, which, condition, new).await?);
+    let comment = add_with_files(tx, act, reach, which, condition, new).await?;
     let ticket = tickets::service::read(tx, reach, which, act.now).await?;
     Ok(CommentWithTicket { comment, ticket })
 }
@@ -121,7 +145,7 @@ pub async fn edit(
     Ok(CommentRow { comment: edited, author, kind })
 }
 
-/// Removes a comment's text for good, from the audit trail and the kept answers, too; also on a closed
+/// Removes a comment's text and files for good, from the audit trail and the kept answers, too; also on a closed
 /// ticket. A second time changes nothing.
 ///
 /// # Errors
@@ -145,6 +169,7 @@ pub async fn redact(
     store::update(tx, &redacted).await?;
     crate::audit::store::scrub(tx, redacted.id).await?;
     answers.amend(tx, redacted.id, |said| without_text(said, act.now)).await?;
+    tickets::service::erase_files(tx, &ticket, Some(redacted.id), answers).await?;
     index(tx, &ticket, &redacted).await?;
     tickets::service::erase_words(tx).await?;
     record(tx, act, &ticket, &redacted, EventKind::CommentRedacted, vec![]).await?;
@@ -156,6 +181,7 @@ fn without_text(said: &mut Said, now: Instant) {
     for (field, value) in said.iter_mut() {
         match field.as_str() {
             "body" => *value = "".into(),
+            "files" => *value = json!([]),
             "redacted_at" => *value = serde_json::json!(now),
             _ => {}
         }
@@ -166,6 +192,11 @@ async fn index(tx: &mut Conn, ticket: &Ticket, comment: &Comment) -> Result<(), 
     tickets::service::index_comment(tx, ticket, comment.id, comment.visibility, &comment.body).await
 }
 
+/// What everybody may see makes the ticket another version.
+fn next_version(ticket: &Ticket, comment: &Comment) -> i64 {
+    ticket.version + i64::from(comment.visibility == Visibility::Public)
+}
+
 async fn record(
     tx: &mut Conn,
     act: &Act,
@@ -174,10 +205,8 @@ async fn record(
     kind: EventKind,
     changes: Vec<Change>,
 ) -> Result<(), Problem> {
-    // What everybody may see makes the ticket another version.
-    let version = ticket.version + i64::from(comment.visibility == Visibility::Public);
     let event = Event {
-        about: EventSubject::Ticket(ticket.id, version),
+        about: EventSubject::Ticket(ticket.id, next_version(ticket, comment)),
         at: act.now,
         actor: Some(act.who.id),
         kind,
@@ -186,4 +215,12 @@ async fn record(
         changes,
     };
     crate::audit::store::add(tx, event, &act.clock).await
+}
+
+/// The files of these comments, by the ids of the comments: one statement, and none when there are no comments.
+pub async fn files_of(
+    conn: &mut Conn,
+    rows: impl IntoIterator<Item = &CommentRow>,
+) -> Result<HashMap<CommentId, Vec<FileRow>>, Problem> {
+    files::store::of_comments(conn, rows.into_iter().map(|row| row.comment.id).collect()).await
 }

@@ -1,5 +1,7 @@
 //! Comments as clients write and see them.
 
+use std::collections::HashMap;
+
 use deserr::Deserr;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
@@ -9,13 +11,15 @@ use super::store::CommentRow;
 use crate::audit::domain::Visibility;
 use crate::auth::domain::Principal;
 use crate::auth::policy::{ReadComments, ReadTickets};
+use crate::files::domain::FileRow;
+use crate::files::wire::FileBody;
 use crate::http::{Cursor, ListItem, Resource};
 use crate::kernel::fault::Faults;
 use crate::kernel::rows::Limit;
 use crate::kernel::text::Prose;
-use crate::kernel::{CommentId, Instant, TicketId};
+use crate::kernel::{CommentId, FileId, FileState, Instant, TicketId};
 use crate::tickets::wire::summary::AuthorBody;
-use crate::tickets::wire::{TicketBody, TicketPatch};
+use crate::tickets::wire::{FileIds, TicketBody, TicketPatch};
 
 /// A comment to be added.
 #[derive(Debug, Clone, Deserr, ToSchema)]
@@ -34,6 +38,11 @@ pub struct NewComment {
     #[deserr(default)]
     #[schema(nullable = false)]
     pub ticket: Option<TicketPatch>,
+    /// Files that the caller has sent and attached to nothing yet: at most 20. They are seen by whoever sees the
+    /// comment.
+    #[deserr(default)]
+    #[schema(value_type = Option<Vec<FileId>>, max_items = 20, nullable = false)]
+    pub file_ids: FileIds,
 }
 
 /// A new text for one's own comment.
@@ -54,6 +63,7 @@ pub struct CommentPatch {
     "author": { "id": "019a2f4e-7c1b-7d3e-8f00-00000000000b", "name": "Grace Hopper", "kind": "agent" },
     "visibility": "public",
     "body": "Somebody is on the way.",
+    "files": [],
     "created_at": "2026-03-02T09:13:30.000000Z",
     "edited_at": null,
     "redacted_at": null,
@@ -71,6 +81,8 @@ pub struct CommentBody {
     /// The text, in CommonMark without HTML: show it with a renderer that escapes HTML and lets through no links but
     /// those of `http`, `https` and `mailto`, or as plain text. Empty once redacted.
     pub body: String,
+    /// Its files.
+    pub files: Vec<FileBody>,
     /// When it was written.
     pub created_at: Instant,
     /// When its author last edited it.
@@ -92,6 +104,7 @@ impl From<CommentRow> for CommentBody {
             author: AuthorBody { id: comment.author_id, name: author, kind },
             visibility: comment.visibility,
             body: comment.body,
+            files: Vec::new(),
             created_at: comment.created_at,
             edited_at: comment.edited_at,
             redacted_at: comment.redacted_at,
@@ -105,6 +118,13 @@ impl CommentBody {
     pub fn place(&self) -> String {
         format!("/v1/tickets/{}/comments/{}", self.ticket_id, self.id)
     }
+
+    /// The same with its files, which are among `files`.
+    #[must_use]
+    pub fn with_files(self, files: &mut HashMap<CommentId, Vec<FileRow>>) -> Self {
+        let own = files.remove(&self.id).unwrap_or_default();
+        Self { files: own.into_iter().map(FileBody::from).collect(), ..self }
+    }
 }
 
 impl Resource for CommentBody {
@@ -112,6 +132,12 @@ impl Resource for CommentBody {
 
     fn version(&self) -> i64 {
         self.version
+    }
+
+    /// Each of its files is scanned once.
+    fn moved(&self) -> Option<String> {
+        let scanned = self.files.iter().filter(|file| file.state != FileState::Unscanned).count();
+        (scanned > 0).then(|| scanned.to_string())
     }
 
     fn is_open_to(reader: &Principal) -> bool {

@@ -514,6 +514,38 @@ diesel::table! {
 }
 
 diesel::table! {
+    use diesel::sql_types::*;
+    use crate::kernel::sql::{Guid, Moment};
+    files (id) {
+        id -> Guid,
+        uploaded_by_id -> Guid,
+        ticket_number -> Nullable<BigInt>,
+        comment_id -> Nullable<Guid>,
+        name -> Text,
+        media_type -> Text,
+        inline_type -> Nullable<Text>,
+        size_b -> BigInt,
+        sha256 -> Binary,
+        store_key -> Nullable<Text>,
+        state -> Text,
+        origin -> Text,
+        created_at -> Moment,
+        attached_at -> Nullable<Moment>,
+        scan_at -> Moment,
+        version -> BigInt,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::kernel::sql::{Guid, Moment};
+    file_probes (instance_id) {
+        instance_id -> Guid,
+        written_at -> Moment,
+    }
+}
+
+diesel::table! {
     #[sql_name = "__diesel_schema_migrations"]
     schema_migrations (version) {
         version -> Text,
@@ -555,4 +587,5 @@ diesel::allow_tables_to_appear_in_same_query!(
     facts,
     webhooks,
     webhook_deliveries,
+    files,
 );

@@ -25,6 +25,10 @@ pub struct ChangesPublished(pub Signal);
 /// The channel of PostgreSQL on which that is said.
 pub const CHANGES_CHANNEL: &str = "skranke_changes";
 
+/// Given when there is something to do for files: one to be scanned, or one whose bytes are to go.
+#[derive(Debug, Default)]
+pub struct FilesWaiting(pub Signal);
+
 /// Somebody who listens.
 #[derive(Debug)]
 pub struct SignalListener(watch::Receiver<()>);

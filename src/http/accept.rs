@@ -17,6 +17,9 @@ pub const EVENTS: &str = "text/event-stream";
 /// Where the path of a stream of events ends.
 pub const STREAM: &str = "/stream";
 
+/// Where the path of the bytes of a file ends.
+pub const CONTENT: &str = "/content";
+
 /// In which form a report is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MediaType {

@@ -185,6 +185,31 @@ impl Call {
         self.body.borrow().clone()
     }
 
+    /// Whether `If-None-Match` names the entity tag `tag`.
+    pub fn has(&self, tag: &str) -> bool {
+        super::reply::none_match(&self.request, tag)
+    }
+
+    /// Takes the body away, to be read elsewhere.
+    pub(super) fn take_payload(&self) -> Payload {
+        self.payload.replace(Payload::None)
+    }
+
+    /// How long a client may do nothing.
+    pub(super) fn patience(&self) -> Duration {
+        self.gate.client_timeout()
+    }
+
+    /// Lets so much time not count, which was the client's.
+    pub(super) fn make_up_for(&self, elapsed: Duration) {
+        self.deadline.set(self.deadline.get().later(elapsed));
+    }
+
+    /// What stands for a body that was read elsewhere: whether a request is the same as another is told by it.
+    pub fn stand_for_body(&self, with: Vec<u8>) {
+        *self.body.borrow_mut() = with;
+    }
+
     /// The path and query of this request without its `cursor`, ready for another one.
     pub(super) fn next_target(&self, cursor: &str) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());

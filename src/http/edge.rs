@@ -13,7 +13,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::State;
-use super::accept::{CHANGES, EVENTS, LINES, REPORTS, STREAM, Wanted};
+use super::accept::{CHANGES, CONTENT, EVENTS, LINES, REPORTS, STREAM, Wanted};
 use super::limits::Gate;
 use super::meter::Meter;
 use super::problem::render;
@@ -187,6 +187,8 @@ fn acceptable(request: &ServiceRequest) -> Result<(), Problem> {
         _ => None,
     };
     if !path.starts_with("/v1/")
+        // A file is what it is.
+        || path.ends_with(CONTENT)
         || wanted.takes(&["application/json", "application/problem+json"])
         || besides.is_some_and(|besides| wanted.takes(&[besides]))
     {

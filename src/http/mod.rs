@@ -3,6 +3,7 @@
 pub mod accept;
 pub mod call;
 mod coding;
+pub mod content;
 pub mod cursor;
 pub mod edge;
 mod endpoints;
@@ -27,6 +28,7 @@ pub mod table;
 pub mod trace;
 mod unread;
 pub mod unsent;
+pub mod upload;
 
 pub use accept::MediaType;
 pub use call::Call;

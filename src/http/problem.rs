@@ -73,6 +73,9 @@ pub fn render(problem: &Problem, request_id: &str) -> HttpResponse {
         (Code::RequestTimeout, _) => drop(response.force_close()),
         _ => {}
     }
+    if let (Code::RangeNotSatisfiable, Some(size_b)) = (code, problem.members().get("size_b")) {
+        response.insert_header((header::CONTENT_RANGE, format!("bytes */{size_b}")));
+    }
     if let Some(allow) = problem.members().get("allow").and_then(|v| v.as_str()) {
         response.insert_header((header::ALLOW, allow));
     }

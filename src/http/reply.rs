@@ -3,7 +3,7 @@
 use actix_web::body::BoxBody;
 use actix_web::http::header::{self, EntityTag, Header, HeaderName, HeaderValue, IfNoneMatch};
 use actix_web::http::{Method, StatusCode};
-use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, Responder};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder, Responder};
 use serde::Serialize;
 
 use super::accept::MediaType;
@@ -204,7 +204,7 @@ impl Responder for Reply {
 }
 
 /// Whether `If-None-Match` names `tag` (weak comparison, RFC 9110, 13.1.2).
-fn none_match(request: &HttpRequest, tag: &str) -> bool {
+pub(super) fn none_match(request: &impl HttpMessage, tag: &str) -> bool {
     match (IfNoneMatch::parse(request), tag.parse::<EntityTag>()) {
         (Ok(IfNoneMatch::Any), _) => true,
         (Ok(IfNoneMatch::Items(known)), Ok(tag)) => known.iter().any(|known| known.weak_eq(&tag)),

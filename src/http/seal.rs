@@ -10,6 +10,9 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
 use crate::kernel::Problem;
 
+/// How many bytes the signature of a link has.
+const SIGNATURE_B: usize = 32;
+
 /// The keys for stored answers: the first seals, all open, so that the keys they come from can rotate.
 pub struct Sealer(Vec<SealKeys>);
 
@@ -18,6 +21,7 @@ struct SealKeys {
     cursor: RandomizedNonceKey,
     webhook: RandomizedNonceKey,
     fingerprint: hmac::Key,
+    link: hmac::Key,
 }
 
 impl fmt::Debug for Sealer {
@@ -121,6 +125,23 @@ impl Sealer {
         })
     }
 
+    /// `grant` with a signature, for a URL: whoever has it has what it says.
+    ///
+    /// # Errors
+    /// When there is no key.
+    pub fn sign_link(&self, grant: &[u8]) -> Result<String, Problem> {
+        let Some(keys) = self.0.first() else { return Err(Problem::internal("no key to sign with")) };
+        Ok(URL_SAFE_NO_PAD.encode([grant, hmac::sign(&keys.link, grant).as_ref()].concat()))
+    }
+
+    /// What was granted by a link, or nothing when none of the keys has signed it.
+    pub fn open_link(&self, link: &str) -> Option<Vec<u8>> {
+        let all = URL_SAFE_NO_PAD.decode(link).ok()?;
+        let (grant, signature) = all.split_at_checked(all.len().checked_sub(SIGNATURE_B)?)?;
+        let is_good = self.0.iter().any(|keys| hmac::verify(&keys.link, grant, signature).is_ok());
+        is_good.then(|| grant.to_vec())
+    }
+
     /// The fingerprints of `request`, one by each key, the sealing one's first. They are keyed, since a plain hash of a
     /// request with a password in it would let the password be guessed.
     pub fn fingerprints(&self, request: &[u8]) -> Vec<String> {
@@ -140,7 +161,8 @@ impl SealKeys {
             let cursor = RandomizedNonceKey::new(&AES_256_GCM, &key(b"skranke cursor v1")?)?;
             let webhook = RandomizedNonceKey::new(&AES_256_GCM, &key(b"skranke webhook v1")?)?;
             let fingerprint = hmac::Key::new(hmac::HMAC_SHA256, &key(b"skranke idempotency v1 fingerprint")?);
-            Ok(Self { body, cursor, webhook, fingerprint })
+            let link = hmac::Key::new(hmac::HMAC_SHA256, &key(b"skranke file link v1")?);
+            Ok(Self { body, cursor, webhook, fingerprint, link })
         };
         keys().map_err(|_: aws_lc_rs::error::Unspecified| Problem::internal("cannot derive a key"))
     }
@@ -178,6 +200,24 @@ mod tests {
         fn nonsense_never_opens(sealed: String) {
             prop_assert_eq!(sealer(&[b"one"]).open("me", &sealed), None);
             prop_assert_eq!(sealer(&[b"one"]).open_cursor(b"me", &sealed), None);
+        }
+    }
+
+    #[test]
+    fn a_link_is_good_as_it_was_signed_and_by_either_key() {
+        let (old, both, new) = (sealer(&[b"old"]), sealer(&[b"new", b"old"]), sealer(&[b"new"]));
+        let link = old.sign_link(b"this file").expect("a key");
+        assert_eq!(old.open_link(&link).as_deref(), Some(&b"this file"[..]));
+        assert_eq!(both.open_link(&link).as_deref(), Some(&b"this file"[..]));
+        assert_eq!(new.open_link(&link), None);
+        let mut altered = URL_SAFE_NO_PAD.decode(&link).expect("base64");
+        for at in 0..altered.len() {
+            altered[at] ^= 1;
+            assert_eq!(old.open_link(&URL_SAFE_NO_PAD.encode(&altered)), None);
+            altered[at] ^= 1;
+        }
+        for other in ["", "x", "AAAA", &link[1..], &link[..link.len() - 1], &format!("{link}A")] {
+            assert_eq!(old.open_link(other), None, "{other}");
         }
     }
 

@@ -1,5 +1,5 @@
-//! Who waits for something to happen: how many there may be, so that nobody takes all connections, or all the work of
-//! waking them.
+//! Who waits for something to happen, or does what takes long: how many there may be, so that nobody takes all
+//! connections, or all the work of serving them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,6 +19,9 @@ pub struct Seats(Arc<SeatCounts>);
 #[derive(Debug)]
 struct SeatCounts {
     most: usize,
+    most_of_one: usize,
+    /// What somebody with a seat does.
+    doing: &'static str,
     taken: Mutex<HashMap<PrincipalId, usize>>,
 }
 
@@ -30,9 +33,14 @@ pub struct Seat {
 }
 
 impl Seats {
-    /// At most `most` of them.
+    /// At most `most` of them, for those who wait for changes.
     pub fn new(most: usize) -> Self {
-        Self(Arc::new(SeatCounts { most, taken: Mutex::default() }))
+        Self::of(most, MOST_OF_ONE, "wait for changes")
+    }
+
+    /// At most `most` of them, and `most_of_one` for one principal, for those who are `doing` something.
+    pub fn of(most: usize, most_of_one: usize, doing: &'static str) -> Self {
+        Self(Arc::new(SeatCounts { most, most_of_one, doing, taken: Mutex::default() }))
     }
 
     /// A seat for `who`.
@@ -42,11 +50,12 @@ impl Seats {
     pub fn take(&self, who: PrincipalId) -> Result<Seat, Problem> {
         let mut taken = self.0.taken.lock().unwrap_or_else(PoisonError::into_inner);
         if taken.values().sum::<usize>() >= self.0.most {
-            return Err(Problem::unavailable("all seats of those who wait for changes are taken"));
+            return Err(Problem::unavailable(format!("all seats of those who {} are taken", self.0.doing)));
         }
         let own = taken.entry(who).or_default();
-        if *own >= MOST_OF_ONE {
-            let detail = format!("You wait for changes {MOST_OF_ONE} times already. End one of them first.");
+        let SeatCounts { most_of_one, doing, .. } = *self.0;
+        if *own >= most_of_one {
+            let detail = format!("You {doing} {most_of_one} times already. End one of them first.");
             return Err(Problem::rate_limited(detail, RETRY_AFTER_S));
         }
         *own += 1;

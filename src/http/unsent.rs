@@ -18,7 +18,7 @@ use actix_web::http::header::{self, ContentEncoding, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::web::{self, Bytes};
 use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse};
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -184,7 +184,7 @@ pub async fn hold(
         return Ok(request.error_response(full("too much waits to be taken")));
     }
     let (request, response) = next.call(request).await?.into_parts();
-    if response.body().size() == BodySize::Stream {
+    if response.body().size() == BodySize::Stream || response.extensions().contains::<Flowing>() {
         // What goes on is counted piece by piece.
         return Ok(ServiceResponse::new(request, response).map_into_boxed_body());
     }
@@ -223,7 +223,8 @@ pub(super) fn send(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBod
 pub(super) fn flowing(request: &HttpRequest, source: Pin<Box<dyn Stream<Item = Bytes>>>) -> FlowingBody {
     let unsent = request.app_data::<web::Data<Unsent>>().map(|unsent| unsent.get_ref().clone());
     FlowingBody {
-        source,
+        size: BodySize::Stream,
+        source: Box::pin(source.map(Ok)),
         unsent,
         caller: caller(request),
         line: request.conn_data::<SocketHandle>().cloned(),
@@ -231,9 +232,22 @@ pub(super) fn flowing(request: &HttpRequest, source: Pin<Box<dyn Stream<Item = B
     }
 }
 
+/// Marks an answer whose body flows, though its length is known.
+pub(super) struct Flowing;
+
+/// A body of `size_b` bytes that come one by one, counted likewise.
+pub(super) fn flowing_b(
+    request: &HttpRequest,
+    size_b: u64,
+    source: Pin<Box<dyn Stream<Item = std::io::Result<Bytes>>>>,
+) -> FlowingBody {
+    FlowingBody { size: BodySize::Sized(size_b), source, ..flowing(request, Box::pin(futures_util::stream::empty())) }
+}
+
 /// See [`flowing`].
 pub(super) struct FlowingBody {
-    source: Pin<Box<dyn Stream<Item = Bytes>>>,
+    size: BodySize,
+    source: Pin<Box<dyn Stream<Item = std::io::Result<Bytes>>>>,
     unsent: Option<Unsent>,
     caller: u64,
     line: Option<SocketHandle>,
@@ -244,7 +258,7 @@ impl MessageBody for FlowingBody {
     type Error = Box<dyn StdError>;
 
     fn size(&self) -> BodySize {
-        BodySize::Stream
+        self.size
     }
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
@@ -256,6 +270,10 @@ impl MessageBody for FlowingBody {
                 self.piece = None;
             }
             let Some(bytes) = ready!(self.source.as_mut().poll_next(cx)) else { return Poll::Ready(None) };
+            let bytes = match bytes {
+                Ok(bytes) => bytes,
+                Err(error) => return Poll::Ready(Some(Err(error.into()))),
+            };
             match &self.unsent {
                 Some(unsent) if bytes.len() > SMALL_B => {
                     let Some(body) = unsent.counted(self.caller, bytes, false) else {

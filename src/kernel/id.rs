@@ -84,6 +84,8 @@ ids! {
     PolicyId;
     /// A webhook.
     WebhookId;
+    /// A file.
+    FileId;
     /// What one change adds to the tallies.
     DeltaId;
 }

@@ -49,6 +49,8 @@ codes! {
     InvalidCursor = 400 "invalid_cursor" "The cursor is not valid.";
     /// A header has a value that it cannot take.
     InvalidHeader = 400 "invalid_header" "A request header is not valid.";
+    /// What has come is not what `Content-Length` or `Content-Digest` says. Send it again.
+    ContentMismatch = 400 "content_mismatch" "The content is not what its headers say.";
     /// No token, or one that cannot be trusted, or wrong credentials.
     Unauthenticated = 401 "unauthenticated" "Authentication is required.";
     /// The token was good but has expired. Get a new one.
@@ -76,6 +78,12 @@ codes! {
     IdempotencyInProgress = 409 "idempotency_in_progress" "The first request is still running.";
     /// The change collides with something that exists; `detail` says with what.
     Conflict = 409 "conflict" "The change conflicts with what is there.";
+    /// No scanner has looked at the file yet. Try again in a moment.
+    FileNotScanned = 409 "file_not_scanned" "The file has not been scanned yet.";
+    /// The scanner has found something in the file. Its bytes are gone.
+    FileInfected = 410 "file_infected" "The file was infected.";
+    /// The link was good, but not for ever. Ask for another one.
+    LinkExpired = 410 "link_expired" "The link has expired.";
     /// The cursor is of a history that the database does not have: it was set back, by a backup or by a failover that
     /// has lost the last changes. Read all tickets again, and go on from `from=now`.
     CursorDiverged = 410 "cursor_diverged" "The history has changed behind the cursor.";
@@ -86,6 +94,8 @@ codes! {
     BodyTooLarge = 413 "body_too_large" "The body is too large.";
     /// The body's media type is not one that this takes; `detail` lists those.
     UnsupportedMediaType = 415 "unsupported_media_type" "The media type is not supported.";
+    /// The range begins behind the end of the file; `Content-Range` says how long that is.
+    RangeNotSatisfiable = 416 "range_not_satisfiable" "The range is not in the file.";
     /// Well-formed, but fields are wrong: `errors` lists the first 50 with their places, and `more_errors` says how
     /// many there are besides.
     ValidationFailed = 422 "validation_failed" "Some fields are not valid.";
@@ -96,8 +106,8 @@ codes! {
     RateLimited = 429 "rate_limited" "Too many requests.";
     /// Our fault; the request id leads to the cause in the log.
     Internal = 500 "internal_error" "Something went wrong on our side.";
-    /// The database is away, busy, full or asked for too much. Try again after `Retry-After` seconds; `detail` says
-    /// whether anything was changed.
+    /// The database or the store of files is away, busy, full or asked for too much. Try again after `Retry-After`
+    /// seconds; `detail` says whether anything was changed.
     Unavailable = 503 "unavailable" "The service is not available right now.";
 }
 

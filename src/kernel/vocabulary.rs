@@ -1,4 +1,5 @@
-//! The words of a ticket, which more than one room speaks: imported whole, so that a new one is written here alone.
+//! The words of a ticket and of its files, which more than one room speaks: imported whole, so that a new one is
+//! written here alone.
 
 use super::words::words;
 
@@ -123,5 +124,19 @@ words! {
         FirstReply = "first_reply",
         /// The time in `open`: work, without all waiting.
         Service = "service",
+    }
+}
+
+words! {
+    /// How far one can trust a file.
+    pub enum FileState {
+        /// No scanner has looked at it.
+        Unscanned = "unscanned",
+        /// A scanner has found nothing in it.
+        Clean = "clean",
+        /// A scanner has found something in it: its bytes are gone.
+        Infected = "infected",
+        /// It is being erased, and nobody sees it any more.
+        Erasing = "erasing",
     }
 }

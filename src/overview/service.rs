@@ -75,8 +75,9 @@ pub async fn read(
     if let (true, Some(sight)) = (parts.contains(&TicketPart::Comments), looker.sight) {
         let page = CommentPage { order: CommentOrder::CreatedDesc, limit, ..CommentPage::default() };
         let rows = comments::store::list(conn, &ticket, sight, page).await?;
-        let list = format!("comments {}", page.order);
-        let comments = Page::of(&list, limit, MOST_OF_A_PART_B, rows, |row| row.comment.id, CommentBody::from)?;
+        let mut files = comments::service::files_of(conn, rows.iter()).await?;
+        let (list, body) = (format!("comments {}", page.order), |row| CommentBody::from(row).with_files(&mut files));
+        let comments = Page::of(&list, limit, MOST_OF_A_PART_B, rows, |row| row.comment.id, body)?;
         read.comments = Some(comments);
     }
     if parts.contains(&TicketPart::Events) {
@@ -135,9 +136,10 @@ pub async fn timeline(
         None => Vec::new().into(),
     };
     let is_cut = found.has_more(ids.len());
+    let mut files = comments::service::files_of(conn, found.iter()).await?;
     let found = found.into_vec().into_iter();
     let mut comments: HashMap<CommentId, CommentBody> =
-        found.map(|row| (row.comment.id, CommentBody::from(row))).collect();
+        found.map(|row| (row.comment.id, CommentBody::from(row).with_files(&mut files))).collect();
     let mut rows = Vec::new();
     let mut reached = None;
     for event in events {

@@ -155,8 +155,9 @@ async fn update_ticket(who: Allowed<WriteTickets>, call: Call) -> Answer {
 /// Redact a ticket.
 ///
 /// Removes what people have written for good: subject, description, custom fields and external id, the texts of its
-/// comments and the notes of work, from the audit trail and from the index of words, too. The ticket itself stays, with
-/// its tags and times, and so does every number. Also of a closed one. Doing it again changes nothing.
+/// comments and the notes of work, from the audit trail and from the index of words, too, and all files. The ticket
+/// itself stays, with its tags and times, and so does every number. Also of a closed one. Doing it again changes
+/// nothing.
 #[utoipa::path(
     operation_id = "redact_ticket", tag = "tickets", security(("bearer" = ["admin"])),
     params(("id" = String, Path, description = "The ticket's id or number.", example = "4711")),

@@ -1,11 +1,13 @@
 //! The use cases of tickets: one function each, run within one transaction.
 
+mod attached;
 mod change;
 mod derived;
 mod recount;
 mod renamed;
 mod words;
 
+pub use attached::{MOST_FILES, attach as attach_files, erase as erase_files, without_name as without_file_name};
 pub use derived::{DerivedFaults, correct, look_at_rows};
 pub use recount::{Comparison, compare, recount};
 pub use renamed::{RenamedWalk, move_activity_of_renamed};
@@ -261,6 +263,7 @@ pub async fn open(
     let (clocks, facts) = sla::service::begin(&configuration, &ticket.state(), now);
     let times = clocks.after.clone();
     change::save(tx, &TicketChange::opened(ticket.clone(), clocks, facts, who.id), &act.clock).await?;
+    attach_files(tx, act, (&ticket, ticket.version), None, &new.file_ids.0).await?;
     words::add_ticket(tx, ticket.number, words).await?;
     let row = TicketRow { ticket, team, requester, assignee, created_by: who.name.clone(), times, relevance: 0 };
     let context = context(tx, [&row], now).await?;
@@ -372,9 +375,9 @@ pub async fn redact_ahead(
     }
 }
 
-/// Removes all that people have written in a ticket, its comments and the notes of work on it, for good and from the
-/// audit trail and the kept answers, too; also of a closed one. Its tags and times stay, and so does every number. A
-/// second time changes nothing.
+/// Removes all that people have written in a ticket, its comments and the notes of work on it, and its files, for good
+/// and from the audit trail and the kept answers, too; also of a closed one. Its tags and times stay, and so does every
+/// number. A second time changes nothing.
 ///
 /// # Errors
 /// `not_found` or `version_mismatch`.
@@ -394,6 +397,7 @@ pub async fn redact(
         change::save(tx, &TicketChange::redacted(before.clone(), act.who.id, act.now), &act.clock).await?;
     }
     words::forget_comments(tx, &before).await?;
+    erase_files(tx, &before, None, answers).await?;
     answers.amend(tx, before.id, |said| without_texts(said, act.now)).await?;
     words::erase_words(tx).await
 }
@@ -405,6 +409,8 @@ fn without_texts(said: &mut Said, now: Instant) {
             "subject" => *value = REDACTED.into(),
             "description" | "body" => *value = "".into(),
             "custom_fields" => *value = serde_json::json!({}),
+            // Of a comment.
+            "files" => *value = serde_json::json!([]),
             "external_id" | "note" => *value = serde_json::Value::Null,
             // Of a comment.
             "redacted_at" if value.is_null() => *value = serde_json::json!(now),

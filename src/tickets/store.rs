@@ -81,6 +81,7 @@ macro_rules! with_names {
 
 mod access;
 mod count;
+pub mod attached;
 mod criteria;
 mod dialect;
 mod found;

@@ -25,7 +25,7 @@ use crate::kernel::fault::Faults;
 use crate::kernel::fields::Fields;
 use crate::kernel::text::{Email, Line, Prose};
 use crate::kernel::vocabulary::*;
-use crate::kernel::{Instant, Patch, Set, TeamId, TicketId};
+use crate::kernel::{FileId, Instant, Patch, Set, TeamId, TicketId};
 use crate::sla::domain::policy::CalendarSet;
 use crate::sla::wire::clocks::{ClockBody, DurationsBody, NextDueBody};
 pub use filter::{Asker, ListOptions, PersonChoice, PersonRef, TagName, TeamChoice, TicketFilter};
@@ -107,6 +107,27 @@ impl Deserr<Faults> for Tag {
     }
 }
 
+/// How many files are attached at once.
+pub const MOST_FILES_AT_ONCE: usize = 20;
+
+/// Files to be attached, each once, in the order given.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct FileIds(pub Vec<FileId>);
+
+impl Deserr<Faults> for FileIds {
+    fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Faults> {
+        let given = Vec::<FileId>::deserialize_from_value(value, location)?;
+        if given.len() > MOST_FILES_AT_ONCE {
+            return Err(Faults::at(location, "too_many", format!("must have at most {MOST_FILES_AT_ONCE} files")));
+        }
+        let is_twice = |nth: usize| given[..nth].contains(&given[nth]);
+        match (0..given.len()).find(|nth| is_twice(*nth)) {
+            Some(nth) => Err(Faults::at(location.push_index(nth), "invalid", "is there twice")),
+            None => Ok(Self(given)),
+        }
+    }
+}
+
 /// A ticket to be opened.
 #[derive(Debug, Clone, Deserr, ToSchema)]
 #[deserr(error = Faults, deny_unknown_fields)]
@@ -173,6 +194,10 @@ pub struct NewTicket {
     #[deserr(default)]
     #[schema(schema_with = ticket_ref)]
     pub follow_up_of: Option<TicketRef>,
+    /// Files that the caller has sent and attached to nothing yet: at most 20.
+    #[deserr(default)]
+    #[schema(value_type = Option<Vec<FileId>>, max_items = 20, nullable = false)]
+    pub file_ids: FileIds,
 }
 
 /// A JSON merge patch (RFC 7396) of a ticket: what is not mentioned stays, null empties.

@@ -9,7 +9,7 @@ use skranke::kernel::Code;
 use crate::support::{Engine, Store};
 
 /// The rooms, from left to right. A room imports only from those before it.
-const ROOMS: [&str; 16] = [
+const ROOMS: [&str; 17] = [
     "kernel",
     "db",
     "http",
@@ -19,6 +19,7 @@ const ROOMS: [&str; 16] = [
     "tally",
     "sla",
     "tickets",
+    "files",
     "comments",
     "time_entries",
     "overview",

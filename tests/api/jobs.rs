@@ -8,7 +8,7 @@ use crate::start::{Place, Server, until};
 use crate::support::{Caller, Engine, Store};
 
 /// All jobs.
-const JOBS: [&str; 10] = [
+const JOBS: [&str; 12] = [
     "tidy",
     "fold_tally",
     "tell_promises",
@@ -17,6 +17,8 @@ const JOBS: [&str; 10] = [
     "index_words",
     "merge_words",
     "forget_deliveries",
+    "erase_files",
+    "sweep_files",
     "hand_out_deliveries",
     "send_deliveries",
 ];

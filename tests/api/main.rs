@@ -18,6 +18,7 @@ mod document;
 mod edits;
 mod erasure;
 mod faults;
+mod files;
 mod followers;
 mod hosts;
 mod hot;

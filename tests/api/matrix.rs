@@ -15,6 +15,10 @@ enum Rule {
     Known,
     /// Requesters on what is theirs, agents and admins on all, service accounts with the scope.
     Own(&'static str),
+    /// Likewise, with the scope or this other one.
+    OwnWithEither(&'static str, &'static str),
+    /// Whoever has sent a file, and admins; service accounts with `admin`.
+    Sent,
     /// Agents and admins; service accounts with the scope.
     Staff(&'static str),
     /// As `Staff`, but requesters may see themselves and cannot tell others from none; service accounts need `admin`.
@@ -27,7 +31,18 @@ enum Rule {
     AdminWith(&'static str),
 }
 
+/// Those who read comments or tickets, and those who write them.
+const READS_FILES: Rule = Rule::OwnWithEither("comments:read", "tickets:read");
+const SENDS_FILES: Rule = Rule::OwnWithEither("comments:write", "tickets:write");
+
 const RULES: &[(&str, Rule)] = &[
+    ("create_file", SENDS_FILES),
+    ("get_file", READS_FILES),
+    ("get_file_content", READS_FILES),
+    ("create_file_link", READS_FILES),
+    ("list_ticket_files", READS_FILES),
+    ("get_linked_file", Rule::Open),
+    ("delete_file", Rule::Sent),
     ("get_jwks", Rule::Open),
     ("health_live", Rule::Open),
     ("health_ready", Rule::Open),
@@ -108,7 +123,7 @@ const RULES: &[(&str, Rule)] = &[
 /// that never show anything.
 fn shown_to(operation: &str) -> Option<[&'static str; 2]> {
     Some(match operation {
-        "create_comment" | "update_comment" => ["comments:read"; 2],
+        "create_comment" | "update_comment" | "create_file" => ["comments:read"; 2],
         "create_user" | "update_user" => ["tickets:read", "admin"],
         "create_service_account" | "update_service_account" | "rotate_service_account_secret" => ["admin"; 2],
         "create_ticket" | "update_ticket" | "create_time_entry" => ["tickets:read"; 2],
@@ -121,7 +136,8 @@ fn shown_to(operation: &str) -> Option<[&'static str; 2]> {
 }
 
 /// What is asked for by POST, and tells nothing that was written.
-const ASKED_BY_POST: &[&str] = &["count_tickets", "preview_sla_policy", "test_webhook", "replay_webhook_deliveries"];
+const ASKED_BY_POST: &[&str] =
+    &["count_tickets", "create_file_link", "preview_sla_policy", "test_webhook", "replay_webhook_deliveries"];
 
 /// Operations that have rules of their own, tested elsewhere. May only shrink.
 const EXCEPTIONS: &[&str] = &["create_token"];
@@ -174,15 +190,23 @@ impl Rule {
     fn scope(self) -> Option<&'static str> {
         match self {
             Rule::Open | Rule::Known => None,
-            Rule::Own(scope) | Rule::Staff(scope) | Rule::AdminWith(scope) => Some(scope),
-            Rule::People | Rule::Self_ | Rule::Admin => Some("admin"),
+            Rule::Own(scope) | Rule::Staff(scope) | Rule::AdminWith(scope) | Rule::OwnWithEither(scope, _) => {
+                Some(scope)
+            }
+            Rule::People | Rule::Self_ | Rule::Admin | Rule::Sent => Some("admin"),
         }
+    }
+
+    /// Another scope that does as well.
+    fn other_scope(self) -> Option<&'static str> {
+        if let Rule::OwnWithEither(_, other) = self { Some(other) } else { None }
     }
 
     fn expects(self, who: Who, operation: &str) -> End {
         // Lists and creations have nobody else's thing in their path.
         let on_a_thing =
-            !["list_tickets", "count_tickets", "list_changes", "stream_changes", "create_ticket"].contains(&operation);
+            !["list_tickets", "count_tickets", "list_changes", "stream_changes", "create_ticket", "create_file"]
+                .contains(&operation);
         match (self, who) {
             (Rule::Open, _) => End::Allowed,
             (_, Who::Anonymous) => End::Unauthenticated,
@@ -190,12 +214,16 @@ impl Rule {
             // A person sees people by `tickets:read`.
             (Rule::People, Who::Bare) => End::InsufficientScope,
             (_, Who::WithScope | Who::Admin | Who::Bare) => End::Allowed,
+            // The agent has sent it.
+            (Rule::Sent, Who::Agent) => End::Allowed,
+            (Rule::Sent, Who::Stranger) => End::NotFound,
+            (Rule::Sent, _) => End::Forbidden,
             (_, Who::WithoutScope) => End::InsufficientScope,
             // Whoever may see tickets may see people; a person may change their own profile, but not somebody else's.
             (Rule::People, Who::Narrowed) => End::Allowed,
             (_, Who::Narrowed) => End::InsufficientScope,
-            (Rule::Own(_), Who::Stranger) if on_a_thing => End::NotFound,
-            (Rule::Own(_), _) => End::Allowed,
+            (Rule::Own(_) | Rule::OwnWithEither(..), Who::Stranger) if on_a_thing => End::NotFound,
+            (Rule::Own(_) | Rule::OwnWithEither(..), _) => End::Allowed,
             (Rule::Staff(_), Who::Agent) | (Rule::People, Who::Agent) => End::Allowed,
             (Rule::People, Who::Owner | Who::Stranger) if operation == "get_user" => End::NotFound,
             (Rule::Self_, Who::Owner | Who::Stranger) => End::NotFound,
@@ -231,7 +259,20 @@ async fn path_and_body(
     if operation == "get_metrics_timeseries" {
         path.push_str("?interval=day");
     }
-    if path.contains("/tickets/{id}") {
+    if path.contains("/files/{id}") || path.contains("{link}") {
+        // The agent's, on a comment of theirs.
+        let ticket = desk.ticket(&world.owner, json!({})).await;
+        let sent = ask(desk, "post", "/v1/files", &Some(json!("x"))).by(&world.agent).expect(201).await;
+        let file = sent.header("location").unwrap().to_owned();
+        let comment = json!({ "body": "b", "visibility": "public", "file_ids": [id_of(&sent)] });
+        let comments = format!("/v1/tickets/{}/comments", ticket["id"].as_str().unwrap());
+        desk.post(&comments).by(&world.agent).json(&comment).expect(201).await;
+        path = path.replace("/v1/files/{id}", &file);
+        if path.contains("{link}") {
+            let link = desk.post(&format!("{file}/link")).by(&world.agent).json(&json!({})).expect(200).await;
+            path = link.body["url"].as_str().unwrap().to_owned();
+        }
+    } else if path.contains("/tickets/{id}") {
         let ticket = desk.ticket(&world.owner, json!({})).await;
         let ticket_path = format!("/v1/tickets/{}", ticket["id"].as_str().unwrap());
         if path.contains("{comment_id}") {
@@ -295,6 +336,8 @@ async fn path_and_body(
         path = path.replace("{id}", made.body["id"].as_str().unwrap());
     }
     let body = match operation {
+        "create_file" => Some(json!("x")),
+        "create_file_link" => Some(json!({})),
         "create_webhook" => Some(webhook("new")),
         "update_webhook" => Some(json!({ "name": format!("changed {nth}") })),
         "replay_webhook_deliveries" => Some(json!({ "from": 1 })),
@@ -326,6 +369,9 @@ async fn path_and_body(
 fn ask(desk: &Desk, method: &str, path: &str, body: &Option<Value>) -> Ask {
     let ask = desk.ask(method.to_uppercase().parse().unwrap(), path);
     match body {
+        Some(Value::String(text)) if path == "/v1/files" => {
+            ask.raw("text/plain", text.clone()).header("content-disposition", "attachment; filename=x")
+        }
         Some(Value::String(text)) => ask.raw("text/calendar", text.clone()),
         Some(body) => ask.json(body),
         None => ask,
@@ -358,6 +404,7 @@ on_both! {
                             let needs_it = matches!(who, Who::WithScope | Who::Bare);
                             let has_it_anyway = |scope: &str| matches!(rule, Rule::AdminWith(_)) && scope == "admin";
                             scopes.retain(|scope| (*scope == needed) == needs_it || has_it_anyway(scope));
+                            scopes.retain(|scope| rule.other_scope() != Some(scope));
                             Some(match who {
                                 Who::Narrowed | Who::Bare => desk.narrowed(&world.admin, &scopes.join(" ")),
                                 _ => desk.account(&scopes.join(" ")).await,
@@ -443,7 +490,7 @@ on_both! {
                 replayed += 1;
             }
         }
-        assert_eq!(replayed, 18, "nine operations, two ways each");
+        assert_eq!(replayed, 20, "ten operations, two ways each");
     }
 
     async fn a_replay_shows_nothing_to_whoever_has_another_role_now(desk) {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use skranke::app::config::SETTINGS;
-use skranke::{audit, http, kernel, metrics, sla, tickets, time_entries, webhooks};
+use skranke::{audit, files, http, kernel, metrics, sla, tickets, time_entries, webhooks};
 
 use crate::start::Place;
 use crate::support::{Engine, Store};
@@ -56,6 +56,18 @@ fn limits() {
         ("bytes of a ticket's `custom_fields`, as JSON", kib(kernel::fields::LARGEST_B)),
         ("levels of `custom_fields` in one another", count(kernel::fields::DEEPEST)),
         ("tags of a ticket", count(tickets::wire::MOST_TAGS)),
+        ("files that are attached at once", count(tickets::wire::MOST_FILES_AT_ONCE)),
+        (
+            "files of a ticket and its public comments, and of its internal ones",
+            thousands(tickets::service::MOST_FILES),
+        ),
+        (
+            "bytes of files that a requester sends in 24 hours",
+            mib(usize::try_from(files::domain::MOST_B_A_DAY).unwrap()),
+        ),
+        ("files that one sends at once", count(files::service::cabinet::MOST_OF_ONE)),
+        ("characters of a file's name", count(files::domain::head::LONGEST_NAME)),
+        ("seconds that a link to a file is good", thousands(files::domain::LONGEST_LINK_S)),
         ("changes of a ticket's status, but for those that end it", count(sla::domain::clock::MOST_STEPS)),
         ("bytes of a ticket's edits in its audit trail", mib(usize::try_from(audit::domain::MOST_EDITED_B).unwrap())),
         (

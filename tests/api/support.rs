@@ -15,6 +15,9 @@ use skranke::auth::issuers::IssuerConfig;
 use skranke::auth::keys::{SigningKey, SigningKeys};
 use skranke::auth::service::{Authority, Lifetimes};
 use skranke::db::{DatabaseUrl, Db, Listener, Roots};
+use skranke::files::service::cabinet::Cabinet;
+use skranke::files::store::bytes::ByteStore;
+use skranke::files::store::local::LocalFolder;
 use skranke::http::State;
 use skranke::http::seal::Sealer;
 use skranke::kernel::text::{Email, Line};
@@ -173,6 +176,8 @@ pub struct Desk {
     pub ids: Clock,
     pub authority: Arc<Authority>,
     pub store: Store,
+    /// Where the files of this desk lie.
+    pub files: tempfile::TempDir,
     pub settings: server::Settings,
     http: reqwest::Client,
     handles: Mutex<Vec<actix_web::dev::ServerHandle>>,
@@ -275,10 +280,12 @@ impl Desk {
             ending: Default::default(),
             sealer,
         };
+        let files = tempfile::tempdir().unwrap();
         let settings = adapt(server::Settings {
             state,
             authority: authority.clone(),
             courier: Arc::new(courier(false)),
+            cabinet: Cabinet::new(ByteStore::Local(LocalFolder::at(files.path()))),
             cors_origins: vec![],
             limits: Default::default(),
             workers: 2,
@@ -292,6 +299,7 @@ impl Desk {
             ids,
             authority,
             store,
+            files,
             settings,
             // A connection is not used again that the server is about to close, as it does after five seconds without a
             // request.

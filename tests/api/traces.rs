@@ -229,6 +229,7 @@ struct World {
     /// Ids of the ticket's comments and time entries, also of those that are not there yet.
     comments: Vec<String>,
     entries: Vec<String>,
+    files: Vec<String>,
 }
 
 impl World {
@@ -244,6 +245,8 @@ impl World {
         let (id, number) = (self.ticket["id"].as_str().unwrap(), self.ticket["number"].to_string());
         if path.contains("/tickets/{id}") {
             fill("{id}", &[id, &number, "019a2f4e-7c1b-7d3e-8f00-1234567890ab", "999999"]);
+        } else if path.contains("/files/{id}") {
+            fill("{id}", &self.files.iter().map(String::as_str).collect::<Vec<_>>());
         } else {
             fill("{id}", &[&self.agent.id, "019a2f4e-7c1b-7d3e-8f00-1234567890ab"]);
         }
@@ -264,6 +267,13 @@ async fn comment(desk: &Desk, who: &Caller, ticket: &Value, visibility: &str, bo
     made.body["id"].as_str().unwrap().to_owned()
 }
 
+/// A file that `who` sends.
+async fn file(desk: &Desk, who: &Caller, name: &str) -> String {
+    let ask = desk.post("/v1/files").by(who).raw("text/plain", "secretive");
+    let sent = ask.header("content-disposition", &format!("attachment; filename={name}")).expect(201).await;
+    sent.body["id"].as_str().unwrap().to_owned()
+}
+
 async fn promise(desk: &Desk, admin: &Caller) {
     let hours = json!({ "monday": [{ "from": "08:00", "to": "16:00" }] });
     let calendar = json!({ "name": "Office", "time_zone": "UTC", "working_hours": hours, "is_default": true });
@@ -282,21 +292,22 @@ async fn promise(desk: &Desk, admin: &Caller) {
 }
 
 /// Everything internal that can be done to a ticket: said, said otherwise, taken back, worked and not worked.
-async fn gossip(
-    desk: &Desk,
-    ticket: &Value,
-    agent: &Caller,
-    admin: &Caller,
-    script: &Caller,
-) -> (Vec<String>, Vec<String>) {
+async fn gossip(desk: &Desk, ticket: &Value, agent: &Caller, admin: &Caller, script: &Caller) -> [Vec<String>; 3] {
     let path = path_of(ticket);
     // What is promised of it is late.
     desk.tell_promises().await;
-    let first =
-        comment(desk, agent, ticket, "internal", &format!("A secretive plan. {}", format!("{SHARED} ").repeat(300)))
-            .await;
+    let mut files = Vec::new();
+    for name in ["secretive.txt", "plan.txt", "hello.txt"] {
+        files.push(file(desk, agent, name).await);
+    }
+    let plan = format!("A secretive plan. {}", format!("{SHARED} ").repeat(300));
+    let plan = json!({ "body": plan, "visibility": "internal", "file_ids": files[..2] });
+    let first = desk.post(&format!("{path}/comments")).by(agent).json(&plan).expect(201).await;
+    let first = first.body["id"].as_str().unwrap().to_owned();
     let second = comment(desk, admin, ticket, "internal", "hello secretive hello smoke").await;
     let third = comment(desk, script, ticket, "internal", "found by the script").await;
+    // One on a comment, one that was there, and one that is attached to nothing yet.
+    desk.delete(&format!("/v1/files/{}", files[1])).by(agent).expect(204).await;
     let edited = json!({ "body": "edited: secretive, hello" });
     desk.patch(&format!("{path}/comments/{first}")).by(agent).json(&edited).expect(200).await;
     desk.delete(&format!("{path}/comments/{second}")).by(admin).expect(204).await;
@@ -307,7 +318,7 @@ async fn gossip(
         entries.push(made.body["id"].as_str().unwrap().to_owned());
     }
     desk.delete(&format!("{work}/{}", entries[1])).by(agent).expect(204).await;
-    (vec![first, second, third], entries)
+    [vec![first, second, third], entries, files]
 }
 
 /// An id that nothing has.
@@ -356,9 +367,17 @@ impl Twin {
     /// Everything that its owner sees of it.
     async fn look(&mut self, desk: &Desk, step: usize) {
         let path = path_of(&self.ticket);
-        for part in
-            ["", "/comments", "/comments?limit=1", "/events", "/events?limit=2", "/sla", "/cost", "/time-entries"]
-        {
+        for part in [
+            "",
+            "/comments",
+            "/comments?limit=1",
+            "/events",
+            "/events?limit=2",
+            "/files",
+            "/sla",
+            "/cost",
+            "/time-entries",
+        ] {
             let seen = desk.get(&format!("{path}{part}")).by(&self.owner).header("x-request-id", "a-look").send().await;
             self.note(&format!("{step} {part}"), &seen);
         }
@@ -390,7 +409,9 @@ on_both! {
         let outsider = desk.account("tickets:read tickets:write comments:read comments:write").await;
         promise(desk, &admin).await;
         let team = desk.post("/v1/teams").by(&admin).json(&json!({ "name": "First line" })).expect(201).await.body;
-        let ticket = desk.ticket(&owner, json!({ "description": "Smoke comes out.", "tags": ["paper"] })).await;
+        let known = file(desk, &owner, "smoke.txt").await;
+        let opening = json!({ "description": "Smoke comes out.", "tags": ["paper"], "file_ids": [known] });
+        let ticket = desk.ticket(&owner, opening).await;
         desk.clock.pass_s(60);
         desk.ticket(&owner, json!({ "subject": "The printer is out of paper" })).await;
         desk.ticket(&owner, json!({ "subject": "Coffee", "description": "A printer of coffee" })).await;
@@ -404,6 +425,7 @@ on_both! {
             agent: agent.clone(),
             comments: public.iter().cloned().chain((0..3).map(unmade)).collect(),
             entries: (3..5).map(unmade).collect(),
+            files: [known].into_iter().chain((5..8).map(unmade)).collect(),
         };
         let looks = async |world: &World| {
             // In the same minute both times.
@@ -419,16 +441,17 @@ on_both! {
         };
         let before = looks(&world).await;
         desk.clock.pass_s(1800);
-        let (comments, entries) = gossip(desk, &world.ticket, &agent, &admin, &script).await;
+        let [comments, entries, files] = gossip(desk, &world.ticket, &agent, &admin, &script).await;
         let rate = json!({ "hourly_rate": { "amount_minor": 9000, "currency": "EUR" } });
         desk.patch(&format!("/v1/users/{}", agent.id)).by(&admin).json(&rate).expect(200).await;
         desk.patch(&format!("/v1/teams/{}", team["id"].as_str().unwrap())).by(&admin).json(&rate).expect(200).await;
         desk.clock.pass_s(-1800);
         world.comments = [&public[..], &comments].concat();
         world.entries = entries;
+        world.files = [&world.files[..1], &files].concat();
         let after = looks(&world).await;
 
-        let made = world.comments[2..].iter().chain(&world.entries).enumerate();
+        let made = world.comments[2..].iter().chain(&world.entries).chain(&world.files[1..]).enumerate();
         let unmake = |text: &str| made.clone().fold(text.to_owned(), |text, (nth, id)| text.replace(id, &unmade(nth)));
         let asked = before.values().filter(|told| told.contains("SELECT")).count();
         assert!(asked > 1_000, "{asked} looks of {} at the database", before.len());

@@ -5,10 +5,11 @@ use diesel::prelude::*;
 use super::PERSON;
 use crate::auth::domain::Role;
 use crate::db::fault::is_duplicate;
-use crate::db::schema::{idempotency_keys, principals, refresh_tokens, team_members};
+use crate::db::schema::{files, idempotency_keys, principals, refresh_tokens, team_members};
+use crate::db::signal::FilesWaiting;
 use crate::db::{Conn, RunQueryDsl, boxed, load_locked, on_each};
 use crate::kernel::secret::Secret;
-use crate::kernel::{Code, Currency, Instant, Money, PrincipalId, Problem};
+use crate::kernel::{Code, Currency, FileState, Instant, Money, PrincipalId, Problem};
 use crate::people::domain::Person;
 
 #[derive(Queryable, Selectable)]
@@ -185,6 +186,16 @@ pub async fn forget_refresh_tokens(tx: &mut Conn, id: PrincipalId) -> Result<(),
 pub async fn forget_answers(tx: &mut Conn, id: PrincipalId) -> Result<(), Problem> {
     let own = idempotency_keys::table.filter(idempotency_keys::principal_id.eq(id));
     on_each!(tx, |c| diesel::delete(own).execute(c).await)?;
+    Ok(())
+}
+
+/// Lets go of the files that `id` has sent and not attached: they go by themselves.
+pub async fn let_go_of_files(tx: &mut Conn, id: PrincipalId) -> Result<(), Problem> {
+    let own = files::table.filter(files::uploaded_by_id.eq(id).and(files::ticket_number.is_null()));
+    let marked = (files::state.eq(FileState::Erasing), files::name.eq(""));
+    on_each!(tx, |c| diesel::update(own).set(marked).execute(c).await)?;
+    let waiting = tx.kept_by_name::<FilesWaiting>();
+    tx.after_commit(move || waiting.0.give());
     Ok(())
 }
 

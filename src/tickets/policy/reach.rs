@@ -2,7 +2,8 @@
 
 use crate::auth::domain::{Principal, Scope};
 use crate::auth::policy::{
-    Administer, Allowed, ReadComments, ReadMetrics, ReadTickets, ReadWork, WriteComments, WriteTickets, WriteWork,
+    Administer, Allowed, DeleteFiles, ReadComments, ReadFiles, ReadMetrics, ReadTickets, ReadWork, WriteComments,
+    WriteTickets, WriteWork,
 };
 use crate::kernel::{Code, PrincipalId, Problem};
 use crate::tickets::domain::Walker;
@@ -104,3 +105,4 @@ macro_rules! reaches_tickets {
     )*};
 }
 reaches_tickets!(ReadTickets, WriteTickets, ReadComments, WriteComments, ReadWork, WriteWork, ReadMetrics, Administer);
+reaches_tickets!(ReadFiles, DeleteFiles);
