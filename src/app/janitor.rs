@@ -402,9 +402,9 @@ impl Job for EraseFiles {
 
     fn run<'a>(&'a mut self, db: &'a Db, clock: &'a Clock) -> LocalBoxFuture<'a, Result<Rest, Problem>> {
         async {
+            let has_more = erase::erase_some(db, &self.cabinet).await?;
             let marked = erase::mark_unattached(db, clock.now()).await?;
-            let has_more = erase::erase_some(db, &self.cabinet).await? || marked > 0;
-            Ok(if has_more { Rest::More(FORGET_BREATH) } else { Rest::Nothing })
+            Ok(if has_more || marked > 0 { Rest::More(FORGET_BREATH) } else { Rest::Nothing })
         }
         .boxed_local()
     }

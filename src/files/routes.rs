@@ -8,7 +8,7 @@ use super::domain::range::{FilePart, part};
 use super::domain::{File, hex};
 use super::policy::{FileSight, may_get};
 use super::service::cabinet::{Cabinet, FileHead};
-use super::wire::{FileBody, FileLinkBody, NewFileLink};
+use super::wire::{FileBody, FileBytes, FileLinkBody, NewFileLink};
 use super::{service, store};
 use crate::auth::policy::{Allowed, DeleteFiles, ReadFiles, SendFiles};
 use crate::db::{Conn, Root};
@@ -48,7 +48,7 @@ pub fn routes(config: &mut impl Endpoints) {
             example = "attachment; filename*=UTF-8''Screenshot%201.png"),
         ("Content-Digest" = Option<String>, Header, description = "Its SHA-256, to be checked.",
             example = "sha-256=:n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg=:")),
-    request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "The bytes of the file, as whatever type it is."),
+    request_body(content = inline(FileBytes), content_type = "application/octet-stream", description = "The bytes of the file, as whatever type it is."),
     extensions(("x-problems" = json!(["content_mismatch"]))),
     responses((status = 201, description = "The file. Without `comments:read` and `tickets:read`: no body.", body = FileBody,
         headers(("ETag" = String, description = "The file's version."), ("Location" = String, description = "Where the file is."))))
@@ -100,11 +100,11 @@ async fn get_file(who: Allowed<ReadFiles>, call: Call) -> Answer {
         ("Range" = Option<String>, Header, description = "One part of it (RFC 9110, 14.2).", example = "bytes=0-1023")),
     extensions(("x-problems" = json!(["file_not_scanned", "file_infected", "range_not_satisfiable"]))),
     responses(
-        (status = 200, description = "The file.", body = Vec<u8>, content_type = "application/octet-stream", headers(
+        (status = 200, description = "The file.", body = inline(FileBytes), content_type = "application/octet-stream", headers(
             ("ETag" = String, description = "Its SHA-256."),
             ("Content-Digest" = String, description = "Its SHA-256 (RFC 9530)."),
             ("Skranke-File-State" = String, description = "How far one can trust it."))),
-        (status = 206, description = "The part of it that was asked for.", body = Vec<u8>, content_type = "application/octet-stream", headers(
+        (status = 206, description = "The part of it that was asked for.", body = inline(FileBytes), content_type = "application/octet-stream", headers(
             ("Content-Range" = String, description = "Which part it is."))))
 )]
 #[get("/v1/files/{id}/content")]
@@ -152,9 +152,9 @@ async fn create_file_link(who: Allowed<ReadFiles>, call: Call, cabinet: web::Dat
         ("Range" = Option<String>, Header, description = "One part of it (RFC 9110, 14.2).", example = "bytes=0-1023")),
     extensions(("x-problems" = json!(["invalid_query", "unavailable", "link_expired", "file_not_scanned", "file_infected", "range_not_satisfiable"]))),
     responses(
-        (status = 200, description = "The file.", body = Vec<u8>, content_type = "application/octet-stream",
+        (status = 200, description = "The file.", body = inline(FileBytes), content_type = "application/octet-stream",
             headers(("ETag" = String, description = "Its SHA-256."))),
-        (status = 206, description = "The part of it that was asked for.", body = Vec<u8>, content_type = "application/octet-stream", headers(
+        (status = 206, description = "The part of it that was asked for.", body = inline(FileBytes), content_type = "application/octet-stream", headers(
             ("Content-Range" = String, description = "Which part it is."))))
 )]
 #[get("/file-links/{link}")]

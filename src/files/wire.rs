@@ -2,7 +2,9 @@
 
 use deserr::Deserr;
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::domain::{FileRow, LONGEST_LINK_S, hex};
 use crate::auth::domain::Principal;
@@ -96,6 +98,19 @@ impl Resource for FileBody {
 }
 
 impl ListItem for FileBody {}
+
+/// The bytes of a file, as they are.
+#[derive(Debug, Clone, Copy)]
+pub struct FileBytes;
+
+impl PartialSchema for FileBytes {
+    fn schema() -> RefOr<Schema> {
+        let binary = SchemaFormat::KnownFormat(KnownFormat::Binary);
+        ObjectBuilder::new().schema_type(Type::String).format(Some(binary)).build().into()
+    }
+}
+
+impl ToSchema for FileBytes {}
 
 /// What a link is to be good for.
 #[derive(Debug, Clone, Copy, Deserr, ToSchema)]

@@ -22,6 +22,8 @@ pub struct Upload<'a> {
     come_b: u64,
     begun: Instant,
     until: Instant,
+    /// When the last piece was given on: what is done with it is not the client's time.
+    given_at: Instant,
 }
 
 impl Call {
@@ -38,7 +40,7 @@ impl Call {
         }
         let begun = Instant::now();
         let payload = self.take_payload();
-        Ok(Upload { call: self, payload, most_b, come_b: 0, begun, until: begun + self.patience() })
+        Ok(Upload { call: self, payload, most_b, come_b: 0, begun, until: begun + self.patience(), given_at: begun })
     }
 
     /// How many bytes the body has, if it says so.
@@ -53,6 +55,7 @@ impl Upload<'_> {
     /// # Errors
     /// `request_timeout` when it comes too slowly, `body_too_large`, or `content_mismatch` when it ends too soon.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+        self.until += self.given_at.elapsed();
         let Ok(next) = tokio::time::timeout_at(self.until, self.payload.next()).await else {
             let detail = format!("The body came more slowly than {RATE_B} bytes a second.");
             return Err(Problem::new(Code::RequestTimeout, detail));
@@ -65,7 +68,8 @@ impl Upload<'_> {
         }
         // Whoever was quick may rest, but not for longer than everybody.
         let earned = Duration::from_millis(piece.len() as u64 * 1_000 / RATE_B);
-        self.until = (self.until + earned).min(Instant::now() + self.call.patience());
+        self.given_at = Instant::now();
+        self.until = (self.until + earned).min(self.given_at + self.call.patience());
         Ok(Some(piece))
     }
 

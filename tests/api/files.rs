@@ -4,20 +4,21 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest::{SHA256, digest};
-use base64::Engine;
+use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 use skranke::files::service::clamd::Clamd;
-use skranke::files::service::erase;
+use skranke::files::service::{erase, scan};
 use skranke::files::store::draft::SHARDS;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::on_both;
 use crate::people::{has, kept};
-use crate::support::{Answer, Ask, Caller, Desk};
+use crate::start::{Place, until};
+use crate::support::{Answer, Ask, Caller, Desk, Engine, Store};
 
 /// The smallest picture that there is.
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0\x1f\x15\xc4\x89";
@@ -94,6 +95,78 @@ fn is_safe(answer: &Answer) {
     ] {
         assert_eq!(answer.header(name), Some(value), "{name}");
     }
+}
+
+/// The test file of all scanners, in two parts, so that no scanner takes this one for it.
+const EICAR: &[u8] = concat!(r"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD-", "ANTIVIRUS-TEST-FILE!$H+H*").as_bytes();
+
+/// A scanner that speaks as clamd does: it finds one thing, and takes nothing that says that it is too large.
+pub async fn scanner() -> Clamd {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut command = [0; 10];
+                stream.read_exact(&mut command).await.unwrap();
+                assert_eq!(&command, b"zINSTREAM\0");
+                let mut file = Vec::new();
+                loop {
+                    let length = stream.read_u32().await.unwrap() as usize;
+                    assert!(length <= 64 << 10);
+                    if length == 0 {
+                        break;
+                    }
+                    let mut chunk = vec![0; length];
+                    stream.read_exact(&mut chunk).await.unwrap();
+                    file.extend(chunk);
+                }
+                let answer: &[u8] = match &file[..] {
+                    file if file == EICAR => b"stream: Eicar-Test FOUND\0",
+                    b"TOO LARGE" => b"INSTREAM size limit exceeded. ERROR\0",
+                    _ => b"stream: OK\0",
+                };
+                stream.write_all(answer).await.unwrap();
+            });
+        }
+    });
+    Clamd::Tcp(address.to_string())
+}
+
+/// An instance lets files be scanned by itself, as soon as they are there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_has_files_scanned_by_itself() {
+    let Clamd::Tcp(address) = scanner().await else { unreachable!() };
+    let store = Store::make(Engine::Sqlite).await;
+    let place = Place::on(&store).with("SKRANKE_SCAN", format!("clamd:tcp://{address}"));
+    let server = place.start().await;
+    let agent = place.person("agent").await;
+    let sent = async |bytes: &[u8]| {
+        let ask = server.post("/v1/files").by(&agent).raw("text/plain", bytes.to_vec());
+        let sent = ask.header("content-disposition", "attachment; filename=x").expect(201).await;
+        sent.header("location").unwrap().to_owned()
+    };
+    for (bytes, expected) in [(&b"fine"[..], "clean"), (EICAR, "infected")] {
+        let path = sent(bytes).await;
+        until(expected, async || {
+            (server.get(&path).by(&agent).expect(200).await.body["state"] == expected).then_some(())
+        })
+        .await;
+    }
+    until("bytes that go", async || {
+        let lying = within(&store_folder(&store).join("files"), false);
+        (lying.len() == 1).then_some(())
+    })
+    .await;
+    let done = server.stop().await;
+    assert!(done.err.contains("Eicar-Test"), "{}", done.err);
+    store.drop().await;
+}
+
+/// Where the database lies.
+fn store_folder(store: &Store) -> PathBuf {
+    let skranke::db::DatabaseUrl::Sqlite(path) = &store.url else { panic!("it lies in no folder") };
+    path.parent().unwrap().to_owned()
 }
 
 on_both! {
@@ -295,6 +368,64 @@ on_both! {
         assert!(stored(desk).is_empty());
         // That it was there stays.
         assert_eq!(desk.get(&file_path(&file)).by(&owner).expect(200).await.body["state"], "infected");
+    }
+
+    async fn a_scanner_passes_files_or_has_them_deleted_and_tells(desk) {
+        let (owner, agent) = (desk.requester().await, desk.agent().await);
+        let clamd = scanner().await;
+        let cabinet = desk.settings.cabinet.clone();
+        let scan = async |clamd: &Clamd| scan::scan_some(&desk.db, &cabinet, clamd, &desk.ids).await;
+        let ticket = desk.ticket(&owner, json!({})).await;
+        let clean = send(desk, &owner, "clean", &vec![b'x'; 300_000]).await;
+        let (bad, secret) = (send(desk, &owner, "bad", EICAR).await, send(desk, &agent, "secret", EICAR).await);
+        let (loose, large) = (send(desk, &owner, "loose", EICAR).await, send(desk, &owner, "large", b"TOO LARGE").await);
+        let comment = say(desk, &owner, &ticket, "public", &[&clean, &bad, &large]).await;
+        say(desk, &agent, &ticket, "internal", &[&secret]).await;
+        let comment = format!("{}/comments/{}", ticket_path(&ticket), id(&comment));
+        let tag = async || desk.get(&comment).by(&owner).expect(200).await.header("etag").unwrap().to_owned();
+        assert_eq!(tag().await, "\"1\"");
+        // Away, it passes nothing.
+        let away = Clamd::Tcp("127.0.0.1:1".into());
+        assert!(scan(&away).await.is_err());
+        let state = async |file: &Value, who: &Caller| desk.get(&file_path(file)).by(who).expect(200).await.body["state"].clone();
+        assert_eq!(state(&clean, &owner).await, "unscanned");
+
+        assert!(!scan(&clamd).await.unwrap());
+        for (file, who, expected) in [
+            (&clean, &owner, "clean"),
+            (&bad, &owner, "infected"),
+            (&secret, &agent, "infected"),
+            (&loose, &owner, "infected"),
+            (&large, &owner, "unscanned"),
+        ] {
+            assert_eq!(state(file, who).await, expected);
+        }
+        assert_eq!(tag().await, "\"1.2\"");
+        erase_all(desk).await;
+        assert_eq!(stored(desk).len(), 2);
+        for who in [&owner, &agent] {
+            desk.get(&format!("{}/content", file_path(&bad))).by(who).refused(410, "file_infected").await;
+        }
+        // What was found is told to those who see the file, and nothing of it can be attached.
+        let told = async |who: &Caller| {
+            let events = desk.all(who, &format!("{}/events", ticket_path(&ticket))).await;
+            let infected = events.into_iter().filter(|event| event["type"] == "file.infected");
+            infected.map(|event| (event["changes"][0]["before"][0].clone(), event["actor"].clone())).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&owner).await, [(bad["id"].clone(), Value::Null)]);
+        assert_eq!(told(&agent).await, [(bad["id"].clone(), Value::Null), (secret["id"].clone(), Value::Null)]);
+        let body = json!({ "body": "b", "visibility": "public", "file_ids": [loose["id"]] });
+        desk.post(&format!("{}/comments", ticket_path(&ticket))).by(&owner).json(&body).refused(422, "validation_failed").await;
+        // What it does not take is tried again an hour later, and keeps nobody else waiting.
+        let later = send(desk, &owner, "later", b"x").await;
+        scan(&clamd).await.unwrap();
+        assert_eq!((state(&later, &owner).await, state(&large, &owner).await), (json!("clean"), json!("unscanned")));
+        desk.store.run("UPDATE files SET size_b = 0 WHERE state = 'unscanned'").await;
+        scan(&clamd).await.unwrap();
+        assert_eq!(state(&large, &owner).await, "unscanned");
+        desk.clock.pass_s(3600);
+        scan(&clamd).await.unwrap();
+        assert_eq!(state(&large, &owner).await, "clean");
     }
 
     async fn what_is_said_of_a_file_is_read_with_care(desk) {
@@ -699,7 +830,7 @@ on_both! {
         }
         steady.shutdown().await.unwrap();
         assert_eq!((stored(desk).len(), desk.store.count("files").await), (1, 1));
-        crate::start::until("drafts that are gone", async || within(desk.files.path(), true).is_empty().then_some(())).await;
+        until("drafts that are gone", async || within(desk.files.path(), true).is_empty().then_some(())).await;
     }
 
     async fn nobody_sends_many_files_at_once(desk) {
@@ -715,7 +846,7 @@ on_both! {
             stream.write_all(head.as_bytes()).await.unwrap();
             open.push(stream);
         }
-        crate::start::until("sixteen drafts", async || (within(desk.files.path(), true).len() == 16).then_some(())).await;
+        until("sixteen drafts", async || (within(desk.files.path(), true).len() == 16).then_some(())).await;
         sending(desk, &agent, "x", b"xx").refused(429, "rate_limited").await;
         sending(desk, &other, "x", b"xx").expect(201).await;
         for mut stream in open {
