@@ -28,11 +28,11 @@ macro_rules! words {
         }
 
         impl std::str::FromStr for $name {
-            type Err = &'static str;
+            type Err = $crate::kernel::FieldError;
             fn from_str(text: &str) -> Result<Self, Self::Err> {
                 match text {
                     $($word => Ok($name::$variant),)+
-                    _ => Err(concat!("must be one of:" $(, " ", $word)+)),
+                    _ => Err($crate::kernel::FieldError::not_one_of([$($word),+])),
                 }
             }
         }
@@ -50,18 +50,7 @@ macro_rules! words {
             }
         }
 
-        impl deserr::Deserr<$crate::kernel::fault::Faults> for $name {
-            fn deserialize_from_value<V: deserr::IntoValue>(
-                value: deserr::Value<V>,
-                location: deserr::ValuePointerRef<'_>,
-            ) -> Result<Self, $crate::kernel::fault::Faults> {
-                let text = $crate::kernel::fault::string(value, location)?;
-                text.parse().map_err(|detail: &'static str| {
-                    let words: Vec<_> = Self::ALL.iter().map(|word| word.as_str()).collect();
-                    $crate::kernel::fault::Faults::at(location, "invalid", detail).with("values", words)
-                })
-            }
-        }
+        $crate::kernel::fault::deserr_from_str!($name);
         $crate::kernel::sql::word!($name);
 
         impl utoipa::PartialSchema for $name {
