@@ -114,13 +114,22 @@ async function check(browser) {
     const document = await (await ask("/openapi.json")).json();
     const expected = operationsOf(document);
     const listed = await page.locator("details.operation").evaluateAll((blocks) => blocks.map((block) => block.id));
-    assert.deepEqual(listed.sort(), expected.map((one) => one.operationId).sort(), "the operations are those of /openapi.json");
+    assert.deepEqual(
+      listed.sort(),
+      expected.map((one) => one.operationId).sort(),
+      "the operations are those of /openapi.json",
+    );
     told(`lists all ${expected.length} operations of /openapi.json`);
 
     const places = await page.evaluate(() =>
-      ["#first-steps", "#conventions", "details.operation", "#errors"].map((what) => document.querySelector(what).getBoundingClientRect().top),
+      ["#first-steps", "#conventions", "details.operation", "#errors"].map(
+        (what) => document.querySelector(what).getBoundingClientRect().top,
+      ),
     );
-    assert.deepEqual(places, [...places].sort((one, other) => one - other));
+    assert.deepEqual(
+      places,
+      [...places].sort((one, other) => one - other),
+    );
     const ids = await page.evaluate(() => [...document.querySelectorAll("[id]")].map((one) => one.id));
     assert.equal(new Set(ids).size, ids.length, "each place has a name of its own");
     told("the guide comes first, then the operations, and errors last");
@@ -128,9 +137,14 @@ async function check(browser) {
     const filter = page.getByRole("searchbox");
     await page.keyboard.press("/");
     await page.keyboard.type("timeline");
-    const left = await page.locator("details.operation:visible").evaluateAll((blocks) => blocks.map((block) => block.id));
+    const left = await page
+      .locator("details.operation:visible")
+      .evaluateAll((blocks) => blocks.map((block) => block.id));
     assert(left.includes("get_ticket_timeline") && left.length < 5, `timeline: ${left}`);
-    assert.equal(await page.locator("nav li:visible").count(), await page.locator(":is(.operation, .schema, .error):visible").count());
+    assert.equal(
+      await page.locator("nav li:visible").count(),
+      await page.locator(":is(.operation, .schema, .error):visible").count(),
+    );
     await filter.fill("no such thing");
     assert.equal(await page.locator("details.operation:visible").count(), 0);
     await filter.fill("");
@@ -178,7 +192,10 @@ async function check(browser) {
     const password = "correct horse battery staple & more";
     const email = `docs-check-${Date.now()}@example.org`;
     await asAdmin("/v1/users", { name, email, role: "agent", password });
-    const account = await asAdmin("/v1/service-accounts", { name: `${name}, a script`, scopes: ["tickets:read", "tickets:write"] });
+    const account = await asAdmin("/v1/service-accounts", {
+      name: `${name}, a script`,
+      scopes: ["tickets:read", "tickets:write"],
+    });
     const byPassword = page.locator("#by-password");
     await byPassword.getByLabel("Email address").fill(email);
     await byPassword.getByLabel("Password").fill("wrong");
@@ -215,7 +232,10 @@ async function check(browser) {
 
     // It is open already: the address has led here.
     const list = operation("list_tickets");
-    const filled = () => list.locator("input, select, textarea").evaluateAll((all) => all.filter((one) => one.value !== "").map((one) => one.name));
+    const filled = () =>
+      list
+        .locator("input, select, textarea")
+        .evaluateAll((all) => all.filter((one) => one.value !== "").map((one) => one.name));
     assert.deepEqual(await filled(), [], "nothing is filled in");
     const tickets = await send(list, "/v1/tickets");
     assert.equal(tickets.status(), 200);
@@ -234,14 +254,16 @@ async function check(browser) {
     told("POST /v1/tickets makes a ticket of what it cannot do without");
 
     const stream = await open("stream_changes");
-    await stream.locator('[name="query from"]').fill("start");
+    await stream.locator('[name="query from"]').selectOption("start");
     await stream.getByRole("button", { name: "Send" }).click();
     await stream.locator(".output pre", { hasText: "ticket.created" }).waitFor();
     await stream.getByRole("button", { name: "Stop" }).click();
     await stream.locator(".output", { hasText: "Stopped." }).waitFor();
     told("a stream is shown as it comes, and can be stopped");
 
-    const largest = expected.reduce((one, other) => (JSON.stringify(other).length > JSON.stringify(one).length ? other : one));
+    const largest = expected.reduce((one, other) =>
+      JSON.stringify(other).length > JSON.stringify(one).length ? other : one,
+    );
     const took = [];
     for (let nth = 0; nth < 3; nth += 1) {
       await page.goto("about:blank");
@@ -267,7 +289,9 @@ async function check(browser) {
     }
     // What is within the answers, too: schemas of schemas, some without an end.
     for (const depth of [1, 2]) {
-      await page.evaluate(() => document.querySelectorAll("main details:not([open])").forEach((one) => (one.open = true)));
+      await page.evaluate(() =>
+        document.querySelectorAll("main details:not([open])").forEach((one) => (one.open = true)),
+      );
       await page.waitForTimeout(200);
     }
     told("every operation, answer and schema opens");

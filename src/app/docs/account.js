@@ -1,4 +1,4 @@
-// Who tries operations: a token that was pasted, or one that the service has given for a password or a secret (OAuth 2).
+// Who tries operations: a token that was pasted, or one that the service gives for a password or a secret (OAuth 2).
 
 import { make } from "./elements.js";
 
@@ -17,12 +17,18 @@ const FLOWS = {
   password: {
     title: "A person, by password",
     grant: "password",
-    fields: [["username", "Email address", "email"], ["password", "Password", "password"]],
+    fields: [
+      ["username", "Email address", "email"],
+      ["password", "Password", "password"],
+    ],
   },
   clientCredentials: {
     title: "A service account",
     grant: "client_credentials",
-    fields: [["client_id", "Client id", "text"], ["client_secret", "Client secret", "password"]],
+    fields: [
+      ["client_id", "Client id", "text"],
+      ["client_secret", "Client secret", "password"],
+    ],
   },
 };
 
@@ -36,7 +42,14 @@ export function accountDialog(schemes, button) {
   );
   const leave = make("button", { type: "button", id: "leave", click: () => become("") }, "Forget the token");
   const close = make("button", { type: "button", id: "close", click: () => dialog.close() }, "Close");
-  const dialog = make("dialog", { "aria-label": "Authorize" }, make("h2", {}, "Authorize"), status, forms, make("p.row", {}, leave, close));
+  const dialog = make(
+    "dialog",
+    { "aria-label": "Authorize" },
+    make("h2", {}, "Authorize"),
+    status,
+    forms,
+    make("p.row", {}, leave, close),
+  );
 
   async function become(fresh) {
     if (fresh) sessionStorage.setItem(KEPT, fresh);
@@ -59,7 +72,10 @@ export function accountDialog(schemes, button) {
 
 async function whoIs() {
   try {
-    const answer = await fetch(addressOf("/v1/me"), { headers: { authorization: `Bearer ${token()}` }, credentials: "omit" });
+    const answer = await fetch(addressOf("/v1/me"), {
+      headers: { authorization: `Bearer ${token()}` },
+      credentials: "omit",
+    });
     const body = await answer.json();
     if (!answer.ok) return [`The token is not taken: ${body.detail}`, undefined];
     const kind = body.role ?? "service account";
@@ -76,7 +92,9 @@ function tokenForm(name, become) {
     become(given.value.trim().replace(/^Bearer\s+/i, ""));
     given.value = "";
   };
-  return make("form", { id: `by-${name}`, submit },
+  return make(
+    "form",
+    { id: `by-${name}`, submit },
     make("h3", {}, "A token that you have"),
     make("label", {}, "Token", make("input", { name: "token", type: "password", required: true, autocomplete: "off" })),
     make("button", { type: "submit" }, "Use it"),
@@ -102,11 +120,28 @@ function flowForm(kind, { tokenUrl, scopes }, become, status) {
     }
   };
   const fields = flow.fields.map(([name, label, type]) =>
-    make("label", {}, label, make("input", { name, type, required: true, autocomplete: type === "password" ? "current-password" : "username" })),
+    make(
+      "label",
+      {},
+      label,
+      make("input", {
+        name,
+        type,
+        required: true,
+        autocomplete: type === "password" ? "current-password" : "username",
+      }),
+    ),
   );
-  const narrower = make("input", { name: "scope", type: "text", placeholder: "all that can be granted", list: `scopes-${kind}` });
+  const narrower = make("input", {
+    name: "scope",
+    type: "text",
+    placeholder: "all that can be granted",
+    list: `scopes-${kind}`,
+  });
   const known = Object.entries(scopes).map(([scope, doc]) => make("option", { value: scope }, doc));
-  return make("form", { id: `by-${kind}`, submit },
+  return make(
+    "form",
+    { id: `by-${kind}`, submit },
     make("h3", {}, flow.title),
     fields,
     make("label", {}, "Scopes", narrower, make("datalist", { id: `scopes-${kind}` }, known)),

@@ -36,7 +36,10 @@ function link(label, address) {
 
 /** The name of a heading in addresses, as code forges make it. */
 export function slug(heading) {
-  return heading.toLowerCase().replace(/[^\w\- ]/g, "").replaceAll(" ", "-");
+  return heading
+    .toLowerCase()
+    .replace(/[^\w\- ]/g, "")
+    .replaceAll(" ", "-");
 }
 
 /** The elements of a text. */
@@ -76,13 +79,32 @@ export function markdown(text = "") {
 
 /** Code that can be copied. */
 export function codeBlock(code) {
-  return make("div.code", {}, make("pre", { tabindex: "0" }, make("code", {}, code)), copyButton(() => code));
+  return make(
+    "div.code",
+    {},
+    make("pre", { tabindex: "0" }, make("code", {}, code)),
+    copyButton(() => code),
+  );
 }
 
 function table([head, , ...rows]) {
-  const cells = (row) => row.trim().replace(/^\||\|$/g, "").split(/(?<!\\)\|/).map((cell) => cell.trim().replaceAll("\\|", "|"));
-  const line = (row, kind) => make("tr", {}, cells(row).map((cell) => make(kind, {}, inline(cell))));
-  const body = make("tbody", {}, rows.map((row) => line(row, "td")));
+  const cells = (row) =>
+    row
+      .trim()
+      .replace(/^\||\|$/g, "")
+      .split(/(?<!\\)\|/)
+      .map((cell) => cell.trim().replaceAll("\\|", "|"));
+  const line = (row, kind) =>
+    make(
+      "tr",
+      {},
+      cells(row).map((cell) => make(kind, {}, inline(cell))),
+    );
+  const body = make(
+    "tbody",
+    {},
+    rows.map((row) => line(row, "td")),
+  );
   return make("div.wide", {}, make("table", {}, make("thead", {}, line(head, "th")), body));
 }
 
@@ -93,5 +115,9 @@ function list(lines) {
     if (begun) items.push(begun[1]);
     else items.push(`${items.pop() ?? ""} ${line.trim()}`);
   }
-  return make(/^\s*\d/.test(lines[0]) ? "ol" : "ul", {}, items.map((item) => make("li", {}, inline(item))));
+  return make(
+    /^\s*\d/.test(lines[0]) ? "ol" : "ul",
+    {},
+    items.map((item) => make("li", {}, inline(item))),
+  );
 }

@@ -41,10 +41,13 @@ function answerView(status, response) {
 }
 
 /** The codes of an error answer: what its description has before each colon. */
-const codesIn = (response) => [...response.description.matchAll(/^(`\w+`):/gm)].map(([, code]) => code).join(", ") || response.description;
+const codesIn = (response) =>
+  [...response.description.matchAll(/^(`\w+`):/gm)].map(([, code]) => code).join(", ") || response.description;
 
 function headersView(headers) {
-  const items = Object.entries(headers).map(([name, header]) => make("li", {}, make("code", {}, name), " ", said(resolve(header).description)));
+  const items = Object.entries(headers).map(([name, header]) =>
+    make("li", {}, make("code", {}, name), " ", said(resolve(header).description)),
+  );
   return items.length > 0 ? make("ul", {}, items) : "";
 }
 
@@ -62,7 +65,10 @@ function mediaView(type, media) {
 const written = (value) => (typeof value === "string" ? value : JSON.stringify(value, null, 2));
 
 function examplesOf(media) {
-  const named = Object.entries(media.examples ?? {}).map(([name, example]) => [resolve(example).summary ?? name, resolve(example).value]);
+  const named = Object.entries(media.examples ?? {}).map(([name, example]) => [
+    resolve(example).summary ?? name,
+    resolve(example).value,
+  ]);
   return named.length > 0 ? named : [["", media.example ?? exampleOf(media.schema)]];
 }
 
@@ -74,17 +80,31 @@ function tryForm(method, path, operation) {
   const output = make("div.output", { "aria-live": "polite" });
   const request = () => requestOf(method, path, operation, parameters, form, body);
   const command = make("pre", { tabindex: "0" });
-  const form = make("form.try", {
-    submit: (event) => {
-      event.preventDefault();
-      send(request(), form, output);
+  const form = make(
+    "form.try",
+    {
+      submit: (event) => {
+        event.preventDefault();
+        send(request(), form, output);
+      },
+      input: () => (command.textContent = curl(request())),
     },
-    input: () => (command.textContent = curl(request())),
-  },
     rows.length > 0 ? make("table.fields", {}, make("tbody", {}, rows)) : "",
     body?.element ?? "",
-    make("p.row.sending", {}, make("button.send", { type: "submit" }, "Send"), make("button.stop", { type: "button", hidden: true }, "Stop")),
-    foldable(".part", {}, "As a command", () => make("div.code", {}, command, copyButton(() => command.textContent))),
+    make(
+      "p.row.sending",
+      {},
+      make("button.send", { type: "submit" }, "Send"),
+      make("button.stop", { type: "button", hidden: true }, "Stop"),
+    ),
+    foldable(".part", {}, "As a command", () =>
+      make(
+        "div.code",
+        {},
+        command,
+        copyButton(() => command.textContent),
+      ),
+    ),
   );
   // Whoever changes the body's kind or takes an example changes what is sent, too.
   form.addEventListener("click", () => (command.textContent = curl(request())));
@@ -96,9 +116,23 @@ function parameterRow(operationId, parameter) {
   const { name, in: place, required, description } = parameter;
   const id = `${operationId}-${place}-${name}`;
   const mark = required ? make("span.required", {}, "required") : "";
-  return make("tr", {},
-    make("th", { scope: "row" }, make("label", { for: id }, make("code", {}, name)), mark, make("span.type", {}, place, " · ", typeOf(parameter.schema))),
-    make("td", {}, fieldFor(parameter, { id, name: `${place} ${name}` }), markdown(description), factsOf(parameter.schema)),
+  return make(
+    "tr",
+    {},
+    make(
+      "th",
+      { scope: "row" },
+      make("label", { for: id }, make("code", {}, name)),
+      mark,
+      make("span.type", {}, place, " · ", typeOf(parameter.schema)),
+    ),
+    make(
+      "td",
+      {},
+      fieldFor(parameter, { id, name: `${place} ${name}` }),
+      markdown(description),
+      factsOf(parameter.schema),
+    ),
   );
 }
 
@@ -107,29 +141,47 @@ function fieldFor({ schema, required, example }, attributes) {
   const { type, enum: words, format, examples } = resolve(schema);
   const choice = type === "boolean" ? [true, false] : words;
   if (choice) {
-    return make("select", { ...attributes, required }, ["", ...choice].map((word) => make("option", { value: word }, String(word ?? ""))));
+    return make(
+      "select",
+      { ...attributes, required },
+      ["", ...choice].map((word) => make("option", { value: word }, String(word ?? ""))),
+    );
   }
   const shown = example ?? examples?.[0];
   const kind = format === "password" ? "password" : "text";
   const placeholder = shown === undefined ? undefined : [shown].flat().join(",");
-  return make("input", { ...attributes, type: kind, required, placeholder, autocomplete: "off", spellcheck: "false" });
+  return make("input", {
+    ...attributes,
+    type: kind,
+    required,
+    placeholder,
+    autocomplete: "off",
+    spellcheck: "false",
+  });
 }
 
 /** Where a body is entered: as text, as the fields of a form, or as a file. */
 function bodyPart({ content, required, description }) {
   const types = Object.keys(content);
-  const kind = make("select", { "aria-label": "Media type" }, types.map((type) => make("option", {}, type)));
+  const kind = make(
+    "select",
+    { "aria-label": "Media type" },
+    types.map((type) => make("option", {}, type)),
+  );
   const place = make("div");
   let read;
   const show = () => {
     const media = content[kind.value];
-    const editor = kind.value === FORM ? formEditor(media) : isText(kind.value) ? textEditor(media, required) : fileEditor(required);
+    const editor =
+      kind.value === FORM ? formEditor(media) : isText(kind.value) ? textEditor(media, required) : fileEditor(required);
     read = editor.read;
     place.replaceChildren(...editor.elements.flat(Infinity).filter(Boolean));
   };
   kind.addEventListener("change", show);
   show();
-  const element = make("div.body", {},
+  const element = make(
+    "div.body",
+    {},
     make("p.row", {}, make("strong", {}, "Body"), types.length > 1 ? kind : make("span.type", {}, types[0])),
     markdown(description),
     place,
@@ -145,9 +197,14 @@ function textEditor(media, required) {
   const text = make("textarea", { rows: 8, required, spellcheck: "false", "aria-label": "Body" });
   text.value = media.schema?.type === "string" ? "" : written(least);
   const take = examples.map(([name, example]) =>
-    make("button", { type: "button", click: () => (text.value = written(example)) }, name ? `Example: ${name}` : "Example"),
+    make(
+      "button",
+      { type: "button", click: () => (text.value = written(example)) },
+      name ? `Example: ${name}` : "Example",
+    ),
   );
-  const schema = media.schema?.type === "string" ? "" : foldable(".part", {}, "What it may have", () => schemaView(media.schema));
+  const schema =
+    media.schema?.type === "string" ? "" : foldable(".part", {}, "What it may have", () => schemaView(media.schema));
   return { elements: [text, make("p.row", {}, take), schema], read: () => text.value };
 }
 
@@ -175,13 +232,21 @@ function fileEditor(required) {
 /** What would be sent with what is in `form` now. */
 function requestOf(method, path, operation, parameters, form, body) {
   const given = ({ in: place, name }) => form?.elements[`${place} ${name}`]?.value ?? "";
-  const of = (place) => parameters.filter((parameter) => parameter.in === place).map((parameter) => [parameter.name, given(parameter)]);
-  const filled = of("path").reduce((whole, [name, value]) => whole.replace(`{${name}}`, value ? encodeURIComponent(value) : `{${name}}`), path);
-  const query = of("query").filter(([, value]) => value !== "").map(([name, value]) => `${name}=${encodeURIComponent(value).replaceAll("%2C", ",")}`);
+  const of = (place) =>
+    parameters.filter((parameter) => parameter.in === place).map((parameter) => [parameter.name, given(parameter)]);
+  const filled = of("path").reduce(
+    (whole, [name, value]) => whole.replace(`{${name}}`, value ? encodeURIComponent(value) : `{${name}}`),
+    path,
+  );
+  const query = of("query")
+    .filter(([, value]) => value !== "")
+    .map(([name, value]) => `${name}=${encodeURIComponent(value).replaceAll("%2C", ",")}`);
   const headers = Object.fromEntries(of("header").filter(([, value]) => value !== ""));
   const content = body?.read();
   if (content) headers["Content-Type"] = body.type();
-  const url = addressOf(filled).href.replaceAll("%7B", "{").replaceAll("%7D", "}") + (query.length > 0 ? `?${query.join("&")}` : "");
+  const url =
+    addressOf(filled).href.replaceAll("%7B", "{").replaceAll("%7D", "}") +
+    (query.length > 0 ? `?${query.join("&")}` : "");
   return { method: method.toUpperCase(), url, headers, content, isSecured: Boolean(waysOf(operation)) };
 }
 
@@ -210,10 +275,18 @@ async function send({ method, url, headers, content, isSecured }, form, output) 
   const begun = performance.now();
   try {
     const authorization = isSecured && token() ? { authorization: `Bearer ${token()}` } : {};
-    const sent = { method, body: content || undefined, headers: { ...headers, ...authorization }, signal: going.signal };
+    const sent = {
+      method,
+      body: content || undefined,
+      headers: { ...headers, ...authorization },
+      signal: going.signal,
+    };
     const answer = await fetch(url, { ...sent, cache: "no-store", credentials: "omit" });
     const took = Math.round(performance.now() - begun);
-    status.replaceChildren(make(`strong.of-${String(answer.status)[0]}`, {}, `${answer.status} ${answer.statusText}`), ` after ${took} ms`);
+    status.replaceChildren(
+      make(`strong.of-${String(answer.status)[0]}`, {}, `${answer.status} ${answer.statusText}`),
+      ` after ${took} ms`,
+    );
     const lines = [...answer.headers].map(([name, value]) => `${name}: ${value}`).join("\n");
     output.append(foldable(".part", {}, "Headers", () => codeBlock(lines)));
     await show(answer, output);
@@ -232,7 +305,14 @@ async function show(answer, output) {
     return output.append(make("p", {}, link));
   }
   const shown = make("pre", { tabindex: "0" });
-  output.append(make("div.code", {}, shown, copyButton(() => shown.textContent)));
+  output.append(
+    make(
+      "div.code",
+      {},
+      shown,
+      copyButton(() => shown.textContent),
+    ),
+  );
   // Streams are shown as they come.
   const decoder = new TextDecoder();
   const reader = answer.body?.getReader();

@@ -1,5 +1,5 @@
-// The page as a whole: the guide, the operations, the schemas and the errors of /openapi.json, a table of contents with a
-// filter, and addresses that lead to each of them.
+// The page as a whole: the guide, the operations, the schemas and the errors of /openapi.json, a table of contents
+// with a filter, and addresses that lead to each of them.
 
 import { accountDialog, addressOf, base } from "./account.js";
 import { foldable, make, unfold } from "./elements.js";
@@ -12,7 +12,9 @@ const METHODS = ["get", "post", "put", "patch", "delete", "head", "options", "tr
 /** Where the examples of the guide think that the service is. */
 const EXAMPLE_BASE = "http://127.0.0.1:8080";
 
-const [main, contents, filter, found] = ["main", "#contents", "#filter", "#found"].map((what) => document.querySelector(what));
+const [main, contents, filter, found] = ["main", "#contents", "#filter", "#found"].map((what) =>
+  document.querySelector(what),
+);
 
 /** Everything that the filter can hide: its text, its place on the page, its line in the contents. */
 const entries = [];
@@ -67,21 +69,35 @@ function tagSection({ name, description, operations }) {
     const line = contentsLine(operation.operationId, [badge(), " ", title]);
     lines.push(line);
     const summary = [badge(), " ", make("code.path", {}, path), " ", make("span.title", {}, title)];
-    const block = foldable(".operation", { id: operation.operationId, tabindex: "-1" }, summary, () => operationView(one));
+    const block = foldable(".operation", { id: operation.operationId, tabindex: "-1" }, summary, () =>
+      operationView(one),
+    );
     return entry([method, path, operation.operationId, title, name].join(" "), block, line);
   });
   contentsOf(name, id, lines);
-  return make("section.tag", {}, make("h2", { id }, name), description ? make("p", {}, inline(description)) : "", blocks);
+  return make(
+    "section.tag",
+    {},
+    make("h2", { id }, name),
+    description ? make("p", {}, inline(description)) : "",
+    blocks,
+  );
 }
 
 function schemaSection(schemas) {
   const lines = [];
-  const blocks = Object.keys(schemas).sort().map((name) => {
-    const line = contentsLine(name, name);
-    lines.push(line);
-    const view = () => [...markdown(schemas[name].description), schemaView(schemas[name])];
-    return entry(`schema ${name}`, foldable(".schema", { id: name, tabindex: "-1" }, make("code", {}, name), view), line);
-  });
+  const blocks = Object.keys(schemas)
+    .sort()
+    .map((name) => {
+      const line = contentsLine(name, name);
+      lines.push(line);
+      const view = () => [...markdown(schemas[name].description), schemaView(schemas[name])];
+      return entry(
+        `schema ${name}`,
+        foldable(".schema", { id: name, tabindex: "-1" }, make("code", {}, name), view),
+        line,
+      );
+    });
   contentsOf("Schemas", "schemas", lines);
   return make("section.tag", {}, make("h2", { id: "schemas" }, "Schemas"), blocks);
 }
@@ -117,7 +133,11 @@ function show(api) {
   const errors = sections.filter((section) => section.querySelector(":scope > h2#errors"));
   const guide = sections.filter((section) => !errors.includes(section));
   const headings = guide.flatMap((section) => [...section.querySelectorAll("h2")]);
-  contentsOf("Guide", "top", headings.map((heading) => contentsLine(heading.id, heading.textContent)));
+  contentsOf(
+    "Guide",
+    "top",
+    headings.map((heading) => contentsLine(heading.id, heading.textContent)),
+  );
   main.replaceChildren(
     make("h1", { id: "top" }, api.info.title, " ", make("small", {}, api.info.version)),
     ...guide,
@@ -137,7 +157,8 @@ function narrow() {
     shown += isFound ? 1 : 0;
   }
   // What has nothing left in it goes, too, and so does the guide while one looks for something.
-  const isShown = ({ element, line }, section) => !element.hidden && (section.contains(element) || section.contains(line));
+  const isShown = ({ element, line }, section) =>
+    !element.hidden && (section.contains(element) || section.contains(line));
   for (const section of document.querySelectorAll("main > *, #contents > *")) {
     section.hidden = words.length > 0 && !entries.some((one) => isShown(one, section));
   }

@@ -10,28 +10,37 @@ export function referTo(document) {
   root = document;
 }
 
-/** What `part` refers to, if it is a reference. */
+/** What `part` refers to, if it is a reference. Words and their default, which stand in two parts, become one. */
 export function resolve(part = {}) {
-  const at = part.$ref?.slice(2).split("/");
-  return at ? resolve(at.reduce((place, name) => place[name.replaceAll("~1", "/").replaceAll("~0", "~")], root)) : part;
+  if (part.$ref) {
+    const names = part.$ref
+      .slice(2)
+      .split("/")
+      .map((name) => name.replaceAll("~1", "/").replaceAll("~0", "~"));
+    return resolve(names.reduce((place, name) => place[name], root));
+  }
+  const words = part.allOf?.find((one) => one.enum);
+  return words ? { ...Object.assign({}, ...part.allOf, words), description: part.description } : part;
 }
 
 const nameOf = (schema) => schema.$ref?.split("/").pop();
 const choices = (schema) => schema.oneOf ?? schema.anyOf;
 
 /** The type of a value in words. */
-export function typeOf(schema = {}) {
-  const name = nameOf(schema);
+export function typeOf(given = {}) {
+  const name = nameOf(given);
   if (name) return [codeLink(name)];
+  const schema = resolve(given);
   if (choices(schema)) return choices(schema).flatMap((one, nth) => [nth > 0 ? " or " : "", ...typeOf(one)]);
   if (schema.type === "array") return ["list of ", ...typeOf(schema.items)];
-  if (schema.allOf) return [schema.allOf.map(nameOf).filter(Boolean).join(" and ") || "object"];
+  if (schema.allOf) return schema.allOf.filter(nameOf).flatMap((one, nth) => [nth > 0 ? " and " : "", ...typeOf(one)]);
   const types = [schema.type ?? "anything"].flat().join(" or ");
   return [schema.format ? `${types} (${schema.format})` : types];
 }
 
 function between(least, most, what) {
   if (least === undefined && most === undefined) return undefined;
+  if (least === 1 && most === undefined && what) return "not empty";
   if (least === undefined) return `at most ${most}${what}`;
   if (most === undefined) return `at least ${least}${what}`;
   return least === most ? `${least}${what}` : `${least} to ${most}${what}`;
@@ -43,7 +52,12 @@ export function factsOf(given = {}) {
   const listed = schema.type === "array" ? resolve(schema.items).enum : undefined;
   const words = schema.enum ?? (schema.const === undefined ? listed : [schema.const]);
   const facts = [
-    words && make("span.words", {}, words.flatMap((word, nth) => [nth > 0 ? " " : "", make("code", {}, String(word))])),
+    words &&
+      make(
+        "span.words",
+        {},
+        words.flatMap((word, nth) => [nth > 0 ? " " : "", make("code", {}, String(word))]),
+      ),
     between(schema.minLength, schema.maxLength, " characters"),
     between(schema.minimum, schema.maximum, ""),
     between(schema.minItems, schema.maxItems, " items"),
@@ -93,7 +107,9 @@ function fieldTable(object) {
     );
     const mark = required.includes(name) ? make("span.required", {}, "required") : "";
     const said = field.description ?? resolve(field).description;
-    return make("tr", {},
+    return make(
+      "tr",
+      {},
       make("th", { scope: "row" }, make("code", {}, name), mark, make("span.type", {}, typeOf(field))),
       make("td", {}, markdown(said), factsOf(field), parts),
     );
@@ -109,7 +125,11 @@ export function exampleOf(given = {}, depth = 0) {
   if (schema.examples?.length > 0) return schema.examples[0];
   if (schema.default !== undefined) return schema.default;
   if (schema.enum) return schema.enum[0];
-  if (choices(schema)) return exampleOf(choices(schema).find((one) => one.type !== "null"), depth);
+  if (choices(schema))
+    return exampleOf(
+      choices(schema).find((one) => one.type !== "null"),
+      depth,
+    );
   const type = [schema.type ?? "object"].flat()[0];
   if (type === "array") return depth > 3 ? [] : [exampleOf(schema.items, depth + 1)];
   if (type === "object") {
@@ -124,13 +144,19 @@ export function exampleOf(given = {}, depth = 0) {
 export function leastOf(schema, example) {
   const { required } = fieldsOf(resolve(schema));
   if (!(example instanceof Object) || Array.isArray(example)) return example;
-  return Object.fromEntries(required.map((name) => [name, example[name] ?? exampleOf(fieldsOf(schema).properties[name])]));
+  return Object.fromEntries(
+    required.map((name) => [name, example[name] ?? exampleOf(fieldsOf(schema).properties[name])]),
+  );
 }
 
 /** The fields of a form, with what they must be like. */
 export function formFields(schema) {
   const { properties, required } = fieldsOf(schema);
-  return Object.entries(properties).map(([name, field]) => ({ name, schema: field, required: required.includes(name) }));
+  return Object.entries(properties).map(([name, field]) => ({
+    name,
+    schema: field,
+    required: required.includes(name),
+  }));
 }
 
 /** A short text about a parameter or a field. */
