@@ -167,7 +167,7 @@ function narrow() {
 
 /** Goes to what the address names, which may be folded up or filtered away. */
 function land() {
-  const id = decodeURIComponent(location.hash.slice(1));
+  const id = location.hash.slice(1);
   const place = id && document.getElementById(id);
   document.querySelector(".landed")?.classList.remove("landed");
   if (!place) return;
