@@ -340,7 +340,10 @@ async fn pages_of_configured_origins_alone_may_call() {
         assert_eq!(answer.header("access-control-allow-origin"), Some(origin), "{path}");
         let exposed = answer.header("access-control-expose-headers").unwrap().to_lowercase();
         for header in ["etag", "date", "link", "location", "retry-after", "x-request-id"] {
-            assert!(exposed.split(',').any(|exposed| exposed.trim() == header), "{path}: {header} is not among {exposed}");
+            assert!(
+                exposed.split(',').any(|exposed| exposed.trim() == header),
+                "{path}: {header} is not among {exposed}"
+            );
         }
         assert_eq!(answer.header("timing-allow-origin"), Some(origin), "{path}");
         let answer = desk.get(path).by(&agent).header("origin", "https://evil.example.org").send().await;
