@@ -125,11 +125,8 @@ export function exampleOf(given = {}, depth = 0) {
   if (schema.examples?.length > 0) return schema.examples[0];
   if (schema.default !== undefined) return schema.default;
   if (schema.enum) return schema.enum[0];
-  if (choices(schema))
-    return exampleOf(
-      choices(schema).find((one) => one.type !== "null"),
-      depth,
-    );
+  const choice = choices(schema)?.find((one) => one.type !== "null");
+  if (choice) return exampleOf(choice, depth);
   const type = [schema.type ?? "object"].flat()[0];
   if (type === "array") return depth > 3 ? [] : [exampleOf(schema.items, depth + 1)];
   if (type === "object") {

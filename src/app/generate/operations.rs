@@ -54,10 +54,6 @@ fn complete_one(
     }
     let scopes = scopes(operation.security.as_deref().unwrap_or_default());
     let is_secured = !scopes.is_empty();
-    for scopes in &scopes {
-        let way = SecurityRequirement::new("oauth2", scopes);
-        operation.security.get_or_insert_default().push(way);
-    }
     let success = |status: &str| match operation.responses.responses.get(status) {
         Some(RefOr::T(answer)) => Some(answer),
         _ => None,
