@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use actix_web::{get, web};
 
-use super::built_in::BuiltIn;
+use super::fixed_text::FixedText;
 use crate::http::Answer;
 use crate::kernel::Problem;
 
@@ -32,23 +32,23 @@ const FOR_EVER: &str = "public, max-age=31536000, immutable";
 struct PageFile {
     source: &'static str,
     name: String,
-    content: BuiltIn,
+    content: FixedText,
 }
 
 static FILES: LazyLock<Vec<PageFile>> = LazyLock::new(|| {
-    let mut files = Vec::new();
+    let mut files: Vec<PageFile> = Vec::new();
     for (source, text) in SOURCES {
         let (stem, extension) = source.split_once('.').unwrap_or((source, ""));
         let media_type = if extension == "css" { "text/css; charset=utf-8" } else { "text/javascript; charset=utf-8" };
-        let content = BuiltIn::new(media_type, with_names(text, &files));
+        let content = FixedText::new(media_type, with_names(text, &files));
         let name = format!("{stem}-{}.{extension}", content.fingerprint());
         files.push(PageFile { source, name, content });
     }
     files
 });
 
-static PAGE: LazyLock<BuiltIn> =
-    LazyLock::new(|| BuiltIn::new("text/html; charset=utf-8", with_names(include_str!("docs/index.html"), &FILES)));
+static PAGE: LazyLock<FixedText> =
+    LazyLock::new(|| FixedText::new("text/html; charset=utf-8", with_names(include_str!("docs/index.html"), &FILES)));
 
 /// `text`, which names `files` by the names that they are served by.
 fn with_names(text: &str, files: &[PageFile]) -> String {

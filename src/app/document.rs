@@ -9,7 +9,7 @@ use actix_web::http::Method;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::built_in::BuiltIn;
+use super::fixed_text::FixedText;
 use crate::http::{Answer, Endpoints};
 
 /// The document as it is checked in and served. Made by `skranke openapi`.
@@ -29,7 +29,7 @@ pub fn routes(config: &mut impl Endpoints) {
         headers(("ETag" = String, description = "Of what is in it: another document has another one.")))))]
 #[get("/openapi.json")]
 async fn get_document() -> Answer {
-    static DOCUMENT: LazyLock<BuiltIn> = LazyLock::new(|| BuiltIn::new("application/json", CHECKED_IN));
+    static DOCUMENT: LazyLock<FixedText> = LazyLock::new(|| FixedText::new("application/json", CHECKED_IN));
     DOCUMENT.reply("no-cache")
 }
 

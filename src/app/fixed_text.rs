@@ -13,13 +13,13 @@ const FINGERPRINT_B: usize = 12;
 
 /// A text that is built in.
 #[derive(Debug)]
-pub struct BuiltIn {
+pub struct FixedText {
     media_type: &'static str,
     text: Cow<'static, str>,
     fingerprint: String,
 }
 
-impl BuiltIn {
+impl FixedText {
     /// `text`, of `media_type`.
     pub fn new(media_type: &'static str, text: impl Into<Cow<'static, str>>) -> Self {
         let text = text.into();
