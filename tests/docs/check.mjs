@@ -288,7 +288,7 @@ async function check(browser) {
       await page.locator(`details#${one.operationId}.landed > .answer`).first().waitFor();
     }
     // What is within the answers, too: schemas of schemas, some without an end.
-    for (const depth of [1, 2]) {
+    for (let depth = 1; depth <= 2; depth += 1) {
       await page.evaluate(() =>
         document.querySelectorAll("main details:not([open])").forEach((one) => (one.open = true)),
       );

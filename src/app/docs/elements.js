@@ -39,11 +39,11 @@ export function unfold(details) {
   details.open = true;
 }
 
-/** A button that copies what `text` gives. */
+/** A button that copies what `text` gives, where browsers let pages copy: not without TLS. */
 export function copyButton(text) {
-  const button = make("button.copy", { type: "button" }, "Copy");
+  const button = make("button.copy", { type: "button", hidden: !navigator.clipboard }, "Copy");
   button.addEventListener("click", async () => {
-    await navigator.clipboard?.writeText(text());
+    await navigator.clipboard.writeText(text());
     button.textContent = "Copied";
     setTimeout(() => (button.textContent = "Copy"), 1500);
   });
