@@ -13,7 +13,7 @@ export function operationView({ method, path, operation }) {
     markdown(operation.description),
     callersView(operation),
     tryForm(method, path, operation),
-    make("h4", {}, "Answers"),
+    make("h3", {}, "Answers"),
     Object.entries(operation.responses).map(([status, response]) => answerView(status, resolve(response))),
   ].flat(Infinity);
 }
@@ -32,7 +32,9 @@ function callersView(operation) {
 }
 
 function answerView(status, response) {
-  const summary = [make("strong", {}, status), " ", said(status < 400 ? response.description : codesIn(response))];
+  // No links in here: what is clicked opens the answer.
+  const short = status < 400 ? response.description.replaceAll("`", "") : codesIn(response);
+  const summary = [make("strong", {}, status), " ", make("span.said", {}, short)];
   return foldable(`.answer.of-${status[0]}`, {}, summary, () => [
     ...markdown(response.description),
     headersView(response.headers ?? {}),
@@ -42,7 +44,7 @@ function answerView(status, response) {
 
 /** The codes of an error answer: what its description has before each colon. */
 const codesIn = (response) =>
-  [...response.description.matchAll(/^(`\w+`):/gm)].map(([, code]) => code).join(", ") || response.description;
+  [...response.description.matchAll(/^`(\w+)`:/gm)].map(([, code]) => code).join(", ") || response.description;
 
 function headersView(headers) {
   const items = Object.entries(headers).map(([name, header]) =>
@@ -109,7 +111,7 @@ function tryForm(method, path, operation) {
   // Whoever changes the body's kind or takes an example changes what is sent, too.
   form.addEventListener("click", () => (command.textContent = curl(request())));
   command.textContent = curl(request());
-  return [make("h4", {}, "Request"), form, output];
+  return [make("h3", {}, "Request"), form, output];
 }
 
 function parameterRow(operationId, parameter) {
