@@ -22,7 +22,7 @@ pub struct FixedText {
 impl FixedText {
     /// `text`, of `media_type`.
     pub fn new(media_type: &'static str, text: impl Into<Cow<'static, str>>) -> Self {
-        let text = text.into();
+        let text: Cow<'static, str> = text.into();
         let fingerprint = URL_SAFE_NO_PAD.encode(&digest(&SHA256, text.as_bytes()).as_ref()[..FINGERPRINT_B]);
         Self { media_type, text, fingerprint }
     }
