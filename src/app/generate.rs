@@ -78,8 +78,8 @@ fn bearer() -> SecurityScheme {
     )
 }
 
-/// OAuth 2 at our own token endpoint, as it takes it. Operations name `bearer` alone, since what is got is one: where they
-/// name this, too, clients by openapi-generator (typescript-fetch) send a token without its scheme.
+/// OAuth 2 at our own token endpoint, as it takes it. Operations name `bearer` alone, since what is got is one: where
+/// they name this, too, clients by openapi-generator (typescript-fetch) send a token without its scheme.
 fn oauth2() -> SecurityScheme {
     let scopes = || Scope::ALL.iter().map(|scope| (scope.as_str(), scope.doc())).collect::<Scopes>();
     let password = Password::with_refresh_url(TOKEN_PATH, scopes(), TOKEN_PATH);
