@@ -2,14 +2,14 @@
 
 /// Declares an enum of words with its JSON, query, OpenAPI and SQL (TEXT) forms.
 macro_rules! words {
-    ($(#[$doc:meta])* pub enum $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)+ }) => {
+    ($(#[$doc:meta])* pub enum $name:ident { $($(#[doc = $vdoc:literal])+ $variant:ident = $word:literal,)+ }) => {
         $(#[$doc])*
         #[derive(
             Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash,
             diesel::expression::AsExpression, diesel::deserialize::FromSqlRow,
         )]
         #[diesel(sql_type = diesel::sql_types::Text)]
-        pub enum $name { $($(#[$vdoc])* $variant,)+ }
+        pub enum $name { $($(#[doc = $vdoc])+ $variant,)+ }
 
         impl $name {
             /// Every word, in its declared order.
@@ -18,6 +18,11 @@ macro_rules! words {
             /// The word as written in JSON and in the database.
             pub const fn as_str(self) -> &'static str {
                 match self { $($name::$variant => $word,)+ }
+            }
+
+            /// What the word means.
+            pub const fn doc(self) -> &'static str {
+                match self { $($name::$variant => concat!($($vdoc,)+).trim_ascii(),)+ }
             }
         }
 
