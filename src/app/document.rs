@@ -25,8 +25,9 @@ pub fn routes(config: &mut impl Endpoints) {
 
 /// Read this document.
 #[utoipa::path(operation_id = "get_openapi_document", tag = "operation",
-    responses((status = 200, description = "The OpenAPI document.", body = Object, example = json!({ "openapi": "3.1.0", "paths": {} }),
-        headers(("ETag" = String, description = "Of what is in it: another document has another one.")))))]
+    responses((status = 200, description = "The OpenAPI document.", body = Object,
+        headers(("ETag" = String, description = "Of what is in it: another document has another one.")),
+        example = json!({ "openapi": "3.1.0", "paths": {} }))))]
 #[get("/openapi.json")]
 async fn get_document() -> Answer {
     static DOCUMENT: LazyLock<FixedText> = LazyLock::new(|| FixedText::new("application/json", CHECKED_IN));

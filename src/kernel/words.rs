@@ -2,14 +2,14 @@
 
 /// Declares an enum of words with its JSON, query, OpenAPI and SQL (TEXT) forms.
 macro_rules! words {
-    ($(#[$doc:meta])* pub enum $name:ident { $($(#[doc = $vdoc:literal])+ $variant:ident = $word:literal,)+ }) => {
+    ($(#[$doc:meta])* pub enum $name:ident { $($(#[$($vdoc:tt)+])+ $variant:ident = $word:literal,)+ }) => {
         $(#[$doc])*
         #[derive(
             Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash,
             diesel::expression::AsExpression, diesel::deserialize::FromSqlRow,
         )]
         #[diesel(sql_type = diesel::sql_types::Text)]
-        pub enum $name { $($(#[doc = $vdoc])+ $variant,)+ }
+        pub enum $name { $($(#[$($vdoc)+])+ $variant,)+ }
 
         impl $name {
             /// Every word, in its declared order.
@@ -22,7 +22,7 @@ macro_rules! words {
 
             /// What the word means.
             pub const fn doc(self) -> &'static str {
-                match self { $($name::$variant => concat!($($vdoc,)+).trim_ascii(),)+ }
+                match self { $($name::$variant => $crate::kernel::words::said!($([$($vdoc)+])+),)+ }
             }
         }
 
@@ -71,3 +71,11 @@ macro_rules! words {
     };
 }
 pub(crate) use words;
+
+/// What the doc comments among some attributes say.
+macro_rules! said {
+    ($([doc = $text:literal])+ $([default])?) => {
+        concat!($($text,)+).trim_ascii()
+    };
+}
+pub(crate) use said;

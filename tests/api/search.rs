@@ -368,8 +368,8 @@ on_both! {
         assert!(plain.body["items"][0].get("highlights").is_none());
         desk.get("/v1/tickets?q=printer&highlight=true&limit=51").by(&agent).refused(400, "invalid_query").await;
         let long = desk.get(&format!("/v1/tickets?q={}", "x".repeat(501))).by(&agent).refused(400, "invalid_query").await;
-        assert_eq!(long["errors"][0]["code"], "too_long");
-        assert_eq!(long["errors"][0]["params"], json!({ "max": 500, "unit": "characters" }));
+        assert_eq!(long.body["errors"][0]["code"], "too_long");
+        assert_eq!(long.body["errors"][0]["params"], json!({ "max": 500, "unit": "characters" }));
     }
 
     async fn every_hit_is_on_one_page_whatever_the_order(desk) {
