@@ -25,7 +25,7 @@ use crate::time_entries::wire::{TicketCostBody, TimeEntryBody};
 use crate::{audit, comments, people, tickets, time_entries};
 
 /// How many bytes of JSON a part has at most, unless a single item has more.
-const MOST_OF_A_PART_B: usize = 256 << 10;
+pub const MOST_OF_A_PART_B: usize = 256 << 10;
 
 /// What somebody who may see tickets may see of what is about them.
 #[derive(Debug, Clone)]

@@ -98,7 +98,7 @@ impl PersonFilter {
 }
 
 /// How many words somebody looks for a person by at most.
-const MOST_BEGINNINGS: usize = 8;
+pub const MOST_BEGINNINGS: usize = 8;
 
 /// How many characters such a search has at most.
 const LONGEST_PERSON_SEARCH: usize = 254;

@@ -38,7 +38,7 @@ pub fn routes(config: &mut impl Endpoints) {
 }
 
 /// How many tickets a page has at most that tells where something was found.
-const MOST_HIGHLIGHTED: usize = 50;
+pub const MOST_HIGHLIGHTED: usize = 50;
 
 /// List tickets.
 ///

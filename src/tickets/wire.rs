@@ -31,7 +31,7 @@ use crate::kernel::vocabulary::*;
 use crate::kernel::{FileId, Instant, Patch, Set, TeamId, TicketId};
 use crate::sla::domain::policy::CalendarSet;
 use crate::sla::wire::clocks::{ClockBody, DurationsBody, NextDueBody};
-pub use filter::{Asker, ListOptions, PersonChoice, PersonRef, TagName, TeamChoice, TicketFilter};
+pub use filter::{Asker, ListOptions, MOST_NAMED, PersonChoice, PersonRef, TagName, TeamChoice, TicketFilter};
 
 /// How many tags a ticket may have.
 pub const MOST_TAGS: usize = 20;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use skranke::app::config::SETTINGS;
-use skranke::{audit, files, http, kernel, metrics, sla, tickets, time_entries, webhooks};
+use skranke::{audit, files, http, kernel, metrics, overview, people, sla, tickets, time_entries, webhooks};
 
 use crate::start::Place;
 use crate::support::{Engine, Store};
@@ -75,6 +75,16 @@ fn limits() {
             mib(usize::try_from(audit::domain::MOST_EDITED_BY_REQUESTERS_B).unwrap()),
         ),
         ("characters of a search", count(tickets::domain::search::LONGEST_QUERY)),
+        ("tickets of a page that tells where a search was found", count(tickets::routes::MOST_HIGHLIGHTED)),
+        ("comments that are counted of a ticket for a row of a list", thousands(tickets::store::talk::MOST_COUNTED)),
+        ("lists that are counted at once", count(tickets::wire::counts::MOST_FILTERS)),
+        ("tickets that are counted of one list", count(tickets::wire::counts::MOST_COUNTED)),
+        ("tickets that a list takes by `ids`", count(tickets::wire::MOST_NAMED)),
+        ("people that a list takes by `ids`", count(people::wire::MOST_PEOPLE_NAMED)),
+        ("words of a search for people", count(people::domain::MOST_BEGINNINGS)),
+        ("saved views of one person", thousands(tickets::domain::view::MOST_VIEWS)),
+        ("bytes of the filters of a saved view", count(tickets::wire::views::LARGEST_FILTER_B)),
+        ("bytes of each part that comes with a ticket by `include`", count(overview::service::MOST_OF_A_PART_B)),
         ("seconds of a time entry", thousands(time_entries::domain::MOST_WORK_S)),
         ("SLA policies", thousands(sla::domain::policies::MOST_POLICIES)),
         ("targets of a policy", count(sla::domain::policies::MOST_TARGETS)),

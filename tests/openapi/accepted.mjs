@@ -41,4 +41,8 @@ export const accepted = [
     why: "The addition of a comment is answered with the comment or, with `ticket`, with both; it can be refused for more reasons.",
     what: /^(add|remove|replace) paths \/ \/v1\/tickets\/\{id\}\/comments \/ post \/ responses \/ (201 \/ .* \/ oneOf \/ (0 \/ (properties|required) \/ \w+|1)|409 \/ .* \/ example \/ type)$/,
   },
+  {
+    why: "What policies are called can be hidden from requesters, and is null for them then.",
+    what: /^replace paths \/ \/v1\/tickets\/\{id\}\/sla \/ get \/ .* \/ (policy_name|policy \/ .* \/ name) \/ type$/,
+  },
 ];

@@ -159,7 +159,7 @@ impl Resource for UserBody {
 }
 
 /// How many people a list of those that one names has at most.
-const MOST_PEOPLE_NAMED: usize = 200;
+pub const MOST_PEOPLE_NAMED: usize = 200;
 
 /// The filters of a list of people.
 #[derive(Debug, Clone, Deserr, IntoParams)]

@@ -14,7 +14,7 @@ use crate::kernel::fault::{self, Faults};
 pub const MOST_COUNTED: usize = 1_000;
 
 /// How many counts are asked for at once.
-const MOST_FILTERS: usize = 20;
+pub const MOST_FILTERS: usize = 20;
 
 /// How long the name of a count may be, in characters.
 const LONGEST_NAME: usize = 64;

@@ -456,7 +456,7 @@ fn once<T: PartialEq>(values: impl IntoIterator<Item = T>) -> Vec<T> {
 }
 
 /// How many tickets a list of those that one names has at most.
-const MOST_NAMED: usize = 200;
+pub const MOST_NAMED: usize = 200;
 
 /// Tickets by their ids or numbers.
 #[derive(Debug, Clone)]

@@ -18,7 +18,7 @@ use crate::kernel::{Instant, Patch, Set, TeamId, ViewId};
 use crate::tickets::domain::view::{View, ViewRow};
 
 /// How many bytes the parameters of a view may have, all in all.
-const LARGEST_FILTER_B: usize = 8 << 10;
+pub const LARGEST_FILTER_B: usize = 8 << 10;
 
 /// Parameters of the list of tickets, each with its value as in a query.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
