@@ -1,0 +1,53 @@
+// Screenshots and other files: sent by themselves, shown by links that expire.
+import { useEffect, useState } from "preact/hooks";
+
+import { api, failureOf, good, type Failure, type SentFile } from "./api";
+import { Trouble } from "./words";
+
+/** `key` is the same for each try, so that an answer that was lost leaves no second file. */
+export async function upload(file: File, key: string): Promise<SentFile> {
+  const name = encodeURIComponent(file.name).replace(/['()*]/g, (sign) => `%${sign.charCodeAt(0).toString(16)}`);
+  return good(
+    await api.POST("/v1/files", {
+      params: { header: { "Content-Disposition": `attachment; filename*=UTF-8''${name}`, "Idempotency-Key": key } },
+      headers: { "Content-Type": file.type || "application/octet-stream" },
+      // To the document the bytes are a string; they are sent as they are.
+      body: "",
+      bodySerializer: () => file,
+    }),
+  );
+}
+
+/** `preview` is what this page has of it, without asking. */
+export function Attached({ file, preview }: { file: SentFile; preview?: string | undefined }) {
+  const [source, setSource] = useState(preview);
+  const [failure, setFailure] = useState<Failure>();
+  const [isLarge, setLarge] = useState(false);
+  const [tries, setTries] = useState(0);
+  const isPicture = file.inline_type?.startsWith("image/") && file.state !== "infected";
+
+  // The browser gets it without a token, by a link that is good for five minutes.
+  const open = (inline: boolean, take: (url: string) => void) =>
+    void api
+      .POST("/v1/files/{id}/link", { params: { path: { id: file.id } }, body: { inline } })
+      .then((answer) => take(good(answer).url))
+      .catch((error: unknown) => setFailure(failureOf(error)));
+  useEffect(() => {
+    if (isPicture && !(preview && tries === 0)) open(true, setSource);
+  }, [file.id, file.state, tries]);
+
+  return (
+    <span class="file">
+      {isPicture && source ? (
+        // A link that has expired before it was used is made once more, but not for ever.
+        <img src={source} alt={file.name} class={isLarge ? "large" : ""} onClick={() => setLarge(!isLarge)}
+          onError={() => tries < 2 && setTries(tries + 1)} />
+      ) : (
+        <button type="button" onClick={() => open(false, (url) => location.assign(url))}>
+          {file.name}, {Math.ceil(file.size_b / 1024)} KiB
+        </button>
+      )}
+      <Trouble failure={failure} />
+    </span>
+  );
+}
