@@ -9,6 +9,7 @@ export type Change = Schemas["ChangeItem"];
 export type Comment = Schemas["Comment"];
 export type Event = Schemas["Event"];
 export type Me = Schemas["Me"];
+export type Named = Schemas["Named"];
 export type Problem = Schemas["Problem"];
 export type SentFile = Schemas["File"];
 export type Status = Schemas["Status"];

@@ -18,6 +18,19 @@ export async function upload(file: File, key: string): Promise<SentFile> {
   );
 }
 
+/** The files that were sent with the ticket itself. */
+export function FilesOf({ id }: { id: string }) {
+  const [files, setFiles] = useState<SentFile[]>([]);
+  const [failure, setFailure] = useState<Failure>();
+  useEffect(() => {
+    void api
+      .GET("/v1/tickets/{id}/files", { params: { path: { id } } })
+      .then((answer) => setFiles(good(answer).items.filter((file) => file.comment_id === null)))
+      .catch((error: unknown) => setFailure(failureOf(error)));
+  }, []);
+  return <>{files.map((file) => <Attached key={file.id} file={file} />)}<Trouble failure={failure} /></>;
+}
+
 /** `preview` is what this page has of it, without asking. */
 export function Attached({ file, preview }: { file: SentFile; preview?: string | undefined }) {
   const [source, setSource] = useState(preview);

@@ -33,11 +33,12 @@ export const session = signal<"out" | "in" | "ended">("out");
 export async function begin(): Promise<void> {
   const query = new URLSearchParams(location.search);
   if (provider && query.has("state") && (query.has("code") || query.has("error"))) {
-    const user = await provider.signinCallback().finally(() => history.replaceState(null, "", "/"));
+    // Refused, or an address that was opened once more: the page asks again.
+    const user = await provider.signinCallback().catch(() => void (session.value = "ended"));
     // Back to where it was asked for.
-    if (typeof user?.state === "string") history.replaceState(null, "", `/${user.state}`);
+    history.replaceState(null, "", `/${typeof user?.state === "string" ? user.state : ""}`);
   }
-  if (await token()) session.value = "in";
+  if (session.value === "out" && (await token())) session.value = "in";
 }
 
 export async function logIn(): Promise<void> {

@@ -3,7 +3,7 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 
 import { api, etagOf, Failure, failureOf, gently, good } from "./api";
 import type { Change, Comment, Event, Me, Status, Ticket, TicketPatch, TicketWithParts, Timeline } from "./api";
-import { Attached } from "./files";
+import { Attached, FilesOf } from "./files";
 import { begun, onChange } from "./live";
 import { At, Due, said, span, STATUS, Text, Trouble } from "./words";
 import { fileIds, Writer, type Draft } from "./writer";
@@ -17,6 +17,9 @@ const ofEvent = (event: Event): Item => ({ id: event.id, at: event.at, event });
 const added = (items: Map<string, Item>, more: Item[]) => new Map([...items, ...more.map((item) => [item.id, item] as const)]);
 /** These are shown as the comment that they are about. */
 const IN_COMMENTS = ["comment.added", "file.attached"];
+
+/** Of a change, what follows from the rest of it. */
+const FOLLOWS = /_at$|^reopen_count$/;
 
 /** The newest comments and events, put beside what is known of older ones. */
 function newest({ comments, events }: TicketWithParts, known: Screen | undefined): Pick<Screen, "items" | "from"> {
@@ -131,6 +134,11 @@ export function TicketScreen({ id, me }: { id: string; me: Me }) {
   if (!screen) return <Trouble failure={failure} />;
   const { ticket, from } = screen;
   const isStaff = me.role !== "requester";
+  const known = [me, ticket.assignee, ticket.team, ticket.requester];
+  const sentence = ({ field, before, after }: Change["changes"][number]) =>
+    `${field.replace("_id", "")} from ${said(before, known)} to ${said(after, known)}`;
+  // Whether it has files of its own, its trail tells alone.
+  const mayHaveFiles = from || [...screen.items.values()].some(({ event }) => event?.type === "file.attached" && !event.comment_id);
   const items = [...screen.items.values()].filter(({ at, event }) => at >= from && !IN_COMMENTS.includes(event?.type ?? ""));
   return (
     <article>
@@ -153,6 +161,7 @@ export function TicketScreen({ id, me }: { id: string; me: Me }) {
       <Trouble failure={failure} />
       <section class="timeline" aria-live="polite">
         <Text of={ticket.description} />
+        {mayHaveFiles && <FilesOf id={id} />}
         {from && <button onClick={() => void attempt(readAll())}>All that came before</button>}
         {items
           .sort((one, other) => (one.at + one.id < other.at + other.id ? -1 : 1))
@@ -166,7 +175,7 @@ export function TicketScreen({ id, me }: { id: string; me: Me }) {
             ) : (
               <div key={id} class="event">
                 {event?.actor?.name ?? "The desk"}, <At at={at} />: {event?.type.replace(/[._]/g, " ")}{" "}
-                {event?.changes.map((one) => `${one.field} from ${said(one.before)} to ${said(one.after)}`).join("; ")}
+                {event?.type === "ticket.updated" && event.changes.filter(({ field }) => !FOLLOWS.test(field)).map(sentence).join("; ")}
               </div>
             ),
           )}

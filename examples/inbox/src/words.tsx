@@ -2,7 +2,7 @@
 import MarkdownIt from "markdown-it";
 import { useEffect, useMemo, useState } from "preact/hooks";
 
-import { ahead_ms, type Failure, type Status, type Ticket } from "./api";
+import { ahead_ms, type Failure, type Named, type Status, type Ticket } from "./api";
 
 // What somebody writes is never HTML of ours, and loads no picture from elsewhere, which would tell who reads it.
 const markdown = new MarkdownIt({ html: false, linkify: true, breaks: true }).disable("image");
@@ -82,10 +82,12 @@ export function Due({ next }: { next: Ticket["next_due"] }) {
   );
 }
 
-/** A value in the trail: a word, a person or a team, or several. */
-export function said(value: unknown): string {
-  if (value === null || value === undefined || value === "") return "none";
-  if (Array.isArray(value)) return value.map(said).join(", ") || "none";
-  if (typeof value !== "object") return STATUS[value as Status] ?? String(value);
-  return "name" in value ? String(value.name) : JSON.stringify(value);
+/** A value in the trail: a word, a list, or somebody. What comes by the stream has ids of people and no names. */
+export function said(value: unknown, known: (Partial<Named> | null)[]): string {
+  if (value === null || value === "") return "none";
+  if (Array.isArray(value)) return value.map((one) => said(one, known)).join(", ") || "none";
+  if (typeof value === "object") return value && "name" in value ? String(value.name) : JSON.stringify(value);
+  const word = String(value);
+  const name = STATUS[word as Status] ?? known.find((one) => one?.id === word)?.name;
+  return name ?? (/^[0-9a-f-]{36}$/.test(word) ? "another" : word);
 }
