@@ -97,16 +97,21 @@ const settled = (page) => page.evaluate(() => new Promise((done) => requestAnima
 const table = [];
 /** Where pages of ours have led that they should not. */
 const strangers = [];
-/** Does `work` and keeps what was asked for until its condition was met. */
-async function measure(what, { page, asked }, work) {
-  await settled(page);
-  asked.length = 0;
+/** Does `work`, and keeps what each of them has asked for until it was done: `[what, person]...`. */
+async function measure(whose, work) {
+  for (const [, one] of whose) {
+    await settled(one.page);
+    one.asked.length = 0;
+  }
   await work();
-  await settled(page);
-  const times = new Map();
-  for (const name of asked) times.set(name, (times.get(name) ?? 0) + 1);
-  table.push([what, asked.length, [...times].map(([name, count]) => `\`${name}\`${count > 1 ? ` × ${count}` : ""}`).join(", ")]);
-  console.log(`    ${what}: ${asked.length}: ${[...asked].join(", ")}`);
+  for (const [what, { page, asked }] of whose) {
+    await settled(page);
+    const times = new Map();
+    for (const name of asked.toSorted()) times.set(name, (times.get(name) ?? 0) + 1);
+    const which = [...times].map(([name, count]) => `\`${name}\`${count > 1 ? ` × ${count}` : ""}`);
+    table.push([what, asked.length, which.join(", ")]);
+    console.log(`    ${what}: ${asked.length}`);
+  }
 }
 
 /** A screenshot in the clipboard, and the keys that paste it. */
@@ -147,12 +152,12 @@ async function check(browser) {
   await ada.page.getByText("report a problem").click();
   await ada.page.getByLabel("Subject").fill("The printer is on fire");
   await write(ada.page, "It *smokes*.");
-  await measure("customer: a screenshot is pasted", ada, async () => {
+  await measure([["customer: a screenshot is pasted", ada]], async () => {
     await paste(ada.page);
     await seen(ada.page, ".writer img");
     await ada.page.getByText("Leave it out").waitFor();
   });
-  await measure("customer: the problem is reported, and its ticket opens", ada, async () => {
+  await measure([["customer: the problem is reported, and its ticket opens", ada]], async () => {
     await press(ada.page, "Report");
     await ada.page.locator("h1").waitFor();
   });
@@ -160,55 +165,51 @@ async function check(browser) {
 
   await nora.page.goto(PAGE);
   await logIn(nora);
-  await measure("agent: the page is opened anew, with the list and its badges", nora, async () => {
+  await measure([["agent: the page is opened anew, with the list and its badges", nora]], async () => {
     await nora.page.reload();
     await nora.page.locator("[data-badge=unassigned]", { hasText: "1" }).waitFor();
     await live(nora.page);
   });
-  await measure("agent: another list", nora, async () => {
+  await measure([["agent: another list", nora]], async () => {
     await nora.page.getByText("unassigned").click();
     await nora.page.getByText("The printer is on fire").waitFor();
   });
   await picture(nora.page, "list");
-  await measure("agent: a ticket that was reported with a screenshot opens", nora, async () => {
+  await measure([["agent: a ticket that was reported with a screenshot opens", nora]], async () => {
     await nora.page.getByText("The printer is on fire").click();
     await seen(nora.page, ".timeline img");
   });
   await nora.page.getByText("response due in").waitFor();
-  await measure("agent: takes it", nora, async () => {
+  await measure([["agent: takes it", nora], ["customer: sees that, live", ada]], async () => {
     await press(nora.page, "Assign to me");
     await nora.page.locator(".event", { hasText: "assignee from none to Nora" }).waitFor();
+    await ada.page.getByText("with Nora").waitFor();
   });
-  await measure("customer: sees that, live", ada, () => ada.page.getByText("with Nora").waitFor());
 
   await nora.page.getByRole("checkbox").check();
   await write(nora.page, SECRET);
-  await measure("agent: an internal note", nora, async () => {
+  await measure([["agent: an internal note", nora]], async () => {
     await press(nora.page, "Reply");
     await comment(nora.page, SECRET).waitFor();
   });
   await write(nora.page, "Is it *this* one?");
-  await measure("agent: a screenshot is pasted", nora, async () => {
+  await measure([["agent: a screenshot is pasted", nora]], async () => {
     await paste(nora.page);
     await nora.page.getByText("Leave it out").waitFor();
   });
-  await measure("agent: replies and resolves", nora, async () => {
+  await measure([["agent: replies with it, and resolves", nora], ["customer: sees the reply, live", ada]], async () => {
     await press(nora.page, "Reply and resolve");
     await nora.page.locator(".event", { hasText: "to resolved" }).waitFor();
     await seen(nora.page, ".comment img");
-  });
-  await measure("customer: sees the reply, live", ada, async () => {
     await comment(ada.page, "Is it this one?").waitFor();
     await seen(ada.page, ".comment img");
     await ada.page.locator("[data-status=resolved]").waitFor();
   });
   await write(ada.page, HOSTILE);
-  await measure("customer: answers", ada, async () => {
+  await measure([["customer: answers", ada], ["agent: sees the answer, live", nora]], async () => {
     await press(ada.page, "Reply");
     await comment(ada.page, "Look:").waitFor();
     await ada.page.locator("[data-status=open]").waitFor();
-  });
-  await measure("agent: sees the answer, live", nora, async () => {
     await comment(nora.page, "Look:").waitFor();
     await nora.page.locator("[data-status=open]").waitFor();
   });
@@ -218,22 +219,22 @@ async function check(browser) {
   await picture(ada.page, "portal");
   told("an agent and a customer see live what the other does, with screenshots; what looks like HTML is text");
 
-  await measure("agent: back to the list and its badges", nora, async () => {
+  await measure([["agent: back to the list and its badges", nora]], async () => {
     await nora.page.getByText("Inbox").click();
     await nora.page.locator("[data-badge=mine]", { hasText: "1" }).waitFor();
     await nora.page.getByText("The printer is on fire").waitFor();
   });
-  await measure("agent: something happens while the list is shown", nora, async () => {
+  await measure([["agent: something happens while the list is shown", nora]], async () => {
     await ask("POST", "/v1/tickets", { subject: "The lamp flickers" });
     await nora.page.locator("[data-badge=unassigned]", { hasText: "1" }).waitFor();
   });
   const quiet = (await ask("POST", "/v1/tickets", { subject: "The door sticks" })).number;
   await nora.page.locator("[data-badge=unassigned]", { hasText: "2" }).waitFor();
-  await measure("agent: a ticket opens", nora, async () => {
+  await measure([["agent: a ticket opens", nora]], async () => {
     await nora.page.goto(`${PAGE}/#/tickets/${quiet}`);
     await nora.page.getByRole("heading", { name: "The door sticks" }).waitFor();
   });
-  await measure("customer: the list", ada, async () => {
+  await measure([["customer: the list", ada]], async () => {
     await ada.page.getByText("Your tickets").click();
     await ada.page.locator(".rows li").waitFor();
   });
@@ -352,7 +353,6 @@ async function troubles(ada, nora, number) {
   await press(page, "Log out");
   await page.getByRole("button", { name: /sign|log|yes/i }).first().click();
   await page.waitForURL(`${PAGE}/**`);
-  await page.getByText("With a token").click();
   await page.getByLabel("Token").fill(ADMIN);
   await press(page, "Use it");
   await page.locator("[data-badge=unsolved]").waitFor();

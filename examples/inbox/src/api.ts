@@ -4,30 +4,20 @@ import createClient from "openapi-fetch";
 import type { components, paths } from "../generated/skranke";
 import { renew, session, token } from "./login";
 
-type Schemas = components["schemas"];
+export type Schemas = components["schemas"];
 export type Change = Schemas["ChangeItem"];
 export type Comment = Schemas["Comment"];
 export type Event = Schemas["Event"];
 export type Me = Schemas["Me"];
-export type Named = Schemas["Named"];
-export type Problem = Schemas["Problem"];
 export type SentFile = Schemas["File"];
 export type Status = Schemas["Status"];
 export type Ticket = Schemas["Ticket"];
-export type TicketPatch = Schemas["TicketPatch"];
-export type TicketRow = Schemas["TicketSummary"];
-export type Timeline = Schemas["TimelineItemPage"];
 /** With `include`, its requester is the whole person, for those who may see that. */
 export type TicketWithParts = Ticket & Omit<Schemas["TicketParts"], "requester"> & { requester: Partial<Schemas["User"]> | null };
 
 /** Why something was not done: a `code` of the API, or `no_answer`. */
-export class Failure extends Error {
-  constructor(
-    readonly code: Problem["code"] | "no_answer",
-    readonly problem?: Problem,
-  ) {
-    super(problem?.detail ?? code);
-  }
+export class Failure {
+  constructor(readonly code: Schemas["Problem"]["code"] | "no_answer", readonly problem?: Schemas["Problem"]) {}
 }
 export const failureOf = (error: unknown) => (error instanceof Failure ? error : new Failure("no_answer"));
 
@@ -76,24 +66,9 @@ export const api = createClient<paths>({
 /** The body of a success, or a `Failure`. */
 export function good<T>({ data, error, response }: { data?: T; error?: unknown; response: Response }): NonNullable<T> {
   if (data !== undefined && data !== null) return data;
-  const isProblem = typeof error === "object" && error !== null && "code" in error;
-  if (isProblem) throw new Failure((error as Problem).code, error as Problem);
-  // Something between here and the service has answered.
-  throw new Failure(response.status >= 500 ? "unavailable" : "no_answer");
+  const problem = (typeof error === "object" ? error : undefined) as Schemas["Problem"] | undefined;
+  // Without a code, something between here and the service has answered.
+  throw new Failure(problem?.code ?? (response.status >= 500 ? "unavailable" : "no_answer"), problem);
 }
 
 export const etagOf = (response: Response) => response.headers.get("ETag") ?? "";
-
-/** Calls `run` once at a time, and once more if it was wanted meanwhile, with `rest_s` of rest in between. */
-export function gently(run: () => Promise<unknown>, rest_s = 0): () => void {
-  let [isRunning, isWanted] = [false, false];
-  return async () => {
-    isWanted = true;
-    if (isRunning) return;
-    for (isRunning = true; isWanted; await pause(rest_s)) {
-      isWanted = false;
-      await run();
-    }
-    isRunning = false;
-  };
-}

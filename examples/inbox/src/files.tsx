@@ -1,8 +1,8 @@
 // Screenshots and other files: sent by themselves, shown by links that expire.
 import { useEffect, useState } from "preact/hooks";
 
-import { api, failureOf, good, type Failure, type SentFile } from "./api";
-import { Trouble } from "./words";
+import { api, good, type SentFile } from "./api";
+import { Trouble, useTrouble } from "./words";
 
 /** `key` is the same for each try, so that an answer that was lost leaves no second file. */
 export async function upload(file: File, key: string): Promise<SentFile> {
@@ -21,12 +21,10 @@ export async function upload(file: File, key: string): Promise<SentFile> {
 /** The files that were sent with the ticket itself. */
 export function FilesOf({ id }: { id: string }) {
   const [files, setFiles] = useState<SentFile[]>([]);
-  const [failure, setFailure] = useState<Failure>();
+  const [failure, attempt] = useTrouble();
   useEffect(() => {
-    void api
-      .GET("/v1/tickets/{id}/files", { params: { path: { id } } })
-      .then((answer) => setFiles(good(answer).items.filter((file) => file.comment_id === null)))
-      .catch((error: unknown) => setFailure(failureOf(error)));
+    const answer = api.GET("/v1/tickets/{id}/files", { params: { path: { id } } });
+    attempt(answer.then((answer) => setFiles(good(answer).items.filter((file) => file.comment_id === null))));
   }, []);
   return <>{files.map((file) => <Attached key={file.id} file={file} />)}<Trouble failure={failure} /></>;
 }
@@ -34,17 +32,15 @@ export function FilesOf({ id }: { id: string }) {
 /** `preview` is what this page has of it, without asking. */
 export function Attached({ file, preview }: { file: SentFile; preview?: string | undefined }) {
   const [source, setSource] = useState(preview);
-  const [failure, setFailure] = useState<Failure>();
-  const [isLarge, setLarge] = useState(false);
+  const [failure, attempt] = useTrouble();
   const [tries, setTries] = useState(0);
   const isPicture = file.inline_type?.startsWith("image/") && file.state !== "infected";
 
   // The browser gets it without a token, by a link that is good for five minutes.
-  const open = (inline: boolean, take: (url: string) => void) =>
-    void api
-      .POST("/v1/files/{id}/link", { params: { path: { id: file.id } }, body: { inline } })
-      .then((answer) => take(good(answer).url))
-      .catch((error: unknown) => setFailure(failureOf(error)));
+  function open(inline: boolean, take: (url: string) => void) {
+    const answer = api.POST("/v1/files/{id}/link", { params: { path: { id: file.id } }, body: { inline } });
+    attempt(answer.then((answer) => take(good(answer).url)));
+  }
   useEffect(() => {
     if (isPicture && !(preview && tries === 0)) open(true, setSource);
   }, [file.id, file.state, tries]);
@@ -53,8 +49,7 @@ export function Attached({ file, preview }: { file: SentFile; preview?: string |
     <span class="file">
       {isPicture && source ? (
         // A link that has expired before it was used is made once more, but not for ever.
-        <img src={source} alt={file.name} class={isLarge ? "large" : ""} onClick={() => setLarge(!isLarge)}
-          onError={() => tries < 2 && setTries(tries + 1)} />
+        <img src={source} alt={file.name} tabIndex={0} onError={() => tries < 2 && setTries(tries + 1)} />
       ) : (
         <button type="button" onClick={() => open(false, (url) => location.assign(url))}>
           {file.name}, {Math.ceil(file.size_b / 1024)} KiB

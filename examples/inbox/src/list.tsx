@@ -1,11 +1,12 @@
 // Lists of tickets with their badges, and a form for another one.
-import { useEffect, useMemo, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 
-import { api, failureOf, gently, good, type Failure, type Me, type TicketRow } from "./api";
+import { api, good, pause, type Me, type Schemas } from "./api";
 import { begun, onChange } from "./live";
-import { At, Due, STATUS, Trouble } from "./words";
+import { At, Facts, Trouble, useTrouble } from "./words";
 import { fileIds, Writer, type Draft } from "./writer";
 
+type Row = Schemas["TicketSummary"];
 // Each is a filter of the list, and counts for a badge in the same words.
 type Filter = { status?: ["unsolved"]; assignee_id?: ["me" | "none"] };
 const STAFF: Record<string, Filter> = {
@@ -15,28 +16,25 @@ const STAFF: Record<string, Filter> = {
 };
 const CUSTOMER: Record<string, Filter> = { open: { status: ["unsolved"] }, all: {} };
 const asCounted = (filter: Filter) => Object.fromEntries(Object.entries(filter).map(([field, values]) => [field, values.join()]));
-// In a busy house something happens all the time.
 const REST_S = 2;
-const PAGE = 50;
-const MOST = 200;
 
 export function ListScreen({ chosen, me }: { chosen: string; me: Me }) {
   const isStaff = me.role !== "requester";
   const filters = isStaff ? STAFF : CUSTOMER;
   const name = chosen in filters ? chosen : Object.keys(filters)[0]!;
-  const [rows, setRows] = useState<TicketRow[]>();
+  const [rows, setRows] = useState<Row[]>();
   const [next, setNext] = useState<string | null>(null);
-  const [badges, setBadges] = useState<Record<string, { count: number; exact: boolean }>>({});
-  const [failure, setFailure] = useState<Failure>();
-  const shown = useMemo(() => ({ count: 0 }), []);
+  const [badges, setBadges] = useState<Schemas["Counts"]["counts"]>({});
+  const [failure, attempt] = useTrouble();
+  const shown = useRef(0);
 
   async function readRows(cursor?: string) {
-    const place = cursor ? { cursor } : { limit: Math.min(Math.max(shown.count, PAGE), MOST) };
+    const place = cursor ? { cursor } : { limit: Math.min(Math.max(shown.current, 50), 200) };
     const sort = isStaff ? "-priority,due_at" : "-updated_at";
     const page = good(await api.GET("/v1/tickets", { params: { query: { ...filters[name], ...place, sort, view: "summary" } } }));
     // That these are rows follows from `view`, which a type cannot say.
-    const all = [...(cursor ? (rows ?? []) : []), ...(page.items as TicketRow[])];
-    shown.count = all.length;
+    const all = [...(cursor ? (rows ?? []) : []), ...(page.items as Row[])];
+    shown.current = all.length;
     setRows(all);
     setNext(page.next_cursor);
   }
@@ -46,10 +44,20 @@ export function ListScreen({ chosen, me }: { chosen: string; me: Me }) {
     setBadges(good(await api.POST("/v1/tickets/counts", { body: { filters } })).counts);
   }
 
-  const attempt = (work: Promise<unknown>) =>
-    work.then(() => setFailure(undefined)).catch((error: unknown) => setFailure(failureOf(error)));
-  const read = useMemo(() => gently(() => attempt(Promise.all([readRows(), isStaff && readBadges()])), REST_S), []);
   useEffect(() => {
+    let [isBusy, isWanted] = [false, false];
+    // Once for all that has happened meanwhile, and with rests: in a busy house something happens all the time.
+    async function read() {
+      isWanted = true;
+      if (isBusy) return;
+      for (isBusy = true; isWanted; await pause(REST_S)) {
+        isWanted = false;
+        const work = Promise.all([readRows(), isStaff && readBadges()]);
+        attempt(work);
+        await work.catch(() => undefined);
+      }
+      isBusy = false;
+    }
     void begun.then(read);
     return onChange((change) => void ((!change || change.ticket) && read()));
   }, []);
@@ -58,7 +66,7 @@ export function ListScreen({ chosen, me }: { chosen: string; me: Me }) {
     <section>
       <nav>
         {Object.keys(filters).map((key) => (
-          <a key={key} href={`#/${key}`} class={key === name ? "chosen" : ""}>
+          <a key={key} href={`#/${key}`} aria-current={key === name ? "page" : undefined}>
             {key} {badges[key] && <b data-badge={key}>{badges[key].count}{badges[key].exact ? "" : " or more"}</b>}
           </a>
         ))}
@@ -71,13 +79,7 @@ export function ListScreen({ chosen, me }: { chosen: string; me: Me }) {
           <li key={row.id}>
             <a href={`#/tickets/${row.number}`}>
               <b>{row.subject}</b> <small>#{row.number}</small>
-              <div class="facts">
-                <span data-status={row.status}>{STATUS[row.status]}</span>
-                <Due next={row.next_due} />
-                {isStaff && <span>{row.priority}</span>}
-                {isStaff && <span>from {row.requester?.name ?? "nobody"}</span>}
-                {row.assignee && <span>with {row.assignee.name}</span>}
-              </div>
+              <Facts of={row} isStaff={isStaff} />
               {row.last_comment && (
                 <div class="last">{row.last_comment.author.name}, <At at={row.last_comment.at} />: {row.last_comment.excerpt}</div>
               )}
@@ -85,7 +87,7 @@ export function ListScreen({ chosen, me }: { chosen: string; me: Me }) {
           </li>
         ))}
       </ul>
-      {next && <button onClick={() => void attempt(readRows(next))}>More</button>}
+      {next && <button onClick={() => attempt(readRows(next))}>More</button>}
     </section>
   );
 }

@@ -4,10 +4,15 @@ import { signal } from "@preact/signals";
 import { pause, send, type Change } from "./api";
 import { session } from "./login";
 
-// Every 15 seconds something comes; a connection that is quiet for so long is dead, though nobody has said so.
+// Every 15 seconds something comes: a connection that is quiet for so long is dead, though nobody has said so.
 const SILENCE_MS = 40_000;
+const LONGEST_PAUSE_S = 15;
 
 export const isLive = signal(false);
+
+const first = Promise.withResolvers<void>();
+/** Who reads and then follows misses what happens in between: read after this. It does not wait for long. */
+export const begun = first.promise;
 
 const hearers = new Set<(change: Change | null) => void>();
 const tell = (change: Change | null) => hearers.forEach((hear) => hear(change));
@@ -17,16 +22,6 @@ export function onChange(hear: (change: Change | null) => void): () => void {
   hearers.add(hear);
   return () => void hearers.delete(hear);
 }
-
-let hasBegun = false;
-let begin = () => {};
-/** Who reads first and follows then misses what happens in between: so read after this. It does not wait for long. */
-export const begun = new Promise<void>((done) => {
-  begin = () => {
-    hasBegun = true;
-    done();
-  };
-});
 
 /** The events of a stream. An `id` comes alone, too: it moves on over what is not for this reader. */
 async function* eventsOf(body: ReadableStream<Uint8Array>) {
@@ -43,54 +38,42 @@ async function* eventsOf(body: ReadableStream<Uint8Array>) {
   }
 }
 
-/** Whoever looks at other pages needs no stream; one person may have eight, and a browser few connections to one host. */
-const shown = () =>
-  new Promise<void>((done) => {
-    const look = () => {
-      if (document.hidden) return begin();
-      document.removeEventListener("visibilitychange", look);
-      done();
-    };
-    document.addEventListener("visibilitychange", look);
-    look();
-  });
+const lookedAt = () => new Promise((done) => document.addEventListener("visibilitychange", done, { once: true }));
 
 /** Follows until the login ends. */
 export async function follow(): Promise<void> {
-  let cursor = "";
-  for (let failures = 0; session.value === "in"; ) {
-    await shown();
+  let [cursor, hasTried, failures] = ["", false, 0];
+  while (session.value === "in") {
+    // Whoever looks at other pages needs none: one person may have eight, and a browser few connections to one host.
+    while (document.hidden) await lookedAt();
     const stop = new AbortController();
     let silence = setTimeout(() => stop.abort(), SILENCE_MS);
     const hide = () => document.hidden && stop.abort();
-    document.addEventListener("visibilitychange", hide);
+    document.addEventListener("visibilitychange", hide, { signal: stop.signal });
     try {
-      const headers = cursor ? { "Last-Event-ID": cursor } : undefined;
-      const answer = await send("/v1/changes/stream", { ...(headers && { headers }), signal: stop.signal });
+      const headers: HeadersInit = cursor ? { "Last-Event-ID": cursor } : {};
+      const answer = await send("/v1/changes/stream", { headers, signal: stop.signal });
       // A place that is not known any more.
       if (answer.status === 400) cursor = "";
       if (!answer.ok || !answer.body) throw new Error(String(answer.status));
-      if (hasBegun && !cursor) tell(null);
+      if (hasTried && !cursor) tell(null);
       for await (const { id, event, data } of eventsOf(answer.body)) {
         clearTimeout(silence);
         silence = setTimeout(() => stop.abort(), SILENCE_MS);
-        if (id) cursor = id;
+        [cursor, failures, isLive.value] = [id ?? cursor, 0, event !== "end"];
+        first.resolve();
         if (event === "end") break;
         if (event === "reset") tell(null);
         else if (data) tell(JSON.parse(data) as Change);
-        isLive.value = true;
-        failures = 0;
-        begin();
       }
     } catch {
       failures += 1;
     }
     clearTimeout(silence);
-    document.removeEventListener("visibilitychange", hide);
     stop.abort();
-    isLive.value = false;
+    [hasTried, isLive.value] = [true, false];
     // Without it one can work, too.
-    begin();
-    if (!document.hidden) await pause(Math.min(2 ** failures, 15));
+    first.resolve();
+    if (!document.hidden) await pause(Math.min(2 ** failures, LONGEST_PAUSE_S));
   }
 }

@@ -3,36 +3,38 @@
 import { signal } from "@preact/signals";
 import { UserManager, WebStorageStateStore } from "oidc-client-ts";
 
-const { VITE_ISSUER, VITE_CLIENT_ID = "inbox", VITE_SCOPE = "openid", VITE_RESOURCE } = import.meta.env;
+const settings = import.meta.env as Record<string, string | undefined>;
+const { VITE_ISSUER, VITE_CLIENT_ID = "inbox", VITE_SCOPE = "openid", VITE_RESOURCE } = settings;
 const PASTED = "pasted-token";
 const home = `${location.origin}/`;
 const store = new WebStorageStateStore({ store: sessionStorage });
-// Of some providers the audience of the access token is asked for by name (RFC 8707); others know it by the client.
+// Some providers are asked by name for whom the access token is to be (RFC 8707); others know it by the client.
 const resource = VITE_RESOURCE ? { resource: VITE_RESOURCE } : {};
-
-const provider =
-  VITE_ISSUER &&
-  new UserManager({
-    authority: VITE_ISSUER,
-    client_id: VITE_CLIENT_ID,
-    scope: VITE_SCOPE,
-    redirect_uri: home,
-    post_logout_redirect_uri: home,
-    userStore: store,
-    stateStore: store,
-    // It is renewed when it is needed; a page that nobody looks at asks for nothing.
-    automaticSilentRenew: false,
-    ...resource,
-  });
+const provider = VITE_ISSUER
+  ? new UserManager({
+      authority: VITE_ISSUER,
+      client_id: VITE_CLIENT_ID,
+      scope: VITE_SCOPE,
+      redirect_uri: home,
+      post_logout_redirect_uri: home,
+      userStore: store,
+      stateStore: store,
+      // It is renewed when it is needed: a page that nobody looks at asks for nothing.
+      automaticSilentRenew: false,
+      ...resource,
+    })
+  : undefined;
 
 export const hasProvider = Boolean(provider);
 /** `ended`: the page stays as it is, with what is written on it, until its reader logs in again. */
 export const session = signal<"out" | "in" | "ended">("out");
 
+const user = async () => (provider && !sessionStorage.getItem(PASTED) ? provider.getUser() : null);
+
 /** Takes what the provider has answered, if this page was opened by it, or what was kept. */
 export async function begin(): Promise<void> {
   const query = new URLSearchParams(location.search);
-  if (provider && query.has("state") && (query.has("code") || query.has("error"))) {
+  if (provider && query.has("state")) {
     // Refused, or an address that was opened once more: the page asks again.
     const user = await provider.signinCallback().catch(() => void (session.value = "ended"));
     // Back to where it was asked for.
@@ -43,7 +45,7 @@ export async function begin(): Promise<void> {
 
 export async function logIn(): Promise<void> {
   sessionStorage.removeItem(PASTED);
-  if (provider) await provider.signinRedirect({ state: location.hash });
+  await provider?.signinRedirect({ state: location.hash });
 }
 
 export function logInWith(pasted: string): void {
@@ -52,36 +54,23 @@ export function logInWith(pasted: string): void {
 }
 
 export async function logOut(): Promise<void> {
-  const user = provider && (await provider.getUser());
+  const left = await user();
   sessionStorage.clear();
-  if (provider && user) {
-    // Told to the provider, too, or its next login would need no password.
-    const { id_token } = user;
-    await provider.signoutRedirect(id_token ? { id_token_hint: id_token } : {}).catch(() => location.reload());
-  } else location.reload();
+  // Told to the provider, too, or its next login would need no password.
+  if (left?.id_token) await provider?.signoutRedirect({ id_token_hint: left.id_token }).catch(() => location.reload());
+  else location.reload();
 }
 
 export async function token(): Promise<string | undefined> {
-  const pasted = sessionStorage.getItem(PASTED);
-  if (pasted || !provider) return pasted ?? undefined;
-  const user = await provider.getUser();
-  if (user?.refresh_token && (user.expires_in ?? 60) < 30) await renew();
-  return (await provider.getUser())?.access_token;
+  const kept = await user();
+  if (kept?.refresh_token && (kept.expires_in ?? 0) < 30) await renew();
+  return sessionStorage.getItem(PASTED) ?? (await user())?.access_token;
 }
 
+async function askForAnother(): Promise<boolean> {
+  if (!(await user())?.refresh_token) return false;
+  return Boolean(await provider?.signinSilent(resource).catch(() => null));
+}
 let renewing: Promise<boolean> | undefined;
-
-/** Gets another access token without asking anybody. A refresh token is good once: all who need it wait for one renewal. */
-export function renew(): Promise<boolean> {
-  renewing ??= (async () => {
-    try {
-      const user = sessionStorage.getItem(PASTED) || !provider ? null : await provider.getUser();
-      return Boolean(provider && user?.refresh_token && (await provider.signinSilent(resource)));
-    } catch {
-      return false;
-    } finally {
-      renewing = undefined;
-    }
-  })();
-  return renewing;
-}
+/** Gets another token without asking anybody. A refresh token is good once: all who need it wait for one renewal. */
+export const renew = () => (renewing ??= askForAnother().finally(() => (renewing = undefined)));

@@ -1,7 +1,6 @@
 // One page for agents and customers: what is shown follows from the role of who has logged in.
-import { signal } from "@preact/signals";
+import { signal, useSignal } from "@preact/signals";
 import { render } from "preact";
-import { useState } from "preact/hooks";
 
 import { api, failureOf, good, type Failure, type Me } from "./api";
 import { ListScreen, NewTicket } from "./list";
@@ -19,17 +18,14 @@ window.addEventListener("hashchange", () => (place.value = location.hash));
 const attempt = (work: Promise<void>) => work.catch((error: unknown) => void (failure.value = failureOf(error)));
 
 function Login() {
-  const [pasted, setPasted] = useState("");
+  const pasted = useSignal("");
   return (
     <div class="login">
       {session.value === "ended" && <p>Your login has ended. What you have written is kept.</p>}
       {hasProvider && <button class="primary" onClick={() => void attempt(logIn())}>Log in</button>}
-      <details open={!hasProvider}>
-        <summary>With a token</summary>
-        <input type="password" aria-label="Token" placeholder="what `skranke token` prints" value={pasted}
-          onInput={({ currentTarget: { value } }) => setPasted(value)} />
-        <button disabled={!pasted.trim()} onClick={() => logInWith(pasted)}>Use it</button>
-      </details>
+      <input type="password" aria-label="Token" placeholder="or what `skranke token` prints" value={pasted}
+        onInput={({ currentTarget: { value } }) => (pasted.value = value)} />
+      <button disabled={!pasted.value.trim()} onClick={() => logInWith(pasted.value)}>Use it</button>
     </div>
   );
 }

@@ -1,34 +1,34 @@
 // A ticket: one request to open it, one for whatever is done to it, and what others do comes by the stream.
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 
-import { api, etagOf, Failure, failureOf, gently, good } from "./api";
-import type { Change, Comment, Event, Me, Status, Ticket, TicketPatch, TicketWithParts, Timeline } from "./api";
+import { api, etagOf, Failure, failureOf, good } from "./api";
+import type { Change, Comment, Event, Me, Schemas, Status, Ticket, TicketWithParts } from "./api";
 import { Attached, FilesOf } from "./files";
 import { begun, onChange } from "./live";
-import { At, Due, said, span, STATUS, Text, Trouble } from "./words";
+import { At, Facts, said, span, STATUS, Text, Trouble, useTrouble } from "./words";
 import { fileIds, Writer, type Draft } from "./writer";
 
+type Part = "requester" | "comments" | "events" | "time_entries" | "cost" | "sla";
 type Item = { id: string; at: string; comment?: Comment; event?: Event };
-/** `from`: what was before that is not all there. */
-type Screen = { ticket: TicketWithParts; etag: string; items: Map<string, Item>; from: string };
+/** `from`: of what was before that something is missing. */
+type Screen = { ticket: TicketWithParts; etag: string; items: Map<string, Item>; from: string | null };
 
 const ofComment = (comment: Comment): Item => ({ id: comment.id, at: comment.created_at, comment });
 const ofEvent = (event: Event): Item => ({ id: event.id, at: event.at, event });
 const added = (items: Map<string, Item>, more: Item[]) => new Map([...items, ...more.map((item) => [item.id, item] as const)]);
 /** These are shown as the comment that they are about. */
 const IN_COMMENTS = ["comment.added", "file.attached"];
-
+/** Of these there is nothing to be read beyond the ticket and the comment. */
+const TOLD_WHOLE = ["ticket.updated", ...IN_COMMENTS];
 /** Of a change, what follows from the rest of it. */
 const FOLLOWS = /_at$|^reopen_count$/;
 
 /** The newest comments and events, put beside what is known of older ones. */
 function newest({ comments, events }: TicketWithParts, known: Screen | undefined): Pick<Screen, "items" | "from"> {
-  const pages = [
-    { items: (comments?.items ?? []).map(ofComment), next: comments?.next_cursor },
-    { items: (events?.items ?? []).map(ofEvent), next: events?.next_cursor },
-  ];
-  const from = pages.map(({ items, next }) => (next && items.at(-1)?.at) || "").sort()[1] ?? "";
-  const fresh = pages.flatMap(({ items }) => items);
+  const pages = [(comments?.items ?? []).map(ofComment), (events?.items ?? []).map(ofEvent)];
+  const hasOlder = [comments?.next_cursor, events?.next_cursor];
+  const from = pages.map((page, nth) => (hasOlder[nth] && page.at(-1)?.at) || "").sort()[1] ?? "";
+  const fresh = pages.flat();
   // Where nothing of the newest is known, something may be missing in between.
   const joins = known && fresh.some(({ id }) => known.items.has(id));
   return joins ? { items: added(known.items, fresh), from: known.from } : { items: added(new Map(), fresh), from };
@@ -36,45 +36,46 @@ function newest({ comments, events }: TicketWithParts, known: Screen | undefined
 
 export function TicketScreen({ id, me }: { id: string; me: Me }) {
   const [, redraw] = useState<Screen>();
-  const [failure, setFailure] = useState<Failure>();
-  const now = useRef<{ screen?: Screen; writing?: Promise<unknown> }>({}).current;
+  const [unread, tryToRead] = useTrouble();
+  const [undone, attempt] = useTrouble();
+  const now = useRef<{ screen?: Screen; writing?: Promise<unknown>; reads: number }>({ reads: 0 }).current;
   const path = { id };
-
   const show = (screen: Screen) => redraw((now.screen = screen));
-  const attempt = (work: Promise<void>) =>
-    work.then(() => setFailure(undefined)).catch((error: unknown) => setFailure(failureOf(error)));
 
   async function read(): Promise<void> {
-    const answer = await api.GET("/v1/tickets/{id}", {
-      // What its reader may not see is left out, so customers ask for the same.
-      params: { path, query: { include: ["requester", "comments", "events", "time_entries", "cost", "sla"] } },
-    });
+    now.reads += 1;
+    // What its reader may not see is left out, so customers ask for the same.
+    const include: Part[] = ["requester", "comments", "events", "time_entries", "cost", "sla"];
+    const answer = await api.GET("/v1/tickets/{id}", { params: { path, query: { include } } });
     const ticket = good(answer) as TicketWithParts;
     // It was on its way while something was written.
-    if (now.screen && ticket.version < now.screen.ticket.version) return readAgain();
+    if (now.screen && ticket.version < now.screen.ticket.version) return read();
     show({ ticket, etag: etagOf(answer.response), ...newest(ticket, now.screen) });
   }
-  const readAgain = useMemo(() => gently(() => attempt(read())), []);
 
-  /** Whether the screen shows already what a change is about. */
-  function knows({ type, comment_id, ticket }: Change, screen: Screen): boolean {
+  /** What is heard is shown at once if all else of it is there, as of what one has done oneself; or it is read. */
+  async function hear(change: Change | null, reads: number) {
+    await now.writing;
+    // After changes were missed, what there is may even be older than what is shown.
+    if (!change) delete now.screen;
+    const { screen } = now;
+    if (!change || !screen) return read();
+    const { type, ticket, comment_id } = change;
+    if (ticket?.id !== screen.ticket.id) return;
     const hasComment = comment_id === null || screen.items.has(comment_id);
-    const isNewer = (ticket?.version ?? 0) > screen.ticket.version;
-    return ["ticket.updated", ...IN_COMMENTS].includes(type) && hasComment && !isNewer;
+    const isKnown = TOLD_WHOLE.includes(type) && hasComment && ticket.version <= screen.ticket.version;
+    if (isKnown) show({ ...screen, items: added(screen.items, [ofEvent(change)]) });
+    // It was read since.
+    else if (now.reads === reads) await read();
   }
 
   useEffect(() => {
-    void begun.then(readAgain);
-    return onChange(async (change) => {
-      // What is heard while one writes may be one's own: it is looked at when that is answered.
-      await now.writing;
-      const { screen } = now;
-      // It may be older now than what is shown.
-      if (!change) delete now.screen;
-      if (!change || !screen) return readAgain();
-      if (change.ticket?.id !== screen.ticket.id) return;
-      if (knows(change, screen)) show({ ...screen, items: added(screen.items, [ofEvent(change)]) });
-      else readAgain();
+    let queue = begun.then(read);
+    tryToRead(queue);
+    return onChange((change) => {
+      const { reads } = now;
+      queue = queue.catch(() => undefined).then(() => hear(change, reads));
+      tryToRead(queue);
     });
   }, []);
 
@@ -86,7 +87,7 @@ export function TicketScreen({ id, me }: { id: string; me: Me }) {
       const { ticket, etag, comment } = await writing;
       const { screen } = now;
       // The kept answer to a first try may be older than what is shown.
-      if (!screen || ticket.version < screen.ticket.version) return readAgain();
+      if (!screen || ticket.version < screen.ticket.version) return await read();
       const { requester } = screen.ticket;
       const items = added(screen.items, comment ? [ofComment(comment)] : []);
       show({ ...screen, ticket: { ...screen.ticket, ...ticket, requester }, etag, items });
@@ -96,94 +97,86 @@ export function TicketScreen({ id, me }: { id: string; me: Me }) {
     }
   }
 
-  const change = (body: TicketPatch) =>
+  const change = (body: Schemas["TicketPatch"]) =>
     write(async (etag) => {
       const answer = await api.PATCH("/v1/tickets/{id}", { params: { path, header: { "If-Match": etag } }, body });
       return { ticket: good(answer), etag: etagOf(answer.response) };
     });
 
-  const reply = (status?: Status) => (draft: Draft) =>
+  const reply = (status?: { status: Status }) => (draft: Draft) =>
     write(async (etag) => {
       const answer = await api.POST("/v1/tickets/{id}/comments", {
         // A note among colleagues holds whatever was written meanwhile.
         params: { path, header: { "Idempotency-Key": draft.key, ...(!draft.internal && { "If-Match": etag }) } },
-        body: {
-          body: draft.text,
-          visibility: draft.internal ? "internal" : "public",
-          file_ids: fileIds(draft),
-          // Also where nothing is to be changed: so the answer has the ticket as it is after the reply, with its ETag.
-          ticket: status ? { status } : {},
-        },
+        // With `ticket`, also where nothing of it is to be changed: so the answer has it as it is then, with its ETag.
+        body: { body: draft.text, visibility: draft.internal ? "internal" : "public", file_ids: fileIds(draft), ticket: { ...status } },
       });
       const both = good(answer);
       if (!("ticket" in both)) throw new Failure("no_answer");
       return { ...both, etag: etagOf(answer.response) };
     });
 
-  async function readAll() {
-    for (let cursor: string | null = "", items: Item[] = []; cursor !== null; ) {
-      const query = { limit: 200, ...(cursor && { cursor }) };
-      const page: Timeline = good(await api.GET("/v1/tickets/{id}/timeline", { params: { path, query } }));
-      items = [...items, ...page.items.flatMap(({ comment, event }) => (comment ? ofComment(comment) : event ? ofEvent(event) : []))];
-      cursor = page.next_cursor;
-      if (cursor === null && now.screen) show({ ...now.screen, items: added(now.screen.items, items), from: "" });
-    }
+  async function readAll(cursor?: string): Promise<void> {
+    const query = { limit: 200, ...(cursor && { cursor }) };
+    const { items, next_cursor } = good(await api.GET("/v1/tickets/{id}/timeline", { params: { path, query } }));
+    const more = items.flatMap(({ comment, event }) => (comment ? ofComment(comment) : event ? ofEvent(event) : []));
+    if (now.screen) show({ ...now.screen, items: added(now.screen.items, more), from: next_cursor && now.screen.from });
+    if (next_cursor) await readAll(next_cursor);
   }
 
   const { screen } = now;
-  if (!screen) return <Trouble failure={failure} />;
+  if (!screen) return <Trouble failure={unread} />;
   const { ticket, from } = screen;
   const isStaff = me.role !== "requester";
   const known = [me, ticket.assignee, ticket.team, ticket.requester];
-  const sentence = ({ field, before, after }: Change["changes"][number]) =>
-    `${field.replace("_id", "")} from ${said(before, known)} to ${said(after, known)}`;
+  const changes = ({ type, changes }: Event) =>
+    (type === "ticket.updated" ? changes.filter(({ field }) => !FOLLOWS.test(field)) : [])
+      .map(({ field, before, after }) => `${field.replace("_id", "")} from ${said(before, known)} to ${said(after, known)}`)
+      .join("; ");
+  const all = [...screen.items.values()];
   // Whether it has files of its own, its trail tells alone.
-  const mayHaveFiles = from || [...screen.items.values()].some(({ event }) => event?.type === "file.attached" && !event.comment_id);
-  const items = [...screen.items.values()].filter(({ at, event }) => at >= from && !IN_COMMENTS.includes(event?.type ?? ""));
+  const mayHaveFiles = from || all.some(({ event }) => event?.type === "file.attached" && !event.comment_id);
+  const items = all
+    .filter(({ at, event }) => at >= (from ?? "") && !IN_COMMENTS.includes(event?.type ?? ""))
+    .sort((one, other) => (one.at + one.id < other.at + other.id ? -1 : 1));
   return (
     <article>
       <h1>{ticket.subject} <small>#{ticket.number}</small></h1>
+      <Facts of={ticket} isStaff={isStaff} />
       <p class="facts">
-        <b data-status={ticket.status}>{STATUS[ticket.status]}</b>
-        <Due next={ticket.next_due} />
-        {isStaff && <span>{ticket.priority}</span>}
-        {isStaff && <span title={ticket.requester?.email ?? ""}>from {ticket.requester?.name ?? "nobody"}</span>}
-        <span>{ticket.assignee ? `with ${ticket.assignee.name}` : "with nobody yet"}</span>
-        {ticket.cost && ticket.cost.work_s > 0 && <span>{span(ticket.cost.work_s)} of work</span>}
+        {isStaff && <span>{ticket.requester?.email}</span>}
+        {ticket.cost && <span>{span(ticket.cost.work_s)} of work</span>}
         {ticket.closes_at && <span>closes <At at={ticket.closes_at} /></span>}
       </p>
       {isStaff && ticket.assignee?.id !== me.id && ticket.status !== "closed" && (
-        <button onClick={() => void attempt(change({ assignee_id: "me" }))}>Assign to me</button>
+        <button onClick={() => attempt(change({ assignee_id: "me" }))}>Assign to me</button>
       )}
       {ticket.allowed_statuses.map((status) => (
-        <button key={status} onClick={() => void attempt(change({ status }))}>{STATUS[status]}</button>
+        <button key={status} onClick={() => attempt(change({ status }))}>{STATUS[status]}</button>
       ))}
-      <Trouble failure={failure} />
+      <Trouble failure={undone ?? unread} />
       <section class="timeline" aria-live="polite">
         <Text of={ticket.description} />
         {mayHaveFiles && <FilesOf id={id} />}
-        {from && <button onClick={() => void attempt(readAll())}>All that came before</button>}
-        {items
-          .sort((one, other) => (one.at + one.id < other.at + other.id ? -1 : 1))
-          .map(({ id, at, comment, event }) =>
-            comment ? (
-              <div key={id} class={`comment ${comment.visibility} ${comment.author.kind}`}>
-                <b>{comment.author.name}</b> {comment.visibility === "internal" && "internal"} <At at={at} />
-                {comment.redacted_at ? <i>removed</i> : <Text of={comment.body} />}
-                {comment.files.map((file) => <Attached key={file.id} file={file} />)}
-              </div>
-            ) : (
-              <div key={id} class="event">
-                {event?.actor?.name ?? "The desk"}, <At at={at} />: {event?.type.replace(/[._]/g, " ")}{" "}
-                {event?.type === "ticket.updated" && event.changes.filter(({ field }) => !FOLLOWS.test(field)).map(sentence).join("; ")}
-              </div>
-            ),
-          )}
+        {from && <button onClick={() => attempt(readAll())}>All that came before</button>}
+        {items.map(({ id, at, comment, event }) =>
+          comment ? (
+            <div key={id} class={`comment ${comment.visibility} ${comment.author.kind}`}>
+              <b>{comment.author.name}</b> {comment.visibility === "internal" && "internal"} <At at={at} />
+              {comment.redacted_at ? <i>removed</i> : <Text of={comment.body} />}
+              {comment.files.map((file) => <Attached key={file.id} file={file} />)}
+            </div>
+          ) : (
+            <div key={id} class="event">
+              {event?.actor?.name ?? "The desk"}, <At at={at} />: {event?.type.replace(/[._]/g, " ")} {event && changes(event)}
+            </div>
+          ),
+        )}
       </section>
       {ticket.status !== "closed" && (
         <Writer name={`${me.id}-${ticket.id}`} hasInternal={isStaff} actions={[
           { label: "Reply", send: reply() },
-          ...(isStaff && ticket.allowed_statuses.includes("resolved") ? [{ label: "Reply and resolve", send: reply("resolved") }] : []),
+          ...(isStaff && ticket.allowed_statuses.includes("resolved") ? [{ label: "Reply and resolve", send: reply({ status: "resolved" }) }] : []),
         ]} />
       )}
     </article>

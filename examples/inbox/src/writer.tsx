@@ -3,35 +3,36 @@ import { useState } from "preact/hooks";
 
 import { failureOf, type Failure, type SentFile } from "./api";
 import { Attached, upload } from "./files";
-import { Trouble } from "./words";
+import { Trouble, useTrouble } from "./words";
 
-/** A file on its way: being sent, sent, or failed. `key` is its Idempotency-Key. */
-type Piece = { key: string; file?: File; preview: string; sent?: SentFile; failure?: Failure };
+/** A file that is being sent, is there, or has failed. */
+type Piece = { file?: File; preview: string; sent?: SentFile; failure?: Failure };
 export interface Draft {
   subject: string;
   text: string;
   internal: boolean;
-  pieces: Piece[];
+  /** By the Idempotency-Key with which each is sent. */
+  pieces: Record<string, Piece>;
   /** The Idempotency-Key of what was tried last, and what that was: the same again is carried out once. */
   key: string;
   tried: string;
 }
 export type Action = { label: string; send: (draft: Draft) => Promise<void> };
 
-const EMPTY: Draft = { subject: "", text: "", internal: false, pieces: [], key: "", tried: "" };
+const EMPTY: Draft = { subject: "", text: "", internal: false, pieces: {}, key: "", tried: "" };
 
-export const fileIds = ({ pieces }: Draft) => pieces.flatMap(({ sent }) => sent?.id ?? []);
+export const fileIds = ({ pieces }: Draft) => Object.values(pieces).flatMap(({ sent }) => sent?.id ?? []);
 
 function keptDraft(place: string): Draft {
   const kept = { ...EMPTY, ...(JSON.parse(sessionStorage.getItem(place) ?? "{}") as Partial<Draft>) };
-  return { ...kept, pieces: kept.pieces.filter(({ sent }) => sent) };
+  return { ...kept, pieces: Object.fromEntries(Object.entries(kept.pieces).filter(([, { sent }]) => sent)) };
 }
 
 /** `name` tells drafts apart. */
 export function Writer(props: { name: string; actions: Action[]; hasSubject?: boolean; hasInternal?: boolean }) {
   const place = `draft-${props.name}`;
   const [draft, setDraft] = useState(() => keptDraft(place));
-  const [failure, setFailure] = useState<Failure>();
+  const [failure, attempt] = useTrouble();
   const [isBusy, setBusy] = useState(false);
 
   const change = (part: (now: Draft) => Partial<Draft>) =>
@@ -40,22 +41,13 @@ export function Writer(props: { name: string; actions: Action[]; hasSubject?: bo
       sessionStorage.setItem(place, JSON.stringify(next));
       return next;
     });
-
-  /** Puts a piece where the one of its key is, or at the end; or leaves it out. */
   const put = (key: string, piece?: Piece) =>
-    change(({ pieces }) => {
-      const at = pieces.findIndex((one) => one.key === key);
-      return { pieces: pieces.toSpliced(at < 0 ? pieces.length : at, at < 0 ? 0 : 1, ...(piece ? [piece] : [])) };
-    });
+    change(({ pieces: { [key]: _, ...others } }) => ({ pieces: piece ? { ...others, [key]: piece } : others }));
 
   async function attach(file: File, key: string = crypto.randomUUID()) {
-    const piece = { key, file, preview: URL.createObjectURL(file) };
+    const piece = { file, preview: URL.createObjectURL(file) };
     put(key, piece);
-    try {
-      put(key, { ...piece, sent: await upload(file, key) });
-    } catch (error) {
-      put(key, { ...piece, failure: failureOf(error) });
-    }
+    await upload(file, key).then((sent) => put(key, { ...piece, sent }), (error) => put(key, { ...piece, failure: failureOf(error) }));
   }
 
   function take(event: Event, files: FileList | null | undefined) {
@@ -64,25 +56,17 @@ export function Writer(props: { name: string; actions: Action[]; hasSubject?: bo
     for (const file of files) void attach(file);
   }
 
-  async function run({ label, send }: Action) {
-    const { subject, text, internal } = draft;
-    const tried = JSON.stringify([label, subject, text, internal, fileIds(draft)]);
+  function run({ label, send }: Action) {
+    const tried = JSON.stringify([label, draft.subject, draft.text, draft.internal, fileIds(draft)]);
     const key = tried === draft.tried ? draft.key : crypto.randomUUID();
     change(() => ({ key, tried }));
     setBusy(true);
-    setFailure(undefined);
-    try {
-      await send({ ...draft, key });
-      sessionStorage.removeItem(place);
-      setDraft(EMPTY);
-    } catch (error) {
-      setFailure(failureOf(error));
-    }
-    setBusy(false);
+    const isSent = send({ ...draft, key }).finally(() => setBusy(false));
+    attempt(isSent.then(() => sessionStorage.removeItem(place)).then(() => setDraft(EMPTY)));
   }
 
   const isWritten = draft.text.trim() !== "" && (!props.hasSubject || draft.subject.trim() !== "");
-  const isReady = isWritten && !isBusy && draft.pieces.every(({ sent }) => sent);
+  const isReady = isWritten && !isBusy && Object.values(draft.pieces).every(({ sent }) => sent);
   return (
     <form class={draft.internal ? "writer internal" : "writer"} onSubmit={(event) => event.preventDefault()}
       onDragOver={(event) => event.preventDefault()} onDrop={(event) => take(event, event.dataTransfer?.files)}>
@@ -93,7 +77,7 @@ export function Writer(props: { name: string; actions: Action[]; hasSubject?: bo
       <textarea aria-label="Text" placeholder="Write here. Screenshots can be pasted." rows={5} disabled={isBusy} value={draft.text}
         onPaste={(event) => take(event, event.clipboardData?.files)}
         onInput={({ currentTarget: { value } }) => change(() => ({ text: value }))} />
-      {draft.pieces.map(({ key, file, preview, sent, failure }) => (
+      {Object.entries(draft.pieces).map(([key, { file, preview, sent, failure }]) => (
         <div key={key}>
           {sent ? <Attached file={sent} preview={preview} /> : `${file?.name}: ${failure ? "" : "is being sent …"}`}
           <Trouble failure={failure} />
@@ -103,16 +87,12 @@ export function Writer(props: { name: string; actions: Action[]; hasSubject?: bo
       ))}
       <Trouble failure={failure} />
       {props.actions.map((action) => (
-        <button type="button" class="primary" disabled={!isReady} onClick={() => void run(action)}>{action.label}</button>
+        <button type="button" class="primary" disabled={!isReady} onClick={() => run(action)}>{action.label}</button>
       ))}
-      <label class="button">
-        Attach
-        <input type="file" multiple hidden onChange={(event) => take(event, event.currentTarget.files)} />
-      </label>
+      <label class="button">Attach <input type="file" multiple hidden onChange={(event) => take(event, event.currentTarget.files)} /></label>
       {props.hasInternal && (
         <label>
-          <input type="checkbox" checked={draft.internal}
-            onChange={({ currentTarget: { checked } }) => change(() => ({ internal: checked }))} />
+          <input type="checkbox" checked={draft.internal} onChange={(event) => change(() => ({ internal: event.currentTarget.checked }))} />
           internal: the customer does not see it
         </label>
       )}
