@@ -4,11 +4,9 @@ import { defineConfig, loadEnv } from "vite";
 export default defineConfig(({ mode }) => {
   const { SKRANKE_URL = "http://127.0.0.1:8080", VITE_ISSUER = "" } = loadEnv(mode, ".", ["SKRANKE_URL", "VITE_"]);
   const proxy = { "/v1": SKRANKE_URL, "/file-links": SKRANKE_URL };
-  const provider = VITE_ISSUER && new URL(VITE_ISSUER).origin;
-  // What else a page could be made to do by a text of somebody, should one slip through. Say the same where it is served for good.
-  const policy = `default-src 'self'; img-src 'self' blob: data:; connect-src 'self' ${provider}; frame-ancestors 'none'; base-uri 'none'`;
-  return {
-    server: { proxy },
-    preview: { proxy, headers: { "Content-Security-Policy": policy, "Referrer-Policy": "no-referrer" } },
-  };
+  // Should a text slip through as HTML, it can do nothing. Say the same where the pages are served for good.
+  const asked = `connect-src 'self' ${VITE_ISSUER && new URL(VITE_ISSUER).origin}`;
+  const policy = `default-src 'self'; img-src 'self' blob: data:; ${asked}; frame-ancestors 'none'; base-uri 'none'`;
+  const headers = { "Content-Security-Policy": policy, "Referrer-Policy": "no-referrer" };
+  return { server: { proxy }, preview: { proxy, headers } };
 });

@@ -107,7 +107,7 @@ async function measure(whose, work) {
   for (const [what, { page, asked }] of whose) {
     await settled(page);
     const times = new Map();
-    for (const name of asked.toSorted()) times.set(name, (times.get(name) ?? 0) + 1);
+    for (const name of [...asked].sort()) times.set(name, (times.get(name) ?? 0) + 1);
     const which = [...times].map(([name, count]) => `\`${name}\`${count > 1 ? ` × ${count}` : ""}`);
     table.push([what, asked.length, which.join(", ")]);
     console.log(`    ${what}: ${asked.length}`);
@@ -234,6 +234,26 @@ async function check(browser) {
     await nora.page.goto(`${PAGE}/#/tickets/${quiet}`);
     await nora.page.getByRole("heading", { name: "The door sticks" }).waitFor();
   });
+  for (let nth = 1; nth <= 60; nth += 1) {
+    await ask("POST", `/v1/tickets/${quiet}/comments`, { body: `Number ${nth}.`, visibility: nth % 2 ? "public" : "internal" });
+    await ask("POST", "/v1/tickets", { subject: `Another ${nth}` });
+  }
+  await nora.page.reload();
+  await comment(nora.page, "Number 60.").waitFor();
+  const written = () => nora.page.locator(".comment").count();
+  assert.equal(await written(), 50);
+  await measure([["agent: all that came before in a long ticket", nora]], async () => {
+    await press(nora.page, "All that came before");
+    await comment(nora.page, /Number 1\./).waitFor();
+  });
+  assert.equal(await written(), 60);
+  await nora.page.goto(`${PAGE}/#/unsolved`);
+  await nora.page.locator(".rows li").nth(49).waitFor();
+  await measure([["agent: more of a long list", nora]], async () => {
+    await press(nora.page, "More");
+    await nora.page.locator(".rows li").nth(62).waitFor();
+  });
+  told("long tickets and long lists are shown a page at a time, and to their ends");
   await measure([["customer: the list", ada]], async () => {
     await ada.page.getByText("Your tickets").click();
     await ada.page.locator(".rows li").waitFor();
@@ -323,6 +343,17 @@ async function troubles(ada, nora, number) {
   await comment(ada.page, "Nobody hears this.").waitFor({ timeout: 30_000 });
   await live(page);
   told("a stream that breaks goes on where it was");
+
+  const hide = (is) => page.evaluate((is) => {
+    Object.defineProperty(document, "hidden", { configurable: true, value: is });
+    document.dispatchEvent(new Event("visibilitychange"));
+  }, is);
+  await hide(true);
+  await live(page, "false");
+  await ask("POST", `/v1/tickets/${number}/comments`, { body: "Nobody looks.", visibility: "public" }, token);
+  await hide(false);
+  await comment(page, "Nobody looks.").waitFor();
+  told("a page that nobody looks at has no stream, and misses nothing");
 
   // A token that is about to expire, and one that is not good any more, with and without a refresh token.
   const spoil = (part) => page.evaluate((part) => {

@@ -19,7 +19,7 @@ export type TicketWithParts = Ticket & Omit<Schemas["TicketParts"], "requester">
 export class Failure {
   constructor(readonly code: Schemas["Problem"]["code"] | "no_answer", readonly problem?: Schemas["Problem"]) {}
 }
-export const failureOf = (error: unknown) => (error instanceof Failure ? error : new Failure("no_answer"));
+export const failureOf = (error: unknown) => (error instanceof Failure ? error : (console.error(error), new Failure("no_answer")));
 
 const TRIES = 3;
 const LONGEST_WAIT_S = 5;
@@ -63,12 +63,11 @@ export const api = createClient<paths>({
   },
 });
 
+export type Answer<T> = { data?: T | undefined; error?: unknown; response: Response };
 /** The body of a success, or a `Failure`. */
-export function good<T>({ data, error, response }: { data?: T; error?: unknown; response: Response }): NonNullable<T> {
+export function good<T>({ data, error, response }: Answer<T>): NonNullable<T> {
   if (data !== undefined && data !== null) return data;
   const problem = (typeof error === "object" ? error : undefined) as Schemas["Problem"] | undefined;
   // Without a code, something between here and the service has answered.
   throw new Failure(problem?.code ?? (response.status >= 500 ? "unavailable" : "no_answer"), problem);
 }
-
-export const etagOf = (response: Response) => response.headers.get("ETag") ?? "";

@@ -12,16 +12,10 @@ const store = new WebStorageStateStore({ store: sessionStorage });
 const resource = VITE_RESOURCE ? { resource: VITE_RESOURCE } : {};
 const provider = VITE_ISSUER
   ? new UserManager({
-      authority: VITE_ISSUER,
-      client_id: VITE_CLIENT_ID,
-      scope: VITE_SCOPE,
-      redirect_uri: home,
-      post_logout_redirect_uri: home,
-      userStore: store,
-      stateStore: store,
+      authority: VITE_ISSUER, client_id: VITE_CLIENT_ID, scope: VITE_SCOPE, ...resource,
+      redirect_uri: home, post_logout_redirect_uri: home, userStore: store, stateStore: store,
       // It is renewed when it is needed: a page that nobody looks at asks for nothing.
       automaticSilentRenew: false,
-      ...resource,
     })
   : undefined;
 

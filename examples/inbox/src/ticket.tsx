@@ -1,8 +1,8 @@
 // A ticket: one request to open it, one for whatever is done to it, and what others do comes by the stream.
 import { useEffect, useRef, useState } from "preact/hooks";
 
-import { api, etagOf, Failure, failureOf, good } from "./api";
-import type { Change, Comment, Event, Me, Schemas, Status, Ticket, TicketWithParts } from "./api";
+import { api, failureOf, good } from "./api";
+import type { Answer, Change, Comment, Event, Me, Schemas, Status, Ticket, TicketWithParts } from "./api";
 import { Attached, FilesOf } from "./files";
 import { begun, onChange } from "./live";
 import { At, Facts, said, span, STATUS, Text, Trouble, useTrouble } from "./words";
@@ -15,6 +15,7 @@ type Screen = { ticket: TicketWithParts; etag: string; items: Map<string, Item>;
 
 const ofComment = (comment: Comment): Item => ({ id: comment.id, at: comment.created_at, comment });
 const ofEvent = (event: Event): Item => ({ id: event.id, at: event.at, event });
+const etagOf = ({ response }: { response: Response }) => response.headers.get("ETag") ?? "";
 const added = (items: Map<string, Item>, more: Item[]) => new Map([...items, ...more.map((item) => [item.id, item] as const)]);
 /** These are shown as the comment that they are about. */
 const IN_COMMENTS = ["comment.added", "file.attached"];
@@ -50,7 +51,7 @@ export function TicketScreen({ id, me }: { id: string; me: Me }) {
     const ticket = good(answer) as TicketWithParts;
     // It was on its way while something was written.
     if (now.screen && ticket.version < now.screen.ticket.version) return read();
-    show({ ticket, etag: etagOf(answer.response), ...newest(ticket, now.screen) });
+    show({ ticket, etag: etagOf(answer), ...newest(ticket, now.screen) });
   }
 
   /** What is heard is shown at once if all else of it is there, as of what one has done oneself; or it is read. */
@@ -80,17 +81,19 @@ export function TicketScreen({ id, me }: { id: string; me: Me }) {
   }, []);
 
   /** A write, after which the screen shows what is there: also where it was refused, since it was not as shown. */
-  async function write(work: (etag: string) => Promise<{ ticket: Ticket; etag: string; comment?: Comment }>) {
+  async function write(work: (etag: string) => Promise<Answer<Ticket | Schemas["AddedComment"]>>) {
     const writing = work(now.screen?.etag ?? "");
     now.writing = writing.catch(() => undefined);
     try {
-      const { ticket, etag, comment } = await writing;
+      const answer = await writing;
+      const body = good(answer);
       const { screen } = now;
+      const ticket = "number" in body ? body : "ticket" in body ? body.ticket : undefined;
       // The kept answer to a first try may be older than what is shown.
-      if (!screen || ticket.version < screen.ticket.version) return await read();
+      if (!screen || !ticket || ticket.version < screen.ticket.version) return await read();
       const { requester } = screen.ticket;
-      const items = added(screen.items, comment ? [ofComment(comment)] : []);
-      show({ ...screen, ticket: { ...screen.ticket, ...ticket, requester }, etag, items });
+      const items = added(screen.items, "comment" in body ? [ofComment(body.comment)] : []);
+      show({ ...screen, ticket: { ...screen.ticket, ...ticket, requester }, etag: etagOf(answer), items });
     } catch (error) {
       if ([409, 412].includes(failureOf(error).problem?.status ?? 0)) await read();
       throw error;
@@ -98,22 +101,16 @@ export function TicketScreen({ id, me }: { id: string; me: Me }) {
   }
 
   const change = (body: Schemas["TicketPatch"]) =>
-    write(async (etag) => {
-      const answer = await api.PATCH("/v1/tickets/{id}", { params: { path, header: { "If-Match": etag } }, body });
-      return { ticket: good(answer), etag: etagOf(answer.response) };
-    });
+    write((etag) => api.PATCH("/v1/tickets/{id}", { params: { path, header: { "If-Match": etag } }, body }));
 
   const reply = (status?: { status: Status }) => (draft: Draft) =>
-    write(async (etag) => {
-      const answer = await api.POST("/v1/tickets/{id}/comments", {
-        // A note among colleagues holds whatever was written meanwhile.
-        params: { path, header: { "Idempotency-Key": draft.key, ...(!draft.internal && { "If-Match": etag }) } },
-        // With `ticket`, also where nothing of it is to be changed: so the answer has it as it is then, with its ETag.
-        body: { body: draft.text, visibility: draft.internal ? "internal" : "public", file_ids: fileIds(draft), ticket: { ...status } },
-      });
-      const both = good(answer);
-      if (!("ticket" in both)) throw new Failure("no_answer");
-      return { ...both, etag: etagOf(answer.response) };
+    write((etag) => {
+      const visibility = draft.internal ? "internal" : "public";
+      // A note among colleagues holds whatever was written meanwhile.
+      const header = { "Idempotency-Key": draft.key, ...(!draft.internal && { "If-Match": etag }) };
+      // With `ticket`, also where nothing of it is to be changed: so the answer has it as it is then, with its ETag.
+      const body = { body: draft.text, visibility, file_ids: fileIds(draft), ticket: { ...status } } as const;
+      return api.POST("/v1/tickets/{id}/comments", { params: { path, header }, body });
     });
 
   async function readAll(cursor?: string): Promise<void> {
@@ -128,6 +125,7 @@ export function TicketScreen({ id, me }: { id: string; me: Me }) {
   if (!screen) return <Trouble failure={unread} />;
   const { ticket, from } = screen;
   const isStaff = me.role !== "requester";
+  const mayResolve = isStaff && ticket.allowed_statuses.includes("resolved");
   const known = [me, ticket.assignee, ticket.team, ticket.requester];
   const changes = ({ type, changes }: Event) =>
     (type === "ticket.updated" ? changes.filter(({ field }) => !FOLLOWS.test(field)) : [])
@@ -176,7 +174,7 @@ export function TicketScreen({ id, me }: { id: string; me: Me }) {
       {ticket.status !== "closed" && (
         <Writer name={`${me.id}-${ticket.id}`} hasInternal={isStaff} actions={[
           { label: "Reply", send: reply() },
-          ...(isStaff && ticket.allowed_statuses.includes("resolved") ? [{ label: "Reply and resolve", send: reply({ status: "resolved" }) }] : []),
+          ...(mayResolve ? [{ label: "Reply and resolve", send: reply({ status: "resolved" }) }] : []),
         ]} />
       )}
     </article>

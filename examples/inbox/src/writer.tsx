@@ -6,17 +6,9 @@ import { Attached, upload } from "./files";
 import { Trouble, useTrouble } from "./words";
 
 /** A file that is being sent, is there, or has failed. */
-type Piece = { file?: File; preview: string; sent?: SentFile; failure?: Failure };
-export interface Draft {
-  subject: string;
-  text: string;
-  internal: boolean;
-  /** By the Idempotency-Key with which each is sent. */
-  pieces: Record<string, Piece>;
-  /** The Idempotency-Key of what was tried last, and what that was: the same again is carried out once. */
-  key: string;
-  tried: string;
-}
+type Piece = { file?: File; sent?: SentFile; failure?: Failure };
+/** `key` is the Idempotency-Key of what was `tried` last: the same again is carried out once. Pieces have their own. */
+export type Draft = { subject: string; text: string; internal: boolean; pieces: Record<string, Piece>; key: string; tried: string };
 export type Action = { label: string; send: (draft: Draft) => Promise<void> };
 
 const EMPTY: Draft = { subject: "", text: "", internal: false, pieces: {}, key: "", tried: "" };
@@ -45,9 +37,8 @@ export function Writer(props: { name: string; actions: Action[]; hasSubject?: bo
     change(({ pieces: { [key]: _, ...others } }) => ({ pieces: piece ? { ...others, [key]: piece } : others }));
 
   async function attach(file: File, key: string = crypto.randomUUID()) {
-    const piece = { file, preview: URL.createObjectURL(file) };
-    put(key, piece);
-    await upload(file, key).then((sent) => put(key, { ...piece, sent }), (error) => put(key, { ...piece, failure: failureOf(error) }));
+    put(key, { file });
+    await upload(file, key).then((sent) => put(key, { sent }), (error) => put(key, { file, failure: failureOf(error) }));
   }
 
   function take(event: Event, files: FileList | null | undefined) {
@@ -77,9 +68,9 @@ export function Writer(props: { name: string; actions: Action[]; hasSubject?: bo
       <textarea aria-label="Text" placeholder="Write here. Screenshots can be pasted." rows={5} disabled={isBusy} value={draft.text}
         onPaste={(event) => take(event, event.clipboardData?.files)}
         onInput={({ currentTarget: { value } }) => change(() => ({ text: value }))} />
-      {Object.entries(draft.pieces).map(([key, { file, preview, sent, failure }]) => (
+      {Object.entries(draft.pieces).map(([key, { file, sent, failure }]) => (
         <div key={key}>
-          {sent ? <Attached file={sent} preview={preview} /> : `${file?.name}: ${failure ? "" : "is being sent …"}`}
+          {sent ? <Attached file={sent} /> : `${file?.name}: ${failure ? "" : "is being sent …"}`}
           <Trouble failure={failure} />
           {failure && file && <button type="button" onClick={() => void attach(file, key)}>Try again</button>}
           {(sent ?? failure) && <button type="button" onClick={() => put(key)}>Leave it out</button>}
