@@ -64,8 +64,8 @@ export function TicketScreen({ id, me }: { id: string; me: Me }) {
     const { type, ticket, comment_id } = change;
     if (ticket?.id !== screen.ticket.id) return;
     const hasComment = comment_id === null || screen.items.has(comment_id);
-    const isKnown = TOLD_WHOLE.includes(type) && hasComment && ticket.version <= screen.ticket.version;
-    if (isKnown) show({ ...screen, items: added(screen.items, [ofEvent(change)]) });
+    const isWhole = TOLD_WHOLE.includes(type) && hasComment && ticket.version <= screen.ticket.version;
+    if (isWhole || screen.items.has(change.id)) show({ ...screen, items: added(screen.items, [ofEvent(change)]) });
     // It was read since.
     else if (now.reads === reads) await read();
   }
