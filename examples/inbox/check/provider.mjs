@@ -1,10 +1,9 @@
 // An identity provider for tries and tests: whoever comes is who they say, and nora@… works at the desk. Not for use.
 
-import { generateKeyPairSync, randomBytes, webcrypto } from "node:crypto";
+import { generateKeyPairSync, randomBytes } from "node:crypto";
 
-// Node.js 18 has it under another name.
-globalThis.crypto ??= webcrypto;
-const { Provider } = await import("oidc-provider");
+// Version 8 is the last one that runs on Node.js 18.
+import { Provider } from "oidc-provider";
 
 const AGENTS = /^(nora|omar)@/;
 const nameOf = (email) => email.replace(/@.*/, "").replace(/^./, (first) => first.toUpperCase());
