@@ -60,11 +60,14 @@ async function person(browser, email) {
   const context = await browser.newContext({ viewport: { width: 1000, height: 900 } });
   await context.grantPermissions(["clipboard-read", "clipboard-write"], { origin: PAGE });
   const page = await context.newPage();
-  page.setDefaultTimeout(15_000);
+  page.setDefaultTimeout(30_000);
   const one = { context, page, asked: [], bodies: [], email };
   page.on("pageerror", (error) => {
     console.error(`${email}: ${error.stack}`);
     process.exitCode = 1;
+  });
+  page.on("console", (message) => {
+    if (/content security policy/i.test(message.text())) strangers.push(message.text());
   });
   context.on("request", (request) => {
     const { origin, pathname } = new URL(request.url());
@@ -263,9 +266,10 @@ async function check(browser) {
   await nora.page.goto(`${PAGE}/#/tickets/${number}`);
   await ada.page.goto(`${PAGE}/#/tickets/${number}`);
   await comment(ada.page, "Look:").waitFor();
-  await troubles(ada, nora, number);
+  const token = await troubles(ada, nora, number);
 
-  const heard = ada.bodies.join("\n") + (await ada.page.content());
+  const log = JSON.stringify(await ask("GET", "/v1/changes?from=start&limit=1000", undefined, token));
+  const heard = [...ada.bodies, await ada.page.content(), log].join("\n");
   assert.ok(heard.includes("It *smokes*") && !heard.includes(SECRET) && !heard.includes("internal"), "an internal note is internal");
   assert.deepEqual(strangers, []);
   told("nothing internal reaches the customer, and no page asks anything of another host");
@@ -339,8 +343,8 @@ async function troubles(ada, nora, number) {
   await live(page, "false");
   await ask("POST", `/v1/tickets/${number}/comments`, { body: "Nobody hears this.", visibility: "public" }, token);
   await startFront();
-  await comment(page, "Nobody hears this.").waitFor({ timeout: 30_000 });
-  await comment(ada.page, "Nobody hears this.").waitFor({ timeout: 30_000 });
+  await comment(page, "Nobody hears this.").waitFor();
+  await comment(ada.page, "Nobody hears this.").waitFor();
   await live(page);
   told("a stream that breaks goes on where it was");
 
@@ -388,6 +392,7 @@ async function troubles(ada, nora, number) {
   await press(page, "Use it");
   await page.locator("[data-badge=unsolved]").waitFor();
   told("one logs out at the provider, and comes in with a token of `skranke token`");
+  return token;
 }
 
 /** The table of README, between its marks. */
