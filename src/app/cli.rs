@@ -29,7 +29,7 @@ use crate::http::seal::Sealer;
 use crate::http::trace::Traces;
 use crate::kernel::secret::Secret;
 use crate::kernel::text::{Email, Line};
-use crate::kernel::{Clock, Problem};
+use crate::kernel::{Clock, FieldError, Problem};
 use crate::tickets::service::ClosesAfter;
 use crate::webhooks::service::courier::{Courier, CourierPatience};
 use crate::{people, webhooks};
@@ -122,7 +122,7 @@ enum AdminCommand {
     },
 }
 
-fn parse_role(text: &str) -> Result<Role, &'static str> {
+fn parse_role(text: &str) -> Result<Role, FieldError> {
     text.parse()
 }
 

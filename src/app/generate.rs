@@ -6,18 +6,27 @@ mod schemas;
 
 use actix_web::App;
 use utoipa::OpenApi;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::security::{
+    ClientCredentials, Flow, HttpAuthScheme, HttpBuilder, OAuth2, Password, Scopes, SecurityScheme,
+};
 use utoipa_actix_web::AppExt;
 
 use super::endpoints;
+use crate::auth::domain::Scope;
 use crate::http::problem::ProblemBody;
 use crate::kernel::{Code, Problem, Status};
 use crate::tickets::domain::Walker;
 use crate::tickets::wire::summary::TicketSummaryBody;
 
+/// What the document begins with. `{life_cycle}` and `{errors}` are filled in from the code.
+const GUIDE: &str = include_str!("generate/guide.md");
+
+/// Where tokens are got.
+const TOKEN_PATH: &str = "/v1/auth/token";
+
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Skranke", description = "", license(name = "Apache-2.0 OR MIT", identifier = "Apache-2.0 OR MIT")),
+    info(title = "Skranke API", description = "", license(name = "Apache-2.0 OR MIT", identifier = "Apache-2.0 OR MIT")),
     components(schemas(ProblemBody<'static>, TicketSummaryBody)),
     tags(
         (name = "auth", description = "Tokens, keys, and who a token is."),
@@ -29,6 +38,7 @@ use crate::tickets::wire::summary::TicketSummaryBody;
         (name = "comments", description = "Messages on a ticket, public or internal."),
         (name = "files", description = "What is attached to tickets and comments."),
         (name = "time entries", description = "Work on a ticket, and what it cost."),
+        (name = "changes", description = "All that happens, in one order without a gap."),
         (name = "metrics", description = "Numbers about all of it."),
         (name = "webhooks", description = "What happens, told to a URL as it happens."),
         (name = "operation", description = "The service itself."),
@@ -49,6 +59,7 @@ pub fn document() -> Result<String, Problem> {
     api.info.description = Some(description());
     let mut components = api.components.take().unwrap_or_default();
     components.add_security_scheme("bearer", bearer());
+    components.add_security_scheme("oauth2", oauth2());
     for (path, item) in &mut api.paths.paths {
         operations::complete(path, item, &mut components)?;
     }
@@ -67,34 +78,22 @@ fn bearer() -> SecurityScheme {
     )
 }
 
+/// OAuth 2 at our own token endpoint, as it takes it. Operations name `bearer` alone, since what is got is one: where
+/// they name this, too, clients by openapi-generator (typescript-fetch) send a token without its scheme.
+fn oauth2() -> SecurityScheme {
+    let scopes = || Scope::ALL.iter().map(|scope| (scope.as_str(), scope.doc())).collect::<Scopes>();
+    let password = Password::with_refresh_url(TOKEN_PATH, scopes(), TOKEN_PATH);
+    let flows = [Flow::Password(password), Flow::ClientCredentials(ClientCredentials::new(TOKEN_PATH, scopes()))];
+    let who = "People who have a password here, and service accounts. What is got is the token of `bearer`.";
+    SecurityScheme::OAuth2(OAuth2::with_description(flows, who))
+}
+
+/// The guide, which ends with the closed table of codes: each has a heading of its own, to which the `type` of a
+/// problem leads.
 fn description() -> String {
-    let mut text = String::from(
-        "A headless helpdesk: problems are reported, registered, handled and solved over this API.\n\n\
-         **Conventions.** JSON in and out. Times are RFC 3339 in UTC with `Z`; durations are whole seconds in fields named \
-         `*_s`. Lists have `items` and `next_cursor`, take `limit` and `cursor`, and send a `Link` to the next page. Single \
-         resources send an `ETag`; writes honour `If-Match` (412), reads `If-None-Match` (304). Every POST that creates \
-         takes an `Idempotency-Key`: the same request with the same key within 24 hours gets the first answer again, with \
-         `Idempotent-Replayed: true`, and has no second effect. `PATCH` is a JSON merge patch (RFC 7396). Unknown fields and \
-         unknown query parameters are errors. A parameter that takes several values takes them separated by commas, in one \
-         parameter. `X-Request-Id` is taken or made, and returned.\n\n\
-         **How current answers are.** Single resources are as they are now, always. Where the service has a replica, lists and \
-         searches of tickets and the reports under `/v1/metrics` may lag behind by what the replica lags; not for a caller who \
-         has written through the same instance within the last 10 seconds, and not for a request with `Cache-Control: no-cache` \
-         or `max-age=0` (RFC 9111).\n\n\
-         **Names.** What is read has the name of the thing: `Ticket`. What makes one is `NewTicket`, what changes one `TicketPatch`: they \
-         have the fields that a caller may set, and most may be left out. Where a part of a thing is written in another shape than it \
-         is read, as it has defaults, the written one is called `…Input`: `SlaTargetInput`. A list is read as a `…Page`.\n\n\
-         **Life of a ticket.** Which statuses can follow which, and which of these a requester sets on their own ticket. An agent's public \
-         comment on a new ticket makes it `open`, and so does the requester's on one that waits for them or is resolved. A resolved \
-         ticket is closed by itself after a while; `closes_at` says when.\n\n{life_cycle}\n\
-         **Errors** are `application/problem+json` (RFC 9457). Programs decide by `code`, which is one of:\n\n\
-         | status | code | when |\n|---|---|---|\n",
-    );
-    text = text.replace("{life_cycle}", &life_cycle());
-    for code in Code::ALL {
-        text.push_str(&format!("| {} | `{}` | {} |\n", code.status(), code.as_str(), code.doc()));
-    }
-    text
+    let codes = Code::ALL.iter().map(|code| format!("### {}\n\n**{}** {}\n", code.as_str(), code.status(), code.doc()));
+    let codes = codes.collect::<Vec<_>>().join("\n");
+    GUIDE.replace("{life_cycle}", &life_cycle()).replace("{errors}\n", &codes)
 }
 
 /// The steps of a ticket's life as a table.

@@ -19,10 +19,13 @@ use crate::files::store::draft::SHARDS;
 use crate::http::idempotency;
 use crate::http::jobs::Jobs;
 use crate::kernel::{Clock, Problem};
-use crate::{audit, auth, sla, tally, tickets, webhooks};
+use crate::{audit, auth, people, sla, tally, tickets, webhooks};
 
 /// The longest pause between two rounds, in seconds; shorter where tickets close sooner.
 const LONGEST_PAUSE_S: i64 = 30;
+
+/// How many people one transaction lets be found.
+const PEOPLE_AT_ONCE: u16 = 100;
 
 /// How many changes of the tally one transaction folds. With 50, as long as with 500 others wait on SQLite, and it is
 /// slower.
@@ -107,6 +110,7 @@ pub fn start(
             Box::new(TellPromises),
             Box::new(FollowEdits { followed: 0 }),
             Box::new(FollowNames::default()),
+            Box::new(IndexPeople),
             Box::new(IndexWords { indexed: 0 }),
             Box::new(MergeWords),
             Box::new(ForgetDeliveries),
@@ -298,6 +302,27 @@ impl Job for FollowNames {
         async {
             let more = tickets::service::move_activity_of_renamed(db, &mut self.walk, NAMES_AT_ONCE).await?;
             Ok(if more { Rest::More(FOLLOW_BREATH) } else { Rest::Nothing })
+        }
+        .boxed_local()
+    }
+}
+
+/// Lets people be found who were there before they could be, a few at a time.
+struct IndexPeople;
+
+impl Job for IndexPeople {
+    fn name(&self) -> &'static str {
+        "index_people"
+    }
+
+    fn interval(&self) -> Duration {
+        Duration::from_secs(60)
+    }
+
+    fn run<'a>(&'a mut self, db: &'a Db, _clock: &'a Clock) -> LocalBoxFuture<'a, Result<Rest, Problem>> {
+        async {
+            let more = people::service::index_waiting_people(db, PEOPLE_AT_ONCE).await?;
+            Ok(if more { Rest::More(INDEX_BREATH) } else { Rest::Nothing })
         }
         .boxed_local()
     }

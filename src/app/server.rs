@@ -11,9 +11,8 @@ use actix_web::http::{Method, header};
 use actix_web::middleware::{Condition, from_fn};
 use actix_web::{App, HttpRequest, HttpServer, web};
 use tokio::net::TcpStream;
-use utoipa_swagger_ui::SwaggerUi;
 
-use super::{document, endpoints};
+use super::{docs, document, endpoints};
 use crate::auth::service::Authority;
 use crate::files::service::cabinet::Cabinet;
 use crate::http::edge::{REQUEST_ID, edge};
@@ -83,8 +82,7 @@ pub fn build(settings: Settings, listener: TcpListener) -> std::io::Result<Serve
             .service(web::resource("/v1/sla/policies/preview").guard(Not(Post())).to(elsewhere))
             .service(web::resource("/v1/tickets/counts").guard(Not(Post())).to(elsewhere))
             .configure(endpoints::routes::<web::ServiceConfig>)
-            .service(web::redirect("/docs", "/docs/"))
-            .service(SwaggerUi::new("/docs/{_:.*}").config(document::swagger_config()))
+            .configure(docs::routes)
             .default_service(web::to(elsewhere))
     })
     .on_connect(move |stream, connection| {
@@ -172,6 +170,8 @@ fn cors(origins: &[String]) -> Cors {
             header::ETAG,
             header::LOCATION,
             header::LINK,
+            // A page counts down to what is due by our clock, not by that of its machine.
+            header::DATE,
             header::RETRY_AFTER,
             header::WWW_AUTHENTICATE,
             RATE_LIMIT,

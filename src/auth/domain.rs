@@ -1,11 +1,14 @@
 //! Who calls and what they may: roles, scopes and principals. Pure.
 
+use std::collections::BTreeSet;
+
 use diesel::deserialize::FromSqlRow;
 use diesel::expression::AsExpression;
 use uuid::Uuid;
 
+use crate::kernel::fold;
 use crate::kernel::words::words;
-use crate::kernel::{Code, PrincipalId, Problem};
+use crate::kernel::{Code, FieldError, PrincipalId, Problem};
 
 words! {
     /// What a person is at the counter.
@@ -37,6 +40,15 @@ words! {
         /// Set up people, teams and service accounts, and redact.
         Admin = "admin",
     }
+}
+
+/// By how many words a person is found at most.
+const MOST_PERSON_WORDS: usize = 50;
+
+/// The words by which a person of this name and address is found, folded, in the order of their bytes.
+pub fn person_words(name: &str, email: Option<&str>) -> BTreeSet<String> {
+    let all = [Some(name), email].into_iter().flatten().flat_map(fold::words);
+    all.take(MOST_PERSON_WORDS).collect()
 }
 
 /// All refresh tokens that descend from one login.
@@ -99,7 +111,7 @@ impl Scopes {
     /// A sentence when one of them is no scope.
     pub fn parse(text: &str) -> Result<Self, String> {
         text.split_ascii_whitespace()
-            .map(|word| word.parse().map_err(|e: &str| format!("{word:?} is no scope: {e}")))
+            .map(|word| word.parse().map_err(|e: FieldError| format!("{word:?} is no scope: {e}")))
             .collect()
     }
 

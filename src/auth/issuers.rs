@@ -270,7 +270,7 @@ impl IssuerConfig {
         if self.scope_map.is_some() && self.scope_claim.is_none() {
             return Err(wrong("scope_map", "should come with scope_claim"));
         }
-        let role = |key, word: &str| Role::from_str(word).map_err(|what| wrong(key, what));
+        let role = |key, word: &str| Role::from_str(word).map_err(|fault| wrong(key, fault.detail));
         let scopes = |words: &str| Scopes::parse(words).map_err(|what| wrong("scope_map", what));
         Ok(Mapping {
             role_claim: self.role_claim.clone(),

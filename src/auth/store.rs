@@ -3,10 +3,10 @@
 use diesel::prelude::*;
 
 use super::credential::Shown;
-use super::domain::{FamilyId, Role};
+use super::domain::{FamilyId, Role, person_words};
 use crate::db::fault::is_duplicate;
-use crate::db::schema::{principals, refresh_tokens, team_members, teams};
-use crate::db::{Conn, RunQueryDsl, on_each};
+use crate::db::schema::{person_words as person_index, principals, refresh_tokens, team_members, teams};
+use crate::db::{Conn, RunQueryDsl, on_each, send, steady};
 use crate::kernel::{Instant, PrincipalId, Problem, TeamId};
 
 /// As much of a principal as a request needs.
@@ -90,9 +90,10 @@ pub async fn add_outsider(
     );
     match on_each!(tx, |c| diesel::insert_into(principals::table).values(row).execute(c).await) {
         // Committed by another request since our snapshot was taken: the next attempt sees it.
-        Err(error) if is_taken(&error) => Err(Problem::transient(error)),
-        other => Ok(other.map(drop)?),
-    }
+        Err(error) if is_taken(&error) => return Err(Problem::transient(error)),
+        other => other?,
+    };
+    put_words(tx, known.id, known.role, &known.name, known.email.as_deref()).await
 }
 
 /// Gives the person `known.id` the role, name and address of `known`. Who becomes a requester has no hourly rate.
@@ -111,9 +112,33 @@ pub async fn describe(tx: &mut Conn, known: &KnownRow, now: Instant) -> Result<(
         principals::version.eq(principals::version + 1),
     );
     match on_each!(tx, |c| diesel::update(principals::table.find(known.id)).set(change).execute(c).await) {
-        Err(error) if is_taken(&error) => Err(Problem::transient(error)),
-        other => Ok(other.map(drop)?),
+        Err(error) if is_taken(&error) => return Err(Problem::transient(error)),
+        other => other?,
+    };
+    put_words(tx, known.id, known.role, &known.name, known.email.as_deref()).await
+}
+
+/// Lets the person `id` be found by the words of this name and address, and by no others. Whoever has no role is not
+/// looked for.
+pub async fn put_words(
+    tx: &mut Conn,
+    id: PrincipalId,
+    role: Option<Role>,
+    name: &str,
+    email: Option<&str>,
+) -> Result<(), Problem> {
+    forget_words(tx, id).await?;
+    let Some(role) = role else { return Ok(()) };
+    for word in person_words(name, email) {
+        let row = (person_index::role.eq(role), person_index::word.eq(word), person_index::principal_id.eq(id));
+        send!(tx, steady(diesel::insert_into(person_index::table).values(row)))?;
     }
+    Ok(())
+}
+
+/// Lets the person `id` be found by nothing.
+pub async fn forget_words(tx: &mut Conn, id: PrincipalId) -> Result<(), Problem> {
+    send!(tx, steady(diesel::delete(person_index::table.filter(person_index::principal_id.eq(id)))))
 }
 
 fn is_taken(error: &diesel::result::Error) -> bool {

@@ -81,8 +81,8 @@ impl TokenForm {
     /// Basic's.
     pub fn read(self, headers: &HeaderMap) -> Result<(Grant, Option<Scopes>), Problem> {
         let Some(grant_type) = filled(self.grant_type) else { return Err(missing(&["/grant_type"])) };
-        let grant_type = grant_type.parse().map_err(|what: &str| {
-            Problem::field("/grant_type", "invalid", what)
+        let grant_type = grant_type.parse().map_err(|what: FieldError| {
+            Problem::field("/grant_type", "invalid", what.detail)
                 .with("error", "unsupported_grant_type")
                 .with("error_description", "There is no such grant type here.")
         })?;

@@ -546,6 +546,25 @@ diesel::table! {
 }
 
 diesel::table! {
+    use diesel::sql_types::*;
+    use crate::kernel::sql::Guid;
+    person_words (role, word, principal_id) {
+        role -> Text,
+        word -> Text,
+        principal_id -> Guid,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::kernel::sql::Guid;
+    person_words_backlog (id) {
+        id -> Integer,
+        behind_id -> Guid,
+    }
+}
+
+diesel::table! {
     #[sql_name = "__diesel_schema_migrations"]
     schema_migrations (version) {
         version -> Text,

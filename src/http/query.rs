@@ -87,20 +87,15 @@ pub const MOST_VALUES: usize = 100;
 /// One or more values, separated by commas: any of them will do. In the document it is an array with `style = Form,
 /// explode = false`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Csv<T>(pub Vec<T>);
+pub struct Csv<T, const MOST: usize = MOST_VALUES>(pub Vec<T>);
 
-impl<T: FromStr<Err = &'static str>> Deserr<Faults> for Csv<T> {
+impl<T: FromStr<Err: Into<FieldError>>, const MOST: usize> Deserr<Faults> for Csv<T, MOST> {
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Faults> {
         let text = fault::string(value, location)?;
-        let values: Result<Vec<T>, _> = text.split(',').map(str::parse).collect();
-        match values {
-            Ok(values) if values.len() <= MOST_VALUES => Ok(Self(values)),
-            Ok(_) => {
-                let fault = Faults::at(location, "too_many", format!("must have at most {MOST_VALUES} values"));
-                Err(fault.with("max", MOST_VALUES))
-            }
-            Err(detail) => Err(Faults::at(location, "invalid", detail)),
+        if text.split(',').count() > MOST {
+            return Err(Faults::at(location, "too_many", format!("must have at most {MOST} values")).with("max", MOST));
         }
+        text.split(',').map(|value| fault::parsed(value, location)).collect::<Result<_, _>>().map(Self)
     }
 }
 
@@ -130,7 +125,7 @@ impl<T: PartialSchema> PartialSchema for Selection<T> {
 }
 impl<T: PartialSchema> ToSchema for Selection<T> {}
 
-impl<T: FromStr<Err = &'static str>> Deserr<Faults> for Selection<T> {
+impl<T: FromStr<Err: Into<FieldError>>> Deserr<Faults> for Selection<T> {
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Faults> {
         let text = fault::string(value, location)?;
         let negated = text.split(',').filter(|value| value.starts_with('!')).count();
@@ -139,7 +134,7 @@ impl<T: FromStr<Err = &'static str>> Deserr<Faults> for Selection<T> {
             return Err(Faults::at(location, "invalid", "must have a leading ! at all of its values, or at none"));
         }
         let plain = text.split(',').map(|value| value.strip_prefix('!').unwrap_or(value)).collect::<Vec<_>>().join(",");
-        let Csv(values) = Csv::deserialize_from_value(Value::<serde_json::Value>::String(plain), location)?;
+        let Csv::<T>(values) = Csv::deserialize_from_value(Value::<serde_json::Value>::String(plain), location)?;
         Ok(Self { values, is_negated })
     }
 }

@@ -1,6 +1,7 @@
 //! Reading bodies and queries so that every bad field is reported at once, each with its place.
 
 use std::ops::ControlFlow;
+use std::str::FromStr;
 
 use deserr::{DeserializeError, ErrorKind, IntoValue, MergeWithError, Value, ValueKind, ValuePointerRef};
 
@@ -196,6 +197,14 @@ pub fn string<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> R
     }
 }
 
+/// What `text`, which stands at `location`, says.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parsed<T: FromStr<Err: Into<FieldError>>>(text: &str, location: ValuePointerRef<'_>) -> Result<T, Faults> {
+    text.parse().map_err(|fault: T::Err| Faults::of_value(location, fault.into()))
+}
+
 /// Lets a type that is written as a string be read by its `FromStr`.
 macro_rules! deserr_from_str {
     ($name:ty) => {
@@ -204,9 +213,7 @@ macro_rules! deserr_from_str {
                 value: deserr::Value<V>,
                 location: deserr::ValuePointerRef<'_>,
             ) -> Result<Self, $crate::kernel::fault::Faults> {
-                $crate::kernel::fault::string(value, location)?
-                    .parse()
-                    .map_err(|detail: &'static str| $crate::kernel::fault::Faults::at(location, "invalid", detail))
+                $crate::kernel::fault::parsed(&$crate::kernel::fault::string(value, location)?, location)
             }
         }
     };

@@ -26,7 +26,28 @@ pub struct FieldError {
     pub params: Map<String, Value>,
 }
 
+impl std::fmt::Display for FieldError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
+impl std::error::Error for FieldError {}
+
+/// What a value must be, said by nothing but its sentence.
+impl From<&'static str> for FieldError {
+    fn from(detail: &'static str) -> Self {
+        Self::of_value("invalid", detail)
+    }
+}
+
 impl FieldError {
+    /// That a value is none of these words.
+    pub fn not_one_of<'a>(words: impl IntoIterator<Item = &'a str>) -> Self {
+        let words: Vec<&str> = words.into_iter().collect();
+        Self::of_value("invalid", format!("must be one of: {}", words.join(" "))).with("values", words)
+    }
+
     /// The same, without most of a place that only a client in error can name.
     pub(super) fn short(mut self) -> Self {
         if self.pointer.len() > LONGEST_PLACE_B {

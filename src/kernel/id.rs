@@ -5,6 +5,8 @@ use diesel::deserialize::FromSqlRow;
 use diesel::expression::AsExpression;
 use uuid::Uuid;
 
+use super::FieldError;
+
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
         $(#[$doc])*
@@ -35,12 +37,15 @@ macro_rules! ids {
         }
 
         impl std::str::FromStr for $name {
-            type Err = &'static str;
+            type Err = FieldError;
             fn from_str(text: &str) -> Result<Self, Self::Err> {
                 // Only the hyphenated form: an id has one spelling.
                 match Uuid::try_parse(text) {
                     Ok(id) if text.len() == 36 => Ok(Self(id)),
-                    _ => Err("must be a UUID such as 019a2f4e-7c1b-7d3e-8f00-1234567890ab"),
+                    _ => {
+                        let detail = "must be a UUID such as 019a2f4e-7c1b-7d3e-8f00-1234567890ab";
+                        Err(FieldError::from(detail).with("format", "uuid"))
+                    }
                 }
             }
         }

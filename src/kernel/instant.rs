@@ -13,6 +13,7 @@ use diesel::sql_types::BigInt;
 use diesel::sqlite::Sqlite;
 use jiff::Timestamp;
 
+use super::FieldError;
 use super::sql::Moment;
 
 /// A point in time in UTC, truncated to microseconds on entry.
@@ -66,18 +67,20 @@ impl fmt::Display for Instant {
 }
 
 impl FromStr for Instant {
-    type Err = &'static str;
+    type Err = FieldError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const EXPECTED: &str =
-            "must be an RFC 3339 time such as 2026-03-01T09:30:00Z, from 1970 to 9999-12-30T22:00:00Z";
+        let expected = || {
+            let detail = "must be an RFC 3339 time such as 2026-03-01T09:30:00Z, from 1970 to 9999-12-30T22:00:00Z";
+            FieldError::from(detail).with("format", "date-time")
+        };
         if text.len() > 40 || !has_the_form_of_rfc_3339(text.as_bytes()) {
-            return Err(EXPECTED);
+            return Err(expected());
         }
-        let instant: Self = text.parse::<Timestamp>().map_err(|_| EXPECTED)?.into();
+        let instant: Self = text.parse::<Timestamp>().map_err(|_| expected())?.into();
         // A leap second comes at the end of a day alone, and counts as the second before.
         let ends_a_day = instant.0.div_euclid(1_000_000).rem_euclid(86_400) == 86_399;
-        if instant < Self::EPOCH || (&text[17..19] == "60" && !ends_a_day) { Err(EXPECTED) } else { Ok(instant) }
+        if instant < Self::EPOCH || (&text[17..19] == "60" && !ends_a_day) { Err(expected()) } else { Ok(instant) }
     }
 }
 

@@ -5,6 +5,7 @@ pub mod clock;
 pub mod fault;
 mod field_error;
 pub mod fields;
+pub mod fold;
 pub mod id;
 pub mod instant;
 pub mod json;

@@ -2,14 +2,14 @@
 
 /// Declares an enum of words with its JSON, query, OpenAPI and SQL (TEXT) forms.
 macro_rules! words {
-    ($(#[$doc:meta])* pub enum $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)+ }) => {
+    ($(#[$doc:meta])* pub enum $name:ident { $($(#[$($vdoc:tt)+])+ $variant:ident = $word:literal,)+ }) => {
         $(#[$doc])*
         #[derive(
             Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash,
             diesel::expression::AsExpression, diesel::deserialize::FromSqlRow,
         )]
         #[diesel(sql_type = diesel::sql_types::Text)]
-        pub enum $name { $($(#[$vdoc])* $variant,)+ }
+        pub enum $name { $($(#[$($vdoc)+])+ $variant,)+ }
 
         impl $name {
             /// Every word, in its declared order.
@@ -18,6 +18,11 @@ macro_rules! words {
             /// The word as written in JSON and in the database.
             pub const fn as_str(self) -> &'static str {
                 match self { $($name::$variant => $word,)+ }
+            }
+
+            /// What the word means.
+            pub const fn doc(self) -> &'static str {
+                match self { $($name::$variant => $crate::kernel::words::said!($([$($vdoc)+])+),)+ }
             }
         }
 
@@ -28,11 +33,11 @@ macro_rules! words {
         }
 
         impl std::str::FromStr for $name {
-            type Err = &'static str;
+            type Err = $crate::kernel::FieldError;
             fn from_str(text: &str) -> Result<Self, Self::Err> {
                 match text {
                     $($word => Ok($name::$variant),)+
-                    _ => Err(concat!("must be one of:" $(, " ", $word)+)),
+                    _ => Err($crate::kernel::FieldError::not_one_of([$($word),+])),
                 }
             }
         }
@@ -50,18 +55,7 @@ macro_rules! words {
             }
         }
 
-        impl deserr::Deserr<$crate::kernel::fault::Faults> for $name {
-            fn deserialize_from_value<V: deserr::IntoValue>(
-                value: deserr::Value<V>,
-                location: deserr::ValuePointerRef<'_>,
-            ) -> Result<Self, $crate::kernel::fault::Faults> {
-                let text = $crate::kernel::fault::string(value, location)?;
-                text.parse().map_err(|detail: &'static str| {
-                    let words: Vec<_> = Self::ALL.iter().map(|word| word.as_str()).collect();
-                    $crate::kernel::fault::Faults::at(location, "invalid", detail).with("values", words)
-                })
-            }
-        }
+        $crate::kernel::fault::deserr_from_str!($name);
         $crate::kernel::sql::word!($name);
 
         impl utoipa::PartialSchema for $name {
@@ -77,3 +71,11 @@ macro_rules! words {
     };
 }
 pub(crate) use words;
+
+/// What the doc comments among some attributes say.
+macro_rules! said {
+    ($([doc = $text:literal])+ $([default])?) => {
+        concat!($($text,)+).trim_ascii()
+    };
+}
+pub(crate) use said;

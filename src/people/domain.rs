@@ -1,9 +1,14 @@
 //! People, teams and service accounts, and the rules of their changes. Pure.
 
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
 use crate::audit::domain::Change;
-use crate::auth::domain::{Principal, Role, Scopes};
+use crate::auth::domain::{Principal, Role, Scopes, person_words};
 use crate::kernel::secret::Secret;
 use crate::kernel::text::{Email, Line, Prose};
+use crate::kernel::{fault, fold};
 use crate::kernel::{Code, FieldError, Instant, Money, MoneyPatch, Patch, PrincipalId, Problem, TeamId};
 
 /// What a person or a service account is called.
@@ -54,6 +59,110 @@ impl std::fmt::Debug for Person {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Person").field("id", &self.id).field("version", &self.version).finish_non_exhaustive()
     }
+}
+
+impl Person {
+    /// Whether they are found by other words than `before`, or among others.
+    pub fn is_found_otherwise(&self, before: &Self) -> bool {
+        let by = |person: &Self| (person.name.clone(), person.email.clone(), person.role, person.anonymised_at);
+        by(self) != by(before)
+    }
+}
+
+/// Which people a list shows.
+#[derive(Debug, Clone, Default)]
+pub struct PersonFilter {
+    /// With one of these roles.
+    pub roles: Option<Vec<Role>>,
+    /// With this address.
+    pub email: Option<String>,
+    /// Who may act, or who may not.
+    pub active: Option<bool>,
+    /// These.
+    pub ids: Option<Vec<PrincipalId>>,
+}
+
+impl PersonFilter {
+    /// The roles that pass.
+    pub fn roles(&self) -> &[Role] {
+        self.roles.as_deref().unwrap_or(Role::ALL)
+    }
+
+    /// Whether it passes `person`.
+    pub fn passes(&self, person: &Person) -> bool {
+        self.roles().contains(&person.role)
+            && self.email.as_ref().is_none_or(|email| person.email.as_ref() == Some(email))
+            && self.active.is_none_or(|active| person.active == active)
+            && self.ids.as_ref().is_none_or(|ids| ids.contains(&person.id))
+    }
+}
+
+/// How many words somebody looks for a person by at most.
+const MOST_BEGINNINGS: usize = 8;
+
+/// How many characters such a search has at most.
+const LONGEST_PERSON_SEARCH: usize = 254;
+
+/// What somebody types who looks for a person: beginnings of words of the name or the address, folded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PersonSearch(Vec<String>);
+
+impl std::str::FromStr for PersonSearch {
+    type Err = FieldError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.chars().count() > LONGEST_PERSON_SEARCH {
+            let detail = format!("must have at most {LONGEST_PERSON_SEARCH} characters");
+            let fault = FieldError::of_value("too_long", detail);
+            return Err(fault.with("max", LONGEST_PERSON_SEARCH).with("unit", "characters"));
+        }
+        let beginnings: BTreeSet<String> = fold::words(text).into_iter().collect();
+        match beginnings.len() {
+            0 => Err(FieldError::of_value("too_short", "must have a letter or a digit").with("min", 1)),
+            1..=MOST_BEGINNINGS => Ok(Self(beginnings.into_iter().collect())),
+            _ => {
+                let fault = FieldError::of_value("too_many", format!("must have at most {MOST_BEGINNINGS} words"));
+                Err(fault.with("max", MOST_BEGINNINGS))
+            }
+        }
+    }
+}
+
+fault::deserr_from_str!(PersonSearch);
+
+impl PersonSearch {
+    /// Each once, at least one.
+    pub fn beginnings(&self) -> &[String] {
+        &self.0
+    }
+
+    /// Whether `person` has them all, and `place` is the first of the words by which they are found.
+    pub fn finds(&self, person: &Person, place: &WordPlace) -> bool {
+        let words = person_words(&person.name, person.email.as_deref());
+        let first = |beginning: &String| words.range(beginning.clone()..).next().filter(|w| w.starts_with(beginning));
+        self.0.iter().all(|beginning| first(beginning).is_some())
+            && self.0.get(place.beginning).and_then(first) == Some(&place.word)
+    }
+}
+
+/// An entry of the index of people: by which beginning of a search it is met, the word, and whose it is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct WordPlace {
+    /// Which of the beginnings.
+    pub beginning: usize,
+    /// The word.
+    pub word: String,
+    /// Whose.
+    pub id: PrincipalId,
+}
+
+/// A person who was found, and where.
+#[derive(Debug, Clone)]
+pub struct FoundPerson {
+    /// By which entry.
+    pub place: WordPlace,
+    /// Who.
+    pub person: Person,
 }
 
 /// A person to be made.

@@ -13,5 +13,5 @@ pub use teams::{
 };
 pub use users::{
     admit, anonymise, change_person, create_admin, create_person, find_or_create_person, find_or_create_requester,
-    list_people, read_person,
+    find_people, index_waiting_people, list_people, read_person,
 };

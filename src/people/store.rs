@@ -3,6 +3,7 @@
 pub mod service_accounts;
 pub mod teams;
 pub mod users;
+pub mod words;
 
 /// The word for people in `principals.kind`.
 const PERSON: &str = "person";

@@ -2,10 +2,10 @@
 
 pub mod author;
 pub mod change;
+pub mod highlight;
 pub mod listing;
 pub mod reference;
 pub mod search;
-mod words;
 
 use diesel::prelude::*;
 use serde_json::{Value, json};

@@ -34,6 +34,9 @@ pub fn routes(config: &mut impl Endpoints) {
         .service(list_tags);
 }
 
+/// How many tickets a page has at most that tells where something was found.
+const MOST_HIGHLIGHTED: usize = 50;
+
 /// List tickets.
 ///
 /// Requesters get their own tickets, all others get all. Filters narrow: several of them must all hold. A cursor goes
@@ -48,8 +51,15 @@ pub fn routes(config: &mut impl Endpoints) {
 )]
 #[get("/v1/tickets")]
 async fn list_tickets(who: Allowed<ReadTickets>, call: Call) -> Answer {
-    let (filter, options): (TicketFilter, ListOptions) = call.query_of()?;
+    let (mut filter, options): (TicketFilter, ListOptions) = call.query_of()?;
     let sort = options.sort;
+    if options.typing.is_some_and(|flag| flag.0) {
+        filter.q = filter.q.map(Query::while_typed);
+    }
+    if options.highlight.is_some_and(|flag| flag.0) && options.limit.size() > MOST_HIGHLIGHTED {
+        let detail = format!("must be at most {MOST_HIGHLIGHTED} with highlight=true");
+        return Err(Problem::invalid_query(vec![FieldError::new("limit", "invalid", detail).with("max", MOST_HIGHLIGHTED)]));
+    }
     let list = list_name(sort, filter.q.as_ref());
     let after = options.cursor.as_ref().map(|cursor| cursor.open(&list)).transpose()?;
     if sort.first == Sort::Relevance && filter.q.is_none() {

@@ -20,11 +20,13 @@ use std::collections::{HashMap, HashSet};
 use std::sync::OnceLock;
 
 use super::domain::change::TicketChange;
+use super::domain::highlight::has_all;
 use super::domain::listing::ListView;
-use super::domain::search::Document;
+use super::domain::search::{Document, Query};
 use super::domain::{REDACTED, Speaker, Status, Ticket, Walker};
 use super::policy::Reach;
-use super::store::{self, ListPlace, ListScope, TicketCriteria, TicketPerson, TicketRow};
+use super::store::{self, Hits, ListPlace, ListScope, TicketCriteria, TicketPerson, TicketRow};
+use super::wire::highlight::{HighlightBody, HighlightField};
 use super::wire::{Asker, ListOptions, NewTicket, TicketBody, TicketContext, TicketPatch, TicketRef};
 use crate::audit::domain::Visibility;
 use crate::audit::store::EventRow;
@@ -36,7 +38,7 @@ use crate::http::call::IfMatch;
 use crate::http::idempotency::{Answers, Said};
 use crate::kernel::fields::{Fields, LARGEST_B};
 use crate::kernel::rows::Rows;
-use crate::kernel::{Clock, Code, FieldError, Instant, Patch, PrincipalId, Problem, TeamId};
+use crate::kernel::{Clock, Code, CommentId, FieldError, Instant, Patch, PrincipalId, Problem, TeamId};
 use crate::sla::domain::change::TooManySteps;
 use crate::sla::wire::explain::{SlaTicket, TicketSlaBody};
 use crate::{auth, people, sla};
@@ -77,7 +79,7 @@ pub async fn context(
     let calendars = rows.into_iter().flat_map(|row| row.times.calendars());
     let calendar_set = sla::store::configuration::calendar_set(conn, calendars).await?;
     let closes_after_s = conn.kept_by_name::<ClosesAfter>().0.get().copied().unwrap_or(CLOSES_AFTER_S);
-    Ok(TicketContext { calendar_set, closes_after_s, now, talk: HashMap::new() })
+    Ok(TicketContext { calendar_set, closes_after_s, now, talk: HashMap::new(), highlights: None })
 }
 
 /// Why the clocks of the ticket `which` stand as they do at `now`.
@@ -173,14 +175,45 @@ pub async fn list(
         Some(refs) => Some(store::numbers_of(conn, &refs.0).await?),
         None => None,
     };
-    let is_brief = options.view == ListView::Summary;
+    let is_summary = options.view == ListView::Summary;
+    // To tell where something is takes all of the texts.
+    let sought = criteria.q.as_ref().filter(|_| options.highlight.is_some_and(|flag| flag.0)).map(Hits::query);
+    let is_brief = is_summary && sought.is_none();
     let rows = store::list(conn, criteria, &ListScope { among, is_brief }, options.sort, wanted, after).await?;
     let mut context = context(conn, rows.iter(), criteria.now).await?;
-    if is_brief && reach.reads_comments() {
+    if let Some(query) = sought {
+        context.highlights = Some(highlights(conn, reach, &rows, query).await?);
+    }
+    if is_summary && reach.reads_comments() {
         let numbers: Vec<i64> = rows.iter().map(|row| row.ticket.number).collect();
         context.talk = store::talk::talk(conn, &numbers, reach.sees_internal()).await?;
     }
     Ok((rows, context))
+}
+
+/// Where on these tickets `query` was found, by their numbers: on the ticket itself, and, unless it has all that was
+/// looked for, in the newest comment that has some of it.
+async fn highlights(
+    conn: &mut Conn,
+    reach: &Reach,
+    rows: &Rows<TicketRow>,
+    query: &Query,
+) -> Result<HashMap<i64, Vec<HighlightBody>>, Problem> {
+    let mut all = HashMap::new();
+    for row in rows.iter() {
+        let ticket = &row.ticket;
+        let mut found = HighlightBody::of_ticket(row, query);
+        let said = [&ticket.subject, &ticket.description].into_iter().any(|text| has_all(text, query));
+        if reach.reads_comments() && !said {
+            let texts = store::talk::last_texts(conn, ticket.id, reach.sees_internal()).await?;
+            let comment = |(id, text): &(CommentId, String)| {
+                HighlightBody::of(HighlightField::Comment, Some(*id), text, query)
+            };
+            found.extend(texts.iter().find_map(comment));
+        }
+        all.insert(ticket.number, found);
+    }
+    Ok(all)
 }
 
 /// What a new ticket will be found by. Telling takes a while, in which no transaction need be open.
@@ -264,7 +297,7 @@ pub async fn open(
     let times = clocks.after.clone();
     change::save(tx, &TicketChange::opened(ticket.clone(), clocks, facts, who.id), &act.clock).await?;
     attach_files(tx, act, (&ticket, ticket.version), None, &new.file_ids.0).await?;
-    words::add_ticket(tx, ticket.number, words).await?;
+    words::add_ticket(tx, &ticket, words).await?;
     let row = TicketRow { ticket, team, requester, assignee, created_by: who.name.clone(), times, relevance: 0 };
     let context = context(tx, [&row], now).await?;
     Ok(TicketBody::of(row, &context, reach))

@@ -2,6 +2,7 @@
 
 pub mod counts;
 mod filter;
+pub mod highlight;
 pub mod summary;
 pub mod tags;
 
@@ -11,6 +12,7 @@ use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use self::highlight::HighlightBody;
 use super::domain::Ticket;
 pub use super::domain::listing::{Sort, SortOrder};
 pub use super::domain::reference::TicketRef;
@@ -384,6 +386,10 @@ pub struct TicketBody {
     /// Grows by one with each change; its `ETag` begins with it.
     #[schema(minimum = 1)]
     pub version: i64,
+    /// Where `q` was found, with `highlight=true` alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub highlights: Option<Vec<HighlightBody>>,
     /// How many clocks are breached: of one version of a ticket, there are only ever more.
     #[serde(skip)]
     lapsed: usize,
@@ -392,6 +398,7 @@ pub struct TicketBody {
 impl TicketBody {
     /// A ticket as it is seen by a caller with this reach.
     pub fn of(row: TicketRow, context: &TicketContext, reach: &Reach) -> Self {
+        let highlights = context.highlights_of(&row);
         let TicketRow { ticket, team, requester, assignee, created_by, times, relevance: _ } = row;
         let now = context.now;
         let clock = |clock| ClockBody::of(clock, &times.timeline, &context.calendar_set, now);
@@ -432,6 +439,7 @@ impl TicketBody {
             clocks,
             next_due,
             version: ticket.version,
+            highlights,
             lapsed,
         }
     }
@@ -448,9 +456,16 @@ pub struct TicketContext {
     pub now: Instant,
     /// What was said on it, by its number, where a summary is shown.
     pub talk: HashMap<i64, Talk>,
+    /// Where a search was found, by the numbers of tickets, if that is to be told.
+    pub highlights: Option<HashMap<i64, Vec<HighlightBody>>>,
 }
 
 impl TicketContext {
+    fn highlights_of(&self, row: &TicketRow) -> Option<Vec<HighlightBody>> {
+        let all = self.highlights.as_ref()?;
+        Some(all.get(&row.ticket.number).cloned().unwrap_or_default())
+    }
+
     fn closes_at(&self, ticket: &Ticket) -> Option<Instant> {
         let resolved_at = ticket.resolved_at.filter(|_| ticket.status == Status::Resolved);
         resolved_at.map(|at| at.plus_s(self.closes_after_s))

@@ -1,9 +1,14 @@
 //! The OpenAPI document: fresh, complete, and served as it is.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 use skranke::app::{document, generate};
+use skranke::auth::domain::Scope;
+use skranke::kernel::Code;
 
 use crate::on_both;
+use crate::support::Desk;
 
 fn parsed() -> Value {
     serde_json::from_str(document::CHECKED_IN).unwrap()
@@ -152,6 +157,52 @@ fn every_reference_leads_somewhere() {
     }
 }
 
+/// The `type` of a problem leads to a heading of the guide.
+#[test]
+fn the_guide_comes_first_and_the_errors_last() {
+    let document = parsed();
+    let guide = document["info"]["description"].as_str().unwrap();
+    let headings: Vec<_> = guide.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    assert_eq!((headings.first(), headings.last()), (Some(&"First steps"), Some(&"Errors")));
+    let codes: Vec<_> = guide.lines().filter_map(|line| line.strip_prefix("### ")).collect();
+    assert_eq!(codes, Code::ALL.iter().map(|code| code.as_str()).collect::<Vec<_>>());
+    assert!(!guide.contains("{errors}") && !guide.contains("{life_cycle}"));
+    for answer in document["components"]["responses"].as_object().unwrap().values() {
+        let example = &answer["content"]["application/problem+json"]["example"];
+        assert_eq!(example["type"], format!("/docs#{}", example["code"].as_str().unwrap()));
+    }
+}
+
+/// Tokens are got by OAuth 2, and sent as bearer tokens: no operation names another way, which generated clients would
+/// take for a second header.
+#[test]
+fn how_to_get_a_token_is_said_once() {
+    let document = parsed();
+    let flows = &document["components"]["securitySchemes"]["oauth2"]["flows"];
+    for flow in ["password", "clientCredentials"] {
+        assert_eq!(flows[flow]["tokenUrl"], "/v1/auth/token");
+        assert_eq!(flows[flow]["scopes"].as_object().unwrap().len(), Scope::ALL.len());
+    }
+    for (path, method, op) in operations(&document) {
+        let ways = op["security"].as_array().into_iter().flatten().filter_map(Value::as_object);
+        assert!(ways.flat_map(|way| way.keys()).all(|scheme| scheme == "bearer"), "{method} {path}");
+    }
+}
+
+/// The names of all files that the page uses, and those that they use.
+async fn files_of(desk: &Desk) -> BTreeSet<String> {
+    let named = regex::Regex::new(r#""\./([\w.-]+)""#).unwrap();
+    let names = |text: &str| named.captures_iter(text).map(|name| name[1].to_owned()).collect::<Vec<_>>();
+    let mut found = BTreeSet::new();
+    let mut waiting = names(&desk.get("/docs/").expect(200).await.text());
+    while let Some(name) = waiting.pop() {
+        if found.insert(name.clone()) {
+            waiting.extend(names(&desk.get(&format!("/docs/{name}")).expect(200).await.text()));
+        }
+    }
+    found
+}
+
 on_both! {
     async fn the_document_and_its_pages_are_served(desk) {
         let served = desk.get("/openapi.json").expect(200).await;
@@ -159,9 +210,32 @@ on_both! {
         assert_eq!(desk.get("/docs").expect(307).await.header("location"), Some("/docs/"));
         let page = desk.get("/docs/").expect(200).await;
         assert!(page.header("content-type").unwrap().starts_with("text/html"));
-        for asset in regex::Regex::new(r#"(?:src|href)="([^"]+)""#).unwrap().captures_iter(&page.text()) {
-            assert!(!asset[1].contains("//"), "{} comes from this server", &asset[1]);
-            desk.get(&format!("/docs/{}", asset[1].trim_start_matches("./"))).expect(200).await;
+        assert!(page.text().contains("<title>Skranke API</title>"));
+        let policy = page.header("content-security-policy").unwrap();
+        assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+        for address in regex::Regex::new(r#"(?:src|href)="([^"]+)""#).unwrap().captures_iter(&page.text()) {
+            assert!(!address[1].contains("//"), "{} comes from this server", &address[1]);
+        }
+        let files = files_of(desk).await;
+        for kind in ["page-", "elements-", "markdown-", "schemas-", "account-", "operations-"] {
+            assert!(files.iter().any(|file| file.starts_with(kind)), "{kind} is not among {files:?}");
+        }
+        let anew = ["/docs/", "/openapi.json"].map(|path| (path.to_owned(), "no-cache"));
+        let for_ever = files.iter().map(|name| (format!("/docs/{name}"), "public, max-age=31536000, immutable"));
+        for (path, kept) in anew.into_iter().chain(for_ever) {
+            let first = desk.get(&path).expect(200).await;
+            let tag = first.header("etag").unwrap().to_owned();
+            assert!(tag.starts_with('"'), "{path} has the strong tag {tag}");
+            assert_eq!(first.header("cache-control"), Some(kept), "{path}");
+            let same = desk.get(&path).header("if-none-match", &tag).expect(304).await;
+            assert_eq!((same.header("etag"), same.header("cache-control")), (Some(&*tag), Some(kept)), "{path}");
+            assert!(same.bytes.is_empty(), "{path}");
+            let packed = desk.get(&path).header("accept-encoding", "gzip").expect(200).await;
+            let is_small = first.bytes.len() < 1_400;
+            assert_eq!(packed.header("content-encoding"), (!is_small).then_some("gzip"), "{path}");
+        }
+        for path in ["/docs/page.js", "/docs/nowhere.css", "/docs/a/b"] {
+            desk.get(path).refused(404, "not_found").await;
         }
     }
 }

@@ -8,12 +8,13 @@ use crate::start::{Place, Server, until};
 use crate::support::{Caller, Engine, Store};
 
 /// All jobs.
-const JOBS: [&str; 12] = [
+const JOBS: [&str; 13] = [
     "tidy",
     "fold_tally",
     "tell_promises",
     "follow_edits",
     "follow_names",
+    "index_people",
     "index_words",
     "merge_words",
     "forget_deliveries",

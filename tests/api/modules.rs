@@ -18,7 +18,7 @@ fn read(folder: &Path, at: &[String], into: &mut BTreeMap<Module, String>) {
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
         if path.is_dir() {
             read(&path, &[at, &[name]].concat(), into);
-        } else if !matches!(name.as_str(), "main" | "tests") {
+        } else if path.extension().is_some_and(|e| e == "rs") && !matches!(name.as_str(), "main" | "tests") {
             let module = if matches!(name.as_str(), "mod" | "lib") { at.to_vec() } else { [at, &[name]].concat() };
             let text = std::fs::read_to_string(&path).unwrap();
             let text = text.split("#[cfg(test)]\nmod tests").next().unwrap().to_owned();

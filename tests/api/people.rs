@@ -5,8 +5,10 @@ use std::collections::HashSet;
 use futures::future::{join, join_all};
 use serde_json::{Value, json};
 use skranke::db::DatabaseUrl;
+use skranke::people::service::index_waiting_people;
 
 use crate::on_both;
+use crate::plans::Explainer;
 use crate::support::{Answer, Ask, Caller, Desk, Store};
 
 const NOBODY: &str = "019a2f4e-7c1b-7d3e-8f00-1234567890ab";
@@ -73,6 +75,108 @@ pub fn has(bytes: &[u8], text: &str) -> bool {
 }
 
 on_both! {
+    async fn people_are_found_as_somebody_types(desk) {
+        let admin = desk.admin().await;
+        let made = async |name: &str, email: &str, role: &str| {
+            make(desk, &admin, "/v1/users", json!({ "name": name, "email": email, "role": role })).await["id"].as_str().unwrap().to_owned()
+        };
+        let grace = made("Grace Hopper", "amazing.grace@navy.example", "agent").await;
+        made("Søren Kierkegård", "soren@philosophy.example", "requester").await;
+        made("Hopkins, Graham", "graham@navy.example", "requester").await;
+        let found = async |query: &str| {
+            let items = desk.all(&admin, &format!("/v1/users?{query}")).await;
+            items.iter().map(|item| item["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        for (q, hits) in [
+            ("gra", vec!["Grace Hopper", "Hopkins, Graham"]),
+            ("GRACE", vec!["Grace Hopper"]),
+            ("hop gra", vec!["Grace Hopper", "Hopkins, Graham"]),
+            ("gra%20hopp", vec!["Grace Hopper"]),
+            ("navy", vec!["Grace Hopper", "Hopkins, Graham"]),
+            ("amazing.grace%40navy.example", vec!["Grace Hopper"]),
+            ("soren%20kierkegar", vec!["Søren Kierkegård"]),
+            ("S%C3%98R", vec!["Søren Kierkegård"]),
+            ("race", vec![]),
+        ] {
+            assert_eq!(found(&format!("q={q}")).await, hits, "{q}");
+            assert_eq!(found(&format!("q={q}&limit=1")).await, hits, "{q}");
+        }
+        assert_eq!(found("q=navy&role=requester").await, ["Hopkins, Graham"]);
+        assert_eq!(found(&format!("q=navy&ids={grace}")).await, ["Grace Hopper"]);
+        assert_eq!(found(&format!("ids={grace},{NOBODY}")).await, ["Grace Hopper"]);
+        // As they are called now, and what they are now.
+        desk.patch(&user(&grace)).by(&admin).json(&json!({ "name": "Rear Admiral", "role": "admin" })).expect(200).await;
+        assert!(found("q=hopper").await.is_empty());
+        assert_eq!((found("q=rear&role=admin").await.len(), found("q=rear&role=agent").await.len()), (1, 0));
+        desk.patch(&user(&grace)).by(&admin).json(&json!({ "active": false })).expect(200).await;
+        assert_eq!((found("q=rear&active=true").await.len(), found("q=rear&active=false").await.len()), (0, 1));
+        desk.delete(&user(&grace)).by(&admin).expect(204).await;
+        assert!(found("q=rear").await.is_empty() && found("q=anonymised").await.is_empty() && found("q=amazing").await.is_empty());
+        // A ticket makes people, too.
+        desk.ticket(&admin, json!({ "subject": "s", "requester": { "email": "new@example.org", "name": "Newton Isaac" } })).await;
+        assert_eq!(found("q=isaac%20new").await, ["Newton Isaac"]);
+
+        for (query, pointer, code) in [
+            ("q=", "q", "too_short"), ("q=%40.", "q", "too_short"), ("q=a+b+c+d+e+f+g+h+i", "q", "too_many"),
+            ("ids=x", "ids", "invalid"), ("role=boss", "role", "invalid"),
+        ] {
+            let refused = desk.get(&format!("/v1/users?{query}")).by(&admin).refused(400, "invalid_query").await;
+            assert_eq!((refused.body["errors"][0]["pointer"].as_str(), refused.body["errors"][0]["code"].as_str()), (Some(pointer), Some(code)), "{query}");
+            assert!(!refused.body["errors"][0]["params"].as_object().unwrap().is_empty(), "{query}");
+        }
+        let first = desk.get("/v1/users?q=example&limit=1").by(&admin).expect(200).await;
+        let cursor = first.body["next_cursor"].as_str().unwrap();
+        desk.get(&format!("/v1/users?q=navy&limit=1&cursor={cursor}")).by(&admin).refused(400, "invalid_cursor").await;
+        desk.get("/v1/users?q=a").by(&desk.requester().await).refused(403, "forbidden").await;
+    }
+
+    /// The few who work here are found at once among many customers, and no page costs more for how many there are.
+    async fn people_are_found_among_many(desk) {
+        let admin = desk.admin().await;
+        let (series, id, at) = match desk.db.engine() {
+            "sqlite" => ("WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 20000)", "unhex(printf('%032x', n))", "0"),
+            _ => ("WITH s AS (SELECT generate_series(1, 20000) AS n)", "CAST(lpad(to_hex(n), 32, '0') AS uuid)", "'2026-01-01'"),
+        };
+        let active = if desk.db.engine() == "sqlite" { "1" } else { "true" };
+        desk.store.run(&format!(
+            "{series} INSERT INTO principals (id, kind, name, role, active, created_at, updated_at, version)
+                SELECT {id}, 'person', 'Anna ' || n, 'requester', {active}, {at}, {at}, 1 FROM s;
+             {series} INSERT INTO person_words (role, word, principal_id) SELECT 'requester', 'anna', {id} FROM s;
+             {series} INSERT INTO person_words (role, word, principal_id) SELECT 'requester', CAST(n AS text), {id} FROM s"
+        )).await;
+        if desk.db.engine() != "sqlite" {
+            desk.store.run("ANALYZE").await;
+        }
+        make(desk, &admin, "/v1/users", json!({ "name": "Anna Agent", "role": "agent" })).await;
+        let (url, heard) = desk.listened();
+        let mut explainer = Explainer::open(desk).await;
+        for (query, count, whole) in [("q=anna&role=agent", 1, true), ("q=anna", 50, false), ("q=an", 50, false), ("q=anna+777", 11, true), ("q=anna+7&active=false", 0, false)] {
+            heard.lock().unwrap().clear();
+            let page = desk.ask_at(&url, reqwest::Method::GET, &format!("/v1/users?{query}")).by(&admin).expect(200).await;
+            assert_eq!(page.body["items"].as_array().unwrap().len(), count, "{query}");
+            assert_eq!(page.body["next_cursor"].is_null(), whole, "{query}");
+            let statements = std::mem::take(&mut *heard.lock().unwrap());
+            let looks: Vec<_> = statements.iter().filter(|sql| sql.contains("person_words") || sql.contains("IN (") || sql.contains("ANY(")).collect();
+            // Three roles for each of two beginnings, then at most six chunks with the people of each.
+            assert!((2..=30).contains(&looks.len()), "{query}: {}", looks.len());
+            for sql in looks.iter().filter(|sql| sql.contains("person_words")) {
+                explainer.reads_by_index(sql.split(" -- binds: ").next().unwrap()).await;
+            }
+        }
+        // Each once, however often a walk begins anew.
+        let walked = desk.all(&admin, "/v1/users?q=anna+7&limit=200").await;
+        let names: HashSet<_> = walked.iter().map(|item| item["id"].as_str().unwrap()).collect();
+        assert_eq!((walked.len(), names.len()), (1_111, 1_111));
+
+        // Those who were there before they could be found.
+        desk.store.run("DELETE FROM person_words").await;
+        let nobody = if desk.db.engine() == "sqlite" { "zeroblob(16)" } else { "'00000000-0000-0000-0000-000000000000'" };
+        desk.store.run(&format!("INSERT INTO person_words_backlog (id, behind_id) VALUES (1, {nobody})")).await;
+        while index_waiting_people(&desk.db, 5_000).await.unwrap() {}
+        assert_eq!(desk.all(&admin, "/v1/users?q=anna+777&limit=200").await.len(), 11);
+        assert_eq!(desk.store.count("person_words_backlog").await, 0);
+    }
+
     async fn people_are_listed_by_filter_and_by_page(desk) {
         let (admin, agent, ada) = (desk.admin().await, desk.agent().await, desk.requester().await);
         let script = desk.account("admin").await;

@@ -6,10 +6,13 @@ if [ $# -lt 2 ] || [ $# -gt 3 ]; then
     cat >&2 <<'HELP'
 Usage: tests/docs/check.sh BASE_URL TOKEN [SCREENSHOT.png]
 
-Checks that BASE_URL/docs renders, asks no other host for anything, lists every operation of BASE_URL/openapi.json,
-takes TOKEN in its Authorize dialog, and gets a 200 from GET /v1/me by "Try it out". For example:
+Checks that BASE_URL/docs renders under its policy, asks no other host for anything, begins with the guide, lists every
+operation of BASE_URL/openapi.json, narrows by its filter, and that the type of each problem lands on its section; that it
+takes TOKEN and gets tokens by both flows of OAuth 2; that requests are sent as they are filled in, and nothing is filled
+in that may be left out; that the largest operation opens at once, and that nothing is sent twice that has not changed.
+It makes a person, a service account and a ticket. TOKEN is an admin's. For example:
 
-    tests/docs/check.sh http://127.0.0.1:8080 "$(skranke token --role agent --email you@example.org --name You)"
+    tests/docs/check.sh http://127.0.0.1:8080 "$(skranke token --role admin --email you@example.org --name You)"
 
 Chromium and Node.js are installed by apt-get when they are missing. CHROMIUM=/path/to/it names another browser.
 HELP

@@ -22,8 +22,8 @@ pub fn routes(config: &mut impl Endpoints) {
 
 /// List people.
 ///
-/// Oldest first. Filters narrow: several of them must all hold. For agents and admins; service accounts need the scope
-/// `admin`.
+/// Oldest first, or by what is found. Filters narrow: several of them must all hold. For agents and admins; service
+/// accounts need the scope `admin`.
 #[utoipa::path(
     operation_id = "list_users", tag = "users", security(("bearer" = ["tickets:read"])), params(UserQuery),
     responses((status = 200, description = "A page of people.", body = Page<UserBody>,
@@ -32,10 +32,17 @@ pub fn routes(config: &mut impl Endpoints) {
 #[get("/v1/users")]
 async fn list_users(_who: Allowed<ReadPeople>, call: Call) -> Answer {
     let query: UserQuery = call.query()?;
+    let (filter, limit) = (query.filter(), query.limit);
+    if let Some(search) = query.q {
+        let list = format!("{LIST} found by {}", search.beginnings().join(" "));
+        let after = query.cursor.as_ref().map(|cursor| cursor.open(&list)).transpose()?;
+        let find = async move |conn: &mut Conn| service::find_people(conn, &filter, &search, after.as_ref(), limit).await;
+        let found = call.db().snapshot(find).await?;
+        return Page::reply(&call, limit, &list, found, |row| row.place.clone(), |row| UserBody::from(row.person));
+    }
     let after = query.cursor.as_ref().map(|cursor| cursor.open(LIST)).transpose()?;
-    let limit = query.limit;
-    let people = call.db().list(async move |conn: &mut Conn| service::list_people(conn, &query, after).await).await?;
-    Page::reply(&call, limit, LIST, people, |person| person.id, UserBody::from)
+    let list = async move |conn: &mut Conn| service::list_people(conn, &filter, after, limit).await;
+    Page::reply(&call, limit, LIST, call.db().list(list).await?, |person| person.id, UserBody::from)
 }
 
 /// Make a person.

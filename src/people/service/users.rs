@@ -4,34 +4,97 @@ use crate::audit::domain::{Event, EventKind, Visibility};
 use crate::auth::domain::Role;
 use crate::auth::password::{Party, Passwords};
 use crate::auth::policy::Act;
-use crate::db::{Conn, Root};
+use crate::db::{Conn, Db, Root, Roots};
 use crate::http::Call;
 use crate::http::call::IfMatch;
 use crate::http::idempotency::{Answers, Said};
 use crate::kernel::secret::Secret;
 use crate::kernel::text::Email;
+use crate::kernel::rows::{self, Limit, Rows};
 use crate::kernel::{Clock, Code, FieldError, Instant, Patch, PrincipalId, Problem};
 use crate::people::domain::{
-    ANONYMISED, Name, NewPerson, PASSWORD_NEEDS_EMAIL, Person, PersonChange, REQUESTERS_HAVE_NO_RATE,
+    ANONYMISED, FoundPerson, Name, NewPerson, PASSWORD_NEEDS_EMAIL, Person, PersonChange, PersonFilter, PersonSearch,
+    REQUESTERS_HAVE_NO_RATE, WordPlace,
 };
 use crate::people::policy::{MayChange, MaySee};
-use crate::people::store::users as store;
-use crate::people::wire::{NewUser, UserPatch, UserQuery};
+use crate::people::store::{users as store, words};
+use crate::people::wire::{NewUser, UserPatch};
 
-/// At most one page and one of the people that `query` asks for, after the person `after`.
+/// At most one page and one of the people that `filter` passes, after the person `after`.
 pub async fn list_people(
     conn: &mut Conn,
-    query: &UserQuery,
+    filter: &PersonFilter,
     after: Option<PrincipalId>,
+    limit: Limit,
 ) -> Result<Vec<Person>, Problem> {
-    let UserQuery { role, email, active, limit, cursor: _ } = query;
-    let filter = store::Filter {
-        roles: role.as_ref().map(|any| any.0.clone()),
-        email: email.as_ref().map(|email| email.as_str().to_owned()),
-        active: active.map(|flag| flag.0),
-        after,
+    store::list(conn, filter, after, limit.and_one()).await
+}
+
+/// How many entries of the index of words a page goes through at most.
+const MOST_ENTRIES: usize = 2_000;
+
+/// A page of the people that `filter` passes and `search` finds, in the order of the words by which they are found,
+/// behind `after`. What is rare among many is looked for in some of them at a time: it may have fewer people than its
+/// limit, and yet more behind.
+pub async fn find_people(
+    conn: &mut Conn,
+    filter: &PersonFilter,
+    search: &PersonSearch,
+    after: Option<&WordPlace>,
+    limit: Limit,
+) -> Result<Rows<FoundPerson>, Problem> {
+    let nth = match after {
+        Some(place) => place.beginning,
+        None => words::rarest(conn, filter.roles(), search).await?,
     };
-    store::list(conn, &filter, limit.and_one()).await
+    let Some(beginning) = search.beginnings().get(nth) else { return Err(rows::of_another_list()) };
+    let (mut found, mut behind, mut left) = (Vec::new(), after.cloned(), MOST_ENTRIES);
+    loop {
+        // Most often the first entries are enough for a page.
+        let most = if left == MOST_ENTRIES { limit.size() + 1 } else { left.min(MOST_ENTRIES / 4) };
+        let entries = words::behind(conn, filter.roles(), (nth, beginning), behind.as_ref(), most).await?;
+        let people = store::by_ids(conn, entries.iter().map(|place| place.id).collect()).await?;
+        let (is_all, last) = (entries.len() < most, entries.last().cloned());
+        left = left.saturating_sub(entries.len());
+        let mut reached = None;
+        for place in entries {
+            let Some(person) = people.get(&place.id) else { continue };
+            let row = FoundPerson { place, person: person.clone() };
+            if search.finds(person, &row.place) && filter.passes(person) {
+                found.push(row);
+                reached = None;
+            } else {
+                reached = Some(row);
+            }
+        }
+        if is_all || found.len() > limit.size() {
+            return Ok(found.into());
+        }
+        if left == 0 {
+            return Ok(Rows { rows: found, more: reached.is_none(), reached });
+        }
+        behind = last;
+    }
+}
+
+/// Lets the next people that wait for it be found; gives whether there may be more.
+///
+/// # Errors
+/// When the database is away.
+pub async fn index_waiting_people(db: &Db, most: u16) -> Result<bool, Problem> {
+    let Some(behind) = db.read(async |conn| words::waiting(conn).await).await? else { return Ok(false) };
+    let next = async move |conn: &mut Conn| store::list(conn, &PersonFilter::default(), Some(behind), most.into()).await;
+    let ids: Vec<PrincipalId> = db.read(next).await?.into_iter().map(|person| person.id).collect();
+    let (roots, last): (Roots, _) = (ids.iter().copied().map(Root::Principal).collect(), ids.last().copied());
+    db.write(roots, async move |tx| {
+        // As they are called now.
+        for person in store::by_ids(tx, ids.clone()).await?.values() {
+            words::put(tx, person).await?;
+        }
+        words::set_waiting(tx, last).await
+    })
+    .await?;
+    Ok(last.is_some())
 }
 
 /// A person whom the caller may see.
@@ -79,6 +142,7 @@ pub async fn create_person(
 ) -> Result<Person, Problem> {
     let person = new.into_person(clock.id(now), now);
     store::insert(tx, &person).await?;
+    words::put(tx, &person).await?;
     record(tx, None, &person, by, clock).await?;
     Ok(person)
 }
@@ -240,6 +304,9 @@ async fn become_of(
         return Err(Problem::new(Code::Conflict, detail));
     }
     store::update(tx, &after).await?;
+    if after.is_found_otherwise(before) {
+        words::put(tx, &after).await?;
+    }
     record(tx, Some(before), &after, Some(by), clock).await?;
     if after.must_log_in_again(before) {
         store::forget_refresh_tokens(tx, after.id).await?;

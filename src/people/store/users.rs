@@ -1,5 +1,7 @@
 //! Queries of people.
 
+use std::collections::HashMap;
+
 use diesel::prelude::*;
 
 use super::PERSON;
@@ -10,7 +12,7 @@ use crate::db::signal::FilesWaiting;
 use crate::db::{Conn, RunQueryDsl, boxed, load_locked, on_each};
 use crate::kernel::secret::Secret;
 use crate::kernel::{Code, Currency, FileState, Instant, Money, PrincipalId, Problem};
-use crate::people::domain::Person;
+use crate::people::domain::{Person, PersonFilter};
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = principals)]
@@ -52,19 +54,6 @@ impl From<UserRow> for Person {
     }
 }
 
-/// Which people a list shows.
-#[derive(Debug, Clone, Default)]
-pub struct Filter {
-    /// With one of these roles.
-    pub roles: Option<Vec<Role>>,
-    /// With this address.
-    pub email: Option<String>,
-    /// Who may act, or who may not.
-    pub active: Option<bool>,
-    /// Made after this one.
-    pub after: Option<PrincipalId>,
-}
-
 /// The person `id`; a service account is none.
 ///
 /// # Errors
@@ -82,9 +71,21 @@ pub async fn by_email(conn: &mut Conn, email: &str) -> Result<Option<Person>, Pr
     Ok(row.map(Person::from))
 }
 
-/// At most `count` people of `filter`, the oldest first.
-pub async fn list(conn: &mut Conn, filter: &Filter, count: i64) -> Result<Vec<Person>, Problem> {
-    let Filter { roles, email, active, after } = filter;
+/// These people, by their ids.
+pub async fn by_ids(conn: &mut Conn, ids: Vec<PrincipalId>) -> Result<HashMap<PrincipalId, Person>, Problem> {
+    let these = principals::table.filter(principals::id.eq_any(ids)).filter(principals::kind.eq(PERSON));
+    let rows: Vec<UserRow> = on_each!(conn, |c| these.select(UserRow::as_select()).load(c).await)?;
+    Ok(rows.into_iter().map(|row| (row.id, row.into())).collect())
+}
+
+/// At most `count` people of `filter`, the oldest first, behind `after`.
+pub async fn list(
+    conn: &mut Conn,
+    filter: &PersonFilter,
+    after: Option<PrincipalId>,
+    count: i64,
+) -> Result<Vec<Person>, Problem> {
+    let PersonFilter { roles, email, active, ids } = filter;
     let rows: Vec<UserRow> = on_each!(conn, |c| {
         let mut query = boxed(c, principals::table.filter(principals::kind.eq(PERSON)).select(UserRow::as_select()));
         if let Some(roles) = roles {
@@ -95,6 +96,9 @@ pub async fn list(conn: &mut Conn, filter: &Filter, count: i64) -> Result<Vec<Pe
         }
         if let Some(active) = active {
             query = query.filter(principals::active.eq(active));
+        }
+        if let Some(ids) = ids {
+            query = query.filter(principals::id.eq_any(ids));
         }
         if let Some(after) = after {
             query = query.filter(principals::id.gt(after));

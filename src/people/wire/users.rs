@@ -15,7 +15,7 @@ use crate::kernel::rows::Limit;
 use crate::kernel::secret::Secret;
 use crate::kernel::text::Email;
 use crate::kernel::{Instant, Money, MoneyInput, MoneyPatch, MoneyPatchInput, Patch, PrincipalId, Set};
-use crate::people::domain::{Name, Person};
+use crate::people::domain::{Name, Person, PersonFilter, PersonSearch};
 
 /// A person to be made.
 #[derive(Debug, Deserr, ToSchema)]
@@ -158,6 +158,9 @@ impl Resource for UserBody {
     }
 }
 
+/// How many people a list of those that one names has at most.
+const MOST_PEOPLE_NAMED: usize = 200;
+
 /// The filters of a list of people.
 #[derive(Debug, Clone, Deserr, IntoParams)]
 #[deserr(error = Faults, deny_unknown_fields)]
@@ -167,6 +170,16 @@ pub struct UserQuery {
     #[deserr(default)]
     #[param(value_type = Option<Vec<Role>>, min_items = 1, max_items = 100, style = Form, explode = false, example = json!(["agent", "admin"]))]
     pub role: Option<Csv<Role>>,
+    /// What somebody types who looks for a person: of each word the beginning of a word of the name or of the address,
+    /// in any order, at most 8 words. Case and diacritics make no difference. Then the list is in the order of the words
+    /// by which people are found, and a page may have fewer items than `limit` and yet a `next_cursor`.
+    #[deserr(default)]
+    #[param(value_type = Option<String>, min_length = 1, max_length = 254, example = "grace hop")]
+    pub q: Option<PersonSearch>,
+    /// Only these people, by id, separated by commas; at most 200. Those who do not exist are left out.
+    #[deserr(default)]
+    #[param(value_type = Option<Vec<PrincipalId>>, min_items = 1, max_items = 200, style = Form, explode = false)]
+    pub ids: Option<Csv<PrincipalId, MOST_PEOPLE_NAMED>>,
     /// Exactly this address, in any case.
     #[deserr(default)]
     #[param(value_type = Option<String>, format = "email", max_length = 254, example = "grace@example.org")]
@@ -183,6 +196,18 @@ pub struct UserQuery {
     #[deserr(default)]
     #[param(value_type = Option<String>, min_length = 1, pattern = "^[A-Za-z0-9_-]+$")]
     pub cursor: Option<Cursor>,
+}
+
+impl UserQuery {
+    /// The filters but for `q`.
+    pub fn filter(&self) -> PersonFilter {
+        PersonFilter {
+            roles: self.role.as_ref().map(|any| any.0.clone()),
+            email: self.email.as_ref().map(|email| email.as_str().to_owned()),
+            active: self.active.map(|flag| flag.0),
+            ids: self.ids.as_ref().map(|any| any.0.clone()),
+        }
+    }
 }
 
 impl ListItem for UserBody {}

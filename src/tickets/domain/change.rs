@@ -78,8 +78,11 @@ impl TicketChange {
 
     /// Whether a ticket that was there before is to be found by other words now.
     pub fn is_reworded(&self) -> bool {
-        let words = |ticket: &Ticket| (ticket.subject.clone(), ticket.tags.clone(), ticket.description.clone());
-        self.before.as_ref().is_some_and(|before| words(before) != words(&self.after))
+        let is_reworded = |before: &Ticket, after: &Ticket| {
+            (&before.subject, &before.tags, &before.description) != (&after.subject, &after.tags, &after.description)
+                || (&before.external_id, before.requester_id) != (&after.external_id, after.requester_id)
+        };
+        self.before.as_ref().is_some_and(|before| is_reworded(before, &self.after))
     }
 }
 

@@ -1,6 +1,6 @@
 //! How lists of tickets are ordered, and by which clocks they are filtered.
 
-use crate::kernel::fault;
+use crate::kernel::{FieldError, fault};
 use crate::kernel::words::words;
 
 words! {
@@ -88,18 +88,18 @@ impl std::fmt::Display for SortOrder {
 }
 
 impl std::str::FromStr for SortOrder {
-    type Err = &'static str;
+    type Err = FieldError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (first, then) = text.split_once(',').map_or((text, None), |(first, then)| (first, Some(then)));
         let order = Self { first: first.parse()?, then: then.map(str::parse).transpose()? };
-        match order.then {
-            Some(_) if !order.first.has_ties() => {
-                Err("takes a second order after priority alone: -priority,created_at")
-            }
-            Some(then) if !then.breaks_ties() => Err("must have an order by time as its second one: -priority,due_at"),
-            _ => Ok(order),
-        }
+        let fault = match order.then {
+            Some(_) if !order.first.has_ties() => "takes a second order after priority alone: -priority,created_at",
+            Some(then) if !then.breaks_ties() => "must have an order by time as its second one: -priority,due_at",
+            _ => return Ok(order),
+        };
+        let all: Vec<String> = Self::all().map(|order| order.to_string()).collect();
+        Err(FieldError::from(fault).with("values", all))
     }
 }
 
@@ -130,17 +130,20 @@ pub enum SlaFilter {
 }
 
 impl std::str::FromStr for SlaFilter {
-    type Err = &'static str;
+    type Err = FieldError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const EXPECTED: &str = "must be `breached` or `due_within:SECONDS`, such as due_within:3600, up to 31622400";
+        let expected = || {
+            let detail = "must be `breached` or `due_within:SECONDS`, such as due_within:3600, up to 31622400";
+            FieldError::from(detail).with("values", vec!["breached", "due_within:SECONDS"]).with("max", LONGEST_AHEAD_S)
+        };
         match text.split_once(':') {
             None if text == "breached" => Ok(Self::Breached),
             Some(("due_within", s)) if s.bytes().all(|b| b.is_ascii_digit()) => match s.parse() {
                 Ok(s @ 0..=LONGEST_AHEAD_S) => Ok(Self::DueWithin(s)),
-                _ => Err(EXPECTED),
+                _ => Err(expected()),
             },
-            _ => Err(EXPECTED),
+            _ => Err(expected()),
         }
     }
 }

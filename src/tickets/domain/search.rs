@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::ControlFlow;
 
-use super::words::{each_word, words};
+use crate::kernel::FieldError;
+use crate::kernel::fold::{each_word, is_alone, words};
 
 /// How many characters a search may have.
 pub const LONGEST_QUERY: usize = 500;
@@ -70,6 +71,19 @@ impl Document {
         writer.written()
     }
 
+    /// The same of a ticket that is also found by what it goes by.
+    #[must_use]
+    pub fn labelled(self, labels: &TicketLabels<'_>) -> Self {
+        let mut writer = DocumentWriter::from(self);
+        writer.add(Part::Subject, &labels.number.to_string());
+        if let Some((name, email)) = &labels.requester {
+            writer.add(Part::Subject, name);
+            writer.add(Part::Subject, email.as_deref().unwrap_or_default());
+        }
+        writer.add(Part::Subject, labels.external_id.unwrap_or_default());
+        writer.written()
+    }
+
     /// The document of a comment, which is internal or not.
     pub fn of_comment(internal: bool, body: &str) -> Self {
         let mut writer = DocumentWriter::default();
@@ -93,6 +107,24 @@ impl Document {
             }
         }
         all
+    }
+}
+
+/// What a ticket goes by besides its subject.
+#[derive(Debug, Clone)]
+pub struct TicketLabels<'a> {
+    /// Its number.
+    pub number: i64,
+    /// The name that its creator's system has for it.
+    pub external_id: Option<&'a str>,
+    /// Who has the problem: a name, and an address if there is one.
+    pub requester: Option<(String, Option<String>)>,
+}
+
+impl From<Document> for DocumentWriter {
+    fn from(Document(text): Document) -> Self {
+        let count = |column: &String| u16::try_from(column.split_ascii_whitespace().count()).unwrap_or(u16::MAX);
+        Self { count: text.each_ref().map(count), text }
     }
 }
 
@@ -155,50 +187,53 @@ pub struct Term {
 }
 
 /// What somebody searches for: tickets with all of some terms and none of others.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Query {
     /// What must be there.
     pub with: Vec<Term>,
     /// What must not be there.
     pub without: Vec<Term>,
+    /// Which of the terms in `with` the text ends in the middle of.
+    typed: Option<usize>,
 }
 
 impl Query {
     /// Tells searches for different things apart, within one version of the service.
     pub fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        self.hash(&mut hasher);
+        (&self.with, &self.without).hash(&mut hasher);
         hasher.finish()
     }
 }
 
 impl std::str::FromStr for Query {
-    type Err = &'static str;
+    type Err = FieldError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if text.chars().count() > LONGEST_QUERY {
-            return Err("must have at most 500 characters");
+            let fault = FieldError::of_value("too_long", format!("must have at most {LONGEST_QUERY} characters"));
+            return Err(fault.with("max", LONGEST_QUERY).with("unit", "characters"));
         }
         Ok(Self::read(text))
     }
 }
 
 impl Query {
-    /// Reads `text`: words, `"phrases"`, beginnings with a `*` behind them, and each of these with a `-` before it,
-    /// which excludes it. All else is noise. Any text is a query; words that are written together are a phrase.
+    /// Reads `text`: words, `"phrases"`, beginnings with a `*` behind them, and what must not be there: a phrase with a
+    /// `-` right before its quotes. All else is noise, so that a line that was pasted finds what has it. Any text is a
+    /// query; words that are written together are a phrase.
     fn read(text: &str) -> Self {
         const QUOTES: [char; 6] = ['"', '“', '”', '„', '«', '»'];
         let mut query = Self::default();
         let mut rest = text.trim_start();
-        while let Some(first) = rest.chars().next() {
-            let start = rest.trim_start_matches('-');
-            let excluded = first == '-';
-            let inner = start.strip_prefix(QUOTES);
+        while !rest.is_empty() {
+            let excluded = rest.strip_prefix('-').and_then(|rest| rest.strip_prefix(QUOTES));
+            let inner = excluded.or_else(|| rest.strip_prefix(QUOTES));
             let (said, behind) = match inner {
                 Some(inner) => inner.split_once(QUOTES).unwrap_or((inner, "")),
                 None => {
-                    let end = start.find(|c: char| c.is_whitespace() || QUOTES.contains(&c)).unwrap_or(start.len());
-                    start.split_at(end)
+                    let end = rest.find(|c: char| c.is_whitespace() || QUOTES.contains(&c)).unwrap_or(rest.len());
+                    rest.split_at(end)
                 }
             };
             let prefix = if inner.is_some() { behind.starts_with('*') } else { said.ends_with('*') };
@@ -206,13 +241,37 @@ impl Query {
             // A single letter begins too many words to be worth looking for.
             let prefix = prefix && words.last().is_some_and(|last| last.chars().nth(1).is_some());
             let term = Term { words, prefix };
-            let terms = if excluded { &mut query.without } else { &mut query.with };
-            if !term.words.is_empty() && !terms.contains(&term) {
-                terms.push(term);
+            let terms = if excluded.is_some() { &mut query.without } else { &mut query.with };
+            query.typed = None;
+            if !term.words.is_empty() {
+                let known = terms.iter().position(|known| *known == term);
+                let nth = known.unwrap_or_else(|| {
+                    terms.push(term);
+                    terms.len() - 1
+                });
+                query.typed = (inner.is_none() && behind.is_empty()).then_some(nth);
             }
             rest = behind.trim_start();
         }
         query
+    }
+
+    /// The same while it is typed: the last word may go on, unless a space or a quote ends it. While that is a single
+    /// letter it is left out, unless there is nothing else: too many words begin with it.
+    #[must_use]
+    pub fn while_typed(mut self) -> Self {
+        let Some(nth) = self.typed.take() else { return self };
+        let Some(term) = self.with.get_mut(nth) else { return self };
+        let Some(last) = term.words.last() else { return self };
+        let is_short = last.chars().nth(1).is_none();
+        if !is_short {
+            term.prefix = true;
+        } else if !last.chars().all(is_alone) && term.words.len() > 1 {
+            term.words.pop();
+        } else if !last.chars().all(is_alone) && self.with.len() > 1 {
+            self.with.remove(nth);
+        }
+        self
     }
 
     /// Whether it asks for nothing: every ticket passes.
@@ -228,9 +287,12 @@ mod tests {
 
     /// How a query was understood, in one line.
     fn read(text: &str) -> String {
+        shown(&text.parse().expect("a query"))
+    }
+
+    fn shown(query: &Query) -> String {
         let show =
             |sign: &str, term: &Term| format!("{sign}{}{}", term.words.join("+"), if term.prefix { "*" } else { "" });
-        let query: Query = text.parse().expect("a query");
         let with = query.with.iter().map(|term| show("", term));
         with.chain(query.without.iter().map(|term| show("-", term))).collect::<Vec<_>>().join(" ")
     }
@@ -240,17 +302,19 @@ mod tests {
         for (text, meant) in [
             ("Printer fire", "printer fire"),
             ("\"on fire\" printer", "on+fire printer"),
-            ("print* -paper -\"out of\"", "print* -paper -out+of"),
+            ("print* -paper -\"out of\"", "print* paper -out+of"),
             ("foo-bar user@example.org", "foo+bar user+example+org"),
             ("foo-ba* \"foo ba\"*", "foo+ba*"),
             ("a* b", "a b"),
             ("printer - fire", "printer fire"),
-            ("--paper", "-paper"),
-            ("-paper-jam*", "-paper+jam*"),
+            ("--paper --\"x\" a-\"b c\"", "paper x a b+c"),
+            ("-paper-jam*", "paper+jam*"),
             ("\"not closed", "not+closed"),
             ("say\"hello world\"now", "say hello+world now"),
             ("“smart quotes” «guillemets here»", "smart+quotes guillemets+here"),
-            ("東京 -大阪", "東+京 -大+阪"),
+            ("東京 -\"大阪\"", "東+京 -大+阪"),
+            ("VPN exit code -1", "vpn exit code 1"),
+            ("git push --force", "git push force"),
             ("fire FIRE Fïre", "fire"),
             ("OR AND NOT NEAR(a b) col:x ^y", "or and not near+a b col+x y"),
             ("", ""),
@@ -260,6 +324,38 @@ mod tests {
         }
         assert!("x".repeat(LONGEST_QUERY).parse::<Query>().is_ok());
         assert!("ø".repeat(LONGEST_QUERY + 1).parse::<Query>().is_err());
+    }
+
+    #[test]
+    fn what_is_typed_may_go_on() {
+        for (text, meant) in [
+            ("print", "print*"),
+            ("print ", "print"),
+            ("printer f", "printer"),
+            ("p", "p"),
+            ("\"on fire\"", "on+fire"),
+            ("say \"on f", "say on+f"),
+            ("ada@exam", "ada+exam*"),
+            ("ada@e", "ada"),
+            ("東", "東"),
+            ("fire 東", "fire 東"),
+            ("pa pa", "pa*"),
+            ("pa* -\"x\"", "pa* -x"),
+        ] {
+            let query: Query = text.parse().expect("a query");
+            assert_eq!(shown(&query.while_typed()), meant, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_ticket_goes_by_more_than_its_subject() {
+        let requester = Some(("Ada Lovelace".into(), Some("ada@example.org".into())));
+        let labels = TicketLabels { number: 350, external_id: Some("alert-7"), requester };
+        let document = Document::of_ticket("Printer fire", &[], "Smoke").labelled(&labels);
+        let subject = "_ printer fire _ 350 _ ada lovelace _ ada example org _ alert 7";
+        assert_eq!(document.0, [subject, "_ smoke", "", ""]);
+        let often = Document::of_ticket("s", &[], &"350 ".repeat(1_000)).labelled(&labels);
+        assert!(often.places()["350"].len() <= usize::from(MOST_PLACES));
     }
 
     #[test]

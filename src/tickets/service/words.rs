@@ -1,13 +1,14 @@
 //! What tickets and comments are found by: kept with each change, erased with what is redacted, and made anew for those
 //! that were stored by other means.
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::audit::domain::Visibility;
 use crate::db::{Conn, Db, Roots};
-use crate::kernel::{CommentId, Problem};
+use crate::kernel::{CommentId, PrincipalId, Problem};
 use crate::tickets::domain::Ticket;
-use crate::tickets::domain::search::Document;
+use crate::tickets::domain::search::{Document, TicketLabels};
 use crate::tickets::store;
 use crate::tickets::store::search::{Place, Waiting};
 
@@ -17,14 +18,34 @@ const WORDS_AT_ONCE: u16 = 64;
 /// The place of what is done with the index of words when all are in it.
 const BEHIND_ALL: i64 = i64::MAX;
 
-/// Makes the new ticket of this number found by `words`, which are all that it says.
-pub async fn add_ticket(tx: &mut Conn, number: i64, words: Document) -> Result<(), Problem> {
-    keep(tx, vec![(Place { ticket: number, ordinal: 0 }, words)]).await
+/// Makes the new `ticket` found by `words`, which are all that it says, and by what it goes by.
+pub async fn add_ticket(tx: &mut Conn, ticket: &Ticket, words: Document) -> Result<(), Problem> {
+    let requester = requesters(tx, [ticket]).await?.pop().flatten();
+    keep(tx, vec![(Place { ticket: ticket.number, ordinal: 0 }, labelled(ticket, requester, words))]).await
 }
 
 /// Makes `ticket` found by what it says now, and by nothing else but its comments.
 pub async fn index(tx: &mut Conn, ticket: &Ticket) -> Result<(), Problem> {
-    keep(tx, vec![(Place { ticket: ticket.number, ordinal: 0 }, document(ticket))]).await
+    add_ticket(tx, ticket, document(ticket)).await
+}
+
+/// Who has the problems that these tickets are about, by name and address, in the order of the tickets.
+async fn requesters<'a>(
+    tx: &mut Conn,
+    tickets: impl IntoIterator<Item = &'a Ticket>,
+) -> Result<Vec<Option<(String, Option<String>)>>, Problem> {
+    let ids: Vec<Option<PrincipalId>> = tickets.into_iter().map(|ticket| ticket.requester_id).collect();
+    let some: BTreeSet<PrincipalId> = ids.iter().copied().flatten().collect();
+    let named = match some.is_empty() {
+        true => HashMap::new(),
+        false => store::search::requesters(tx, some.into_iter().collect()).await?,
+    };
+    Ok(ids.into_iter().map(|id| named.get(&id?).cloned()).collect())
+}
+
+fn labelled(ticket: &Ticket, requester: Option<(String, Option<String>)>, words: Document) -> Document {
+    let external_id = ticket.external_id.as_deref();
+    words.labelled(&TicketLabels { number: ticket.number, external_id, requester })
 }
 
 /// Makes `ticket` found by what this comment on it says now, and no longer by what it said before.
@@ -164,10 +185,12 @@ async fn index_some(tx: &mut Conn, waiting: Waiting, at_once: u16) -> Result<(us
     let commented = store::search::commented(tx, tickets.iter().map(|ticket| ticket.id).collect()).await?;
     let (mut documents, mut room) = (Vec::new(), usize::from(at_once));
     let mut left = None;
-    for ticket in &tickets {
+    let requesters = requesters(tx, &tickets).await?;
+    for (ticket, requester) in tickets.iter().zip(requesters) {
         let mut next_comment = if ticket.number == waiting.until { waiting.next_comment } else { 0 };
         if room > 0 && next_comment == 0 {
-            documents.push((Place { ticket: ticket.number, ordinal: 0 }, document(ticket)));
+            let words = labelled(ticket, requester, document(ticket));
+            documents.push((Place { ticket: ticket.number, ordinal: 0 }, words));
             (room, next_comment) = (room - 1, 1);
         }
         if room > 0 && commented.contains(&ticket.id) {

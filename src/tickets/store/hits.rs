@@ -15,7 +15,7 @@ use crate::tickets::domain::search::{Part, Query, Term};
 /// The format of the index: how documents are numbered and their words are written and placed. Whoever changes it
 /// counts on, writes it into `words_marks` by a migration, and sees there to what instances of the version before write
 /// meanwhile: those are not ready any more.
-const FORMAT: i32 = 1;
+const FORMAT: i32 = 2;
 
 /// The tickets that a search finds: those that have all of some terms and none of others, each in whatever part.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +32,11 @@ impl Hits {
         let sought = |terms: &[Term]| terms.iter().map(|term| Sought::of(term, upto)).collect();
         let terms = SoughtTerms { with: sought(&query.with), without: sought(&query.without) };
         (!query.is_empty()).then_some(Self { query, upto, terms })
+    }
+
+    /// What is looked for.
+    pub fn query(&self) -> &Query {
+        &self.query
     }
 
     /// The same as a condition on `tickets`, which looks into all of the index.

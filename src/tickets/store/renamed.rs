@@ -1,12 +1,13 @@
-//! Queries of people who have another name, and of the tickets that show it. A trigger writes down who has.
+//! Queries of people who have another name or address, and of the tickets that show it. A trigger writes down who has.
 
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
 
 use crate::db::raw::{one_of, raw};
-use crate::db::schema::{renamed_people, tickets};
+use crate::db::schema::{principals, renamed_people, tickets};
 use crate::db::{Conn, RunQueryDsl, boxed, on_each};
 use crate::kernel::{Instant, PrincipalId, Problem, Status};
+use crate::tickets::domain::Ticket;
 
 /// Somebody who has another name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Queryable)]
@@ -51,6 +52,12 @@ impl RenamedWalk {
         }
     }
 
+    /// The numbers of those that are found by the name: they may have told of it already by something else that
+    /// happened to them since.
+    pub fn reworded(&self, passed: &[PassedTicket]) -> Vec<i64> {
+        if self.works_on_them { Vec::new() } else { passed.iter().map(|ticket| ticket.number).collect() }
+    }
+
     /// The numbers of those that do not tell of the new name yet.
     pub fn untold(&self, passed: &[PassedTicket]) -> Vec<i64> {
         passed.iter().filter(|ticket| ticket.activity_at < self.who.at).map(|ticket| ticket.number).collect()
@@ -91,9 +98,18 @@ pub async fn move_activity(tx: &mut Conn, who: RenamedPerson, numbers: &[i64]) -
     Ok(())
 }
 
-/// Forgets that `who` waits, unless they got yet another name meanwhile.
-pub async fn is_done(tx: &mut Conn, who: RenamedPerson) -> Result<(), Problem> {
+/// The tickets of these numbers.
+pub async fn tickets(tx: &mut Conn, numbers: &[i64]) -> Result<Vec<Ticket>, Problem> {
+    let these = tickets::table.filter(one_of("tickets.number", numbers)).order(tickets::number);
+    Ok(on_each!(tx, |c| these.select(Ticket::as_select()).load(c).await)?)
+}
+
+/// Forgets that `who` waits, unless they got yet another name meanwhile; gives whether nobody is to find what they were
+/// called, since they were anonymised.
+pub async fn is_done(tx: &mut Conn, who: RenamedPerson) -> Result<bool, Problem> {
     let this = renamed_people::table.find(who.id).filter(renamed_people::renamed_at.eq(who.at));
     on_each!(tx, |c| diesel::delete(this).execute(c).await)?;
-    Ok(())
+    let anonymised = principals::table.find(who.id).filter(principals::anonymised_at.is_not_null());
+    let anonymised: i64 = on_each!(tx, |c| anonymised.count().get_result(c).await)?;
+    Ok(anonymised > 0)
 }

@@ -2,6 +2,8 @@
 //! each comment another one. What is found in it is told by [`hits`](super::hits), how it is written and asked on each
 //! engine by the [`dialect`](super::dialect).
 
+use std::collections::HashMap;
+
 use diesel::prelude::*;
 
 pub use super::dialect::hits::Place;
@@ -10,9 +12,9 @@ pub use super::dialect::words::{
 };
 pub use super::hits::readable;
 use crate::audit::domain::Visibility;
-use crate::db::schema::{comments, tickets, words_backlog};
+use crate::db::schema::{comments, principals, tickets, words_backlog};
 use crate::db::{Conn, RunQueryDsl, fault, on_each, send, steady};
-use crate::kernel::{CommentId, Problem, TicketId};
+use crate::kernel::{CommentId, PrincipalId, Problem, TicketId};
 use crate::tickets::domain::Ticket;
 
 /// The largest number of a comment on `ticket`; 0 when none has one.
@@ -66,6 +68,17 @@ pub async fn texts(
 pub async fn commented(conn: &mut Conn, among: Vec<TicketId>) -> Result<Vec<TicketId>, Problem> {
     let query = comments::table.filter(comments::ticket_id.eq_any(among)).select(comments::ticket_id).distinct();
     Ok(on_each!(conn, |c| query.load(c).await)?)
+}
+
+/// What these people are called, and their addresses.
+pub async fn requesters(
+    conn: &mut Conn,
+    ids: Vec<PrincipalId>,
+) -> Result<HashMap<PrincipalId, (String, Option<String>)>, Problem> {
+    let these = principals::table.filter(principals::id.eq_any(ids));
+    let these = these.select((principals::id, principals::name, principals::email));
+    let rows: Vec<(PrincipalId, String, Option<String>)> = on_each!(conn, |c| these.load(c).await)?;
+    Ok(rows.into_iter().map(|(id, name, email)| (id, (name, email))).collect())
 }
 
 /// Tickets that wait to be indexed, from the one with the largest number on.

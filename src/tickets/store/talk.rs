@@ -9,12 +9,15 @@ use crate::audit::domain::Visibility;
 use crate::auth::domain::Role;
 use crate::db::raw::{one_of, raw};
 use crate::db::schema::{comments, principals, tickets};
-use crate::db::{Conn, RunQueryDsl, on_each};
+use crate::db::{Conn, RunQueryDsl, boxed, on_each};
 use crate::kernel::sql::Guid;
-use crate::kernel::{CommentId, Instant, PrincipalId, Problem};
+use crate::kernel::{CommentId, Instant, PrincipalId, Problem, TicketId};
 
 /// Up to how many comments on a ticket are counted.
 pub const MOST_COUNTED: i64 = 1_000;
+
+/// What stands for nothing at the beginning of a comment.
+const BLANKS: &str = " \t\n\r";
 
 /// How many characters of a comment are read, of which an excerpt is made.
 const READ_OF_IT: u16 = 400;
@@ -44,6 +47,28 @@ pub struct LastComment {
     pub beginning: String,
 }
 
+/// How many of the last comments on a ticket are looked through for what somebody searches, and how many characters of
+/// each.
+pub const MOST_LOOKED_THROUGH: i64 = 20;
+const LOOKED_THROUGH_OF_IT: u32 = 8_000;
+
+/// The last comments on `ticket`, the newest first, and how they begin.
+pub async fn last_texts(
+    conn: &mut Conn,
+    ticket: TicketId,
+    internal_too: bool,
+) -> Result<Vec<(CommentId, String)>, Problem> {
+    let beginning = raw::<Text>(format!("substr(comments.body, 1, {LOOKED_THROUGH_OF_IT})"));
+    let texts: Vec<(CommentId, String)> = on_each!(conn, |c| {
+        let mut query = boxed(c, comments::table.filter(comments::ticket_id.eq(ticket)));
+        if !internal_too {
+            query = query.filter(comments::visibility.eq(Visibility::Public));
+        }
+        query.order(comments::id.desc()).limit(MOST_LOOKED_THROUGH).select((comments::id, beginning)).load(c).await
+    })?;
+    Ok(texts)
+}
+
 /// What was said on the tickets with these numbers, by their numbers: two statements, however many there are.
 pub async fn talk(conn: &mut Conn, numbers: &[i64], internal_too: bool) -> Result<HashMap<i64, Talk>, Problem> {
     let seen = if internal_too { String::new() } else { format!(" AND c.visibility = '{}'", Visibility::Public) };
@@ -57,7 +82,8 @@ pub async fn talk(conn: &mut Conn, numbers: &[i64], internal_too: bool) -> Resul
     if ids.is_empty() {
         return Ok(counted.into_iter().map(|(number, count, _)| (number, Talk { count, last: None })).collect());
     }
-    let beginning = raw::<Text>(format!("substr(comments.body, 1, {READ_OF_IT})"));
+    // Behind what is blank.
+    let beginning = raw::<Text>(format!("substr(ltrim(comments.body, '{BLANKS}'), 1, {READ_OF_IT})"));
     let columns =
         (comments::id, comments::created_at, comments::author_id, principals::name, principals::role, beginning);
     let lasts = comments::table.inner_join(principals::table).filter(comments::id.eq_any(ids)).select(columns);

@@ -5,12 +5,12 @@ use utoipa::openapi::schema::{ArrayBuilder, Object, ObjectBuilder, SchemaType, T
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
-use crate::http::Cursor;
-use crate::http::query::{Selection, query_part};
+use crate::http::{Cursor, Flag};
+use crate::http::query::{Csv, Selection, query_part};
 use crate::kernel::fault::{self, Faults};
 use crate::kernel::rows::Limit;
 use crate::kernel::vocabulary::*;
-use crate::kernel::{Instant, PolicyId, PrincipalId, Problem, TeamId};
+use crate::kernel::{FieldError, Instant, PolicyId, PrincipalId, Problem, TeamId};
 use crate::tickets::domain::listing::{ListView, SlaFilter, SortOrder};
 use crate::tickets::domain::reference::TicketRef;
 use crate::tickets::domain::search::Query;
@@ -107,6 +107,10 @@ pub enum StatusChoice {
 const UNSOLVED: &str = "unsolved";
 
 impl StatusChoice {
+    fn words() -> impl Iterator<Item = &'static str> {
+        Status::ALL.iter().map(|status| status.as_str()).chain([UNSOLVED])
+    }
+
     fn statuses(self) -> Vec<Status> {
         match self {
             Self::One(status) => vec![status],
@@ -116,13 +120,11 @@ impl StatusChoice {
 }
 
 impl std::str::FromStr for StatusChoice {
-    type Err = &'static str;
+    type Err = FieldError;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const EXPECTED: &str =
-            "must be one of: new open waiting_requester waiting_third_party resolved closed unsolved";
         match text {
             UNSOLVED => Ok(Self::Unsolved),
-            word => word.parse().map(Self::One).map_err(|_| EXPECTED),
+            word => word.parse().map(Self::One).map_err(|_: FieldError| FieldError::not_one_of(Self::words())),
         }
     }
 }
@@ -185,10 +187,7 @@ schemas! {
     PolicyChoice => id_or("none"),
     // Commas separate tags from each other.
     TagName => ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).pattern(Some("^[^,]+$")),
-    StatusChoice => {
-        let words = Status::ALL.iter().map(|status| status.as_str()).chain([UNSOLVED]);
-        ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words))
-    },
+    StatusChoice => ObjectBuilder::new().schema_type(Type::String).enum_values(Some(StatusChoice::words())),
     SortOrder => {
         let words = SortOrder::all().map(|order| order.to_string());
         ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words))
@@ -351,15 +350,16 @@ pub struct TicketFilter {
     #[deserr(default)]
     #[param(value_type = Option<String>, pattern = "^(breached|due_within:[0-9]{1,8})$", example = "due_within:3600")]
     pub sla: Option<SlaFilter>,
-    /// Full-text search in subject, tags, description, and the comments that the caller may see; it needs
-    /// `tickets:read`, and looks into comments with `comments:read`. At most 500 characters. Each word must be there,
-    /// anywhere in the ticket; a `"phrase in quotes"` as it stands; `print*` finds all words that begin so (two
-    /// characters at least); `-word` and `-"a phrase"` must not be there. Words that are written together (`foo-bar`)
-    /// are a phrase. Case and diacritics make no difference. All else is ignored; a search without any word finds every
-    /// ticket. Searched are the first 6,000 words of tags and description, and the first 2,000 words of each comment;
+    /// Full-text search in subject, number, external id, the requester's name and address, tags, description, and the
+    /// comments that the caller may see; it needs `tickets:read`, and looks into comments with `comments:read`. At most
+    /// 500 characters. Each word must be there, anywhere in the ticket; a `"phrase in quotes"` as it stands; `print*`
+    /// finds all words that begin so (two characters at least); `-"what is in quotes"` must not be there, and nothing
+    /// else excludes: a line that was pasted, `git push --force`, finds what has it. Words that are written together
+    /// (`foo-bar`) are a phrase. Case and diacritics make no difference. All else is ignored; a search without any word
+    /// finds every ticket. Searched are the first 6,000 words of tags and description, and the first 2,000 words of each comment;
     /// of each word the first 64 characters.
     #[deserr(default)]
-    #[param(value_type = Option<String>, max_length = 500, example = "printer \"on fire\" -paper")]
+    #[param(value_type = Option<String>, max_length = 500, example = "printer \"on fire\" -\"paper jam\"")]
     pub q: Option<Query>,
 }
 
@@ -464,16 +464,7 @@ pub struct TicketRefs(pub Vec<TicketRef>);
 
 impl Deserr<Faults> for TicketRefs {
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Faults> {
-        let text = fault::string(value, location)?;
-        let refs: Result<Vec<TicketRef>, _> = text.split(',').map(str::parse).collect();
-        match refs {
-            Ok(refs) if refs.len() <= MOST_NAMED => Ok(Self(refs)),
-            Ok(_) => {
-                let fault = Faults::at(location, "too_many", format!("must have at most {MOST_NAMED} values"));
-                Err(fault.with("max", MOST_NAMED))
-            }
-            Err(detail) => Err(Faults::at(location, "invalid", detail)),
-        }
+        Csv::<TicketRef, MOST_NAMED>::deserialize_from_value(value, location).map(|Csv(refs)| Self(refs))
     }
 }
 
@@ -494,6 +485,16 @@ pub struct ListOptions {
     #[deserr(default)]
     #[param(value_type = Option<TicketRefs>, inline, style = Form, explode = false, example = json!(["4711", "4712"]))]
     pub ids: Option<TicketRefs>,
+    /// Whether `q` is being typed: its last word may go on, unless a space or a quote ends it.
+    #[deserr(default)]
+    #[param(value_type = Option<bool>)]
+    pub typing: Option<Flag>,
+    /// Whether to tell where on each ticket `q` was found, in `highlights`: for pages of at most 50 items. Comments are
+    /// looked through if neither subject nor description has all of it: of the last 20, each up to 8,000 characters,
+    /// the newest that has some of it is told.
+    #[deserr(default)]
+    #[param(value_type = Option<bool>)]
+    pub highlight: Option<Flag>,
     /// How much is told of each ticket: all of it, or what a row of a list shows.
     #[deserr(default)]
     #[param(value_type = Option<ListView>, inline, default = "full")]

@@ -3,12 +3,14 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::highlight::HighlightBody;
 use super::{TicketBody, TicketContext};
 use crate::audit::wire::{Named, NamedPrincipal, NamedTeam};
 use crate::http::{ListItem, Page};
 use crate::kernel::{Instant, PrincipalId, Priority, Status, TicketId};
 use crate::sla::wire::clocks::{ClockBody, NextDueBody};
 use crate::tickets::domain::author::AuthorKind;
+use crate::tickets::domain::highlight::is_plain;
 use crate::tickets::policy::Reach;
 use crate::tickets::store::TicketRow;
 use crate::tickets::store::talk::Talk;
@@ -101,11 +103,16 @@ pub struct TicketSummaryBody {
     /// Grows by one with each change.
     #[schema(minimum = 1)]
     pub version: i64,
+    /// Where `q` was found, with `highlight=true` alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub highlights: Option<Vec<HighlightBody>>,
 }
 
 impl TicketSummaryBody {
     /// A ticket as it is seen by a caller with this reach; `talk` is what was said on it, if they may know.
     pub fn of(row: TicketRow, context: &TicketContext, reach: &Reach, talk: Option<Talk>) -> Self {
+        let highlights = context.highlights_of(&row);
         let TicketRow { ticket, team, requester, assignee, times, .. } = row;
         let clock = |clock| ClockBody::of(clock, &times.timeline, &context.calendar_set, context.now);
         let clocks: Vec<_> = times.clocks.iter().map(clock).collect();
@@ -135,13 +142,15 @@ impl TicketSummaryBody {
             last_comment,
             comment_count,
             version: ticket.version,
+            highlights,
         }
     }
 }
 
 /// How a text begins, in one line.
 fn excerpt(text: &str) -> String {
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let plain: String = text.chars().map(|c| if is_plain(c) { c } else { ' ' }).collect();
+    let line = plain.split_whitespace().collect::<Vec<_>>().join(" ");
     if line.chars().count() <= LONGEST_EXCERPT {
         return line;
     }
@@ -173,7 +182,8 @@ mod tests {
         fn an_excerpt_is_one_short_line(text in "[\\PC\n\t]{0,200}") {
             let excerpt = excerpt(&text);
             prop_assert!(excerpt.chars().count() <= LONGEST_EXCERPT && !excerpt.contains('\n'));
-            let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            prop_assert!(excerpt.chars().all(is_plain));
+            let words = text.replace(|c| !is_plain(c), " ").split_whitespace().collect::<Vec<_>>().join(" ");
             prop_assert!(words.starts_with(excerpt.trim_end_matches('…')));
         }
     }

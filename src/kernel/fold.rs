@@ -1,6 +1,6 @@
 //! The words of a text, folded so that they are found however they were typed. The same for every engine.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::{canonical_combining_class, is_combining_mark};
@@ -36,6 +36,31 @@ pub fn words(text: &str) -> Vec<String> {
         all.push(word.to_owned());
         ControlFlow::Continue(())
     });
+    all
+}
+
+/// The words of `text` in their order, each with the bytes of `text` that it stands for.
+pub fn placed_words(text: &str) -> Vec<(String, Range<usize>)> {
+    let mut all = Vec::new();
+    let mut take = |run: Range<usize>| all.extend(words(&text[run.clone()]).into_iter().map(|word| (word, run.clone())));
+    let mut begun: Option<usize> = None;
+    let mut was_alone = false;
+    for (at, c) in text.char_indices() {
+        let goes_on = is_combining_mark(c) || is_left_out(c);
+        let belongs = if goes_on { begun.is_some() } else { c.is_alphanumeric() };
+        let alone = if goes_on { was_alone } else { c.nfkd().any(is_alone) };
+        if let Some(start) = begun.filter(|_| !belongs || (!goes_on && (alone || was_alone))) {
+            take(start..at);
+            begun = None;
+        }
+        if belongs {
+            begun.get_or_insert(at);
+            was_alone = alone;
+        }
+    }
+    if let Some(start) = begun {
+        take(start..text.len());
+    }
     all
 }
 
@@ -117,7 +142,7 @@ fn is_letter(c: char) -> bool {
 
 /// Whether `c` is of a script that does not put spaces between words: Thai, Lao, Myanmar, Khmer and their kin, kana,
 /// Bopomofo, Han, and Yi.
-fn is_alone(c: char) -> bool {
+pub fn is_alone(c: char) -> bool {
     matches!(c,
         '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}' | '\u{1950}'..='\u{19df}'
         | '\u{1a20}'..='\u{1aaf}' | '\u{2e80}'..='\u{312f}' | '\u{31a0}'..='\u{31ff}' | '\u{3400}'..='\u{4dbf}'
@@ -192,6 +217,17 @@ mod tests {
         #[test]
         fn a_text_has_the_words_of_its_parts(a in any::<String>(), b in any::<String>()) {
             prop_assert_eq!(words(&format!("{a} {b}")), [words(&a), words(&b)].concat());
+        }
+
+        #[test]
+        fn a_word_has_its_place(text in "[a-zA-Z0-9 .,:/_'\"-]{0,40}|[\\PC]{0,12}|[ä東京ภาไทยпря한글 a-c-]{0,20}") {
+            for (word, place) in placed_words(&text) {
+                prop_assert!(words(&text[place]).contains(&word));
+            }
+            if text.is_ascii() {
+                let placed: Vec<_> = placed_words(&text).into_iter().map(|(word, _)| word).collect();
+                prop_assert_eq!(placed, words(&text));
+            }
         }
 
         #[test]
