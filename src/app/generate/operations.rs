@@ -134,7 +134,7 @@ fn join_default(parameter: &mut Parameter) {
     let Some(RefOr::T(Schema::AllOf(all))) = &mut parameter.schema else { return };
     let [RefOr::T(Schema::Object(words)), RefOr::T(Schema::Object(beside))] = all.items.as_mut_slice() else { return };
     words.default = beside.default.take();
-    parameter.schema = Some(Schema::Object(words.clone()).into());
+    parameter.schema = Some(RefOr::T(Schema::Object(words.clone())));
 }
 
 /// A header of answers.
