@@ -15,10 +15,10 @@ them there. With SCREENSHOTS=FOLDER it leaves pictures of the screens.
 HELP
 }
 
-[ $# -ge 1 ] && [ $# -le 2 ] && [ "${1#-}" = "$1" ] || {
+if [ $# -lt 1 ] || [ $# -gt 2 ] || [ "${1#-}" != "$1" ]; then
     usage >&2
     exit 2
-}
+fi
 SKRANKE_TEST_PROGRAM=$(realpath -- "$1")
 export SKRANKE_TEST_PROGRAM
 engine=${2:-sqlite}

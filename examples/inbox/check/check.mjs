@@ -61,7 +61,7 @@ async function person(browser, email) {
   await context.grantPermissions(["clipboard-read", "clipboard-write"], { origin: PAGE });
   const page = await context.newPage();
   page.setDefaultTimeout(30_000);
-  const one = { context, page, asked: [], bodies: [], email };
+  const one = { context, page, asked: [], pending: new Set(), bodies: [], email };
   page.on("pageerror", (error) => {
     console.error(`${email}: ${error.stack}`);
     process.exitCode = 1;
@@ -73,8 +73,11 @@ async function person(browser, email) {
     const { origin, pathname } = new URL(request.url());
     const isOurs = request.frame().url().startsWith(PAGE) && /^https?:/.test(request.url());
     if (isOurs && ![PAGE, ISSUER].includes(origin)) strangers.push(request.url());
-    if (origin === PAGE && /^\/(v1|file-links)\//.test(pathname)) one.asked.push(nameOf(request));
+    if (origin !== PAGE || !/^\/(v1|file-links)\//.test(pathname)) return;
+    one.asked.push(nameOf(request));
+    if (!pathname.endsWith("/stream")) one.pending.add(request);
   });
+  for (const end of ["requestfinished", "requestfailed"]) context.on(end, (request) => one.pending.delete(request));
   // The provider's own pages would have fonts from elsewhere.
   await context.route((url) => ![PAGE, ISSUER].includes(url.origin) && /^http/.test(url.protocol), (route) => route.abort());
   context.on("response", async (answer) => {
@@ -94,8 +97,11 @@ async function logIn({ page, email }) {
   await page.locator("[data-live]").waitFor();
 }
 
-/** All that has been asked for by now has gone out. */
-const settled = (page) => page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+/** All that has been asked for by now has gone out, and is answered and shown. */
+async function settled({ page, pending }) {
+  do await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+  while (pending.size > 0);
+}
 
 const table = [];
 /** Where pages of ours have led that they should not. */
@@ -103,12 +109,13 @@ const strangers = [];
 /** Does `work`, and keeps what each of them has asked for until it was done: `[what, person]...`. */
 async function measure(whose, work) {
   for (const [, one] of whose) {
-    await settled(one.page);
+    await settled(one);
     one.asked.length = 0;
   }
   await work();
-  for (const [what, { page, asked }] of whose) {
-    await settled(page);
+  for (const [what, one] of whose) {
+    await settled(one);
+    const { asked } = one;
     const times = new Map();
     for (const name of [...asked].sort()) times.set(name, (times.get(name) ?? 0) + 1);
     const which = [...times].map(([name, count]) => `\`${name}\`${count > 1 ? ` × ${count}` : ""}`);
@@ -168,6 +175,7 @@ async function check(browser) {
 
   await nora.page.goto(PAGE);
   await logIn(nora);
+  await nora.page.locator("[data-badge=unassigned]", { hasText: "1" }).waitFor();
   await measure([["agent: the page is opened anew, with the list and its badges", nora]], async () => {
     await nora.page.reload();
     await nora.page.locator("[data-badge=unassigned]", { hasText: "1" }).waitFor();
