@@ -308,6 +308,10 @@ async function troubles(ada, nora, number) {
   assert.equal(await page.getByLabel("Text").inputValue(), "Somebody is on the way.", "also after a reload");
   await press(page, "Reply");
   await comment(page, "Somebody is on the way.").waitFor();
+  const { items } = await ask("GET", `/v1/tickets/${number}/comments`);
+  const { id } = items.find(({ body }) => body === "It has stopped.");
+  await ask("PATCH", `/v1/tickets/${number}/comments/${id}`, { body: "It has stopped, for now." }, token);
+  await comment(page, "It has stopped, for now.").waitFor();
   told("a reply to what was answered meanwhile is a 412, shows the answer, and keeps the draft");
 
   // It was carried out, and its answer is lost.

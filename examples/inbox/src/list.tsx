@@ -32,10 +32,10 @@ export function ListScreen({ chosen, me }: { chosen: string; me: Me }) {
     const place = cursor ? { cursor } : { limit: Math.min(Math.max(shown.current, 50), 200) };
     const sort = isStaff ? "-priority,due_at" : "-updated_at";
     const page = good(await api.GET("/v1/tickets", { params: { query: { ...filters[name], ...place, sort, view: "summary" } } }));
-    // That these are rows follows from `view`, which a type cannot say.
-    const all = [...(cursor ? (rows ?? []) : []), ...(page.items as Row[])];
-    shown.current = all.length;
-    setRows(all);
+    // That these are rows follows from `view`, which a type cannot say. What moves while one walks may be met twice.
+    const all = new Map([...((cursor && rows) || []), ...(page.items as Row[])].map((row) => [row.id, row]));
+    shown.current = all.size;
+    setRows([...all.values()]);
     setNext(page.next_cursor);
   }
 

@@ -6,7 +6,6 @@ import { session } from "./login";
 
 // Every 15 seconds something comes: a connection that is quiet for so long is dead, though nobody has said so.
 const SILENCE_MS = 40_000;
-const LONGEST_PAUSE_S = 15;
 
 export const isLive = signal(false);
 
@@ -74,6 +73,6 @@ export async function follow(): Promise<void> {
     [hasTried, isLive.value] = [true, false];
     // Without it one can work, too.
     first.resolve();
-    if (!document.hidden) await pause(Math.min(2 ** failures, LONGEST_PAUSE_S));
+    if (!document.hidden) await pause(Math.min(2 ** failures, 15));
   }
 }

@@ -66,8 +66,11 @@ export function TicketScreen({ id, me }: { id: string; me: Me }) {
     const hasComment = comment_id === null || screen.items.has(comment_id);
     const isWhole = TOLD_WHOLE.includes(type) && hasComment && ticket.version <= screen.ticket.version;
     if (isWhole || screen.items.has(change.id)) show({ ...screen, items: added(screen.items, [ofEvent(change)]) });
-    // It was read since.
-    else if (now.reads === reads) await read();
+    else if (now.reads === reads) {
+      // It was not read since. And what was edited or removed may be further back than what is read.
+      if (!TOLD_WHOLE.includes(type)) now.screen = { ...screen, items: new Map() };
+      await read();
+    }
   }
 
   useEffect(() => {
@@ -75,7 +78,8 @@ export function TicketScreen({ id, me }: { id: string; me: Me }) {
     tryToRead(queue);
     return onChange((change) => {
       const { reads } = now;
-      queue = queue.catch(() => undefined).then(() => hear(change, reads));
+      // After a failure all is read again, whatever has happened.
+      queue = queue.then(() => hear(change, reads), read);
       tryToRead(queue);
     });
   }, []);
@@ -91,9 +95,8 @@ export function TicketScreen({ id, me }: { id: string; me: Me }) {
       const ticket = "number" in body ? body : "ticket" in body ? body.ticket : undefined;
       // The kept answer to a first try may be older than what is shown.
       if (!screen || !ticket || ticket.version < screen.ticket.version) return await read();
-      const { requester } = screen.ticket;
       const items = added(screen.items, "comment" in body ? [ofComment(body.comment)] : []);
-      show({ ...screen, ticket: { ...screen.ticket, ...ticket, requester }, etag: etagOf(answer), items });
+      show({ ...screen, ticket: { ...screen.ticket, ...ticket, requester: screen.ticket.requester }, etag: etagOf(answer), items });
     } catch (error) {
       if ([409, 412].includes(failureOf(error).problem?.status ?? 0)) await read();
       throw error;

@@ -52,7 +52,6 @@ export function useTrouble() {
 }
 
 const when = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
-
 export const At = ({ at }: { at: string }) => <time dateTime={at}>{when.format(new Date(at))}</time>;
 
 export function span(s: number): string {
