@@ -43,6 +43,8 @@ async function startFront() {
   }
 }
 process.on("exit", () => front?.kill("SIGKILL"));
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.once(signal, () => process.exit(1));
+
 async function stopFront() {
   const ended = new Promise((done) => front.once("exit", done));
   front.kill("SIGKILL");
