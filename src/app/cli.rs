@@ -18,7 +18,7 @@ use super::config::{self, Config, LogFormat, Unknown};
 use super::{backup, check, generate, janitor, postman, rebuild, server};
 use crate::auth::domain::{Role, Scopes};
 use crate::auth::password::{Party, Password, Passwords};
-use crate::auth::service::Authority;
+use crate::auth::service::{Authority, KeptRules};
 use crate::db::lease::{self, Holder};
 use crate::db::signal::Signal;
 use crate::db::{Conn, DatabaseUrl, Db, Root, Roots};
@@ -284,6 +284,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let traces = endpoint.map(Traces::start).transpose().map_err(Failure::Other)?;
     let (jobs, me) = (Jobs::default(), clock.id::<Holder>(clock.now()));
     db.kept::<ClosesAfter>().set(config.close_after_s);
+    db.kept::<KeptRules>().set(config.requesters.clone());
     let cabinet = config.cabinet().map_err(|fault| Failure::Settings(vec![fault]))?;
     janitor::start(db.clone(), cabinet.clone(), config.close_after_s, clock.clone(), jobs.clone(), me)?;
     let sealer = Arc::new(Sealer::new(authority.keys.all().iter().map(|key| key.seed()))?);

@@ -20,6 +20,7 @@ use crate::files::store::local::LocalFolder;
 use crate::http::origin::Proxies;
 use crate::http::{Limits, unsent};
 use crate::kernel::money::MOST_MINOR;
+use crate::kernel::requesters::{AgentNames, RequesterRules};
 use crate::kernel::secret::Secret;
 use crate::kernel::{Currency, Money, Problem};
 use crate::webhooks::domain::Egress;
@@ -61,6 +62,9 @@ settings! {
     "SKRANKE_ISSUERS_FILE" = "", "The same, as the path of a file that holds it, since it may hold secrets.";
     "SKRANKE_CORS_ORIGINS" = "", "Origins whose pages may call the API from a browser, separated by commas; none unless set.";
     "SKRANKE_CLOSE_AFTER_S" = "604800", "How long a ticket stays resolved before it is closed, in seconds (0 to 31536000).";
+    "SKRANKE_REQUESTERS_MAY_SET" = "", "What requesters may set of their tickets besides subject, description, custom fields and external id: any of `priority`, `type`, `channel`, `team_id` and `tags`, separated by commas; none unless set, since policies go by them, and they buy a faster promise.";
+    "SKRANKE_AGENT_NAMES" = "full", "How requesters see others named: `full`, `first` (the first word of the name), or `hidden` (`Helpdesk`).";
+    "SKRANKE_POLICY_NAMES" = "full", "Whether requesters see what SLA policies are called: `full` or `hidden`.";
     "SKRANKE_HOURLY_RATE_MINOR" = "", "What an hour of work costs where neither agent nor team has a rate, in minor units such as cents (0 to 100000000000). Unset: nothing is known of it.";
     "SKRANKE_CURRENCY" = "EUR", "The currency of `SKRANKE_HOURLY_RATE_MINOR` (ISO 4217).";
     "SKRANKE_BODY_LIMIT_B" = "524288", "The largest request body, in bytes (1024 to 16777216).";
@@ -126,6 +130,8 @@ pub struct Config {
     pub cors_origins: Vec<String>,
     /// How long a ticket stays resolved, in seconds.
     pub close_after_s: i64,
+    /// What requesters may set, and what they are shown.
+    pub requesters: RequesterRules,
     /// What an hour of work costs where neither agent nor team has a rate.
     pub default_rate: Option<Money>,
     /// The largest request body, in bytes.
@@ -629,6 +635,33 @@ impl SettingsReader {
                 "should be origins such as https://desk.example.org, separated by commas",
             ),
             close_after_s: self.number("SKRANKE_CLOSE_AFTER_S", 0, 31_536_000),
+            requesters: RequesterRules {
+                may_set: self.read(
+                    "SKRANKE_REQUESTERS_MAY_SET",
+                    vec![],
+                    |text| match text {
+                        "" => Some(vec![]),
+                        some => some.split(',').map(|word| word.trim().parse().ok()).collect(),
+                    },
+                    "should be some of priority, type, channel, team_id and tags, separated by commas",
+                ),
+                agent_names: self.read(
+                    "SKRANKE_AGENT_NAMES",
+                    AgentNames::Full,
+                    |text| text.parse().ok(),
+                    "should be full, first or hidden",
+                ),
+                hides_policies: self.read(
+                    "SKRANKE_POLICY_NAMES",
+                    false,
+                    |text| match text {
+                        "full" => Some(false),
+                        "hidden" => Some(true),
+                        _ => None,
+                    },
+                    "should be full or hidden",
+                ),
+            },
             default_rate: self.default_rate(),
             body_limit_b: self.number("SKRANKE_BODY_LIMIT_B", 1024, 16 << 20),
             files: self.files(&database),

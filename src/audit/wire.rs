@@ -11,6 +11,7 @@ use super::domain::{DERIVED, EventKind, NoticedPromise, TrailOrder, Visibility};
 use super::store::EventRow;
 use crate::http::{Cursor, ListItem};
 use crate::kernel::fault::Faults;
+use crate::kernel::requesters::NamesShown;
 use crate::kernel::rows::Limit;
 use crate::kernel::{CommentId, EventId, Instant, PolicyId, PrincipalId, Target, TeamId, TicketId};
 
@@ -29,6 +30,14 @@ pub struct Named<Id> {
 pub type NamedPrincipal = Named<PrincipalId>;
 /// A team, by id and name.
 pub type NamedTeam = Named<TeamId>;
+
+impl NamedPrincipal {
+    /// The same, named as others are to somebody.
+    #[must_use]
+    pub fn shown(self, names: NamesShown) -> Self {
+        Self { id: self.id, name: names.name(self.id, self.name) }
+    }
+}
 
 impl<Id> Named<Id> {
     /// Both parts, or nothing when there is no id.
@@ -117,6 +126,8 @@ pub struct EventNames {
     pub teams: HashMap<TeamId, String>,
     /// The numbers and subjects of tickets.
     pub tickets: HashMap<TicketId, (i64, String)>,
+    /// How people are named.
+    pub shown: NamesShown,
 }
 
 /// Which ids changes speak of.
@@ -172,7 +183,8 @@ impl EventNames {
         let Some(id) = value.as_str() else { return value };
         match field {
             NamedField::Principal => {
-                json!({ "id": id, "name": id.parse().ok().and_then(|id| self.principals.get(&id)) })
+                let name = |id: PrincipalId| Some(self.shown.name(id, self.principals.get(&id)?.clone()));
+                json!({ "id": id, "name": id.parse().ok().and_then(name) })
             }
             NamedField::Team => json!({ "id": id, "name": id.parse().ok().and_then(|id| self.teams.get(&id)) }),
             NamedField::Ticket => {
@@ -199,7 +211,8 @@ impl EventBody {
     /// The event, with `names` in place of ids.
     pub fn named(row: EventRow, names: &EventNames) -> Self {
         let event = Self::from(row);
-        Self { changes: event.changes.into_iter().map(|change| change.named(names)).collect(), ..event }
+        let actor = event.actor.map(|actor| actor.shown(names.shown));
+        Self { actor, changes: event.changes.into_iter().map(|change| change.named(names)).collect(), ..event }
     }
 
     /// The same without what follows from other changes; nothing if nothing else is left of a change.

@@ -1,12 +1,14 @@
 //! Who calls and what they may: roles, scopes and principals. Pure.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use diesel::deserialize::FromSqlRow;
 use diesel::expression::AsExpression;
 use uuid::Uuid;
 
 use crate::kernel::fold;
+use crate::kernel::requesters::{NamesShown, RequesterRules};
 use crate::kernel::words::words;
 use crate::kernel::{Code, FieldError, PrincipalId, Problem};
 
@@ -172,6 +174,8 @@ pub struct Principal {
     pub kind: PrincipalKind,
     /// What its token may be used for: never more than its role or account allows.
     pub scopes: Scopes,
+    /// What requesters may set and are shown here.
+    pub rules: Arc<RequesterRules>,
 }
 
 impl std::fmt::Debug for Principal {
@@ -186,6 +190,14 @@ impl Principal {
         match self.kind {
             PrincipalKind::Person(role) => Some(role),
             PrincipalKind::ServiceAccount => None,
+        }
+    }
+
+    /// How others are named to them.
+    pub fn names_shown(&self) -> NamesShown {
+        match self.is_requester() {
+            true => NamesShown::to_requester(self.id, self.rules.agent_names),
+            false => NamesShown::default(),
         }
     }
 

@@ -1,5 +1,7 @@
 //! From a token to a principal, and from a principal to a token.
 
+use std::sync::{Arc, OnceLock};
+
 use jsonwebtoken::Algorithm;
 use serde::Serialize;
 use serde_json::Value;
@@ -14,6 +16,7 @@ use super::store::{self, KnownRow};
 use super::token::{self, Expected, Given, Head, Tokens, untrusted};
 use crate::audit::domain::{Change, Event, EventKind, Visibility};
 use crate::db::{Conn, Db, Root};
+use crate::kernel::requesters::RequesterRules;
 use crate::kernel::{Clock, Code, Instant, PrincipalId, Problem};
 
 /// How long our own tokens are good for.
@@ -107,7 +110,7 @@ impl Authority {
             Some(_) => return Err(untrusted("scope")),
         };
         let known = db.read(async |conn| store::by_id(conn, id).await).await?;
-        principal(known.ok_or_else(|| untrusted("unknown sub"))?, narrowed)
+        principal(known.ok_or_else(|| untrusted("unknown sub"))?, narrowed, &db.kept())
     }
 
     /// Whom a token of an outside issuer speaks for.
@@ -139,7 +142,7 @@ impl Authority {
             return Err(no_role());
         }
         let scopes = who.scopes;
-        principal(recognise(db, issuer, who, now, clock).await?, scopes)
+        principal(recognise(db, issuer, who, now, clock).await?, scopes, &db.kept())
     }
 
     /// An access token for `sub`, good for `ttl_s` seconds, for no more than `narrowed` if that is given.
@@ -189,21 +192,33 @@ pub(super) fn most(known: &KnownRow) -> Scopes {
     }
 }
 
+/// What requesters of this database may set and are shown.
+#[derive(Debug, Default)]
+pub struct KeptRules(OnceLock<Arc<RequesterRules>>);
+
+impl KeptRules {
+    /// Sets it, once, when the service starts.
+    pub fn set(&self, rules: RequesterRules) {
+        self.0.get_or_init(|| Arc::new(rules));
+    }
+}
+
 /// What the database knows, narrowed by what the token says.
-fn principal(known: KnownRow, narrowed: Option<Scopes>) -> Result<Principal, Problem> {
+fn principal(known: KnownRow, narrowed: Option<Scopes>, rules: &KeptRules) -> Result<Principal, Problem> {
     if !known.active {
         return Err(untrusted("not active"));
     }
     let scopes = narrowed.map_or(most(&known), |narrowed| most(&known).and(narrowed));
     let kind = known.role.map_or(PrincipalKind::ServiceAccount, PrincipalKind::Person);
-    Ok(Principal { id: known.id, name: known.name, email: known.email, kind, scopes })
+    let rules = rules.0.get_or_init(Arc::default).clone();
+    Ok(Principal { id: known.id, name: known.name, email: known.email, kind, scopes, rules })
 }
 
 /// The principal `id`, with all that it may do at most, if it is there and active: for what is done in its name without
 /// a token.
 pub async fn standing(conn: &mut Conn, id: PrincipalId) -> Result<Option<Principal>, Problem> {
     let known = store::by_id(conn, id).await?;
-    Ok(known.and_then(|known| principal(known, None).ok()))
+    Ok(known.and_then(|known| principal(known, None, &conn.kept_by_name()).ok()))
 }
 
 /// The person behind a verified outside token: made on first sight, and mended when the issuer says something else

@@ -4,6 +4,7 @@ use crate::audit::domain::{EventKind, Visibility};
 use crate::auth::domain::Principal;
 use crate::auth::policy::{Administer, Allowed, ReadComments, ReadPeople, ReadTickets, ReadWork};
 use crate::kernel::PrincipalId;
+use crate::kernel::requesters::NamesShown;
 use crate::tickets::policy::ReachesTickets;
 
 /// The changes that a caller may know of. Queries for changes take one, and only the permission to read tickets gives
@@ -13,6 +14,7 @@ pub struct Sightline {
     only_of: Option<PrincipalId>,
     internal_too: bool,
     kinds: Vec<EventKind>,
+    names: NamesShown,
 }
 
 impl Sightline {
@@ -30,12 +32,18 @@ impl Sightline {
             EventKind::SlaDueSoon | EventKind::SlaBreached => caller.sees_internal(),
             EventKind::WebhookDisabled => caller.may::<Administer>(),
         });
-        Self { only_of: who.reach().only_of(), internal_too: caller.sees_internal(), kinds: kinds.collect() }
+        let (internal_too, names) = (caller.sees_internal(), caller.names_shown());
+        Self { only_of: who.reach().only_of(), internal_too, kinds: kinds.collect(), names }
     }
 
     /// What sees everything: for what is read once for many, each of whom is shown what they may see.
     pub(in crate::changes) fn everything() -> Self {
-        Self { only_of: None, internal_too: true, kinds: EventKind::ALL.to_vec() }
+        Self { only_of: None, internal_too: true, kinds: EventKind::ALL.to_vec(), names: NamesShown::default() }
+    }
+
+    /// How people are named.
+    pub fn names(&self) -> NamesShown {
+        self.names
     }
 
     /// Whether there may be `kind`.
@@ -56,6 +64,11 @@ impl Sightline {
     /// Which of `wanted` there may be; of all, if nothing is said of them.
     pub(in crate::changes) fn kinds(&self, wanted: Option<&[EventKind]>) -> Vec<EventKind> {
         self.kinds.iter().copied().filter(|kind| wanted.is_none_or(|wanted| wanted.contains(kind))).collect()
+    }
+
+    /// How a change is written: with its position or without, and with which names.
+    pub fn form(&self) -> (bool, NamesShown) {
+        (self.has_positions(), self.names)
     }
 
     /// Whether positions are told: from those that are passed over a requester would learn of what they may not see.

@@ -176,7 +176,7 @@ pub async fn read(conn: &mut Conn, feed: &Feed, place: LogPlace, now: Instant) -
             let snapshot = number.and_then(|number| snapshots.as_ref()?.get(&number).cloned());
             let is_lacking = feed.includes_ticket && number.is_some() && snapshot.is_none();
             let (place, kind) = (LogPlace::of(position, row.event.id), row.event.kind);
-            let item = ChangeItem::of(row, feed.sightline.has_positions(), snapshot);
+            let item = ChangeItem::of(row, feed.sightline.form(), snapshot);
             let json = serde_json::to_vec(&item).map_err(Problem::internal)?;
             if !items.is_empty() && (is_lacking || bytes + json.len() + FRAME_B > MOST_B) {
                 more = true;

@@ -9,6 +9,7 @@ use crate::audit::domain::{EventKind, EventOrigin, SubjectKind, Visibility};
 use crate::audit::wire::{ChangeBody, EventBody, NamedPrincipal, NoticeBody};
 use crate::http::Cursor;
 use crate::http::query::{Csv, query_part};
+use crate::kernel::requesters::NamesShown;
 use crate::kernel::fault::{self, Faults};
 use crate::kernel::words::words;
 use crate::kernel::{AnyId, CommentId, EventId, FieldError, Instant, Problem, TicketId};
@@ -234,10 +235,11 @@ pub struct ChangeItem {
 }
 
 impl ChangeItem {
-    /// A change as it is told, with its position or without.
-    pub fn of(row: ChangeRow, has_position: bool, snapshot: Option<TicketBody>) -> Self {
+    /// A change as it is told, with its position or without, and with people named so.
+    pub fn of(row: ChangeRow, (has_position, names): (bool, NamesShown), snapshot: Option<TicketBody>) -> Self {
         let ChangeRow { position, event, ticket_version, origin, subject, ticket } = row;
         let EventBody { id, at, kind, visibility, actor, comment_id, changes, sla } = event.into();
+        let actor = actor.map(|actor| actor.shown(names));
         // Of an event of an older version its own is not known.
         let ticket = ticket.map(|ChangedTicket { id, number, version, .. }| ChangedTicketBody {
             id,

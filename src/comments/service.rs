@@ -58,10 +58,12 @@ pub async fn add(
         Visibility::Public => tickets::service::hear(tx, act, ticket, new.ticket.as_ref()).await?,
         Visibility::Internal => tickets::service::touch(tx, act, ticket, comment.visibility).await?,
     }
-    if let Some(patch) = new.ticket {
-        tickets::service::change(tx, act, reach, which, &IfMatch::any(), patch).await.map_err(within_ticket)?;
-    }
-    Ok(CommentRow { comment, author: act.who.name.clone(), kind })
+    let author = act.who.name.clone();
+    let Some(patch) = new.ticket else { return Ok(CommentRow { comment, author, kind }) };
+    tickets::service::change(tx, act, reach, which, &IfMatch::any(), patch).await.map_err(within_ticket)?;
+    // It may have made them the requester.
+    let ticket = tickets::store::find(tx, reach, which).await?;
+    Ok(CommentRow { kind: AuthorKind::on(&ticket, act.who.id, act.who.role()), comment, author })
 }
 
 /// Adds a comment likewise, and gives it with its files.
@@ -124,7 +126,8 @@ pub async fn edit(
     let CommentRow { comment, author, kind } = store::find(tx, &ticket, Sight::of(&act.who), place.1).await?;
     condition.check(comment.version)?;
     if comment.author_id != act.who.id {
-        return Err(Problem::new(Code::Forbidden, "Only its author may edit a comment."));
+        let detail = "Only its author may edit a comment.";
+        return Err(Problem::new(Code::Forbidden, detail).with("author_id", comment.author_id.to_string()));
     }
     ticket.require_not_closed()?;
     if comment.redacted_at.is_some() {

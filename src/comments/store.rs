@@ -60,9 +60,9 @@ pub struct CommentRow {
 type Authored = (Comment, String, Option<Role>);
 
 impl CommentRow {
-    fn of(ticket: &Ticket, (comment, author, role): Authored) -> Self {
+    fn of(ticket: &Ticket, sight: Sight, (comment, author, role): Authored) -> Self {
         let kind = AuthorKind::on(ticket, comment.author_id, role);
-        Self { comment, author, kind }
+        Self { author: sight.names().name(comment.author_id, author), comment, kind }
     }
 }
 
@@ -116,7 +116,7 @@ pub async fn find(conn: &mut Conn, ticket: &Ticket, sight: Sight, id: CommentId)
             .await
             .optional()
     })?;
-    row.map(|row| CommentRow::of(ticket, row))
+    row.map(|row| CommentRow::of(ticket, sight, row))
         .filter(|row| sight.internal_too() || row.comment.visibility == Visibility::Public)
         .ok_or_else(Problem::not_found)
 }
@@ -153,7 +153,7 @@ pub async fn list(
         };
         query.limit(page.limit.and_one()).load(c).await
     })?;
-    with_bodies(conn, ticket, rows).await
+    with_bodies(conn, ticket, sight, rows).await
 }
 
 /// The comments on `ticket` with these ids, in their order, as far as a page has room for their texts.
@@ -172,16 +172,17 @@ pub async fn by_ids(
     })?;
     let places: HashMap<CommentId, usize> = ids.iter().enumerate().map(|(place, id)| (*id, place)).collect();
     rows.sort_by_key(|((comment, ..), _)| places.get(&comment.id).copied());
-    with_bodies(conn, ticket, rows).await
+    with_bodies(conn, ticket, sight, rows).await
 }
 
 /// Fills in the texts that were not read with `rows`, as far as a page has room for them.
 async fn with_bodies(
     conn: &mut Conn,
     ticket: &Ticket,
+    sight: Sight,
     rows: Vec<(Authored, bool)>,
 ) -> Result<Rows<CommentRow>, Problem> {
-    let rows = rows.into_iter().map(|(row, lacks)| (CommentRow::of(ticket, row), lacks)).collect();
+    let rows = rows.into_iter().map(|(row, lacks)| (CommentRow::of(ticket, sight, row), lacks)).collect();
     let fill = async |rows: &mut [(CommentRow, bool)]| {
         let ids: Vec<_> = rows.iter().filter(|(_, lacks)| *lacks).map(|(row, _)| row.comment.id).collect();
         let bodies = comments::table.filter(comments::id.eq_any(ids)).select((comments::id, comments::body));
@@ -201,7 +202,7 @@ fn no_such_comment(problem: Problem) -> Problem {
     if problem.code() != Code::NotFound {
         return problem;
     }
-    let detail = "there is no such comment on this ticket";
+    let detail = "is no comment on this ticket";
     Problem::invalid_query(vec![FieldError::new("after", "not_found", detail)])
 }
 

@@ -547,6 +547,22 @@ diesel::table! {
 
 diesel::table! {
     use diesel::sql_types::*;
+    use crate::kernel::sql::{Guid, JsonDocument, Moment};
+    ticket_views (id) {
+        id -> Guid,
+        owner_id -> Guid,
+        team_id -> Nullable<Guid>,
+        name -> Text,
+        filter -> JsonDocument,
+        sort -> Text,
+        created_at -> Moment,
+        updated_at -> Moment,
+        version -> BigInt,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
     use crate::kernel::sql::Guid;
     person_words (role, word, principal_id) {
         role -> Text,
@@ -578,6 +594,7 @@ diesel::joinable!(facts -> tickets (ticket_number));
 diesel::joinable!(team_members -> principals (principal_id));
 diesel::joinable!(team_members -> teams (team_id));
 diesel::joinable!(ticket_clocks -> tickets (ticket_number));
+diesel::joinable!(ticket_views -> principals (owner_id));
 diesel::joinable!(tickets -> teams (team_id));
 diesel::joinable!(sla_notices -> tickets (ticket_number));
 diesel::joinable!(ticket_tags -> tickets (ticket_number));
@@ -591,6 +608,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     team_members,
     tickets,
     ticket_tags,
+    ticket_views,
     comments,
     time_entries,
     events,

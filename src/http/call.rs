@@ -1,6 +1,7 @@
 //! A request as a handler sees it. Reading is explicit and in order, so that authentication is judged before the body.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant as Stopwatch};
@@ -265,6 +266,18 @@ impl Call {
                 Err(Problem::invalid_query(faults))
             }
         }
+    }
+
+    /// The query parameters likewise, with those of `others` that are not among them.
+    ///
+    /// # Errors
+    /// As [`Call::query`].
+    pub fn query_over<T: Parts>(&self, others: &BTreeMap<String, String>) -> Result<T, Problem> {
+        let (mut fields, _) = pairs(self.request.query_string().as_bytes());
+        for (name, value) in others {
+            fields.entry(name).or_insert_with(|| Value::String(value.clone()));
+        }
+        T::read(fields).map_err(Problem::invalid_query)
     }
 
     /// Refuses any query parameter, for operations that have none.

@@ -89,6 +89,8 @@ ids! {
     PolicyId;
     /// A webhook.
     WebhookId;
+    /// A saved view of tickets.
+    ViewId;
     /// A file.
     FileId;
     /// What one change adds to the tallies.

@@ -12,6 +12,7 @@ pub mod json;
 pub mod money;
 pub mod patch;
 pub mod problem;
+pub mod requesters;
 pub mod rows;
 pub mod secret;
 pub mod sql;
@@ -24,7 +25,7 @@ pub use clock::Clock;
 pub use field_error::FieldError;
 pub use id::{
     AnyId, CalendarId, CommentId, DeltaId, EventId, FileId, PolicyId, PrincipalId, TeamId, TicketId, TimeEntryId,
-    WebhookId,
+    ViewId, WebhookId,
 };
 pub use instant::Instant;
 pub use money::{Currency, Money, MoneyInput, MoneyPatch, MoneyPatchInput};

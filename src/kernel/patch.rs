@@ -35,6 +35,14 @@ impl<T> Patch<T> {
         }
     }
 
+    /// What the field is to be, if it is not to be emptied.
+    pub fn value(&self) -> Option<&T> {
+        match self {
+            Patch::Absent | Patch::Null => None,
+            Patch::Value(value) => Some(value),
+        }
+    }
+
     /// Whether the field is mentioned at all.
     pub fn is_present(&self) -> bool {
         !matches!(self, Patch::Absent)

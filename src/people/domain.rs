@@ -648,6 +648,7 @@ mod tests {
                 email: None,
                 kind: PrincipalKind::ServiceAccount,
                 scopes: has,
+                rules: Default::default(),
             };
             let fine = wanted.iter().all(|s| has.contains(s) || had.contains(s));
             prop_assert_eq!(Gift::of(&caller).check(wanted, had).is_ok(), fine);

@@ -6,6 +6,7 @@ pub mod highlight;
 pub mod listing;
 pub mod reference;
 pub mod search;
+pub mod view;
 
 use diesel::prelude::*;
 use serde_json::{Value, json};

@@ -1,12 +1,14 @@
 //! The endpoints of tickets and of their audit trail.
 
+mod views;
+
 use actix_web::{delete, get, patch, post};
 
 use super::domain::listing::ListView;
 use super::domain::search::Query;
 use super::policy::{ReachesTickets, may_change, may_open};
 use super::store::TicketRow;
-use super::wire::counts::{CountBody, CountRequest, CountsBody, MOST_COUNTED};
+use super::wire::counts::{CountedList, CountBody, CountRequest, CountsBody, MOST_COUNTED};
 use super::wire::summary::{TicketListBody, TicketSummaryBody};
 use super::wire::tags::{TagBody, TagQuery};
 use super::wire::{ListOptions, NewTicket, Sort, SortOrder, TicketBody, TicketFilter, TicketPatch, TicketRef};
@@ -32,6 +34,7 @@ pub fn routes(config: &mut impl Endpoints) {
         .service(get_ticket_sla)
         .service(count_tickets)
         .service(list_tags);
+    views::routes(config);
 }
 
 /// How many tickets a page has at most that tells where something was found.
@@ -51,7 +54,11 @@ const MOST_HIGHLIGHTED: usize = 50;
 )]
 #[get("/v1/tickets")]
 async fn list_tickets(who: Allowed<ReadTickets>, call: Call) -> Answer {
-    let (mut filter, options): (TicketFilter, ListOptions) = call.query_of()?;
+    let (mut filter, mut options): (TicketFilter, ListOptions) = call.query_of()?;
+    if let Some(id) = options.view_id {
+        let view = call.db().read(async |conn| service::views::read_view(conn, who.who(), id).await).await;
+        (filter, options) = call.query_over(&view.map_err(no_view)?.view.parameters())?;
+    }
     let sort = options.sort;
     if options.typing.is_some_and(|flag| flag.0) {
         filter.q = filter.q.map(Query::while_typed);
@@ -91,6 +98,14 @@ async fn list_tickets(who: Allowed<ReadTickets>, call: Call) -> Answer {
             };
             Page::reply(&call, limit, &list, rows, place, body)
         }
+    }
+}
+
+/// What whoever names a view hears that they do not see.
+fn no_view(problem: Problem) -> Problem {
+    match problem.code() {
+        Code::NotFound => Problem::invalid_query(vec![FieldError::new("view_id", "not_found", "is no view that you see")]),
+        _ => problem,
     }
 }
 
@@ -243,9 +258,13 @@ async fn get_ticket_sla(who: Allowed<ReadTickets>, call: Call) -> Answer {
 #[post("/v1/tickets/counts")]
 async fn count_tickets(who: Allowed<ReadTickets>, call: Call) -> Answer {
     call.no_query()?;
-    let filters = call.body::<CountRequest>().await?.filters.0;
+    let mut filters = Vec::new();
+    for (name, list) in call.body::<CountRequest>().await?.filters.0 {
+        let filter = counted(&call, &who, &name, list).await?;
+        filters.push((name, filter));
+    }
     let (reach, now) = (who.reach(), call.now());
-    let asks_for_teams = filters.values().any(TicketFilter::asks_for_own_teams);
+    let asks_for_teams = filters.iter().any(|(_, filter)| filter.asks_for_own_teams());
     let asker = service::asker(&call.db(), who.who().id, asks_for_teams).await?;
     let each = filters.into_iter().map(|(name, filter)| Ok((name, filter.criteria(&reach, &asker, now)?)));
     let each = each.collect::<Result<Vec<_>, Problem>>()?;
@@ -257,6 +276,22 @@ async fn count_tickets(who: Allowed<ReadTickets>, call: Call) -> Answer {
         Ok(counts)
     };
     Reply::ok(&call.db_for_lists(who.who().id).snapshot(count).await?)
+}
+
+/// What the list called `name` shows, by itself or by the view that it names.
+async fn counted(
+    call: &Call,
+    who: &Allowed<ReadTickets>,
+    name: &str,
+    CountedList { view_id, words }: CountedList,
+) -> Result<TicketFilter, Problem> {
+    let Some(id) = view_id else { return words.filter().map_err(Problem::invalid) };
+    let view = call.db().read(async |conn| service::views::read_view(conn, who.who(), id).await).await;
+    let no_view = |problem: Problem| match problem.code() {
+        Code::NotFound => Problem::field(&format!("/filters/{name}/view_id"), "not_found", "there is no such view"),
+        _ => problem,
+    };
+    words.over(view.map_err(no_view)?.view.filter).filter().map_err(Problem::invalid)
 }
 
 /// List the tags that tickets have.

@@ -5,6 +5,7 @@ mod change;
 mod derived;
 mod recount;
 mod renamed;
+pub mod views;
 mod words;
 
 pub use attached::{MOST_FILES, attach as attach_files, erase as erase_files, without_name as without_file_name};
@@ -89,7 +90,8 @@ pub async fn context(
 pub async fn explain(conn: &mut Conn, reach: &Reach, which: TicketRef, now: Instant) -> Result<TicketSlaBody, Problem> {
     let row = store::find_named(conn, reach, which).await?;
     let ticket = SlaTicket { id: row.ticket.id, number: row.ticket.number };
-    sla::service::explain(conn, ticket, &row.times, now).await
+    let told = sla::service::explain(conn, ticket, &row.times, now).await?;
+    Ok(if reach.hides_policies() { told.without_policy_names() } else { told })
 }
 
 /// What the ids in the changes of these events stand for, as far as a caller with this reach may know.

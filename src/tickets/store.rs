@@ -93,6 +93,7 @@ mod pieces;
 pub mod renamed;
 pub mod search;
 pub mod talk;
+pub mod views;
 
 pub(crate) use criteria::meets;
 pub use criteria::{Choice, TicketCriteria};

@@ -5,6 +5,7 @@ mod filter;
 pub mod highlight;
 pub mod summary;
 pub mod tags;
+pub mod views;
 
 use std::collections::HashMap;
 
@@ -401,6 +402,7 @@ impl TicketBody {
         let highlights = context.highlights_of(&row);
         let TicketRow { ticket, team, requester, assignee, created_by, times, relevance: _ } = row;
         let now = context.now;
+        let shown = |named: NamedPrincipal| named.shown(reach.names());
         let clock = |clock| ClockBody::of(clock, &times.timeline, &context.calendar_set, now);
         let clocks: Vec<_> = times.clocks.iter().map(clock).collect();
         let next_due = NextDueBody::of(&clocks).filter(|_| ticket.status != Status::Closed);
@@ -416,10 +418,10 @@ impl TicketBody {
             priority: ticket.priority,
             kind: ticket.kind,
             channel: ticket.channel,
-            requester: Named::of(ticket.requester_id, requester),
-            assignee: Named::of(ticket.assignee_id, assignee),
+            requester: Named::of(ticket.requester_id, requester).map(shown),
+            assignee: Named::of(ticket.assignee_id, assignee).map(shown),
             team: Named::of(ticket.team_id, team),
-            created_by: Named { id: ticket.created_by_id, name: created_by },
+            created_by: shown(Named { id: ticket.created_by_id, name: created_by }),
             external_id: ticket.external_id,
             follow_up_of: ticket.follow_up_of,
             tags: ticket.tags,

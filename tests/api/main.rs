@@ -59,5 +59,6 @@ mod time_entries;
 mod traces;
 mod trails;
 mod upgrade;
+mod views;
 mod webhooks;
 mod wire;

@@ -219,6 +219,10 @@ impl Server {
         self.ask(Method::POST, path)
     }
 
+    pub fn patch(&self, path: &str) -> Ask {
+        self.ask(Method::PATCH, path)
+    }
+
     /// The most memory that it has had so far, in KiB.
     pub fn peak_kib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();

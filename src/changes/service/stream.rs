@@ -208,8 +208,8 @@ impl Follower {
                     break;
                 }
                 if is_told {
-                    let json = change.json(sightline.has_positions());
-                    frames.event(&self.cursor(change.place())?, change.kind().as_str(), json);
+                    let json = change.json(&sightline);
+                    frames.event(&self.cursor(change.place())?, change.kind().as_str(), &json);
                 }
                 self.place = change.place();
                 // What is behind it is told to whom they are then.

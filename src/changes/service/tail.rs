@@ -1,5 +1,6 @@
 //! The end of the log, which is read once for all in this process who follow it as it grows.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -158,13 +159,18 @@ impl TailChange {
         self.row.is_for(sightline, criteria)
     }
 
-    /// It as JSON, without a snapshot.
-    pub fn json(&self, has_position: bool) -> &[u8] {
-        let form = if has_position { &self.with_position } else { &self.without_position };
+    /// It as JSON, without a snapshot, for whoever has this sightline.
+    pub fn json(&self, sightline: &Sightline) -> Cow<'_, [u8]> {
+        let (has_position, names) = sightline.form();
         // What cannot be written would not be in the database.
-        form.get_or_init(|| {
-            serde_json::to_vec(&ChangeItem::of(self.row.clone(), has_position, None)).unwrap_or_default()
-        })
+        let written = || {
+            serde_json::to_vec(&ChangeItem::of(self.row.clone(), (has_position, names), None)).unwrap_or_default()
+        };
+        match (names.is_full(), has_position) {
+            (true, true) => Cow::Borrowed(self.with_position.get_or_init(written)),
+            (true, false) => Cow::Borrowed(self.without_position.get_or_init(written)),
+            (false, _) => Cow::Owned(written()),
+        }
     }
 }
 

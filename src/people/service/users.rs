@@ -275,6 +275,7 @@ pub async fn anonymise(
     store::leave_teams(tx, id).await?;
     store::forget_answers(tx, id).await?;
     store::let_go_of_files(tx, id).await?;
+    store::forget_views(tx, id).await?;
     answers.amend(tx, id, without_name).await?;
     tx.erase();
     become_of(tx, &before, after, act.who.id, &act.clock).await.map(drop)

@@ -7,7 +7,7 @@ use diesel::prelude::*;
 use super::PERSON;
 use crate::auth::domain::Role;
 use crate::db::fault::is_duplicate;
-use crate::db::schema::{files, idempotency_keys, principals, refresh_tokens, team_members};
+use crate::db::schema::{files, idempotency_keys, principals, refresh_tokens, team_members, ticket_views};
 use crate::db::signal::FilesWaiting;
 use crate::db::{Conn, RunQueryDsl, boxed, load_locked, on_each};
 use crate::kernel::secret::Secret;
@@ -200,6 +200,13 @@ pub async fn let_go_of_files(tx: &mut Conn, id: PrincipalId) -> Result<(), Probl
     on_each!(tx, |c| diesel::update(own).set(marked).execute(c).await)?;
     let waiting = tx.kept_by_name::<FilesWaiting>();
     tx.after_commit(move || waiting.0.give());
+    Ok(())
+}
+
+/// Forgets the views that `id` has for themselves; what is shared stays with the team.
+pub async fn forget_views(tx: &mut Conn, id: PrincipalId) -> Result<(), Problem> {
+    let own = ticket_views::table.filter(ticket_views::owner_id.eq(id).and(ticket_views::team_id.is_null()));
+    on_each!(tx, |c| diesel::delete(own).execute(c).await)?;
     Ok(())
 }
 

@@ -24,7 +24,7 @@ pub async fn explain(
     let policy = match times.policy_id {
         Some(id) => {
             let (name, version) = store::name_now(conn, id).await?;
-            Some(TicketPolicy { id, name, version })
+            Some(TicketPolicy { id, name: Some(name), version })
         }
         None => None,
     };
@@ -36,7 +36,7 @@ pub async fn explain(
         let told = tell(&clock, &calendar_set.measure(&clock.pledge), named, &times.timeline, now);
         ExplainedClockBody {
             clock: ClockBody::of(&clock, &times.timeline, &calendar_set, now),
-            policy_name: policies.get(&clock.pledge.policy).cloned().unwrap_or_default(),
+            policy_name: policies.get(&clock.pledge.policy).cloned(),
             calendar_name: calendar.map(|(_, (name, _))| name.clone()),
             time_zone: calendar.map(|(_, (_, zone))| zone.clone()),
             why: told.why,

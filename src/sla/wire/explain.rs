@@ -22,8 +22,9 @@ pub struct SlaTicket {
 pub struct TicketPolicy {
     /// Its id.
     pub id: PolicyId,
-    /// What it is called now.
-    pub name: String,
+    /// What it is called now; null for requesters where that is hidden.
+    #[schema(required)]
+    pub name: Option<String>,
     /// Which version of it there is now; clocks that have ended may have been judged by an earlier one.
     #[schema(minimum = 1)]
     pub version: i64,
@@ -63,8 +64,9 @@ pub struct ExplainedClockBody {
     /// The clock as the ticket shows it.
     #[serde(flatten)]
     pub clock: ClockBody,
-    /// What the policy was called in the version that judges this clock.
-    pub policy_name: String,
+    /// What the policy was called in the version that judges this clock; null for requesters where that is hidden.
+    #[schema(required)]
+    pub policy_name: Option<String>,
     /// What the calendar of its business hours is called; null for calendar hours.
     #[schema(required)]
     pub calendar_name: Option<String>,
@@ -114,4 +116,18 @@ pub struct TicketSlaBody {
     /// Its clocks.
     #[schema(max_items = 3)]
     pub clocks: Vec<ExplainedClockBody>,
+}
+
+impl TicketSlaBody {
+    /// The same without what policies are called.
+    #[must_use]
+    pub fn without_policy_names(mut self) -> Self {
+        for name in self.policy.iter_mut().map(|policy| &mut policy.name) {
+            *name = None;
+        }
+        for clock in &mut self.clocks {
+            clock.policy_name = None;
+        }
+        self
+    }
 }

@@ -5,6 +5,7 @@ use crate::auth::policy::{
     Administer, Allowed, DeleteFiles, ReadComments, ReadFiles, ReadMetrics, ReadTickets, ReadWork, WriteComments,
     WriteTickets, WriteWork,
 };
+use crate::kernel::requesters::NamesShown;
 use crate::kernel::{Code, PrincipalId, Problem};
 use crate::tickets::domain::Walker;
 use crate::tickets::domain::search::Part;
@@ -17,6 +18,8 @@ pub struct Reach {
     searched: Option<Part>,
     sees_internal: bool,
     walker: Option<Walker>,
+    names: NamesShown,
+    hides_policies: bool,
 }
 
 impl Reach {
@@ -36,6 +39,8 @@ impl Reach {
             searched,
             sees_internal: who.sees_internal(),
             walker: who.may::<WriteTickets>().then_some(walker),
+            names: who.names_shown(),
+            hides_policies: who.is_requester() && who.rules.hides_policies,
         }
     }
 
@@ -47,6 +52,16 @@ impl Reach {
     /// Whether the caller may know that something internal happened.
     pub(crate) fn sees_internal(&self) -> bool {
         self.sees_internal
+    }
+
+    /// How people are named to the caller.
+    pub(crate) fn names(&self) -> NamesShown {
+        self.names
+    }
+
+    /// Whether the caller is not told what policies are called.
+    pub(in crate::tickets) fn hides_policies(&self) -> bool {
+        self.hides_policies
     }
 
     /// Whether the caller may see comments.

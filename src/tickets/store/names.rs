@@ -10,7 +10,7 @@ use crate::tickets::policy::reach::Reach;
 
 /// The names of `ids`, as far as they are within `reach`: a statement for each kind of which there is any.
 pub async fn names(conn: &mut Conn, reach: &Reach, ids: NamedIds) -> Result<EventNames, Problem> {
-    let mut names = EventNames::default();
+    let mut names = EventNames { shown: reach.names(), ..EventNames::default() };
     if !ids.principals.is_empty() {
         let these = principals::table.filter(principals::id.eq_any(ids.principals));
         let these = these.select((principals::id, principals::name));

@@ -6,8 +6,9 @@ use deserr::{DeserializeError, Deserr, ErrorKind, IntoValue, Map, Value, ValueKi
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::TicketFilter;
-use crate::kernel::fault::Faults;
+use super::views::FilterWords;
+use crate::kernel::ViewId;
+use crate::kernel::fault::{self, Faults};
 
 /// Up to how many a count is exact.
 pub const MOST_COUNTED: usize = 1_000;
@@ -18,9 +19,27 @@ const MOST_FILTERS: usize = 20;
 /// How long the name of a count may be, in characters.
 const LONGEST_NAME: usize = 64;
 
-/// Filters by the names that the caller gives them.
+/// A list whose length is asked for: a view, filters, or filters beside those of a view.
 #[derive(Debug)]
-pub struct NamedFilters(pub BTreeMap<String, TicketFilter>);
+pub struct CountedList {
+    /// The view.
+    pub view_id: Option<ViewId>,
+    /// The filters, which stand in place of those of the view.
+    pub words: FilterWords,
+}
+
+impl CountedList {
+    fn read<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Faults> {
+        let mut words = FilterWords::read(value, location)?;
+        let view_id = words.0.remove("view_id");
+        let view_id = view_id.map(|id| fault::parsed(&id, location.push_key("view_id"))).transpose()?;
+        Ok(Self { view_id, words: words.checked(location)? })
+    }
+}
+
+/// Lists by the names that the caller gives them.
+#[derive(Debug)]
+pub struct NamedFilters(pub BTreeMap<String, CountedList>);
 
 impl Deserr<Faults> for NamedFilters {
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Faults> {
@@ -31,7 +50,7 @@ impl Deserr<Faults> for NamedFilters {
         };
         let (mut filters, mut faults) = (BTreeMap::new(), Faults::default());
         for (name, filter) in given.into_iter() {
-            match TicketFilter::deserialize_from_value(filter.into_value(), location.push_key(&name)) {
+            match CountedList::read(filter.into_value(), location.push_key(&name)) {
                 Ok(filter) => drop(filters.insert(name, filter)),
                 Err(more) => faults.append(more),
             }
@@ -60,7 +79,8 @@ impl Deserr<Faults> for NamedFilters {
 } }))]
 pub struct CountRequest {
     /// Up to 20 filters, each under a name of 1 to 64 characters that its count will have: an object of the parameters
-    /// of the list of tickets, each with its value as in a query.
+    /// of the list of tickets, each with its value as in a query; `view_id` for those of a saved view, in place of which
+    /// others stand that are named beside it.
     #[schema(value_type = BTreeMap<String, BTreeMap<String, String>>)]
     pub filters: NamedFilters,
 }

@@ -10,7 +10,7 @@ use crate::http::query::{Csv, Selection, query_part};
 use crate::kernel::fault::{self, Faults};
 use crate::kernel::rows::Limit;
 use crate::kernel::vocabulary::*;
-use crate::kernel::{FieldError, Instant, PolicyId, PrincipalId, Problem, TeamId};
+use crate::kernel::{FieldError, Instant, PolicyId, PrincipalId, Problem, TeamId, ViewId};
 use crate::tickets::domain::listing::{ListView, SlaFilter, SortOrder};
 use crate::tickets::domain::reference::TicketRef;
 use crate::tickets::domain::search::Query;
@@ -474,7 +474,7 @@ impl Deserr<Faults> for TicketRefs {
 #[into_params(parameter_in = Query)]
 pub struct ListOptions {
     /// The order; newest first unless said. `due_at` is when the first of the clocks is due that have not ended;
-    /// tickets without one, and closed ones, come last. `relevance` needs `q`. After `priority`, a second order for
+    /// tickets without one, and closed ones, come last, and first with `-due_at`. `relevance` needs `q`. After `priority`, a second order for
     /// those of equal priority: `-priority,due_at`. By `created_at` a walk meets each ticket once. By all others
     /// tickets move while one walks: one that changes meanwhile may be met twice, or not at all.
     #[deserr(default)]
@@ -485,6 +485,10 @@ pub struct ListOptions {
     #[deserr(default)]
     #[param(value_type = Option<TicketRefs>, inline, style = Form, explode = false, example = json!(["4711", "4712"]))]
     pub ids: Option<TicketRefs>,
+    /// The list that is saved under this id: its filters and its order, but for those that are named beside it.
+    #[deserr(default)]
+    #[param(value_type = Option<ViewId>)]
+    pub view_id: Option<ViewId>,
     /// Whether `q` is being typed: its last word may go on, unless a space or a quote ends it.
     #[deserr(default)]
     #[param(value_type = Option<bool>)]

@@ -114,6 +114,7 @@ impl TicketSummaryBody {
     pub fn of(row: TicketRow, context: &TicketContext, reach: &Reach, talk: Option<Talk>) -> Self {
         let highlights = context.highlights_of(&row);
         let TicketRow { ticket, team, requester, assignee, times, .. } = row;
+        let shown = |named: NamedPrincipal| named.shown(reach.names());
         let clock = |clock| ClockBody::of(clock, &times.timeline, &context.calendar_set, context.now);
         let clocks: Vec<_> = times.clocks.iter().map(clock).collect();
         let talk = talk.filter(|_| reach.reads_comments());
@@ -123,7 +124,7 @@ impl TicketSummaryBody {
             author: AuthorBody {
                 id: last.author_id,
                 kind: AuthorKind::on(&ticket, last.author_id, last.role),
-                name: last.author,
+                name: reach.names().name(last.author_id, last.author),
             },
             excerpt: excerpt(&last.beginning),
         });
@@ -133,8 +134,8 @@ impl TicketSummaryBody {
             subject: ticket.subject,
             status: ticket.status,
             priority: ticket.priority,
-            requester: Named::of(ticket.requester_id, requester),
-            assignee: Named::of(ticket.assignee_id, assignee),
+            requester: Named::of(ticket.requester_id, requester).map(shown),
+            assignee: Named::of(ticket.assignee_id, assignee).map(shown),
             team: Named::of(ticket.team_id, team),
             tags: ticket.tags,
             created_at: ticket.created_at,

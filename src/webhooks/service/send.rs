@@ -298,7 +298,7 @@ impl Sender {
             if let Some(number) = number.filter(|_| with_ticket) {
                 snapshot = tickets::service::snapshots(conn, &who.reach(), vec![number], now).await?.remove(&number);
             }
-            Ok(Ok((kind, at, ChangeItem::of(row, sightline.has_positions(), snapshot))))
+            Ok(Ok((kind, at, ChangeItem::of(row, sightline.form(), snapshot))))
         };
         let (kind, at, item): (EventKind, Instant, ChangeItem) = match self.db.list(read).await? {
             Ok(found) => found,
