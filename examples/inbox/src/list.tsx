@@ -94,7 +94,7 @@ export function ListScreen({ chosen, me }: { chosen: string; me: Me }) {
 
 export function NewTicket({ me }: { me: Me }) {
   async function report(draft: Draft) {
-    const body = { subject: draft.subject, description: draft.text, channel: "web" as const, file_ids: fileIds(draft) };
+    const body = { subject: draft.subject, description: draft.text, file_ids: fileIds(draft) };
     const ticket = good(await api.POST("/v1/tickets", { params: { header: { "Idempotency-Key": draft.key } }, body }));
     location.hash = `#/tickets/${ticket.number}`;
   }
