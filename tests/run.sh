@@ -6,7 +6,7 @@ usage() {
     cat <<'HELP'
 Usage: tests/run.sh                               everything: format, lints, all tests, the OpenAPI document against the
                                                   last release's, the TypeScript client, what the documentation shows,
-                                                  a short soak
+                                                  examples/inbox in a real browser, a short soak
        tests/run.sh --with-prometheus             and after that /metrics, the alert rules and the dashboard, with a
                                                   real Prometheus: tests/prometheus/check.sh
        tests/run.sh --with-schemathesis           and after that Schemathesis, which makes requests from the document:
@@ -185,7 +185,7 @@ get_programs() {
     if [ "$mode" = everything ]; then
         cargo fmt --version >/dev/null 2>&1 || die 'cargo fmt is missing. Run: rustup component add rustfmt'
         cargo clippy --version >/dev/null 2>&1 || die 'cargo clippy is missing. Run: rustup component add clippy'
-        need curl node npm python3
+        need curl node npm python3 chromium
         python3 -c 'import ensurepip, venv' 2>/dev/null || install_packages python3-venv
     fi
 
@@ -353,6 +353,11 @@ client_on() {
     run_client "$1"
 }
 
+# The pages of examples/inbox in a real browser, with logins at a real identity provider.
+inbox_on() {
+    PATH="$pg_bin:$PATH" examples/inbox/check.sh "$skranke" "$1"
+}
+
 # Whether a server takes more and more, as far as that shows in less than a minute; for longer: tests/load/soak.sh.
 soak_on() {
     SKRANKE_TEST_PROGRAM=$skranke PATH="$pg_bin:$PATH" tests/load/soak.sh "$1" 40
@@ -380,6 +385,8 @@ everything)
         "the OpenAPI document: nothing that the last release's promised is broken"
         'the TypeScript client, and what the documentation shows, server on SQLite'
         'the TypeScript client, and what the documentation shows, server on PostgreSQL'
+        'an inbox and a portal in a real browser, server on SQLite'
+        'an inbox and a portal in a real browser, server on PostgreSQL'
         'a short soak, server on SQLite'
         'a short soak, server on PostgreSQL'
     )
@@ -391,6 +398,8 @@ everything)
     step tests/openapi/check.sh
     step client_on sqlite
     step client_on postgres
+    step inbox_on sqlite
+    step inbox_on postgres
     step soak_on sqlite
     step soak_on postgres
     if [ -n "$with_prometheus" ]; then step tests/prometheus/check.sh "$skranke"; fi

@@ -39,7 +39,7 @@ expect() {
 }
 
 check() {
-    local bearer="Authorization: Bearer $token" tag
+    local bearer="Authorization: Bearer $token" tag link
     expect '200 2 no-cache <!doctype html>*' /
     expect '200 2 no-cache <!doctype html>*' /tickets/4711
     expect '200 2 no-cache <!doctype html>*' /metrics
@@ -53,6 +53,11 @@ check() {
     expect '304 2 no-cache *' /openapi.json --header "If-None-Match: $tag"
     expect '201 2 *' /v1/files --header "$bearer" --header 'Content-Type: application/octet-stream' \
         --header 'Content-Disposition: attachment; filename="a.bin"' --data-binary "@$scratch/file"
+    link=/v1/files/$(sed 's/.*"id":"\([^"]*\)".*/\1/' "$scratch/body")/link
+    expect '200 2 *' "$link" --header "$bearer" --header 'Content-Type: application/json' --data '{}'
+    link=$(sed 's/.*"url":"\([^"]*\)".*/\1/' "$scratch/body")
+    ask "$link" >/dev/null
+    cmp --silent "$scratch/body" "$scratch/file" || die "$link is answered with something else than the file"
     expect '201 2 *' /v1/tickets --header "$bearer" --header 'Content-Type: application/json' --data '{ "subject": "A test" }'
     ask '/v1/changes/stream?from=start' --header "$bearer" --no-buffer --max-time 3 >/dev/null
     grep --quiet ticket.created "$scratch/body" || die "the stream does not come through: $(cat "$scratch/body")"

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::SecurityRequirement;
-use utoipa::openapi::{Components, HeaderBuilder, Paths, Ref, RefOr, Required, Response};
+use utoipa::openapi::{Components, HeaderBuilder, Paths, Ref, RefOr, Required, Response, Schema};
 
 use super::problems;
 use crate::kernel::{Code, Problem};
@@ -43,6 +43,11 @@ fn complete_one(
     components: &mut Components,
 ) -> Result<(), Problem> {
     let mut codes = own_problems(operation)?;
+    for parameter in operation.parameters.iter_mut().flatten() {
+        if let RefOr::T(parameter) = parameter {
+            join_default(parameter);
+        }
+    }
     if let Some(RefOr::T(page)) = operation.responses.responses.get_mut("200")
         && page.headers.contains_key("Link")
     {
@@ -122,6 +127,14 @@ fn complete_one(
         operation.responses.responses.insert(status.to_string(), problems::shared(&codes, components));
     }
     Ok(())
+}
+
+/// The default of a closed vocabulary comes beside it as that of an object, which no word is: it joins the words.
+fn join_default(parameter: &mut Parameter) {
+    let Some(RefOr::T(Schema::AllOf(all))) = &mut parameter.schema else { return };
+    let [RefOr::T(Schema::Object(words)), RefOr::T(Schema::Object(beside))] = all.items.as_mut_slice() else { return };
+    words.default = beside.default.take();
+    parameter.schema = Some(RefOr::T(Schema::Object(words.clone())));
 }
 
 /// A header of answers.
