@@ -7,17 +7,22 @@ use super::wire::NewComment;
 use crate::audit::domain::Visibility;
 use crate::auth::domain::{Principal, Role, Scope};
 use crate::auth::policy::{Allowed, WriteComments, WriteTickets};
-use crate::kernel::{Code, Problem};
+use crate::kernel::{Code, FieldError, Problem};
 use crate::tickets::policy::may_change;
 
 /// Internal comments are written by those who may read them, and a ticket is changed with a comment by those who may
-/// change it.
+/// change it. One without a text has files.
 ///
 /// # Errors
+/// `validation_failed` for one that says nothing;
 /// `forbidden` for requesters, with the fields that they may not set; `insufficient_scope` for tokens without
 /// `internal:read`, or `tickets:write`.
 pub fn may_add(who: &Allowed<WriteComments>, new: &NewComment) -> Result<(), Problem> {
     may_write(who.who(), new.visibility)?;
+    if new.file_ids.0.is_empty() && new.body.as_str().trim().is_empty() {
+        let fault = FieldError::new("/body", "too_short", "must not be blank without files").with("min", 1);
+        return Err(Problem::invalid(vec![fault]));
+    }
     match &new.ticket {
         Some(patch) => may_change(who.and::<WriteTickets>()?.who(), patch).map_err(within_ticket),
         None => Ok(()),

@@ -28,9 +28,9 @@ use crate::tickets::wire::{FileIds, TicketBody, TicketPatch};
     "body": "Somebody is on the way.", "visibility": "public", "ticket": { "status": "waiting_third_party" },
 }))]
 pub struct NewComment {
-    /// The text: at most 64 KiB of UTF-8, in CommonMark without HTML.
-    #[schema(value_type = String, min_length = 1, max_length = 65536)]
-    pub body: Prose<1, 65536>,
+    /// The text: at most 64 KiB of UTF-8, in CommonMark without HTML. Blank only if there are files.
+    #[schema(value_type = String, max_length = 65536)]
+    pub body: Prose<0, 65536>,
     /// Who may see it. There is no default, so that nothing is published by mistake.
     pub visibility: Visibility,
     /// What is changed of the ticket with it, in the same transaction, after the comment has done what a comment does.

@@ -21,7 +21,7 @@ use crate::tickets::policy::ReachesTickets;
 use crate::tickets::wire::TicketRef;
 
 /// What a cursor of the list is bound to.
-const LIST: &str = "files";
+pub const LIST: &str = "files";
 
 /// Registers the endpoints of this room.
 pub fn routes(config: &mut impl Endpoints) {

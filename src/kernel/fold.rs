@@ -42,7 +42,8 @@ pub fn words(text: &str) -> Vec<String> {
 /// The words of `text` in their order, each with the bytes of `text` that it stands for.
 pub fn placed_words(text: &str) -> Vec<(String, Range<usize>)> {
     let mut all = Vec::new();
-    let mut take = |run: Range<usize>| all.extend(words(&text[run.clone()]).into_iter().map(|word| (word, run.clone())));
+    let mut take =
+        |run: Range<usize>| all.extend(words(&text[run.clone()]).into_iter().map(|word| (word, run.clone())));
     let mut begun: Option<usize> = None;
     let mut was_alone = false;
     for (at, c) in text.char_indices() {

@@ -7,12 +7,14 @@ use crate::audit::domain::{EventKind, TrailOrder};
 use crate::audit::store::TrailPage;
 use crate::audit::wire::EventBody;
 use crate::auth::domain::Principal;
-use crate::auth::policy::{Allowed, ReadComments, ReadTickets, ReadWork};
+use crate::auth::policy::{Allowed, ReadComments, ReadFiles, ReadTickets, ReadWork};
 use crate::comments::domain::CommentOrder;
 use crate::comments::policy::Sight;
 use crate::comments::store::CommentPage;
 use crate::comments::wire::CommentBody;
 use crate::db::Conn;
+use crate::files::policy::FileSight;
+use crate::files::wire::FileBody;
 use crate::http::Page;
 use crate::kernel::rows::{Limit, Rows};
 use crate::kernel::{CommentId, EventId, Instant, PrincipalId, Problem};
@@ -22,7 +24,7 @@ use crate::tickets::policy::Reach;
 use crate::tickets::wire::TicketRef;
 use crate::time_entries::store::TimeEntryRow;
 use crate::time_entries::wire::{TicketCostBody, TimeEntryBody};
-use crate::{audit, comments, people, tickets, time_entries};
+use crate::{audit, comments, files, people, tickets, time_entries};
 
 /// How many bytes of JSON a part has at most, unless a single item has more.
 pub const MOST_OF_A_PART_B: usize = 256 << 10;
@@ -32,6 +34,7 @@ pub const MOST_OF_A_PART_B: usize = 256 << 10;
 pub struct Looker {
     internal: bool,
     sight: Option<Sight>,
+    files: Option<FileSight>,
     sees_work: bool,
     who: Principal,
 }
@@ -42,6 +45,7 @@ impl Looker {
         Self {
             internal: who.who().sees_internal(),
             sight: who.and::<ReadComments>().is_ok().then(|| Sight::of(who.who())),
+            files: who.and::<ReadFiles>().ok().map(|who| FileSight::of(&who)),
             sees_work: who.and::<ReadWork>().is_ok(),
             who: who.who().clone(),
         }
@@ -75,8 +79,8 @@ pub async fn read(
     if let (true, Some(sight)) = (parts.contains(&TicketPart::Comments), looker.sight) {
         let page = CommentPage { order: CommentOrder::CreatedDesc, limit, ..CommentPage::default() };
         let rows = comments::store::list(conn, &ticket, sight, page).await?;
-        let mut files = comments::service::files_of(conn, rows.iter()).await?;
-        let (list, body) = (format!("comments {}", page.order), |row| CommentBody::from(row).with_files(&mut files));
+        let mut attached = comments::service::files_of(conn, rows.iter()).await?;
+        let (list, body) = (format!("comments {}", page.order), |row| CommentBody::from(row).with_files(&mut attached));
         let comments = Page::of(&list, limit, MOST_OF_A_PART_B, rows, |row| row.comment.id, body)?;
         read.comments = Some(comments);
     }
@@ -86,6 +90,11 @@ pub async fn read(
         let names = tickets::service::names(conn, reach, &rows).await?;
         let (list, event) = (format!("events {}", page.order), |row| EventBody::named(row, &names));
         read.events = Some(Page::of(&list, limit, MOST_OF_A_PART_B, rows, |row| row.id, event)?);
+    }
+    if let (true, Some(sight)) = (parts.contains(&TicketPart::Files), looker.files) {
+        let rows = files::store::of_ticket(conn, ticket.number, &sight, None, limit).await?;
+        let list = files::routes::LIST;
+        read.files = Some(Page::of(list, limit, MOST_OF_A_PART_B, rows, |row| row.file.id, FileBody::from)?);
     }
     if parts.contains(&TicketPart::TimeEntries) && looker.sees_work {
         let rows = time_entries::store::list(conn, &ticket, None, limit).await?;
@@ -136,10 +145,10 @@ pub async fn timeline(
         None => Vec::new().into(),
     };
     let is_cut = found.has_more(ids.len());
-    let mut files = comments::service::files_of(conn, found.iter()).await?;
+    let mut attached = comments::service::files_of(conn, found.iter()).await?;
     let found = found.into_vec().into_iter();
     let mut comments: HashMap<CommentId, CommentBody> =
-        found.map(|row| (row.comment.id, CommentBody::from(row).with_files(&mut files))).collect();
+        found.map(|row| (row.comment.id, CommentBody::from(row).with_files(&mut attached))).collect();
     let mut rows = Vec::new();
     let mut reached = None;
     for event in events {

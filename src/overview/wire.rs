@@ -9,6 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::audit::wire::EventBody;
 use crate::auth::domain::Principal;
 use crate::comments::wire::CommentBody;
+use crate::files::wire::FileBody;
 use crate::http::query::Csv;
 use crate::http::{ListItem, Page, Resource};
 use crate::kernel::Instant;
@@ -28,6 +29,8 @@ words! {
         Comments = "comments",
         /// The trail, what happened last first.
         Events = "events",
+        /// The files of it and of its comments.
+        Files = "files",
         /// The work on it.
         TimeEntries = "time_entries",
         /// What it has cost.
@@ -65,6 +68,10 @@ pub struct TicketPartsBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub events: Option<Page<EventBody>>,
+    /// With `include=files`: those of the ticket itself and of its comments, in the order in which they were sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub files: Option<Page<FileBody>>,
     /// With `include=time_entries`: the work, in the order in which it was entered.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -164,8 +171,8 @@ impl Resource for TicketWithBody {
     /// become others without the ticket.
     fn moved(&self) -> Option<String> {
         use std::hash::{DefaultHasher, Hash, Hasher};
-        let TicketPartsBody { requester, comments, events, time_entries, cost, sla: _ } = &self.parts;
-        let text = serde_json::to_string(&(requester, comments, events, time_entries, cost)).unwrap_or_default();
+        let TicketPartsBody { requester, comments, events, files, time_entries, cost, sla: _ } = &self.parts;
+        let text = serde_json::to_string(&(requester, comments, events, files, time_entries, cost)).unwrap_or_default();
         let mut hasher = DefaultHasher::new();
         text.hash(&mut hasher);
         let own = self.ticket.moved().unwrap_or_else(|| "0".to_owned());

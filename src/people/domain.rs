@@ -8,8 +8,8 @@ use crate::audit::domain::Change;
 use crate::auth::domain::{Principal, Role, Scopes, person_words};
 use crate::kernel::secret::Secret;
 use crate::kernel::text::{Email, Line, Prose};
-use crate::kernel::{fault, fold};
 use crate::kernel::{Code, FieldError, Instant, Money, MoneyPatch, Patch, PrincipalId, Problem, TeamId};
+use crate::kernel::{fault, fold};
 
 /// What a person or a service account is called.
 pub type Name = Line<200>;

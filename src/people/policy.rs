@@ -99,7 +99,14 @@ mod tests {
     use crate::auth::domain::PrincipalKind;
 
     fn caller(kind: PrincipalKind, scopes: Scopes) -> Principal {
-        Principal { id: uuid::Uuid::nil().into(), name: "A".into(), email: None, kind, scopes, rules: Default::default() }
+        Principal {
+            id: uuid::Uuid::nil().into(),
+            name: "A".into(),
+            email: None,
+            kind,
+            scopes,
+            rules: Default::default(),
+        }
     }
 
     fn person(role: Role) -> Principal {

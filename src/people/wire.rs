@@ -8,4 +8,4 @@ pub use service_accounts::{
     NewServiceAccount, ScopeList, ServiceAccountBody, ServiceAccountPatch, ServiceAccountWithSecret,
 };
 pub use teams::{MemberBody, NewTeamBody, TeamBody, TeamPatch};
-pub use users::{NewUser, UserBody, UserPatch, UserQuery};
+pub use users::{MOST_PEOPLE_NAMED, NewUser, UserBody, UserPatch, UserQuery};

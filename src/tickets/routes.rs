@@ -8,7 +8,7 @@ use super::domain::listing::ListView;
 use super::domain::search::Query;
 use super::policy::{ReachesTickets, may_change, may_open};
 use super::store::TicketRow;
-use super::wire::counts::{CountedList, CountBody, CountRequest, CountsBody, MOST_COUNTED};
+use super::wire::counts::{CountBody, CountRequest, CountedList, CountsBody, MOST_COUNTED};
 use super::wire::summary::{TicketListBody, TicketSummaryBody};
 use super::wire::tags::{TagBody, TagQuery};
 use super::wire::{ListOptions, NewTicket, Sort, SortOrder, TicketBody, TicketFilter, TicketPatch, TicketRef};
@@ -65,7 +65,9 @@ async fn list_tickets(who: Allowed<ReadTickets>, call: Call) -> Answer {
     }
     if options.highlight.is_some_and(|flag| flag.0) && options.limit.size() > MOST_HIGHLIGHTED {
         let detail = format!("must be at most {MOST_HIGHLIGHTED} with highlight=true");
-        return Err(Problem::invalid_query(vec![FieldError::new("limit", "invalid", detail).with("max", MOST_HIGHLIGHTED)]));
+        return Err(Problem::invalid_query(vec![
+            FieldError::new("limit", "invalid", detail).with("max", MOST_HIGHLIGHTED),
+        ]));
     }
     let list = list_name(sort, filter.q.as_ref());
     let after = options.cursor.as_ref().map(|cursor| cursor.open(&list)).transpose()?;
@@ -104,7 +106,9 @@ async fn list_tickets(who: Allowed<ReadTickets>, call: Call) -> Answer {
 /// What whoever names a view hears that they do not see.
 fn no_view(problem: Problem) -> Problem {
     match problem.code() {
-        Code::NotFound => Problem::invalid_query(vec![FieldError::new("view_id", "not_found", "is no view that you see")]),
+        Code::NotFound => {
+            Problem::invalid_query(vec![FieldError::new("view_id", "not_found", "is no view that you see")])
+        }
         _ => problem,
     }
 }

@@ -208,9 +208,8 @@ async fn highlights(
         let said = [&ticket.subject, &ticket.description].into_iter().any(|text| has_all(text, query));
         if reach.reads_comments() && !said {
             let texts = store::talk::last_texts(conn, ticket.id, reach.sees_internal()).await?;
-            let comment = |(id, text): &(CommentId, String)| {
-                HighlightBody::of(HighlightField::Comment, Some(*id), text, query)
-            };
+            let comment =
+                |(id, text): &(CommentId, String)| HighlightBody::of(HighlightField::Comment, Some(*id), text, query);
             found.extend(texts.iter().find_map(comment));
         }
         all.insert(ticket.number, found);

@@ -80,8 +80,8 @@ macro_rules! with_names {
 }
 
 mod access;
-mod count;
 pub mod attached;
+mod count;
 mod criteria;
 mod dialect;
 mod found;

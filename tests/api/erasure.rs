@@ -334,12 +334,13 @@ on_both! {
 
     async fn nothing_is_left_of_a_redacted_ticket_and_no_number_moves(desk) {
         let (admin, agent, owner) = (desk.admin().await, desk.agent().await, desk.requester().await);
-        let opening = json!({ "subject": "Kwyjibotron smokes", "description": "Smoke near Blorptangle.", "tags": ["printer"],
+        let opening = json!({ "subject": "Kwyjibotron smokes", "description": "Smoke near Blorptangle.",
             "custom_fields": { "room": "Fnurdlesworth" }, "external_id": "ext-Gazorninplat" });
         let open = || desk.post("/v1/tickets").by(&owner).header("idempotency-key", "opened").json(&opening);
         let ticket = open().expect(201).await.body;
         let path = path_of(&ticket);
         desk.patch_ticket(&owner, &ticket, json!({ "subject": "Squanchlebop smokes", "custom_fields": { "room": null } })).await;
+        desk.patch_ticket(&agent, &ticket, json!({ "tags": ["printer"] })).await;
         desk.clock.pass_s(60);
         say(desk, &owner, &ticket, "public", "Hello from Wubbalubba").await;
         let inner = say(desk, &agent, &ticket, "internal", "Mrrglefrotz again").await;

@@ -250,6 +250,33 @@ on_both! {
         }
     }
 
+    /// A screenshot needs no words, and comes with its ticket.
+    async fn files_say_enough_and_come_with_their_ticket(desk) {
+        let (ada, agent) = (desk.requester().await, desk.agent().await);
+        let shot = send(desk, &ada, "shot.png", PNG).await;
+        let ticket = desk.ticket(&ada, json!({ "file_ids": [id(&shot)] })).await;
+        let comments = format!("{}/comments", ticket_path(&ticket));
+        let blank = |files: Value| json!({ "body": " ", "visibility": "public", "file_ids": files });
+        let refused = desk.post(&comments).by(&ada).json(&blank(json!([]))).refused(422, "validation_failed").await;
+        assert_eq!(refused.body["errors"][0]["pointer"], "/body");
+        let more = send(desk, &ada, "more.png", PNG).await;
+        desk.post(&comments).by(&ada).json(&blank(json!([id(&more)]))).expect(201).await;
+        let hidden = send(desk, &agent, "hidden.png", PNG).await;
+        say(desk, &agent, &ticket, "internal", &[&hidden]).await;
+        let with = async |who: &Caller| desk.get(&format!("{}?include=files", ticket_path(&ticket))).by(who).expect(200).await;
+        let names = |answer: &Answer| {
+            let items = answer.body["files"]["items"].as_array().unwrap();
+            items.iter().map(|file| file["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        let seen = with(&ada).await;
+        assert_eq!((names(&seen), names(&with(&agent).await)), (vec!["shot.png".into(), "more.png".into()], vec!["shot.png".into(), "more.png".into(), "hidden.png".into()]));
+        // It is another answer without one of them.
+        desk.delete(&file_path(&more)).by(&ada).expect(204).await;
+        let after = with(&ada).await;
+        assert_eq!(names(&after), ["shot.png"]);
+        assert_ne!(seen.header("etag"), after.header("etag"));
+    }
+
     async fn a_ticket_is_opened_with_files(desk) {
         let (owner, agent) = (desk.requester().await, desk.agent().await);
         let files = [send(desk, &owner, "a.txt", b"one").await, send(desk, &owner, "b.txt", b"").await];

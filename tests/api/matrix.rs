@@ -197,9 +197,11 @@ impl Rule {
     fn scope(self) -> Option<&'static str> {
         match self {
             Rule::Open | Rule::Known => None,
-            Rule::Mine(scope) | Rule::Own(scope) | Rule::Staff(scope) | Rule::AdminWith(scope) | Rule::OwnWithEither(scope, _) => {
-                Some(scope)
-            }
+            Rule::Mine(scope)
+            | Rule::Own(scope)
+            | Rule::Staff(scope)
+            | Rule::AdminWith(scope)
+            | Rule::OwnWithEither(scope, _) => Some(scope),
             Rule::People | Rule::Self_ | Rule::Admin | Rule::Sent => Some("admin"),
         }
     }

@@ -286,7 +286,7 @@ on_both! {
         assert_eq!(found(desk, &agent, "epsilon zeta").await, [1]);
     }
 
-    /// What people paste finds the ticket that has it, whatever stands in it; nothing but quotes behind a dash excludes.
+    /// What people paste finds the ticket that has it, whatever stands in it.
     async fn lines_that_were_pasted_find_what_has_them(desk) {
         let agent = desk.agent().await;
         let lines = [

@@ -13,13 +13,14 @@ use skranke::app::server;
 use skranke::auth::domain::{Role, Scopes};
 use skranke::auth::issuers::IssuerConfig;
 use skranke::auth::keys::{SigningKey, SigningKeys};
-use skranke::auth::service::{Authority, Lifetimes};
+use skranke::auth::service::{Authority, KeptRules, Lifetimes};
 use skranke::db::{DatabaseUrl, Db, Listener, Roots};
 use skranke::files::service::cabinet::Cabinet;
 use skranke::files::store::bytes::ByteStore;
 use skranke::files::store::local::LocalFolder;
 use skranke::http::State;
 use skranke::http::seal::Sealer;
+use skranke::kernel::requesters::{RequesterField, RequesterRules};
 use skranke::kernel::text::{Email, Line};
 use skranke::kernel::{Clock, Instant};
 use skranke::people;
@@ -328,6 +329,9 @@ impl Desk {
         let mut settings = adapt(self.settings.clone());
         settings.state.in_flight = Default::default();
         settings.state.writers = Default::default();
+        // Requesters may set all that they can be let set here; what they may otherwise is tested in `views`.
+        let rules = RequesterRules { may_set: RequesterField::ALL.to_vec(), ..RequesterRules::default() };
+        settings.state.db.kept::<KeptRules>().set(rules);
         let server = server::build(settings, listener).unwrap();
         self.handles.lock().unwrap().push(server.handle());
         tokio::spawn(server);

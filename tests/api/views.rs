@@ -131,21 +131,6 @@ on_both! {
         assert_eq!(refused.body["max"], 100);
     }
 
-    /// A field that buys a faster promise is closed to requesters, and named.
-    async fn requesters_set_no_more_than_they_may(desk) {
-        let (ada, agent) = (desk.requester().await, desk.agent().await);
-        let fields = json!({ "priority": "urgent", "type": "incident", "channel": "web", "team_id": NOWHERE, "tags": ["vip"] });
-        for (name, value) in fields.as_object().unwrap() {
-            let refused = desk.post("/v1/tickets").by(&ada).json(&json!({ "subject": "s", name: value })).refused(403, "forbidden").await;
-            assert_eq!(refused.body["errors"][0]["pointer"], format!("/{name}"));
-        }
-        assert_eq!(desk.store.count("tickets").await, 0);
-        let all = desk.post("/v1/tickets").by(&ada).json(&json!({ "subject": "s", "tags": [], "priority": "low" })).refused(403, "forbidden").await;
-        assert_eq!(all.body["errors"].as_array().unwrap().len(), 2);
-        desk.ticket(&ada, json!({ "description": "d", "custom_fields": { "floor": 2 }, "external_id": "x" })).await;
-        desk.ticket(&agent, json!({ "priority": "urgent", "tags": ["vip"] })).await;
-    }
-
     /// The answer to a comment by which its author becomes the requester tells so.
     async fn whoever_becomes_the_requester_is_told_as_such(desk) {
         let agent = desk.agent().await;
@@ -158,6 +143,40 @@ on_both! {
     }
 }
 
+/// A field that buys a faster promise is closed to requesters unless they may set it, and named.
+async fn defaults(engine: Engine) {
+    let store = Store::make(engine).await;
+    let place = Place::on(&store).with("SKRANKE_MIGRATE_ON_START", "true");
+    let server = place.start().await;
+    let [ada, agent] = [place.person("requester").await, place.person("agent").await];
+    let fields =
+        json!({ "priority": "urgent", "type": "incident", "channel": "web", "team_id": NOWHERE, "tags": ["vip"] });
+    for (name, value) in fields.as_object().unwrap() {
+        let body = json!({ "subject": "s", name: value });
+        let refused = server.post("/v1/tickets").by(&ada).json(&body).refused(403, "forbidden").await;
+        assert_eq!(refused.body["errors"][0]["pointer"], format!("/{name}"));
+    }
+    let both = json!({ "subject": "s", "tags": [], "priority": "low" });
+    let refused = server.post("/v1/tickets").by(&ada).json(&both).refused(403, "forbidden").await;
+    assert_eq!(refused.body["errors"].as_array().unwrap().len(), 2);
+    assert_eq!(store.count("tickets").await, 0);
+    let open = json!({ "subject": "s", "description": "d", "custom_fields": { "floor": 2 }, "external_id": "x" });
+    server.post("/v1/tickets").by(&ada).json(&open).expect(201).await;
+    let all = json!({ "subject": "s", "priority": "urgent", "tags": ["vip"] });
+    server.post("/v1/tickets").by(&agent).json(&all).expect(201).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn requesters_set_no_more_than_they_may_on_sqlite() {
+    defaults(Engine::Sqlite).await;
+}
+
+#[tokio::test]
+async fn requesters_set_no_more_than_they_may_on_postgres() {
+    defaults(Engine::Postgres).await;
+}
+
 async fn settings(engine: Engine) {
     let store = Store::make(engine).await;
     let place = Place::on(&store)
@@ -166,14 +185,20 @@ async fn settings(engine: Engine) {
         .with("SKRANKE_AGENT_NAMES", "hidden")
         .with("SKRANKE_POLICY_NAMES", "hidden");
     let server = place.start().await;
-    let [ada, agent, admin] = [place.person("requester").await, place.person("agent").await, place.person("admin").await];
+    let [ada, agent, admin] =
+        [place.person("requester").await, place.person("agent").await, place.person("admin").await];
     let policy = json!({ "name": "Gold for the loud", "targets": [{ "target": "response", "target_s": 60, "hours": "calendar" }] });
     server.post("/v1/sla/policies").by(&admin).json(&policy).expect(201).await;
     let body = json!({ "subject": "s", "priority": "urgent", "tags": ["vip"] });
     let ticket = server.post("/v1/tickets").by(&ada).json(&body).expect(201).await.body;
     assert_eq!((&ticket["priority"], &ticket["requester"]["name"]), (&json!("urgent"), &json!("requester")));
     let path = format!("/v1/tickets/{}", ticket["number"]);
-    server.post("/v1/tickets").by(&ada).json(&json!({ "subject": "s", "type": "question" })).refused(403, "forbidden").await;
+    server
+        .post("/v1/tickets")
+        .by(&ada)
+        .json(&json!({ "subject": "s", "type": "question" }))
+        .refused(403, "forbidden")
+        .await;
     server.patch(&path).by(&ada).json(&json!({ "priority": "low" })).expect(200).await;
     server.patch(&path).by(&ada).json(&json!({ "channel": "web" })).refused(403, "forbidden").await;
     server.patch(&path).by(&agent).json(&json!({ "assignee_id": "me" })).expect(200).await;

@@ -12,4 +12,4 @@ CREATE TABLE ticket_views (
     version INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX ticket_views_by_owner ON ticket_views (owner_id, id);
-CREATE INDEX ticket_views_by_team ON ticket_views (team_id, id) WHERE team_id IS NOT NULL;
+CREATE INDEX ticket_views_by_team ON ticket_views (team_id, id);

@@ -163,9 +163,8 @@ impl TailChange {
     pub fn json(&self, sightline: &Sightline) -> Cow<'_, [u8]> {
         let (has_position, names) = sightline.form();
         // What cannot be written would not be in the database.
-        let written = || {
-            serde_json::to_vec(&ChangeItem::of(self.row.clone(), (has_position, names), None)).unwrap_or_default()
-        };
+        let written =
+            || serde_json::to_vec(&ChangeItem::of(self.row.clone(), (has_position, names), None)).unwrap_or_default();
         match (names.is_full(), has_position) {
             (true, true) => Cow::Borrowed(self.with_position.get_or_init(written)),
             (true, false) => Cow::Borrowed(self.without_position.get_or_init(written)),

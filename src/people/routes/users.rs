@@ -36,7 +36,8 @@ async fn list_users(_who: Allowed<ReadPeople>, call: Call) -> Answer {
     if let Some(search) = query.q {
         let list = format!("{LIST} found by {}", search.beginnings().join(" "));
         let after = query.cursor.as_ref().map(|cursor| cursor.open(&list)).transpose()?;
-        let find = async move |conn: &mut Conn| service::find_people(conn, &filter, &search, after.as_ref(), limit).await;
+        let find =
+            async move |conn: &mut Conn| service::find_people(conn, &filter, &search, after.as_ref(), limit).await;
         let found = call.db().snapshot(find).await?;
         return Page::reply(&call, limit, &list, found, |row| row.place.clone(), |row| UserBody::from(row.person));
     }

@@ -8,9 +8,9 @@ use crate::db::{Conn, Db, Root, Roots};
 use crate::http::Call;
 use crate::http::call::IfMatch;
 use crate::http::idempotency::{Answers, Said};
+use crate::kernel::rows::{self, Limit, Rows};
 use crate::kernel::secret::Secret;
 use crate::kernel::text::Email;
-use crate::kernel::rows::{self, Limit, Rows};
 use crate::kernel::{Clock, Code, FieldError, Instant, Patch, PrincipalId, Problem};
 use crate::people::domain::{
     ANONYMISED, FoundPerson, Name, NewPerson, PASSWORD_NEEDS_EMAIL, Person, PersonChange, PersonFilter, PersonSearch,
@@ -83,7 +83,8 @@ pub async fn find_people(
 /// When the database is away.
 pub async fn index_waiting_people(db: &Db, most: u16) -> Result<bool, Problem> {
     let Some(behind) = db.read(async |conn| words::waiting(conn).await).await? else { return Ok(false) };
-    let next = async move |conn: &mut Conn| store::list(conn, &PersonFilter::default(), Some(behind), most.into()).await;
+    let next =
+        async move |conn: &mut Conn| store::list(conn, &PersonFilter::default(), Some(behind), most.into()).await;
     let ids: Vec<PrincipalId> = db.read(next).await?.into_iter().map(|person| person.id).collect();
     let (roots, last): (Roots, _) = (ids.iter().copied().map(Root::Principal).collect(), ids.last().copied());
     db.write(roots, async move |tx| {

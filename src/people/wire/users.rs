@@ -170,9 +170,9 @@ pub struct UserQuery {
     #[deserr(default)]
     #[param(value_type = Option<Vec<Role>>, min_items = 1, max_items = 100, style = Form, explode = false, example = json!(["agent", "admin"]))]
     pub role: Option<Csv<Role>>,
-    /// What somebody types who looks for a person: of each word the beginning of a word of the name or of the address,
-    /// in any order, at most 8 words. Case and diacritics make no difference. Then the list is in the order of the words
-    /// by which people are found, and a page may have fewer items than `limit` and yet a `next_cursor`.
+    /// What somebody types who looks for a person: each of at most 8 words begins a word of the name or of the address.
+    /// Case and diacritics make no difference. The list is in the order of the words by which people are found then,
+    /// and a page may have fewer items than `limit` and yet a `next_cursor`.
     #[deserr(default)]
     #[param(value_type = Option<String>, min_length = 1, max_length = 254, example = "grace hop")]
     pub q: Option<PersonSearch>,

@@ -1,7 +1,7 @@
 //! How lists of tickets are ordered, and by which clocks they are filtered.
 
-use crate::kernel::{FieldError, fault};
 use crate::kernel::words::words;
+use crate::kernel::{FieldError, fault};
 
 words! {
     /// The order of a list of tickets; `-` for descending.

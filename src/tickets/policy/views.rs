@@ -69,5 +69,6 @@ pub fn may_change_view(who: &Principal, view: &View) -> Result<(), Problem> {
         return Ok(());
     }
     let detail = "Only its owner or an admin changes a view that is shared.";
-    Err(Problem::new(Code::Forbidden, detail).with("roles", Administer::ROLES.iter().map(|r| r.as_str()).collect::<Vec<_>>()))
+    Err(Problem::new(Code::Forbidden, detail)
+        .with("roles", Administer::ROLES.iter().map(|r| r.as_str()).collect::<Vec<_>>()))
 }

@@ -98,9 +98,8 @@ async fn update_view(who: Allowed<WriteTickets>, call: Call) -> Answer {
     let (condition, act) = (call.precondition()?, who.act(&call));
     let patch: ViewPatch = call.patch().await?;
     may_share(who.who(), patch.team_id.value().copied())?;
-    let change = async move |tx: &mut Conn| {
-        service::change_view(tx, &act.in_turn(), id, &condition, patch.clone()).await
-    };
+    let change =
+        async move |tx: &mut Conn| service::change_view(tx, &act.in_turn(), id, &condition, patch.clone()).await;
     let view = ViewBody::from(call.db().write(Root::Principal(who.who().id), change).await?);
     Reply::changed(who.who(), &view, format!("/v1/views/{id}"))
 }

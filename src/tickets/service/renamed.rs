@@ -9,9 +9,9 @@ use crate::tickets::store::renamed;
 pub use crate::tickets::store::renamed::RenamedWalk;
 
 /// Goes through the next tickets, at most `most`, of the requester or assignee who has waited longest since they got
-/// another name or address: moves `activity_at` of those that do not tell it yet, and lets them be found by it. `walk` is how far it has come, of which
-/// nothing is lost that matters: whoever begins anew finds most of them told. Gives whether there may be more to do.
-/// Several instances may do it at once.
+/// another name or address: moves `activity_at` of those that do not tell it yet, and lets them be found by it. `walk`
+/// is how far it has come, of which nothing is lost that matters: whoever begins anew finds most of them told. Gives
+/// whether there may be more to do. Several instances may do it at once.
 ///
 /// # Errors
 /// When the database is away: what is left is done the next time.

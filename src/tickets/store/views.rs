@@ -65,9 +65,7 @@ pub async fn list(
         let mut query = boxed(c, all);
         let own = ticket_views::owner_id.eq(sight.me());
         query = match sight.teams() {
-            Some(teams) => {
-                query.filter(own.or(ticket_views::team_id.eq_any(teams.to_vec()).assume_not_null()))
-            }
+            Some(teams) => query.filter(own.or(ticket_views::team_id.eq_any(teams.to_vec()).assume_not_null())),
             None => query.filter(own.or(ticket_views::team_id.is_not_null())),
         };
         if let Some(after) = after {

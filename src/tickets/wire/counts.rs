@@ -79,8 +79,8 @@ impl Deserr<Faults> for NamedFilters {
 } }))]
 pub struct CountRequest {
     /// Up to 20 filters, each under a name of 1 to 64 characters that its count will have: an object of the parameters
-    /// of the list of tickets, each with its value as in a query; `view_id` for those of a saved view, in place of which
-    /// others stand that are named beside it.
+    /// of the list of tickets, each with its value as in a query; `view_id` for those of a saved view, which stand back
+    /// behind others that are named beside it.
     #[schema(value_type = BTreeMap<String, BTreeMap<String, String>>)]
     pub filters: NamedFilters,
 }

@@ -5,8 +5,8 @@ use utoipa::openapi::schema::{ArrayBuilder, Object, ObjectBuilder, SchemaType, T
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
-use crate::http::{Cursor, Flag};
 use crate::http::query::{Csv, Selection, query_part};
+use crate::http::{Cursor, Flag};
 use crate::kernel::fault::{self, Faults};
 use crate::kernel::rows::Limit;
 use crate::kernel::vocabulary::*;
@@ -356,8 +356,8 @@ pub struct TicketFilter {
     /// finds all words that begin so (two characters at least); `-"what is in quotes"` must not be there, and nothing
     /// else excludes: a line that was pasted, `git push --force`, finds what has it. Words that are written together
     /// (`foo-bar`) are a phrase. Case and diacritics make no difference. All else is ignored; a search without any word
-    /// finds every ticket. Searched are the first 6,000 words of tags and description, and the first 2,000 words of each comment;
-    /// of each word the first 64 characters.
+    /// finds every ticket. Searched are the first 6,000 words of tags and description, and the first 2,000 words of
+    /// each comment; of each word the first 64 characters.
     #[deserr(default)]
     #[param(value_type = Option<String>, max_length = 500, example = "printer \"on fire\" -\"paper jam\"")]
     pub q: Option<Query>,
@@ -474,9 +474,10 @@ impl Deserr<Faults> for TicketRefs {
 #[into_params(parameter_in = Query)]
 pub struct ListOptions {
     /// The order; newest first unless said. `due_at` is when the first of the clocks is due that have not ended;
-    /// tickets without one, and closed ones, come last, and first with `-due_at`. `relevance` needs `q`. After `priority`, a second order for
-    /// those of equal priority: `-priority,due_at`. By `created_at` a walk meets each ticket once. By all others
-    /// tickets move while one walks: one that changes meanwhile may be met twice, or not at all.
+    /// tickets without one, and closed ones, come last, and first with `-due_at`. `relevance` needs `q`. After
+    /// `priority`, a second order for those of equal priority: `-priority,due_at`. By `created_at` a walk meets each
+    /// ticket once. By all others tickets move while one walks: one that changes meanwhile may be met twice, or not at
+    /// all.
     #[deserr(default)]
     #[param(value_type = Option<SortOrder>, inline)]
     pub sort: SortOrder,

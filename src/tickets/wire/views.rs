@@ -163,7 +163,17 @@ pub struct ViewBody {
 impl From<ViewRow> for ViewBody {
     fn from(ViewRow { view, owner }: ViewRow) -> Self {
         let View { id, owner_id, team_id, name, filter, sort, created_at, updated_at, version } = view;
-        Self { id, name, filter, sort, team_id, owner: Named { id: owner_id, name: owner }, created_at, updated_at, version }
+        Self {
+            id,
+            name,
+            filter,
+            sort,
+            team_id,
+            owner: Named { id: owner_id, name: owner },
+            created_at,
+            updated_at,
+            version,
+        }
     }
 }
 
