@@ -6,7 +6,9 @@ usage() {
     cat <<'HELP'
 Usage: tests/run.sh                               everything: format, lints, all tests, the OpenAPI document against the
                                                   last release's, the TypeScript client, what the documentation shows,
-                                                  examples/inbox in a real browser, a short soak
+                                                  files in a bucket, a short soak
+       tests/run.sh --with-browser                and after that examples/inbox in a real browser, with logins at a real
+                                                  identity provider: examples/inbox/check.sh
        tests/run.sh --with-prometheus             and after that /metrics, the alert rules and the dashboard, with a
                                                   real Prometheus: tests/prometheus/check.sh
        tests/run.sh --with-schemathesis           and after that Schemathesis, which makes requests from the document:
@@ -31,13 +33,15 @@ die() {
 # What is to be done.
 
 mode=everything
+with_browser=''
 with_prometheus=''
 with_schemathesis=''
 case "${1-}" in
 '') ;;
---with-prometheus | --with-schemathesis)
+--with-browser | --with-prometheus | --with-schemathesis)
     for option in "$@"; do
         case "$option" in
+        --with-browser) with_browser=yes ;;
         --with-prometheus) with_prometheus=yes ;;
         --with-schemathesis) with_schemathesis=yes ;;
         *)
@@ -185,7 +189,8 @@ get_programs() {
     if [ "$mode" = everything ]; then
         cargo fmt --version >/dev/null 2>&1 || die 'cargo fmt is missing. Run: rustup component add rustfmt'
         cargo clippy --version >/dev/null 2>&1 || die 'cargo clippy is missing. Run: rustup component add clippy'
-        need curl node npm python3 chromium
+        need curl node npm python3
+        if [ -n "$with_browser" ]; then need chromium; fi
         python3 -c 'import ensurepip, venv' 2>/dev/null || install_packages python3-venv
     fi
 
@@ -354,8 +359,9 @@ client_on() {
 }
 
 # The pages of examples/inbox in a real browser, with logins at a real identity provider.
-inbox_on() {
-    PATH="$pg_bin:$PATH" examples/inbox/check.sh "$skranke" "$1"
+inbox_in_a_browser() {
+    PATH="$pg_bin:$PATH" examples/inbox/check.sh "$skranke" sqlite
+    PATH="$pg_bin:$PATH" examples/inbox/check.sh "$skranke" postgres
 }
 
 # Whether a server takes more and more, as far as that shows in less than a minute; for longer: tests/load/soak.sh.
@@ -385,11 +391,11 @@ everything)
         "the OpenAPI document: nothing that the last release's promised is broken"
         'the TypeScript client, and what the documentation shows, server on SQLite'
         'the TypeScript client, and what the documentation shows, server on PostgreSQL'
-        'an inbox and a portal in a real browser, server on SQLite'
-        'an inbox and a portal in a real browser, server on PostgreSQL'
+        'files in a bucket, by a server that speaks S3'
         'a short soak, server on SQLite'
         'a short soak, server on PostgreSQL'
     )
+    if [ -n "$with_browser" ]; then planned+=('an inbox and a portal in a real browser, server on each database'); fi
     if [ -n "$with_prometheus" ]; then planned+=('/metrics, the rules and the dashboard, with a real Prometheus'); fi
     if [ -n "$with_schemathesis" ]; then planned+=('Schemathesis, as each kind of caller, on both databases'); fi
     step cargo fmt --check
@@ -398,10 +404,10 @@ everything)
     step tests/openapi/check.sh
     step client_on sqlite
     step client_on postgres
-    step inbox_on sqlite
-    step inbox_on postgres
+    step tests/files/s3.sh
     step soak_on sqlite
     step soak_on postgres
+    if [ -n "$with_browser" ]; then step inbox_in_a_browser; fi
     if [ -n "$with_prometheus" ]; then step tests/prometheus/check.sh "$skranke"; fi
     if [ -n "$with_schemathesis" ]; then step env PATH="$pg_bin:$PATH" tests/schemathesis/run.sh; fi
     ;;

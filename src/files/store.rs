@@ -139,11 +139,12 @@ pub async fn of_comments(
     if comments.is_empty() {
         return Ok(HashMap::new());
     }
-    let rows: Vec<JoinedFile> = on_each!(conn, |c| {
-        with_places!().filter(files::comment_id.eq_any(comments)).order(files::id.asc()).load(c).await
-    })?;
+    let rows: Vec<JoinedFile> =
+        on_each!(conn, |c| with_places!().filter(files::comment_id.eq_any(comments)).load(c).await)?;
+    let mut rows: Vec<FileRow> = rows.into_iter().map(FileRow::from).collect();
+    rows.sort_by_key(|row| row.file.id);
     let mut all: HashMap<_, Vec<FileRow>> = HashMap::new();
-    for row in rows.into_iter().map(FileRow::from) {
+    for row in rows {
         if let Some(comment) = row.file.comment_id {
             all.entry(comment).or_default().push(row);
         }

@@ -66,7 +66,7 @@ macro_rules! parts {
                 let known: Vec<&str> = [$($part::names()),+].into_iter().flatten().map(String::as_str).collect();
                 for name in fields.keys() {
                     let detail = || format!("is not known here; known are: {}", known.join(", "));
-                    faults.add(|| FieldError::new(name, "unknown_field", detail()));
+                    faults.add(|| FieldError::new(name, "unknown_field", detail()).with("known", known.clone()));
                 }
                 let faults = faults.placed(|place| place.trim_start_matches('/').to_owned()).sorted();
                 match ($($part,)+) {
@@ -144,9 +144,10 @@ impl<T: FromStr<Err: Into<FieldError>>> Deserr<Faults> for Selection<T> {
 pub struct Flag(pub bool);
 
 impl FromStr for Flag {
-    type Err = &'static str;
+    type Err = FieldError;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().map(Self).map_err(|_| "must be true or false")
+        let fault = |_| FieldError::from("must be true or false").with("values", vec!["true", "false"]);
+        text.parse().map(Self).map_err(fault)
     }
 }
 

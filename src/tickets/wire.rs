@@ -121,7 +121,8 @@ impl Deserr<Faults> for FileIds {
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Faults> {
         let given = Vec::<FileId>::deserialize_from_value(value, location)?;
         if given.len() > MOST_FILES_AT_ONCE {
-            return Err(Faults::at(location, "too_many", format!("must have at most {MOST_FILES_AT_ONCE} files")));
+            let fault = Faults::at(location, "too_many", format!("must have at most {MOST_FILES_AT_ONCE} files"));
+            return Err(fault.with("max", MOST_FILES_AT_ONCE));
         }
         let is_twice = |nth: usize| given[..nth].contains(&given[nth]);
         match (0..given.len()).find(|nth| is_twice(*nth)) {

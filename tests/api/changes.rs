@@ -59,7 +59,7 @@ on_both! {
     desk.patch_ticket(&agent, &ticket, json!({ "status": "resolved", "tags": ["fuser"] })).await;
     desk.delete(&path).by(&admin).expect(204).await;
     // What is refused, or changes nothing, has no place.
-    desk.patch(&path).by(&ada).json(&json!({ "priority": "high" })).refused(403, "forbidden").await;
+    desk.patch(&path).by(&ada).json(&json!({ "assignee_id": null })).refused(403, "forbidden").await;
     desk.patch_ticket(&agent, &ticket, json!({ "tags": ["fuser"] })).await;
     desk.sequence().await;
 

@@ -119,7 +119,7 @@ fn parameters_of_several_values_are_arrays_with_commas() {
             }
         }
     }
-    assert_eq!(arrays, 4 * 9 + 8, "of tickets and what comes with one, of people, of changes and of their streams");
+    assert_eq!(arrays, 4 * 9 + 9, "of tickets and what comes with one, of people, of changes and of their streams");
 }
 
 /// What the document says is a table, the edge takes for one.

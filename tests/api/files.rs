@@ -210,7 +210,7 @@ on_both! {
         assert_eq!(desk.get(&format!("{comments}/{}", id(&comment))).by(&agent).expect(200).await.body["files"], json!([file]));
         let edited = desk.patch(&format!("{comments}/{}", id(&comment))).by(&owner).json(&json!({ "body": "See here." })).expect(200).await;
         assert_eq!(edited.body["files"], json!([file]));
-        assert_eq!(desk.all(&agent, &format!("{}/files", ticket_path(&ticket))).await, [file.clone()]);
+        assert_eq!(desk.all(&agent, &format!("{}/files", ticket_path(&ticket))).await, std::slice::from_ref(&file));
 
         let path = format!("{}/content", file_path(&file));
         let whole = desk.get(&path).by(&agent).expect(200).await;

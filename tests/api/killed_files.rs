@@ -141,7 +141,8 @@ async fn killed_at_each_step(engine: Engine) {
     store.is_sound();
 
     // What no row knows of is swept when it is old.
-    let old = SystemTime::now() - Duration::from_secs(25 * 3600);
+    let now = Duration::from_micros(Clock::system().now().micros().unsigned_abs());
+    let old = SystemTime::UNIX_EPOCH + now - Duration::from_secs(25 * 3600);
     for path in [lying(&files).0, lying(&files).1].concat() {
         std::fs::File::options().write(true).open(path).unwrap().set_modified(old).unwrap();
     }

@@ -381,6 +381,8 @@ async fn path_and_body(
         "update_user" => Some(json!({ "name": "Changed" })),
         "create_team" => Some(json!({ "name": format!("new team {nth}") })),
         "update_team" => Some(json!({ "description": "changed" })),
+        "create_view" => Some(json!({ "name": format!("view {nth}"), "filter": { "status": "unsolved" } })),
+        "update_view" => Some(json!({ "name": "changed" })),
         "create_service_account" => Some(json!({ "name": format!("new {nth}"), "scopes": ["admin"] })),
         "create_sla_policy" => Some(json!({ "name": format!("new policy {nth}"), "targets": targets })),
         "update_sla_policy" => Some(json!({ "position": 9 })),

@@ -34,4 +34,5 @@ if [ -z "${SKRANKE_TEST_S3-}" ]; then
     curl -fsS -o /dev/null -X PUT "http://127.0.0.1:$port/skranke"
     export SKRANKE_TEST_S3="http://127.0.0.1:$port" SKRANKE_TEST_S3_KEY=key SKRANKE_TEST_S3_SECRET=secret
 fi
-tests/run.sh --with-postgres cargo test --locked --test api -- bucket:: --ignored
+tests=(cargo test --locked --test api -- bucket:: --ignored)
+if [ -n "${SKRANKE_TEST_POSTGRES-}" ]; then "${tests[@]}"; else tests/run.sh --with-postgres "${tests[@]}"; fi

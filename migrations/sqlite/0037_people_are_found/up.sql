@@ -12,7 +12,7 @@ CREATE INDEX person_words_by_person ON person_words (principal_id);
 CREATE TABLE person_words_backlog (
     id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
     behind_id BLOB NOT NULL
-) STRICT;
+) STRICT, WITHOUT ROWID;
 INSERT INTO person_words_backlog (id, behind_id)
 SELECT 1, zeroblob(16) WHERE EXISTS (SELECT 1 FROM principals WHERE kind = 'person');
 

@@ -208,7 +208,7 @@ impl Follower {
                     break;
                 }
                 if is_told {
-                    let json = change.json(&sightline);
+                    let json = change.json(sightline);
                     frames.event(&self.cursor(change.place())?, change.kind().as_str(), &json);
                 }
                 self.place = change.place();

@@ -131,11 +131,14 @@ impl Default for Ahead {
 }
 
 impl std::str::FromStr for Ahead {
-    type Err = &'static str;
+    type Err = FieldError;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.parse() {
             Ok(s @ 0..=31_622_400) => Ok(Self(s)),
-            _ => Err("must be a whole number of seconds from 0 to 31622400"),
+            _ => {
+                let fault = FieldError::from("must be a whole number of seconds from 0 to 31622400");
+                Err(fault.with("min", 0).with("max", 31_622_400))
+            }
         }
     }
 }

@@ -112,7 +112,8 @@ mod tests {
         }
         let long = format!("{}needle{}", "hay ".repeat(500), " hay".repeat(500));
         let excerpt = highlight(&long, &"needle".parse().expect("a query")).expect("a hit");
-        assert_eq!((excerpt.excerpt.chars().count(), excerpt.places), (LONGEST_EXCERPT, vec![BEFORE..BEFORE + 6]));
+        assert_eq!((excerpt.excerpt.chars().count(), excerpt.places.len()), (LONGEST_EXCERPT, 1));
+        assert_eq!(excerpt.places[0], BEFORE..BEFORE + 6);
     }
 
     proptest! {

@@ -227,9 +227,11 @@ impl Query {
         let mut query = Self::default();
         let mut rest = text.trim_start();
         while !rest.is_empty() {
-            let excluded = rest.strip_prefix('-').and_then(|rest| rest.strip_prefix(QUOTES));
+            // What is not closed yet is text, too.
+            let excluded = rest.strip_prefix("-\"").filter(|inner| inner.contains('"'));
             let inner = excluded.or_else(|| rest.strip_prefix(QUOTES));
             let (said, behind) = match inner {
+                Some(inner) if excluded.is_some() => inner.split_once('"').unwrap_or((inner, "")),
                 Some(inner) => inner.split_once(QUOTES).unwrap_or((inner, "")),
                 None => {
                     let end = rest.find(|c: char| c.is_whitespace() || QUOTES.contains(&c)).unwrap_or(rest.len());
@@ -314,6 +316,8 @@ mod tests {
             ("“smart quotes” «guillemets here»", "smart+quotes guillemets+here"),
             ("東京 -\"大阪\"", "東+京 -大+阪"),
             ("VPN exit code -1", "vpn exit code 1"),
+            ("-\"not closed", "not+closed"),
+            ("-“smart quotes” x", "smart+quotes x"),
             ("git push --force", "git push force"),
             ("fire FIRE Fïre", "fire"),
             ("OR AND NOT NEAR(a b) col:x ^y", "or and not near+a b col+x y"),

@@ -6,6 +6,7 @@ use crate::auth::policy::{Allowed, ReadTickets, WriteTickets};
 use crate::db::{Conn, Root};
 use crate::http::{Answer, Call, Endpoints, Page, PageQuery, Reply};
 use crate::kernel::ViewId;
+use crate::tickets::policy::ReachesTickets;
 use crate::tickets::policy::views::may_share;
 use crate::tickets::service::views as service;
 use crate::tickets::store::views as store;
@@ -54,9 +55,9 @@ async fn create_view(who: Allowed<WriteTickets>, call: Call) -> Answer {
     call.no_query()?;
     let new: NewView = call.body().await?;
     may_share(who.who(), new.team_id)?;
-    let act = who.act(&call);
+    let (act, reach) = (who.act(&call), who.reach());
     call.create(who.who(), Root::Principal(who.who().id), async move |tx| {
-        let view = ViewBody::from(service::create_view(tx, &act.in_turn(), new.clone()).await?);
+        let view = ViewBody::from(service::create_view(tx, &act.in_turn(), &reach, new.clone()).await?);
         let place = format!("/v1/views/{}", view.id);
         Ok((view, place))
     })
@@ -95,11 +96,12 @@ async fn get_view(who: Allowed<ReadTickets>, call: Call) -> Answer {
 async fn update_view(who: Allowed<WriteTickets>, call: Call) -> Answer {
     let id: ViewId = call.path("id")?;
     call.no_query()?;
-    let (condition, act) = (call.precondition()?, who.act(&call));
+    let (condition, act, reach) = (call.precondition()?, who.act(&call), who.reach());
     let patch: ViewPatch = call.patch().await?;
     may_share(who.who(), patch.team_id.value().copied())?;
-    let change =
-        async move |tx: &mut Conn| service::change_view(tx, &act.in_turn(), id, &condition, patch.clone()).await;
+    let change = async move |tx: &mut Conn| {
+        service::change_view(tx, &act.in_turn(), &reach, id, &condition, patch.clone()).await
+    };
     let view = ViewBody::from(call.db().write(Root::Principal(who.who().id), change).await?);
     Reply::changed(who.who(), &view, format!("/v1/views/{id}"))
 }

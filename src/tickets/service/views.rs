@@ -7,8 +7,10 @@ use crate::db::Conn;
 use crate::http::call::IfMatch;
 use crate::kernel::{Code, Problem, ViewId};
 use crate::people;
+use crate::tickets::domain::listing::{Sort, SortOrder};
 use crate::tickets::domain::view::{MOST_VIEWS, View, ViewRow};
-use crate::tickets::policy::views::{ViewSight, may_change_view};
+use crate::tickets::policy::Reach;
+use crate::tickets::policy::views::{ViewSight, may_change_view, may_share};
 use crate::tickets::store::views as store;
 use crate::tickets::wire::views::{NewView, ViewPatch};
 
@@ -31,7 +33,7 @@ pub async fn read_view(conn: &mut Conn, who: &Principal, id: ViewId) -> Result<V
 ///
 /// # Errors
 /// `validation_failed` for a team that the caller is not in, `conflict` when they have too many views.
-pub async fn create_view(tx: &mut Conn, act: &Act, new: NewView) -> Result<ViewRow, Problem> {
+pub async fn create_view(tx: &mut Conn, act: &Act, reach: &Reach, new: NewView) -> Result<ViewRow, Problem> {
     let NewView { name, filter, sort, team_id } = new;
     let sight = view_sight(tx, &act.who).await?;
     sight.require_team(team_id)?;
@@ -53,6 +55,7 @@ pub async fn create_view(tx: &mut Conn, act: &Act, new: NewView) -> Result<ViewR
         updated_at: act.now,
         version: 1,
     };
+    require_shown(&view, reach)?;
     store::insert(tx, view.clone()).await?;
     Ok(ViewRow { view, owner: act.who.name.clone() })
 }
@@ -61,10 +64,11 @@ pub async fn create_view(tx: &mut Conn, act: &Act, new: NewView) -> Result<ViewR
 ///
 /// # Errors
 /// `not_found`, `version_mismatch`, `forbidden` for somebody else's, `validation_failed` for a team that the caller is
-/// not in.
+/// not in, or an order that there is not.
 pub async fn change_view(
     tx: &mut Conn,
     act: &Act,
+    reach: &Reach,
     id: ViewId,
     condition: &IfMatch,
     patch: ViewPatch,
@@ -77,12 +81,13 @@ pub async fn change_view(
     if after == before {
         return Ok(ViewRow { view: before, owner });
     }
-    if after.team_id != before.team_id {
-        sight.require_team(after.team_id)?;
-        if let Some(team) = after.team_id {
-            people::store::teams::find(tx, team).await.map_err(no_team)?;
-        }
+    // Also of whoever has left the team since, or is a requester now: they may take it back.
+    may_share(&act.who, after.team_id)?;
+    sight.require_team(after.team_id)?;
+    if let Some(team) = after.team_id.filter(|_| after.team_id != before.team_id) {
+        people::store::teams::find(tx, team).await.map_err(no_team)?;
     }
+    require_shown(&after, reach)?;
     let after = View { updated_at: act.now, version: before.version + 1, ..after };
     store::update(tx, after.clone()).await?;
     Ok(ViewRow { view: after, owner })
@@ -106,6 +111,16 @@ pub async fn delete_view(tx: &mut Conn, who: &Principal, id: ViewId, condition: 
     condition.check(row.view.version)?;
     may_change_view(who, &row.view)?;
     store::delete(tx, id).await
+}
+
+/// Passes if there can be such a list for whoever has this reach.
+fn require_shown(view: &View, reach: &Reach) -> Result<(), Problem> {
+    let sort = view.sort.parse::<SortOrder>().map_err(|fault| Problem::invalid(vec![fault.at("/sort")]))?;
+    if sort.first == Sort::Relevance && !view.filter.contains_key("q") {
+        return Err(Problem::field("/sort", "invalid", "relevance is an order of what `q` finds"));
+    }
+    let goes_by_activity = view.filter.contains_key("activity_after") || view.filter.contains_key("activity_before");
+    if sort.is_internal() || goes_by_activity { reach.require_internal() } else { Ok(()) }
 }
 
 fn no_team(problem: Problem) -> Problem {

@@ -94,7 +94,7 @@ pub struct NewView {
     pub filter: FilterWords,
     /// The order, as in the list of tickets; newest first unless said.
     #[deserr(default)]
-    #[schema(value_type = Option<SortOrder>, inline, nullable = false)]
+    #[schema(value_type = Option<SortOrder>, nullable = false)]
     pub sort: SortOrder,
     /// The team that it is shared with: one that the caller is in. Null for nobody. Not for requesters.
     #[deserr(default)]
@@ -116,7 +116,7 @@ pub struct ViewPatch {
     pub filter: Set<FilterWords>,
     /// The order, as in the list of tickets.
     #[deserr(default)]
-    #[schema(value_type = Option<SortOrder>, inline, nullable = false)]
+    #[schema(value_type = Option<SortOrder>, nullable = false)]
     pub sort: Set<SortOrder>,
     /// The team that it is shared with; null for nobody. Not for requesters.
     #[deserr(default)]
