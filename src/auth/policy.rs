@@ -12,6 +12,7 @@ use super::domain::{Principal, PrincipalKind, Role, Scope};
 use super::service::Authority;
 use crate::http::record::Administering;
 use crate::http::{Call, Gate, Reader, State};
+use crate::kernel::requesters::AgentNames;
 use crate::kernel::{Clock, Code, Instant, PrincipalId, Problem};
 
 /// Something that callers may or may not do.
@@ -151,7 +152,16 @@ impl Reader for Principal {
     }
 
     fn role(&self) -> Option<&'static str> {
-        Principal::role(self).map(Role::as_str)
+        let role = Principal::role(self)?;
+        // What requesters are told is a setting: an answer that was made under another one is another one.
+        Some(match (role, self.rules.agent_names, self.rules.hides_policies) {
+            (Role::Requester, AgentNames::First, false) => "requester, first names",
+            (Role::Requester, AgentNames::First, true) => "requester, first names, no policies",
+            (Role::Requester, AgentNames::Hidden, false) => "requester, no names",
+            (Role::Requester, AgentNames::Hidden, true) => "requester, no names, no policies",
+            (Role::Requester, AgentNames::Full, true) => "requester, no policies",
+            _ => role.as_str(),
+        })
     }
 }
 

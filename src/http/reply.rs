@@ -23,7 +23,8 @@ pub trait Reader {
     /// Their id.
     fn id(&self) -> PrincipalId;
 
-    /// What a person is at the counter, on which it depends what they may read; nothing of a service account.
+    /// What a person is at the counter, and how others are named to them, on which it depends what they may read;
+    /// nothing of a service account.
     fn role(&self) -> Option<&'static str>;
 }
 

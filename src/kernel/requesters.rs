@@ -60,6 +60,11 @@ impl NamesShown {
         Self { style, own: Some(own) }
     }
 
+    /// In which style others are named.
+    pub fn style(self) -> AgentNames {
+        self.style
+    }
+
     /// Whether all are named by their names.
     pub fn is_full(self) -> bool {
         self.style == AgentNames::Full

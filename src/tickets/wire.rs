@@ -26,6 +26,7 @@ use crate::auth::policy::ReadTickets;
 use crate::http::{ListItem, Resource};
 use crate::kernel::fault::Faults;
 use crate::kernel::fields::Fields;
+use crate::kernel::requesters::{AgentNames, NamesShown};
 use crate::kernel::text::{Email, Line, Prose};
 use crate::kernel::vocabulary::*;
 use crate::kernel::{FileId, Instant, Patch, Set, TeamId, TicketId};
@@ -395,6 +396,9 @@ pub struct TicketBody {
     /// How many clocks are breached: of one version of a ticket, there are only ever more.
     #[serde(skip)]
     lapsed: usize,
+    /// How people are named in it.
+    #[serde(skip)]
+    shown: NamesShown,
 }
 
 impl TicketBody {
@@ -444,6 +448,7 @@ impl TicketBody {
             version: ticket.version,
             highlights,
             lapsed,
+            shown: reach.names(),
         }
     }
 }
@@ -483,11 +488,15 @@ impl Resource for TicketBody {
     }
 
     /// A clock that lapses changes what is read, though nothing was written, and so does what is internal, for those
-    /// who see it. The seconds that pass do not.
+    /// who see it, and how people are named. The seconds that pass do not.
     fn moved(&self) -> Option<String> {
-        match self.activity_at.filter(|at| *at > self.updated_at) {
+        let moved = match self.activity_at.filter(|at| *at > self.updated_at) {
             Some(at) => Some(format!("{}.{}", self.lapsed, at.micros())),
             None => (self.lapsed > 0).then(|| self.lapsed.to_string()),
+        };
+        match self.shown.style() {
+            AgentNames::Full => moved,
+            style => Some(format!("{}.{style}", moved.unwrap_or_default())),
         }
     }
 

@@ -519,7 +519,7 @@ on_both! {
                 replayed += 1;
             }
         }
-        assert_eq!(replayed, 20, "ten operations, two ways each");
+        assert_eq!(replayed, 22, "eleven operations, two ways each");
     }
 
     async fn a_replay_shows_nothing_to_whoever_has_another_role_now(desk) {

@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::on_both;
-use crate::start::Place;
+use crate::start::{Place, Server};
 use crate::support::{Caller, Desk, Engine, Store};
 
 const NOWHERE: &str = "019a2f4e-7c1b-7d3e-8f00-1234567890ab";
@@ -186,12 +186,32 @@ async fn requesters_set_no_more_than_they_may_on_postgres() {
 
 async fn settings(engine: Engine) {
     let store = Store::make(engine).await;
-    let place = Place::on(&store)
-        .with("SKRANKE_MIGRATE_ON_START", "true")
+    let place = Place::on(&store).with("SKRANKE_MIGRATE_ON_START", "true");
+    let server = place.start().await;
+    let [ada, agent] = [place.person("requester").await, place.person("agent").await];
+    let opened = server.open(&ada).await.body["number"].to_string();
+    let path = format!("/v1/tickets/{opened}");
+    server.patch(&path).by(&agent).json(&json!({ "assignee_id": "me" })).expect(200).await;
+    let reply = json!({ "body": "Thanks", "visibility": "public", "ticket": {} });
+    let send = |server: &Server| {
+        server.post(&format!("{path}/comments")).by(&ada).header("idempotency-key", "once").json(&reply).expect(201)
+    };
+    assert_eq!(send(&server).await.body["ticket"]["assignee"]["name"], "agent");
+    let told = server.get(&path).by(&ada).expect(200).await;
+    server.stop().await;
+    let place = place
         .with("SKRANKE_REQUESTERS_MAY_SET", "priority, tags")
         .with("SKRANKE_AGENT_NAMES", "hidden")
         .with("SKRANKE_POLICY_NAMES", "hidden");
     let server = place.start().await;
+    // An answer that was kept tells them no more, and a page that was kept is another one.
+    let again = send(&server).await;
+    assert_eq!((again.header("idempotent-replayed"), again.bytes.len()), (Some("true"), 0));
+    let tag = told.header("etag").unwrap();
+    assert_eq!(
+        server.get(&path).by(&ada).header("if-none-match", tag).expect(200).await.body["assignee"]["name"],
+        "Helpdesk"
+    );
     let [ada, agent, admin] =
         [place.person("requester").await, place.person("agent").await, place.person("admin").await];
     let policy = json!({ "name": "Gold for the loud", "targets": [{ "target": "response", "target_s": 60, "hours": "calendar" }] });
