@@ -163,10 +163,15 @@ async fn defaults(engine: Engine) {
         let refused = server.post("/v1/tickets").by(&ada).json(&body).refused(403, "forbidden").await;
         assert_eq!(refused.body["errors"][0]["pointer"], format!("/{name}"));
     }
+    let ticket = server.open(&ada).await.body;
+    for patch in [json!({ "priority": "low" }), json!({ "tags": [] }), json!({ "team_id": null })] {
+        let path = format!("/v1/tickets/{}", ticket["number"]);
+        server.patch(&path).by(&ada).json(&patch).refused(403, "forbidden").await;
+    }
     let both = json!({ "subject": "s", "tags": [], "priority": "low" });
     let refused = server.post("/v1/tickets").by(&ada).json(&both).refused(403, "forbidden").await;
     assert_eq!(refused.body["errors"].as_array().unwrap().len(), 2);
-    assert_eq!(store.count("tickets").await, 0);
+    assert_eq!(store.count("tickets").await, 1);
     let open = json!({ "subject": "s", "description": "d", "custom_fields": { "floor": 2 }, "external_id": "x" });
     server.post("/v1/tickets").by(&ada).json(&open).expect(201).await;
     let all = json!({ "subject": "s", "priority": "urgent", "tags": ["vip"] });
