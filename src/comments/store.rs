@@ -13,7 +13,7 @@ use crate::db::raw::{raw, small};
 use crate::db::schema::{comments, principals};
 use crate::db::{Conn, RunQueryDsl, boxed, on_each, send, steady};
 use crate::kernel::rows::{Limit, Rows, json_b};
-use crate::kernel::{Code, CommentId, FieldError, Instant, PrincipalId, Problem, TicketId};
+use crate::kernel::{CommentId, FieldError, Instant, PrincipalId, Problem, TicketId};
 use crate::tickets::domain::Ticket;
 use crate::tickets::domain::author::AuthorKind;
 use crate::tickets::store::search::number_taken;
@@ -199,11 +199,8 @@ async fn with_bodies(
 }
 
 fn no_such_comment(problem: Problem) -> Problem {
-    if problem.code() != Code::NotFound {
-        return problem;
-    }
-    let detail = "is no comment on this ticket";
-    Problem::invalid_query(vec![FieldError::new("after", "not_found", detail)])
+    let fault = || FieldError::new("after", "not_found", "is no comment on this ticket");
+    problem.unless_found(|| Problem::invalid_query(vec![fault()]))
 }
 
 /// Stores a new comment.

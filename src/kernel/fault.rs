@@ -197,6 +197,20 @@ pub fn string<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> R
     }
 }
 
+/// The members of the object in `value`. To be read by oneself: deserr leaves out of a map what is wrong in it.
+///
+/// # Errors
+/// The fault that it is none.
+pub fn members<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<V::Map, Faults> {
+    match value {
+        Value::Map(members) => Ok(members),
+        other => {
+            let kind = ErrorKind::IncorrectValueKind::<V> { actual: other, accepted: &[ValueKind::Map] };
+            Err(deserr::take_cf_content(Faults::error(None, kind, location)))
+        }
+    }
+}
+
 /// What `text`, which stands at `location`, says.
 ///
 /// # Errors

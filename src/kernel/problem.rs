@@ -262,6 +262,12 @@ impl Problem {
         self
     }
 
+    /// The same, or `instead` of `not_found`: what a request names is a fault of that request if it is not there.
+    #[must_use]
+    pub fn unless_found(self, instead: impl FnOnce() -> Self) -> Self {
+        if self.code() == Code::NotFound { instead() } else { self }
+    }
+
     /// The code.
     pub fn code(&self) -> Code {
         self.0.code

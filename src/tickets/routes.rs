@@ -105,12 +105,8 @@ async fn list_tickets(who: Allowed<ReadTickets>, call: Call) -> Answer {
 
 /// What whoever names a view hears that they do not see.
 fn no_view(problem: Problem) -> Problem {
-    match problem.code() {
-        Code::NotFound => {
-            Problem::invalid_query(vec![FieldError::new("view_id", "not_found", "is no view that you see")])
-        }
-        _ => problem,
-    }
+    let fault = || FieldError::new("view_id", "not_found", "is no view that you see");
+    problem.unless_found(|| Problem::invalid_query(vec![fault()]))
 }
 
 /// What cursors are bound to: a place in one order is one whatever the filters, but how well a ticket fits is about one
@@ -291,11 +287,10 @@ async fn counted(
 ) -> Result<TicketFilter, Problem> {
     let Some(id) = view_id else { return words.filter().map_err(Problem::invalid) };
     let view = call.db().read(async |conn| service::views::read_view(conn, who.who(), id).await).await;
-    let no_view = |problem: Problem| match problem.code() {
-        Code::NotFound => Problem::field(&format!("/filters/{name}/view_id"), "not_found", "there is no such view"),
-        _ => problem,
-    };
-    words.over(view.map_err(no_view)?.view.filter).filter().map_err(Problem::invalid)
+    let place = format!("/filters/{}/view_id", name.replace('~', "~0").replace('/', "~1"));
+    let no_view = || Problem::field(&place, "not_found", "there is no such view");
+    let view = view.map_err(|problem| problem.unless_found(no_view))?.view;
+    words.over(view.filter).filter().map_err(Problem::invalid)
 }
 
 /// List the tags that tickets have.

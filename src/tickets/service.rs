@@ -21,7 +21,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::OnceLock;
 
 use super::domain::change::TicketChange;
-use super::domain::highlight::has_all;
+use super::domain::highlight::Highlighter;
 use super::domain::listing::ListView;
 use super::domain::search::{Document, Query};
 use super::domain::{REDACTED, Speaker, Status, Ticket, Walker};
@@ -201,15 +201,16 @@ async fn highlights(
     rows: &Rows<TicketRow>,
     query: &Query,
 ) -> Result<HashMap<i64, Vec<HighlightBody>>, Problem> {
-    let mut all = HashMap::new();
+    let (mut all, mut highlighter) = (HashMap::new(), Highlighter::of(query));
     for row in rows.iter() {
         let ticket = &row.ticket;
-        let mut found = HighlightBody::of_ticket(row, query);
-        let said = [&ticket.subject, &ticket.description].into_iter().any(|text| has_all(text, query));
-        if reach.reads_comments() && !said {
+        let (mut found, says_all) = HighlightBody::of_ticket(row, &mut highlighter);
+        if reach.reads_comments() && !says_all {
             let texts = store::talk::last_texts(conn, ticket.id, reach.sees_internal()).await?;
-            let comment =
-                |(id, text): &(CommentId, String)| HighlightBody::of(HighlightField::Comment, Some(*id), text, query);
+            let comment = |(id, text): &(CommentId, String)| {
+                let found = highlighter.highlight(text)?;
+                Some(HighlightBody::of(HighlightField::Comment, Some(*id), found))
+            };
             found.extend(texts.iter().find_map(comment));
         }
         all.insert(ticket.number, found);

@@ -13,3 +13,4 @@ CREATE TABLE ticket_views (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX ticket_views_by_owner ON ticket_views (owner_id, id);
 CREATE INDEX ticket_views_by_team ON ticket_views (team_id, id);
+CREATE INDEX ticket_views_shared ON ticket_views (id) WHERE team_id IS NOT NULL;

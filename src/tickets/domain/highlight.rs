@@ -12,6 +12,13 @@ const BEFORE: usize = 60;
 /// How many places are told of one text.
 const MOST_PLACES: usize = 20;
 
+/// How many characters of a text are looked through.
+pub const LOOKED_THROUGH: usize = 8_000;
+
+/// How much is looked through for one page: bytes, and words held against terms. What would be more is not looked
+/// through, however long the search and the texts are.
+const MOST_STEPS: usize = 4_000_000;
+
 /// Of a text, a piece of one line, and where in it the hits are: in characters (Unicode scalar values) of it, in order,
 /// none of which overlap.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,16 +27,41 @@ pub struct Highlight {
     pub excerpt: String,
     /// The hits.
     pub places: Vec<Range<usize>>,
+    /// Whether the text has all that is looked for.
+    pub has_all: bool,
 }
 
-/// Where in `text` what `query` looks for is, with some of what stands around the first of it; nothing if it is not
-/// there.
-pub fn highlight(text: &str, query: &Query) -> Option<Highlight> {
-    let words = placed_words(text);
-    let mut hits: Vec<Range<usize>> = query.with.iter().flat_map(|term| hits(&words, term)).collect();
-    hits.sort_by_key(|hit| (hit.start, hit.end));
-    let first = hits.first()?.start;
+/// Looks through the texts of a page for what a query asks for.
+#[derive(Debug)]
+pub struct Highlighter<'a> {
+    query: &'a Query,
+    steps_left: usize,
+}
 
+impl<'a> Highlighter<'a> {
+    /// One that looks for `query`.
+    pub fn of(query: &'a Query) -> Self {
+        Self { query, steps_left: MOST_STEPS }
+    }
+
+    /// Where in `text` that is, with some of what stands around the first of it; nothing if it is not there, or too much
+    /// was looked through already.
+    pub fn highlight(&mut self, text: &str) -> Option<Highlight> {
+        let text = text.char_indices().nth(LOOKED_THROUGH).map_or(text, |(end, _)| &text[..end]);
+        self.steps_left = self.steps_left.checked_sub(text.len())?;
+        let words = placed_words(text);
+        self.steps_left = self.steps_left.checked_sub(words.len() * self.query.with.len())?;
+        let each = self.query.with.iter().map(|term| hits(&words, term).collect::<Vec<_>>());
+        let each: Vec<Vec<Range<usize>>> = each.collect();
+        let has_all = each.iter().all(|hits| !hits.is_empty());
+        let hits: Vec<_> = each.into_iter().flatten().collect();
+        (!hits.is_empty()).then(|| shown(text, hits, has_all))
+    }
+}
+
+fn shown(text: &str, mut hits: Vec<Range<usize>>, has_all: bool) -> Highlight {
+    hits.sort_by_key(|hit| (hit.start, hit.end));
+    let first = hits.first().map_or(0, |hit| hit.start);
     // All places from here on are in characters.
     let starts: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
     let place = |byte: usize| starts.partition_point(|start| *start < byte);
@@ -48,13 +80,7 @@ pub fn highlight(text: &str, query: &Query) -> Option<Highlight> {
         }
     }
     places.truncate(MOST_PLACES);
-    Some(Highlight { excerpt, places })
-}
-
-/// Whether `text` has all that `query` looks for.
-pub fn has_all(text: &str, query: &Query) -> bool {
-    let words = placed_words(text);
-    query.with.iter().all(|term| hits(&words, term).next().is_some())
+    Highlight { excerpt, places, has_all }
 }
 
 /// Where the words of `term` follow each other.
@@ -82,7 +108,8 @@ mod tests {
 
     /// What is found, in brackets.
     fn found(text: &str, q: &str) -> Option<String> {
-        let highlight = highlight(text, &q.parse().expect("a query"))?;
+        let query = q.parse().expect("a query");
+        let highlight = Highlighter::of(&query).highlight(text)?;
         let characters: Vec<char> = highlight.excerpt.chars().collect();
         let mut shown = String::new();
         for (nth, c) in characters.iter().enumerate() {
@@ -111,15 +138,29 @@ mod tests {
             assert_eq!(found(text, q).as_deref(), shown, "{text} {q}");
         }
         let long = format!("{}needle{}", "hay ".repeat(500), " hay".repeat(500));
-        let excerpt = highlight(&long, &"needle".parse().expect("a query")).expect("a hit");
+        let query = "needle".parse().expect("a query");
+        let excerpt = Highlighter::of(&query).highlight(&long).expect("a hit");
         assert_eq!((excerpt.excerpt.chars().count(), excerpt.places.len()), (LONGEST_EXCERPT, 1));
         assert_eq!(excerpt.places[0], BEFORE..BEFORE + 6);
+    }
+
+    #[test]
+    fn looking_through_has_an_end() {
+        let query: Query = (0..120).map(|n| format!("w{n} ")).collect::<String>().parse().expect("a query");
+        let text = "w1 ".repeat(30_000);
+        let mut highlighter = Highlighter::of(&query);
+        let looked = (0..1_000).take_while(|_| highlighter.highlight(&text).is_some()).count();
+        // Each of 2,667 words is held against 120 terms, and nothing behind 8,000 characters is looked at.
+        assert_eq!(looked, MOST_STEPS / (2_667 * 120 + LOOKED_THROUGH));
+        let behind = format!("{}needle", "hay ".repeat(LOOKED_THROUGH));
+        assert_eq!(Highlighter::of(&"needle".parse().expect("a query")).highlight(&behind), None);
     }
 
     proptest! {
         #[test]
         fn places_are_within(text in "(\\PC{0,300}|[ab ]{0,400})", q in "(\\PC{0,20}|[ab*]{1,4})") {
-            if let Some(Highlight { excerpt, places }) = highlight(&text, &q.parse().expect("a query")) {
+            let query = q.parse().expect("a query");
+            if let Some(Highlight { excerpt, places, .. }) = Highlighter::of(&query).highlight(&text) {
                 let length = excerpt.chars().count();
                 prop_assert!(length <= LONGEST_EXCERPT && excerpt.chars().all(is_plain));
                 prop_assert!(places.iter().all(|place| place.start < place.end && place.end <= length));

@@ -5,7 +5,7 @@ use crate::auth::domain::Principal;
 use crate::auth::policy::Act;
 use crate::db::Conn;
 use crate::http::call::IfMatch;
-use crate::kernel::{Code, Problem, ViewId};
+use crate::kernel::{Code, Problem, TeamId, ViewId};
 use crate::people;
 use crate::tickets::domain::listing::{Sort, SortOrder};
 use crate::tickets::domain::view::{MOST_VIEWS, View, ViewRow};
@@ -38,7 +38,7 @@ pub async fn create_view(tx: &mut Conn, act: &Act, reach: &Reach, new: NewView) 
     let sight = view_sight(tx, &act.who).await?;
     sight.require_team(team_id)?;
     if let Some(team) = team_id {
-        people::store::teams::find(tx, team).await.map_err(no_team)?;
+        require_team(tx, team).await?;
     }
     if store::count_of(tx, act.who.id).await? >= MOST_VIEWS {
         let detail = format!("You have {MOST_VIEWS} views. Delete one that you do not need.");
@@ -85,7 +85,7 @@ pub async fn change_view(
     may_share(&act.who, after.team_id)?;
     sight.require_team(after.team_id)?;
     if let Some(team) = after.team_id.filter(|_| after.team_id != before.team_id) {
-        people::store::teams::find(tx, team).await.map_err(no_team)?;
+        require_team(tx, team).await?;
     }
     require_shown(&after, reach)?;
     let after = View { updated_at: act.now, version: before.version + 1, ..after };
@@ -123,9 +123,7 @@ fn require_shown(view: &View, reach: &Reach) -> Result<(), Problem> {
     if sort.is_internal() || goes_by_activity { reach.require_internal() } else { Ok(()) }
 }
 
-fn no_team(problem: Problem) -> Problem {
-    match problem.code() {
-        Code::NotFound => Problem::field("/team_id", "not_found", "there is no such team"),
-        _ => problem,
-    }
+async fn require_team(tx: &mut Conn, team: TeamId) -> Result<(), Problem> {
+    let no_team = || Problem::field("/team_id", "not_found", "there is no such team");
+    people::store::teams::find(tx, team).await.map_err(|problem| problem.unless_found(no_team)).map(drop)
 }

@@ -12,6 +12,7 @@ use crate::db::schema::{comments, principals, tickets};
 use crate::db::{Conn, RunQueryDsl, boxed, on_each};
 use crate::kernel::sql::Guid;
 use crate::kernel::{CommentId, Instant, PrincipalId, Problem, TicketId};
+use crate::tickets::domain::highlight::LOOKED_THROUGH;
 
 /// Up to how many comments on a ticket are counted.
 pub const MOST_COUNTED: i64 = 1_000;
@@ -47,10 +48,8 @@ pub struct LastComment {
     pub beginning: String,
 }
 
-/// How many of the last comments on a ticket are looked through for what somebody searches, and how many characters of
-/// each.
+/// How many of the last comments on a ticket are looked through for what somebody searches.
 pub const MOST_LOOKED_THROUGH: i64 = 20;
-const LOOKED_THROUGH_OF_IT: u32 = 8_000;
 
 /// The last comments on `ticket`, the newest first, and how they begin.
 pub async fn last_texts(
@@ -58,7 +57,7 @@ pub async fn last_texts(
     ticket: TicketId,
     internal_too: bool,
 ) -> Result<Vec<(CommentId, String)>, Problem> {
-    let beginning = raw::<Text>(format!("substr(comments.body, 1, {LOOKED_THROUGH_OF_IT})"));
+    let beginning = raw::<Text>(format!("substr(comments.body, 1, {LOOKED_THROUGH})"));
     let texts: Vec<(CommentId, String)> = on_each!(conn, |c| {
         let mut query = boxed(c, comments::table.filter(comments::ticket_id.eq(ticket)));
         if !internal_too {

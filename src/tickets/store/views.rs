@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use diesel::prelude::*;
+use uuid::Uuid;
 
 use crate::db::schema::{principals, ticket_views};
-use crate::db::{Conn, RunQueryDsl, boxed, on_each};
+use crate::db::{Conn, RunQueryDsl, on_each};
 use crate::kernel::rows::Limit;
 use crate::kernel::sql::Json;
 use crate::kernel::{Instant, PrincipalId, Problem, TeamId, ViewId};
@@ -53,27 +54,35 @@ pub async fn find(conn: &mut Conn, sight: &ViewSight, id: ViewId) -> Result<View
     row.map(ViewRow::from).filter(|row| sight.sees(&row.view)).ok_or_else(Problem::not_found)
 }
 
-/// A page of the views within `sight`, the oldest first, behind `after`.
+/// A page of the views within `sight`, the oldest first, behind `after`: one's own and those that are shared, each
+/// along an index of its own.
 pub async fn list(
     conn: &mut Conn,
     sight: &ViewSight,
     after: Option<ViewId>,
     limit: Limit,
 ) -> Result<Vec<ViewRow>, Problem> {
-    let rows: Vec<(StoredView, String)> = on_each!(conn, |c| {
-        let all = ticket_views::table.inner_join(principals::table).select((StoredView::as_select(), principals::name));
-        let mut query = boxed(c, all);
-        let own = ticket_views::owner_id.eq(sight.me());
-        query = match sight.teams() {
-            Some(teams) => query.filter(own.or(ticket_views::team_id.eq_any(teams.to_vec()).assume_not_null())),
-            None => query.filter(own.or(ticket_views::team_id.is_not_null())),
+    let first = after.unwrap_or(ViewId(Uuid::nil()));
+    let behind = ticket_views::id.gt(first);
+    macro_rules! page_of {
+        ($which:expr) => {
+            on_each!(conn, |c| {
+                let page = ticket_views::table.inner_join(principals::table).filter($which).filter(behind);
+                let page = page.order(ticket_views::id).limit(limit.and_one());
+                page.select((StoredView::as_select(), principals::name)).load(c).await
+            })?
         };
-        if let Some(after) = after {
-            query = query.filter(ticket_views::id.gt(after));
-        }
-        query.order(ticket_views::id).limit(limit.and_one()).load(c).await
-    })?;
-    Ok(rows.into_iter().map(ViewRow::from).collect())
+    }
+    let own: Vec<(StoredView, String)> = page_of!(ticket_views::owner_id.eq(sight.me()));
+    let shared: Vec<(StoredView, String)> = match sight.teams() {
+        Some([]) => Vec::new(),
+        Some(teams) => page_of!(ticket_views::team_id.eq_any(teams.to_vec())),
+        None => page_of!(ticket_views::team_id.is_not_null()),
+    };
+    let all = own.into_iter().chain(shared).map(ViewRow::from).map(|row| (row.view.id, row));
+    let page: BTreeMap<ViewId, ViewRow> = all.collect();
+    let most = usize::try_from(limit.and_one()).unwrap_or(usize::MAX);
+    Ok(page.into_values().take(most).collect())
 }
 
 /// How many views `owner` has.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use deserr::{DeserializeError, Deserr, ErrorKind, IntoValue, Map, Value, ValueKind, ValuePointerRef};
+use deserr::{Deserr, IntoValue, Map, Value, ValuePointerRef};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -43,13 +43,8 @@ pub struct NamedFilters(pub BTreeMap<String, CountedList>);
 
 impl Deserr<Faults> for NamedFilters {
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Faults> {
-        // Not as deserr reads a map: it leaves out what is wrong.
-        let Value::Map(given) = value else {
-            let kind = ErrorKind::IncorrectValueKind::<V> { actual: value, accepted: &[ValueKind::Map] };
-            return Err(deserr::take_cf_content(Faults::error(None, kind, location)));
-        };
         let (mut filters, mut faults) = (BTreeMap::new(), Faults::default());
-        for (name, filter) in given.into_iter() {
+        for (name, filter) in fault::members(value, location)?.into_iter() {
             match CountedList::read(filter.into_value(), location.push_key(&name)) {
                 Ok(filter) => drop(filters.insert(name, filter)),
                 Err(more) => faults.append(more),

@@ -5,8 +5,7 @@ use utoipa::ToSchema;
 
 use crate::kernel::CommentId;
 use crate::kernel::words::words;
-use crate::tickets::domain::highlight::{Highlight, highlight};
-use crate::tickets::domain::search::Query;
+use crate::tickets::domain::highlight::{Highlight, Highlighter};
 use crate::tickets::store::TicketRow;
 
 words! {
@@ -61,15 +60,15 @@ pub struct HighlightBody {
 }
 
 impl HighlightBody {
-    /// What `query` has found in `field`, of which `text` is the text.
-    pub fn of(field: HighlightField, comment_id: Option<CommentId>, text: &str, query: &Query) -> Option<Self> {
-        let Highlight { excerpt, places } = highlight(text, query)?;
+    /// What was found in `field`.
+    pub fn of(field: HighlightField, comment_id: Option<CommentId>, found: Highlight) -> Self {
+        let Highlight { excerpt, places, has_all: _ } = found;
         let places = places.into_iter().map(|place| PlaceBody { start: place.start, end: place.end }).collect();
-        Some(Self { field, comment_id, excerpt, places })
+        Self { field, comment_id, excerpt, places }
     }
 
-    /// What `query` has found in a ticket itself.
-    pub fn of_ticket(row: &TicketRow, query: &Query) -> Vec<Self> {
+    /// What is found in a ticket itself, and whether its subject or its description has all of it.
+    pub fn of_ticket(row: &TicketRow, highlighter: &mut Highlighter<'_>) -> (Vec<Self>, bool) {
         let TicketRow { ticket, requester, .. } = row;
         let texts = [
             (HighlightField::Subject, Some(&ticket.subject)),
@@ -78,6 +77,12 @@ impl HighlightBody {
             (HighlightField::ExternalId, ticket.external_id.as_ref()),
         ];
         let tags = ticket.tags.iter().map(|tag| (HighlightField::Tag, Some(tag)));
-        texts.into_iter().chain(tags).filter_map(|(field, text)| Self::of(field, None, text?, query)).collect()
+        let (mut all, mut says_all) = (Vec::new(), false);
+        for (field, text) in texts.into_iter().chain(tags) {
+            let Some(found) = text.and_then(|text| highlighter.highlight(text)) else { continue };
+            says_all |= found.has_all && matches!(field, HighlightField::Subject | HighlightField::Description);
+            all.push(Self::of(field, None, found));
+        }
+        (all, says_all)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use deserr::{DeserializeError, Deserr, ErrorKind, IntoValue, Map, Value, ValueKind, ValuePointerRef};
+use deserr::{Deserr, IntoValue, Map, Value, ValuePointerRef};
 use serde::Serialize;
 use serde_json::Value as Json;
 use utoipa::ToSchema;
@@ -36,13 +36,8 @@ impl FilterWords {
 
     /// The members of an object, all of which must be strings.
     pub(super) fn read<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Faults> {
-        // Not as deserr reads a map: it leaves out what is wrong.
-        let Value::Map(given) = value else {
-            let kind = ErrorKind::IncorrectValueKind::<V> { actual: value, accepted: &[ValueKind::Map] };
-            return Err(deserr::take_cf_content(Faults::error(None, kind, location)));
-        };
         let (mut words, mut faults) = (BTreeMap::new(), Faults::default());
-        for (name, value) in given.into_iter() {
+        for (name, value) in fault::members(value, location)?.into_iter() {
             match fault::string(value.into_value(), location.push_key(&name)) {
                 Ok(text) => drop(words.insert(name, text)),
                 Err(more) => faults.append(more),
