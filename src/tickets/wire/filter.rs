@@ -495,8 +495,9 @@ pub struct ListOptions {
     #[param(value_type = Option<bool>)]
     pub typing: Option<Flag>,
     /// Whether to tell where on each ticket `q` was found, in `highlights`: for pages of at most 50 items. Comments are
-    /// looked through if neither subject nor description has all of it: of the last 20, each up to 8,000 characters,
-    /// the newest that has some of it is told.
+    /// looked through if neither subject nor description has all of it: of the last 20, the newest that has some of it
+    /// is told. Of each text the first 8,000 characters are looked through, and of long searches in long texts not all
+    /// tickets of a page.
     #[deserr(default)]
     #[param(value_type = Option<bool>)]
     pub highlight: Option<Flag>,
