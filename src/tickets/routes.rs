@@ -20,7 +20,7 @@ use crate::auth::policy::{Administer, Allowed, ReadTags, ReadTickets, WriteTicke
 use crate::db::Conn;
 use crate::http::reply::met_by;
 use crate::http::{Answer, Call, Endpoints, Page, Reply};
-use crate::kernel::{Code, FieldError, Problem};
+use crate::kernel::{FieldError, Problem};
 use crate::sla::wire::explain::TicketSlaBody;
 
 /// Registers the endpoints of this room.
@@ -54,30 +54,10 @@ pub const MOST_HIGHLIGHTED: usize = 50;
 )]
 #[get("/v1/tickets")]
 async fn list_tickets(who: Allowed<ReadTickets>, call: Call) -> Answer {
-    let (mut filter, mut options): (TicketFilter, ListOptions) = call.query_of()?;
-    if let Some(id) = options.view_id {
-        let view = call.db().read(async |conn| service::views::read_view(conn, who.who(), id).await).await;
-        (filter, options) = call.query_over(&view.map_err(no_view)?.view.parameters())?;
-    }
+    let (filter, options) = asked(&call, &who).await?;
     let sort = options.sort;
-    if options.typing.is_some_and(|flag| flag.0) {
-        filter.q = filter.q.map(Query::while_typed);
-    }
-    if options.highlight.is_some_and(|flag| flag.0) && options.limit.size() > MOST_HIGHLIGHTED {
-        let detail = format!("must be at most {MOST_HIGHLIGHTED} with highlight=true");
-        return Err(Problem::invalid_query(vec![
-            FieldError::new("limit", "invalid", detail).with("max", MOST_HIGHLIGHTED),
-        ]));
-    }
     let list = list_name(sort, filter.q.as_ref());
     let after = options.cursor.as_ref().map(|cursor| cursor.open(&list)).transpose()?;
-    if sort.first == Sort::Relevance && filter.q.is_none() {
-        let fault = FieldError::new("sort", "invalid", "relevance is an order of what `q` finds");
-        return Err(Problem::new(Code::InvalidQuery, "sort=relevance needs q.").with_errors(vec![fault]));
-    }
-    if options.ids.is_some() && filter.q.is_some() {
-        return Err(Problem::invalid_query(vec![FieldError::new("ids", "invalid", "does not go with `q`")]));
-    }
     let now = call.now();
     let reach = who.reach();
     if sort.is_internal() {
@@ -101,6 +81,33 @@ async fn list_tickets(who: Allowed<ReadTickets>, call: Call) -> Answer {
             Page::reply(&call, limit, &list, rows, place, body)
         }
     }
+}
+
+/// Which list is asked for: by itself, or by a view and what is named beside it.
+///
+/// # Errors
+/// `invalid_query` when there is no such list.
+async fn asked(call: &Call, who: &Allowed<ReadTickets>) -> Result<(TicketFilter, ListOptions), Problem> {
+    let (mut filter, mut options): (TicketFilter, ListOptions) = call.query_of()?;
+    if let Some(id) = options.view_id {
+        let view = call.db().read(async |conn| service::views::read_view(conn, who.who(), id).await).await;
+        (filter, options) = call.query_over(&view.map_err(no_view)?.view.parameters())?;
+    }
+    if options.typing.is_some_and(|flag| flag.0) {
+        filter.q = filter.q.map(Query::while_typed);
+    }
+    let highlights = options.highlight.is_some_and(|flag| flag.0);
+    let fault = if highlights && options.limit.size() > MOST_HIGHLIGHTED {
+        let detail = format!("must be at most {MOST_HIGHLIGHTED} with highlight=true");
+        FieldError::new("limit", "invalid", detail).with("max", MOST_HIGHLIGHTED)
+    } else if options.sort.first == Sort::Relevance && filter.q.is_none() {
+        FieldError::new("sort", "invalid", "relevance is an order of what `q` finds")
+    } else if options.ids.is_some() && filter.q.is_some() {
+        FieldError::new("ids", "invalid", "does not go with `q`")
+    } else {
+        return Ok((filter, options));
+    };
+    Err(Problem::invalid_query(vec![fault]))
 }
 
 /// What whoever names a view hears that they do not see.
