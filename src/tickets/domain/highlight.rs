@@ -44,8 +44,8 @@ impl<'a> Highlighter<'a> {
         Self { query, steps_left: MOST_STEPS }
     }
 
-    /// Where in `text` that is, with some of what stands around the first of it; nothing if it is not there, or too much
-    /// was looked through already.
+    /// Where in `text` that is, with some of what stands around the first of it; nothing if it is not there, or if too
+    /// much was looked through already.
     pub fn highlight(&mut self, text: &str) -> Option<Highlight> {
         let text = text.char_indices().nth(LOOKED_THROUGH).map_or(text, |(end, _)| &text[..end]);
         self.steps_left = self.steps_left.checked_sub(text.len())?;
