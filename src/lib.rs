@@ -3,11 +3,12 @@
 //!
 //! The rooms import only leftwards:
 //! `kernel → db → http → audit → auth → people → tally → sla → tickets → files → comments → time_entries → overview →
-//! metrics → changes → webhooks → app`.
+//! alerts → metrics → changes → webhooks → app`.
 
 // The examples of large bodies are long `json!` expressions.
 #![recursion_limit = "256"]
 
+pub mod alerts;
 pub mod app;
 pub mod audit;
 pub mod auth;

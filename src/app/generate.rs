@@ -40,6 +40,7 @@ const TOKEN_PATH: &str = "/v1/auth/token";
         (name = "time entries", description = "Work on a ticket, and what it cost."),
         (name = "changes", description = "All that happens, in one order without a gap."),
         (name = "metrics", description = "Numbers about all of it."),
+        (name = "alerts", description = "What monitoring tools and scripts tell of: one open ticket for each problem."),
         (name = "webhooks", description = "What happens, told to a URL as it happens."),
         (name = "operation", description = "The service itself."),
     )

@@ -19,7 +19,7 @@ use crate::files::store::draft::SHARDS;
 use crate::http::idempotency;
 use crate::http::jobs::Jobs;
 use crate::kernel::{Clock, Problem};
-use crate::{audit, auth, people, sla, tally, tickets, webhooks};
+use crate::{alerts, audit, auth, people, sla, tally, tickets, webhooks};
 
 /// The longest pause between two rounds, in seconds; shorter where tickets close sooner.
 const LONGEST_PAUSE_S: i64 = 30;
@@ -46,7 +46,7 @@ const INDEX_BREATH: Duration = Duration::from_millis(10);
 /// The pause between two transactions that merge the index of words: nobody waits for the end of it.
 const MERGE_BREATH: Duration = Duration::from_millis(20);
 
-/// How many deliveries of webhooks one transaction forgets.
+/// How many deliveries of webhooks, and alerts, one transaction forgets.
 const FORGOTTEN_AT_ONCE: i64 = 500;
 
 /// The pause between two of these transactions, in which others write.
@@ -114,6 +114,7 @@ pub fn start(
             Box::new(IndexWords { indexed: 0 }),
             Box::new(MergeWords),
             Box::new(ForgetDeliveries),
+            Box::new(ForgetAlerts),
             Box::new(EraseFiles { cabinet: cabinet.clone() }),
             Box::new(SweepFiles { cabinet: cabinet.clone(), shard: 0 }),
         ];
@@ -395,6 +396,27 @@ impl Job for ForgetDeliveries {
     fn run<'a>(&'a mut self, db: &'a Db, clock: &'a Clock) -> LocalBoxFuture<'a, Result<Rest, Problem>> {
         async {
             let count = webhooks::service::forget_deliveries(db, clock.now(), FORGOTTEN_AT_ONCE).await?;
+            Ok(if count > 0 { Rest::More(FORGET_BREATH) } else { Rest::Nothing })
+        }
+        .boxed_local()
+    }
+}
+
+/// Forgets alerts that are over since long.
+struct ForgetAlerts;
+
+impl Job for ForgetAlerts {
+    fn name(&self) -> &'static str {
+        "forget_alerts"
+    }
+
+    fn interval(&self) -> Duration {
+        Duration::from_secs(60)
+    }
+
+    fn run<'a>(&'a mut self, db: &'a Db, clock: &'a Clock) -> LocalBoxFuture<'a, Result<Rest, Problem>> {
+        async {
+            let count = alerts::service::forget_alerts(db, clock.now(), FORGOTTEN_AT_ONCE).await?;
             Ok(if count > 0 { Rest::More(FORGET_BREATH) } else { Rest::Nothing })
         }
         .boxed_local()

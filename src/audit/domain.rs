@@ -41,6 +41,12 @@ words! {
         FileDeleted = "file.deleted",
         /// A scanner has found something in a file, whose bytes are gone; the changes hold its id.
         FileInfected = "file.infected",
+        /// An alert began to fire; the changes name it.
+        AlertFired = "alert.fired",
+        /// An alert fires with another severity, or says something else.
+        AlertUpdated = "alert.updated",
+        /// An alert has ended.
+        AlertResolved = "alert.resolved",
         /// Something that is promised will soon be due.
         SlaDueSoon = "sla.due_soon",
         /// Something that was promised is broken.
@@ -196,6 +202,9 @@ impl Event {
             | EventKind::UserUpdated
             | EventKind::UserAnonymised
             | EventKind::WebhookDisabled
+            | EventKind::AlertFired
+            | EventKind::AlertUpdated
+            | EventKind::AlertResolved
             | EventKind::SlaDueSoon
             | EventKind::SlaBreached => false,
         };

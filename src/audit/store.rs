@@ -168,6 +168,26 @@ fn require_room(edited_b: i64, most_b: i64) -> Result<(), Problem> {
     Err(Problem::new(Code::Conflict, detail))
 }
 
+/// How many entries of a trail one look goes through.
+const MOST_LOOKED_AT: i64 = 1_000;
+
+/// Goes on to look for somebody else than `own` in the trail of `ticket`, behind its entry `number`: up to which entry
+/// all of it is theirs, or the service's; nothing once somebody else has acted, or there is too much of it to tell.
+pub async fn is_own_up_to(
+    tx: &mut Conn,
+    ticket: TicketId,
+    own: &[PrincipalId],
+    number: i64,
+) -> Result<Option<i64>, Problem> {
+    let behind = events::table.filter(events::ticket_id.eq(ticket).and(events::number.gt(number)));
+    let behind = behind.order((events::number, events::id)).limit(MOST_LOOKED_AT);
+    let entries: Vec<(i64, Option<PrincipalId>)> =
+        on_each!(tx, |c| behind.select((events::number, events::actor_id)).load(c).await)?;
+    let is_own = entries.iter().all(|(_, actor)| actor.is_none_or(|actor| own.contains(&actor)));
+    let is_all = i64::try_from(entries.len()).unwrap_or(i64::MAX) < MOST_LOOKED_AT;
+    Ok((is_own && is_all).then(|| entries.last().map_or(number, |(last, _)| *last)))
+}
+
 /// Which events of a trail are listed, and how many.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TrailPage {

@@ -39,6 +39,8 @@ words! {
         InternalRead = "internal:read",
         /// Pull metrics.
         MetricsRead = "metrics:read",
+        /// Tell of alerts.
+        AlertsWrite = "alerts:write",
         /// Set up people, teams and service accounts, and redact.
         Admin = "admin",
     }
@@ -68,7 +70,7 @@ crate::kernel::sql::guid!(FamilyId);
 
 /// A set of scopes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Scopes(u8);
+pub struct Scopes(u16);
 
 impl Scopes {
     /// Every scope there is.
@@ -117,8 +119,8 @@ impl Scopes {
             .collect()
     }
 
-    fn bit(scope: Scope) -> u8 {
-        1 << (scope as u8)
+    fn bit(scope: Scope) -> u16 {
+        1 << (scope as u16)
     }
 }
 
@@ -139,15 +141,13 @@ impl std::fmt::Display for Scopes {
 impl Role {
     /// What a person of this role may do at most.
     pub fn scopes(self) -> Scopes {
-        use Scope::{Admin, CommentsRead, CommentsWrite, InternalRead, MetricsRead, TicketsRead, TicketsWrite};
+        use Scope::{CommentsRead, CommentsWrite, InternalRead, MetricsRead, TicketsRead, TicketsWrite};
         match self {
             Role::Requester => [TicketsRead, TicketsWrite, CommentsRead, CommentsWrite].into_iter().collect(),
             Role::Agent => [TicketsRead, TicketsWrite, CommentsRead, CommentsWrite, InternalRead, MetricsRead]
                 .into_iter()
                 .collect(),
-            Role::Admin => [TicketsRead, TicketsWrite, CommentsRead, CommentsWrite, InternalRead, MetricsRead, Admin]
-                .into_iter()
-                .collect(),
+            Role::Admin => Scopes::all(),
         }
     }
 }
@@ -240,7 +240,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn scopes_are_read_as_they_are_written(bits in 0u8..128) {
+        fn scopes_are_read_as_they_are_written(bits in 0u16..256) {
             let scopes = Scopes(bits);
             prop_assert_eq!(Scopes::parse(&scopes.to_string()), Ok(scopes));
         }

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::domain::{Principal, PrincipalKind, Role, Scope};
 use super::service::Authority;
+use crate::http::limits::understood;
 use crate::http::record::Administering;
 use crate::http::{Call, Gate, Reader, State};
 use crate::kernel::requesters::AgentNames;
@@ -77,6 +78,10 @@ permissions! {
     ReadTags: Some(Scope::TicketsRead), STAFF;
     /// Read the numbers about all tickets and about the service itself.
     ReadMetrics: Some(Scope::MetricsRead), STAFF;
+    /// Tell of alerts.
+    SendAlerts: Some(Scope::AlertsWrite), ADMINS;
+    /// See alerts.
+    ReadAlerts: Some(Scope::TicketsRead), STAFF;
     /// See what is promised: calendars and SLA policies.
     ReadSla: Some(Scope::TicketsRead), STAFF;
     /// Set up people, teams, service accounts, calendars and SLA policies; redact comments.
@@ -198,7 +203,7 @@ impl<P: Permission> FromRequest for Allowed<P> {
             };
             let (now, deadline) = (state.clock.now(), state.deadline(&request));
             let who = authority.authenticate(&state.db.until(deadline), &token?, now, &state.clock).await?;
-            gate.count_principal(&request, &who.id)?;
+            gate.count_principal(&request, &who.id).map_err(|problem| understood(request.path(), problem))?;
             if P::RECORDED {
                 request.extensions_mut().insert(Administering(who.id));
             }

@@ -2,7 +2,7 @@
 
 use crate::audit::domain::{EventKind, Visibility};
 use crate::auth::domain::Principal;
-use crate::auth::policy::{Administer, Allowed, ReadComments, ReadPeople, ReadTickets, ReadWork};
+use crate::auth::policy::{Administer, Allowed, ReadAlerts, ReadComments, ReadPeople, ReadTickets, ReadWork};
 use crate::kernel::PrincipalId;
 use crate::kernel::requesters::NamesShown;
 use crate::tickets::policy::ReachesTickets;
@@ -29,6 +29,7 @@ impl Sightline {
             EventKind::FileAttached | EventKind::FileDeleted | EventKind::FileInfected => comments,
             EventKind::TimeEntryAdded | EventKind::TimeEntryDeleted => work,
             EventKind::UserCreated | EventKind::UserUpdated | EventKind::UserAnonymised => people,
+            EventKind::AlertFired | EventKind::AlertUpdated | EventKind::AlertResolved => caller.may::<ReadAlerts>(),
             EventKind::SlaDueSoon | EventKind::SlaBreached => caller.sees_internal(),
             EventKind::WebhookDisabled => caller.may::<Administer>(),
         });

@@ -8,7 +8,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use tokio::sync::OwnedMutexGuard;
 
 use super::queue::{self, Queue};
-use crate::kernel::{PrincipalId, Problem, TeamId};
+use crate::kernel::{AlertSourceId, PrincipalId, Problem, TeamId};
 
 /// The root of something that is changed as one: who is at work on it is the only one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +25,10 @@ pub enum Root {
     Subject(String, String),
     /// The ticket for which this principal uses this external id, also while there is none.
     ExternalId(PrincipalId, String),
+    /// All alerts of a source.
+    AlertSource(AlertSourceId),
+    /// All sources of alerts, as they are set up.
+    AlertSources,
     /// Policies and calendars.
     Configuration,
     /// All webhooks, as they are set up.
@@ -41,6 +45,8 @@ impl Root {
             Self::Address(email) => format!("address {email}"),
             Self::Subject(issuer, subject) => format!("subject {issuer} {subject}"),
             Self::ExternalId(creator, id) => format!("external id {creator} {id}"),
+            Self::AlertSource(id) => format!("alert source {id}"),
+            Self::AlertSources => "alert sources".into(),
             Self::Configuration => "configuration".into(),
             Self::Webhooks => "webhooks".into(),
         };
@@ -248,11 +254,13 @@ mod tests {
             Root::ExternalId(id, "1".into()),
             Root::Address("1".into()),
             Root::Subject("1".into(), "1".into()),
+            Root::AlertSource(AlertSourceId(id.0)),
+            Root::AlertSources,
             Root::Configuration,
             Root::Webhooks,
         ]
         .into();
-        assert_eq!(all.keys().len(), 9);
+        assert_eq!(all.keys().len(), 11);
         assert_eq!(Roots::from([Root::Ticket(1), Root::Ticket(1)]).keys().len(), 1);
     }
 }

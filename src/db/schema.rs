@@ -429,6 +429,7 @@ diesel::table! {
         resolution_s -> Nullable<BigInt>,
         resolution_business_s -> Nullable<BigInt>,
         is_first_contact -> Bool,
+        is_by_alert -> Bool,
         worker_id -> Nullable<Guid>,
         work_s -> Nullable<BigInt>,
         cost_minor -> Nullable<BigInt>,
@@ -581,12 +582,82 @@ diesel::table! {
 }
 
 diesel::table! {
+    use diesel::sql_types::*;
+    use crate::kernel::sql::{JsonDocument, Guid, Moment};
+    alert_sources (id) {
+        id -> Guid,
+        name -> Text,
+        principal_id -> Nullable<Guid>,
+        team_id -> Nullable<Guid>,
+        team_label -> Text,
+        ticket_type -> Text,
+        priorities -> JsonDocument,
+        priority_default -> Text,
+        group_by -> Text,
+        subject_template -> Nullable<Text>,
+        requester_id -> Nullable<Guid>,
+        on_resolve -> Text,
+        reopen_within_s -> BigInt,
+        backdate_max_s -> BigInt,
+        enabled -> Bool,
+        created_at -> Moment,
+        updated_at -> Moment,
+        version -> BigInt,
+        deleted_at -> Nullable<Moment>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::kernel::sql::Guid;
+    alert_counts (source_id) {
+        source_id -> Guid,
+        firing -> BigInt,
+        resolved -> BigInt,
+        received_created -> BigInt,
+        received_updated -> BigInt,
+        received_reopened -> BigInt,
+        received_resolved -> BigInt,
+        received_unchanged -> BigInt,
+        received_ignored -> BigInt,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::kernel::sql::{JsonDocument, Guid, Moment};
+    alerts (source_id, dedupe_key) {
+        id -> Guid,
+        source_id -> Guid,
+        dedupe_key -> Text,
+        ticket_number -> Nullable<BigInt>,
+        state -> Text,
+        starts_at -> Moment,
+        ends_at -> Nullable<Moment>,
+        last_seen_at -> Moment,
+        times -> BigInt,
+        severity -> Nullable<Text>,
+        summary -> Text,
+        labels -> JsonDocument,
+        annotations -> JsonDocument,
+        links -> JsonDocument,
+        firing_count -> BigInt,
+        truncated -> Bool,
+        truncated_alerts -> BigInt,
+        own_to -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
     #[sql_name = "__diesel_schema_migrations"]
     schema_migrations (version) {
         version -> Text,
     }
 }
 
+diesel::joinable!(alert_counts -> alert_sources (source_id));
+diesel::joinable!(alerts -> alert_sources (source_id));
+diesel::joinable!(alerts -> tickets (ticket_number));
 diesel::joinable!(comments -> principals (author_id));
 diesel::joinable!(changes -> events (event_id));
 diesel::joinable!(events -> principals (actor_id));
@@ -625,4 +696,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     webhooks,
     webhook_deliveries,
     files,
+    alert_sources,
+    alert_counts,
+    alerts,
 );

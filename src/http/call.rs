@@ -8,13 +8,14 @@ use std::time::{Duration, Instant as Stopwatch};
 
 use actix_web::dev::Payload;
 use actix_web::http::header::{self, HeaderMap};
-use actix_web::{FromRequest, HttpRequest, web};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use deserr::{Deserr, ValuePointerRef};
 use futures_util::StreamExt;
 use futures_util::future::{Ready, ready};
 use serde_json::Value;
 
 use super::accept::{MediaType, Wanted};
+use super::edge::RequestId;
 use super::fresh;
 use super::jobs::Jobs;
 use super::limits::{Attempt, Gate};
@@ -138,6 +139,11 @@ impl Call {
 
     pub(super) fn state(&self) -> &State {
         &self.state
+    }
+
+    /// The id of the request.
+    pub fn request_id(&self) -> String {
+        self.request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default()
     }
 
     /// The request's headers.
@@ -301,6 +307,20 @@ impl Call {
         self.json().await
     }
 
+    /// The JSON in the body, of at most `limit_b` bytes, of whatever form: for those who have a form of their own. What
+    /// no database stores (U+0000) is left out of its texts.
+    ///
+    /// # Errors
+    /// `unsupported_media_type`, `body_too_large` or `malformed_json`.
+    pub async fn foreign_body(&self, limit_b: usize) -> Result<Value, Problem> {
+        self.require_media_type(&["application/json"])?;
+        self.read(limit_b).await?;
+        let mut value = serde_json::from_slice(&self.body.borrow())
+            .map_err(|error| Problem::new(Code::MalformedJson, format!("{error}.")))?;
+        leave_out_nul(&mut value);
+        Ok(value)
+    }
+
     /// The JSON merge patch (RFC 7396) in the body.
     ///
     /// # Errors
@@ -372,7 +392,7 @@ impl Call {
     ///
     /// # Errors
     /// `version_mismatch`, or those of [`precondition`](Self::precondition).
-    pub(super) fn require_no_version(&self) -> Result<(), Problem> {
+    pub fn require_no_version(&self) -> Result<(), Problem> {
         match self.judges.get() || self.precondition()?.0.is_none() {
             true => Ok(()),
             false => {
@@ -536,6 +556,21 @@ fn find_nul(value: &Value, place: ValuePointerRef<'_>, faults: &mut Faults) {
                 }
                 find_nul(item, place.push_key(name), faults);
             }
+        }
+        _ => {}
+    }
+}
+
+/// Takes NUL out of all texts and names.
+fn leave_out_nul(value: &mut Value) {
+    match value {
+        Value::String(text) => text.retain(|c| c != '\0'),
+        Value::Array(items) => items.iter_mut().for_each(leave_out_nul),
+        Value::Object(fields) => {
+            if fields.keys().any(|name| name.contains('\0')) {
+                *fields = std::mem::take(fields).into_iter().map(|(name, value)| (name.replace('\0', ""), value)).collect();
+            }
+            fields.values_mut().for_each(leave_out_nul);
         }
         _ => {}
     }

@@ -25,6 +25,10 @@ use crate::kernel::{Code, Problem};
 /// The header that carries the request's id both ways.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// The id of a request, for whoever tells it within an answer.
+#[derive(Debug, Clone)]
+pub struct RequestId(pub String);
+
 /// By which a page of another origin is told how long the parts of its request took (Resource Timing, 4.5).
 const TIMING_ALLOW_ORIGIN: HeaderName = HeaderName::from_static("timing-allow-origin");
 
@@ -41,6 +45,7 @@ pub async fn edge(
     let traced = RequestSpan::begin(&request);
     let made = traced.trace_id();
     let span = tracing::info_span!("request", request_id = %id, trace_id = made.as_deref().or(trace_id(&request)));
+    request.extensions_mut().insert(RequestId(id.clone()));
     let method = request.method().clone();
     let unread = unread::hold(&mut request);
     let wait = request.app_data::<actix_web::web::Data<State>>().map(|state| state.db.wait());

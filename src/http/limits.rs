@@ -20,7 +20,7 @@ use super::quota::{Quota, QuotaStanding};
 use super::seats::Seats;
 use super::state::State;
 use super::unsent::{self, Caller, Unsent};
-use crate::kernel::{Clock, Problem};
+use crate::kernel::{Clock, Code, Problem};
 
 /// What is left of the quotas that a request counts for (draft-ietf-httpapi-ratelimit-headers).
 pub const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -215,6 +215,21 @@ impl Gate {
     }
 }
 
+/// Where senders are that only come again after an answer of 5xx, such as Alertmanager: to them a limit is said so.
+const OF_ALERTS: &str = "/v1/alerts/";
+
+/// The problem, as a sender at `path` understands it.
+pub fn understood(path: &str, problem: Problem) -> Problem {
+    match problem.code() {
+        Code::RateLimited if path.starts_with(OF_ALERTS) => {
+            let detail = problem.detail().to_owned();
+            let wait_s = problem.members().get("retry_after_s").cloned().unwrap_or_else(|| 1.into());
+            Problem::overloaded("a limit was met").saying(detail).with("retry_after_s", wait_s)
+        }
+        _ => problem,
+    }
+}
+
 /// What a request has counted for.
 #[derive(Debug, Default)]
 struct Standings([Option<QuotaStanding>; 2]);
@@ -255,7 +270,10 @@ pub async fn gate(
     };
     match counted {
         Ok(()) => next.call(request).await.map(ServiceResponse::map_into_boxed_body),
-        Err(problem) => Ok(request.error_response(problem)),
+        Err(problem) => {
+            let problem = understood(request.path(), problem);
+            Ok(request.error_response(problem))
+        }
     }
 }
 

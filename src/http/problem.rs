@@ -4,6 +4,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde::Serialize;
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::reply::etag;
@@ -55,6 +56,32 @@ impl ResponseError for Problem {
     }
 }
 
+fn body<'a>(problem: &'a Problem, request_id: &'a str) -> ProblemBody<'a> {
+    let code = problem.code();
+    ProblemBody {
+        kind: format!("/docs#{}", code.as_str()),
+        title: code.title(),
+        status: code.status(),
+        detail: problem.detail(),
+        code: code.as_str(),
+        request_id,
+        errors: problem.errors(),
+        more_errors: Some(problem.more_errors()).filter(|more| *more > 0),
+        members: problem.members(),
+    }
+}
+
+/// `problem` as a part of the answer to the request `request_id`: what has become of one of several things.
+///
+/// # Errors
+/// When it cannot be written as JSON, which would be our fault.
+pub fn as_json(problem: &Problem, request_id: &str) -> Result<Map<String, Value>, Problem> {
+    match serde_json::to_value(body(problem, request_id)).map_err(Problem::internal)? {
+        Value::Object(members) => Ok(members),
+        _ => Err(Problem::internal("a problem is an object")),
+    }
+}
+
 /// The answer for `problem` in the request `request_id`.
 pub fn render(problem: &Problem, request_id: &str) -> HttpResponse {
     let code = problem.code();
@@ -68,7 +95,8 @@ pub fn render(problem: &Problem, request_id: &str) -> HttpResponse {
     }
     match (code, problem.members().get("retry_after_s")) {
         (Code::RateLimited, Some(wait_s)) => drop(response.insert_header((header::RETRY_AFTER, wait_s.to_string()))),
-        (Code::Unavailable, _) => drop(response.insert_header((header::RETRY_AFTER, "1"))),
+        (Code::Unavailable, Some(wait_s)) => drop(response.insert_header((header::RETRY_AFTER, wait_s.to_string()))),
+        (Code::Unavailable, None) => drop(response.insert_header((header::RETRY_AFTER, "1"))),
         // What is left of the request is not read (RFC 9110, 15.5.9).
         (Code::RequestTimeout, _) => drop(response.force_close()),
         _ => {}
@@ -79,17 +107,7 @@ pub fn render(problem: &Problem, request_id: &str) -> HttpResponse {
     if let Some(allow) = problem.members().get("allow").and_then(|v| v.as_str()) {
         response.insert_header((header::ALLOW, allow));
     }
-    response.content_type("application/problem+json").json(ProblemBody {
-        kind: format!("/docs#{}", code.as_str()),
-        title: code.title(),
-        status: code.status(),
-        detail: problem.detail(),
-        code: code.as_str(),
-        request_id,
-        errors: problem.errors(),
-        more_errors: Some(problem.more_errors()).filter(|more| *more > 0),
-        members: problem.members(),
-    })
+    response.content_type("application/problem+json").json(body(problem, request_id))
 }
 
 /// RFC 6750, 3: what a bearer token lacks. Without a token, no error is named.

@@ -93,6 +93,10 @@ ids! {
     ViewId;
     /// A file.
     FileId;
+    /// Where alerts come from.
+    AlertSourceId;
+    /// An alert.
+    AlertId;
     /// What one change adds to the tallies.
     DeltaId;
 }

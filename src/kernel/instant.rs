@@ -21,6 +21,9 @@ use super::sql::Moment;
 #[diesel(sql_type = Moment)]
 pub struct Instant(i64);
 
+/// By how many seconds the clock of a sender may be fast.
+pub const FAST_CLOCK_S: i64 = 60;
+
 impl Instant {
     /// 1970-01-01T00:00:00Z, the earliest instant that clients may give.
     pub const EPOCH: Instant = Instant(0);
@@ -42,6 +45,18 @@ impl Instant {
     /// Whole seconds since 1970, as JWT's NumericDate wants them (RFC 7519).
     pub fn seconds(self) -> i64 {
         self.0.div_euclid(1_000_000)
+    }
+
+    /// This instant, which a client has told by its own clock: one that is a little fast is taken for right, and what
+    /// it says to come is now.
+    ///
+    /// # Errors
+    /// What is wrong with an instant that is further in the future than [`FAST_CLOCK_S`].
+    pub fn by_senders_clock(self, now: Self) -> Result<Self, FieldError> {
+        if self > now.plus_s(FAST_CLOCK_S) {
+            return Err(FieldError::of_value("invalid", "must not be in the future"));
+        }
+        Ok(self.min(now))
     }
 
     /// This instant moved by `s` seconds; saturates.

@@ -24,8 +24,8 @@ pub mod words;
 pub use clock::Clock;
 pub use field_error::FieldError;
 pub use id::{
-    AnyId, CalendarId, CommentId, DeltaId, EventId, FileId, PolicyId, PrincipalId, TeamId, TicketId, TimeEntryId,
-    ViewId, WebhookId,
+    AlertId, AlertSourceId, AnyId, CalendarId, CommentId, DeltaId, EventId, FileId, PolicyId, PrincipalId, TeamId,
+    TicketId, TimeEntryId, ViewId, WebhookId,
 };
 pub use instant::Instant;
 pub use money::{Currency, Money, MoneyInput, MoneyPatch, MoneyPatchInput};

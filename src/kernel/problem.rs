@@ -72,7 +72,8 @@ codes! {
     IllegalTransition = 409 "illegal_transition" "The status cannot change this way.";
     /// The ticket is closed for good. Open a new one with `follow_up_of`.
     TicketClosed = 409 "ticket_closed" "The ticket is closed.";
-    /// The caller has made a ticket with this `external_id` before; `existing` names it.
+    /// The caller has made a ticket with this `external_id` before, which is not closed; `existing` names it, and tells
+    /// its status.
     DuplicateExternalId = 409 "duplicate_external_id" "The external id is taken.";
     /// A request with the same `Idempotency-Key` is still running. Try again shortly.
     IdempotencyInProgress = 409 "idempotency_in_progress" "The first request is still running.";

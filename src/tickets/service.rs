@@ -42,6 +42,7 @@ use crate::kernel::rows::Rows;
 use crate::kernel::{Clock, Code, CommentId, FieldError, Instant, Patch, PrincipalId, Problem, TeamId};
 use crate::sla::domain::change::TooManySteps;
 use crate::sla::wire::explain::{SlaTicket, TicketSlaBody};
+use crate::tally::domain::facts::Fact;
 use crate::{auth, people, sla};
 
 /// How many tickets one transaction closes.
@@ -244,9 +245,7 @@ pub async fn open(
     if new.requester.is_some() && new.requester_id.is_some() {
         faults.push(FieldError::new("/requester", "invalid", "cannot be given together with requester_id"));
     }
-    if new.reported_at.is_some_and(|at| at > now) {
-        faults.push(FieldError::new("/reported_at", "invalid", "must not be in the future"));
-    }
+    let reported_at = noted_instant(new.reported_at, "/reported_at", now, &mut faults);
     let assignee_id = new.assignee_id.map(|person| person.id(who.id));
     let requester_id = new.requester_id.map(|person| person.id(who.id));
     let team = noted(check_team(tx, new.team_id).await?, &mut faults);
@@ -290,7 +289,7 @@ pub async fn open(
         follow_up_of,
         tags: new.tags.unwrap_or_default().0,
         custom_fields: new.custom_fields.unwrap_or_default().without_nulls(),
-        reported_at: new.reported_at.unwrap_or(now),
+        reported_at,
         ..opened
     };
     let configuration = sla::store::configuration::current(tx).await?;
@@ -360,6 +359,19 @@ pub async fn change(
         change::save(tx, &change, &act.clock).await?;
     }
     read(tx, reach, TicketRef::Number(number), act.now).await
+}
+
+/// Resolves `before`, on which nobody has worked, since what it was opened for is over. Numbers leave that out of what
+/// they tell of those who work.
+///
+/// # Errors
+/// `illegal_transition`.
+pub async fn resolve_by_alert(tx: &mut Conn, act: &Act, before: Ticket) -> Result<(), Problem> {
+    let mut after = before.clone();
+    after.step(Status::Resolved, Walker::Desk, act.now)?;
+    let mut change = change::changed(tx, before, after, Some(act.who.id), act.now).await??;
+    change.facts = change.facts.into_iter().map(Fact::by_alert).collect();
+    change::save(tx, &change, &act.clock).await
 }
 
 /// The ticket as `patch` by `me` makes it, but for its status: that takes a step.
@@ -528,9 +540,9 @@ async fn require_free(
 ) -> Result<(), Problem> {
     let Some(external_id) = external_id else { return Ok(()) };
     match store::by_external_id(tx, creator, external_id).await? {
-        Some((id, number)) if Some(number) != except => {
-            let detail = format!("This account has used it for ticket {number}.");
-            let existing = serde_json::json!({ "id": id, "number": number });
+        Some((id, number, status)) if Some(number) != except => {
+            let detail = format!("This account has used it for ticket {number}, which is {status}.");
+            let existing = serde_json::json!({ "id": id, "number": number, "status": status });
             let problem = Problem::new(Code::DuplicateExternalId, "It is the external id of another ticket.");
             let problem = problem.telling_readers(detail, "existing", existing);
             // Which one it is, is no news to whoever has made it.
@@ -538,6 +550,14 @@ async fn require_free(
         }
         _ => Ok(()),
     }
+}
+
+/// When something was that a client has told of, now unless it says: its clock may be a little fast.
+fn noted_instant(told: Option<Instant>, place: &str, now: Instant, faults: &mut Vec<FieldError>) -> Instant {
+    told.unwrap_or(now).by_senders_clock(now).unwrap_or_else(|fault| {
+        faults.push(fault.at(place));
+        now
+    })
 }
 
 /// The name that a reference leads to, if it leads somewhere; what is wrong with it joins the faults.

@@ -3,14 +3,16 @@
 use std::collections::{BTreeSet, HashMap};
 
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 
-use super::domain::Ticket;
+use super::domain::{REDACTED, Status, Ticket};
 use super::domain::reference::TicketRef;
 use super::policy::reach::Reach;
 use crate::auth::domain::Role;
-use crate::db::raw::one_of;
-use crate::db::schema::{comments, principals, teams, ticket_clocks, ticket_tags, tickets, time_entries};
+use crate::db::raw::{one_of, raw};
+use crate::db::schema::{alerts, comments, principals, teams, ticket_clocks, ticket_tags, tickets, time_entries};
 use crate::db::{Conn, RunQueryDsl, fault, on_each, send, steady};
+use crate::kernel::sql::Json;
 use crate::kernel::{Instant, PrincipalId, Problem, TeamId, TicketId};
 use crate::sla::domain::clock::Times;
 use crate::sla::domain::policy::Traits;
@@ -279,13 +281,23 @@ async fn add_tags(tx: &mut Conn, number: i64, tags: &[String], created_at: Insta
     Ok(())
 }
 
-/// Removes the texts of all comments on `ticket`, and the notes of work on it.
+/// Removes the texts of all comments on `ticket`, the notes of work on it, and what its alerts say.
 pub async fn redact_around(tx: &mut Conn, ticket: &Ticket, now: Instant) -> Result<(), Problem> {
     let comments = comments::table.filter(comments::ticket_id.eq(ticket.id).and(comments::redacted_at.is_null()));
     let emptied = (comments::body.eq(""), comments::redacted_at.eq(now), comments::version.eq(comments::version + 1));
     on_each!(tx, |c| diesel::update(comments).set(emptied).execute(c).await)?;
     let work = time_entries::table.filter(time_entries::ticket_number.eq(ticket.number));
     on_each!(tx, |c| diesel::update(work).set(time_entries::note.eq(None::<String>)).execute(c).await)?;
+    // What has set it off tells what it was about.
+    let nothing = || Json(serde_json::json!({}));
+    let told = alerts::table.filter(alerts::ticket_number.eq(ticket.number));
+    let told = diesel::update(told).set((
+        alerts::summary.eq(REDACTED),
+        alerts::labels.eq(nothing()),
+        alerts::annotations.eq(nothing()),
+        alerts::links.eq(Json(serde_json::json!([]))),
+    ));
+    on_each!(tx, |c| told.execute(c).await)?;
     Ok(())
 }
 
@@ -297,16 +309,18 @@ fn external_id_taken(error: diesel::result::Error) -> Problem {
     error.into()
 }
 
-/// The ticket that `creator` has made with this external id.
+/// The ticket that `creator` has made with this external id and that is not closed, and where it stands.
 pub async fn by_external_id(
     tx: &mut Conn,
     creator: PrincipalId,
     external_id: &str,
-) -> Result<Option<(TicketId, i64)>, Problem> {
+) -> Result<Option<(TicketId, i64, Status)>, Problem> {
     let found = on_each!(tx, |c| {
         tickets::table
             .filter(tickets::created_by_id.eq(creator).and(tickets::external_id.eq(external_id)))
-            .select((tickets::id, tickets::number))
+            // Word for word as in its index.
+            .filter(raw::<Bool>("tickets.status <> 'closed'"))
+            .select((tickets::id, tickets::number, tickets::status))
             .first(c)
             .await
     });

@@ -188,11 +188,12 @@ pub struct NewTicket {
     #[deserr(default)]
     #[schema(value_type = Option<Object>, nullable = false)]
     pub custom_fields: Option<Fields>,
-    /// The name that the caller's system has for it; unique among the tickets of one account.
+    /// The name that the caller's system has for it; unique among the tickets of one account that are not closed.
     #[deserr(default)]
     #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
     pub external_id: Option<Line<255>>,
-    /// When it was reported, if that was earlier than now. Not for requesters.
+    /// When it was reported, if that was earlier than now. Up to 60 s in the future are now: clocks differ. Not for
+    /// requesters.
     #[deserr(default)]
     pub reported_at: Option<Instant>,
     /// The ticket that this one follows up, by id or number.
@@ -206,7 +207,7 @@ pub struct NewTicket {
 }
 
 /// A JSON merge patch (RFC 7396) of a ticket: what is not mentioned stays, null empties.
-#[derive(Debug, Clone, Deserr, ToSchema)]
+#[derive(Debug, Clone, Default, Deserr, ToSchema)]
 #[deserr(error = Faults, deny_unknown_fields)]
 #[schema(example = json!({ "status": "resolved", "assignee_id": null, "custom_fields": { "floor": 3 } }))]
 pub struct TicketPatch {

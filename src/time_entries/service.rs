@@ -38,9 +38,8 @@ pub async fn add(
     ticket.require_not_closed()?;
     let NewTimeEntry { work_s, agent_id, worked_at, note } = new;
     let mut faults = Vec::new();
-    if worked_at.is_some_and(|at| at > act.now) {
-        faults.push(FieldError::new("/worked_at", "invalid", "must not be in the future"));
-    }
+    let worked_at = worked_at.unwrap_or(act.now).by_senders_clock(act.now);
+    faults.extend(worked_at.as_ref().err().map(|fault| fault.clone().at("/worked_at")));
     let whose = agent_id.or(act.who.is_staff().then_some(act.who.id));
     let agent = match worker(tx, whose).await? {
         Ok(agent) if faults.is_empty() => agent,

@@ -26,7 +26,7 @@ pub struct NewTimeEntry {
     /// Whose work it is: an active agent or admin. The caller unless said; a service account has to say.
     #[deserr(default)]
     pub agent_id: Option<PrincipalId>,
-    /// When the work was done; now unless said, and never in the future.
+    /// When the work was done; now unless said, and never in the future: up to 60 s, by which clocks differ, are now.
     #[deserr(default)]
     pub worked_at: Option<Instant>,
     /// What was done, for those behind the counter alone: at most 4000 bytes of UTF-8.

@@ -17,6 +17,7 @@ const JOBS: [&str; 13] = [
     "index_people",
     "index_words",
     "merge_words",
+    "forget_alerts",
     "forget_deliveries",
     "erase_files",
     "sweep_files",

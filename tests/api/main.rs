@@ -4,6 +4,7 @@
 
 mod support;
 
+mod alerts;
 mod answers;
 mod auth;
 mod backlog;

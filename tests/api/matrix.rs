@@ -31,6 +31,8 @@ enum Rule {
     Admin,
     /// The same, with this scope besides.
     AdminWith(&'static str),
+    /// Admins; service accounts with the scope.
+    AdminOr(&'static str),
 }
 
 /// Those who read comments or tickets, and those who write them.
@@ -109,6 +111,15 @@ const RULES: &[(&str, Rule)] = &[
     ("update_sla_policy", Rule::Admin),
     ("delete_sla_policy", Rule::Admin),
     ("preview_sla_policy", Rule::AdminWith("tickets:read")),
+    ("send_alerts", Rule::AdminOr("alerts:write")),
+    ("send_alertmanager_alerts", Rule::AdminOr("alerts:write")),
+    ("list_alerts", Rule::Staff("tickets:read")),
+    ("list_ticket_alerts", Rule::Staff("tickets:read")),
+    ("list_alert_sources", Rule::Admin),
+    ("create_alert_source", Rule::Admin),
+    ("get_alert_source", Rule::Admin),
+    ("update_alert_source", Rule::Admin),
+    ("delete_alert_source", Rule::Admin),
     ("stream_changes", Rule::Own("tickets:read")),
     ("stream_ticket", Rule::Own("tickets:read")),
     ("list_webhooks", Rule::Admin),
@@ -138,13 +149,21 @@ fn shown_to(operation: &str) -> Option<[&'static str; 2]> {
         "create_calendar" | "update_calendar" | "import_calendar_holidays" => ["tickets:read"; 2],
         "create_sla_policy" | "update_sla_policy" => ["tickets:read"; 2],
         "create_webhook" | "update_webhook" | "rotate_webhook_secret" => ["admin"; 2],
+        "create_alert_source" | "update_alert_source" => ["admin"; 2],
         _ => return None,
     })
 }
 
 /// What is asked for by POST, and tells nothing that was written.
-const ASKED_BY_POST: &[&str] =
-    &["count_tickets", "create_file_link", "preview_sla_policy", "test_webhook", "replay_webhook_deliveries"];
+const ASKED_BY_POST: &[&str] = &[
+    "count_tickets",
+    "create_file_link",
+    "preview_sla_policy",
+    "test_webhook",
+    "replay_webhook_deliveries",
+    "send_alerts",
+    "send_alertmanager_alerts",
+];
 
 /// Operations that have rules of their own, tested elsewhere. May only shrink.
 const EXCEPTIONS: &[&str] = &["create_token"];
@@ -190,8 +209,16 @@ const ALL: [Who; 9] = [
     Who::Bare,
 ];
 
-const SCOPES: [&str; 7] =
-    ["tickets:read", "tickets:write", "comments:read", "comments:write", "internal:read", "metrics:read", "admin"];
+const SCOPES: [&str; 8] = [
+    "tickets:read",
+    "tickets:write",
+    "comments:read",
+    "comments:write",
+    "internal:read",
+    "metrics:read",
+    "alerts:write",
+    "admin",
+];
 
 impl Rule {
     fn scope(self) -> Option<&'static str> {
@@ -201,6 +228,7 @@ impl Rule {
             | Rule::Own(scope)
             | Rule::Staff(scope)
             | Rule::AdminWith(scope)
+            | Rule::AdminOr(scope)
             | Rule::OwnWithEither(scope, _) => Some(scope),
             Rule::People | Rule::Self_ | Rule::Admin | Rule::Sent => Some("admin"),
         }
@@ -236,7 +264,9 @@ impl Rule {
             (Rule::Staff(_), Who::Agent) | (Rule::People, Who::Agent) => End::Allowed,
             (Rule::People, Who::Owner | Who::Stranger) if operation == "get_user" => End::NotFound,
             (Rule::Self_, Who::Owner | Who::Stranger) => End::NotFound,
-            (Rule::Self_ | Rule::Admin | Rule::AdminWith(_) | Rule::Staff(_) | Rule::People, _) => End::Forbidden,
+            (Rule::Self_ | Rule::Admin | Rule::AdminWith(_) | Rule::AdminOr(_) | Rule::Staff(_) | Rule::People, _) => {
+                End::Forbidden
+            }
         }
     }
 }
@@ -362,7 +392,18 @@ async fn path_and_body(
         let made = desk.post("/v1/webhooks").by(&world.admin).json(&webhook("made")).expect(201).await;
         path = path.replace("{id}", made.body["id"].as_str().unwrap());
     }
+    let source = |name: &str| json!({ "name": format!("{name} {nth}") });
+    if path.contains("/alert-sources/{id}") || path.contains("/alerts/{source}") {
+        let made = desk.post("/v1/alert-sources").by(&world.admin).json(&source("made")).expect(201).await;
+        let id = made.body["id"].as_str().unwrap();
+        path = path.replace("{id}", id).replace("{source}", id);
+    }
+    let alert = json!({ "dedupe_key": "k", "state": "firing", "summary": "s" });
     let body = match operation {
+        "create_alert_source" => Some(source("new")),
+        "update_alert_source" => Some(json!({ "name": format!("changed {nth}") })),
+        "send_alerts" => Some(alert),
+        "send_alertmanager_alerts" => Some(json!({ "alerts": [{ "fingerprint": "f", "labels": {} }] })),
         "create_file" => Some(json!("x")),
         "create_file_link" => Some(json!({})),
         "create_webhook" => Some(webhook("new")),
@@ -519,7 +560,7 @@ on_both! {
                 replayed += 1;
             }
         }
-        assert_eq!(replayed, 22, "eleven operations, two ways each");
+        assert_eq!(replayed, 24, "twelve operations, two ways each");
     }
 
     async fn a_replay_shows_nothing_to_whoever_has_another_role_now(desk) {

@@ -220,12 +220,23 @@ on_both! {
         let (one, two) = (desk.account("tickets:write tickets:read").await, desk.account("tickets:write").await);
         let first = desk.ticket(&one, json!({ "external_id": "alert-1" })).await;
         let refused = desk.post("/v1/tickets").by(&one).json(&json!({ "subject": "s", "external_id": "alert-1" })).refused(409, "duplicate_external_id").await;
-        assert_eq!(refused.body["existing"], json!({ "id": first["id"], "number": first["number"] }));
+        assert_eq!(refused.body["existing"], json!({ "id": first["id"], "number": first["number"], "status": "new" }));
         desk.ticket(&two, json!({ "external_id": "alert-1" })).await;
         let second = desk.ticket(&one, json!({ "external_id": "alert-2" })).await;
         let path = format!("/v1/tickets/{}", second["number"]);
         desk.patch(&path).by(&one).json(&json!({ "external_id": "alert-1" })).refused(409, "duplicate_external_id").await;
         desk.patch(&path).by(&one).json(&json!({ "external_id": "alert-2" })).expect(200).await;
+
+        // What is closed gives it free, and is found behind those that came later.
+        for status in ["resolved", "closed"] {
+            desk.patch_ticket(&one, &first, json!({ "status": status })).await;
+        }
+        desk.clock.pass_s(1);
+        let again = desk.ticket(&one, json!({ "external_id": "alert-1" })).await;
+        let found = desk.get("/v1/tickets?external_id=alert-1").by(&one).expect(200).await;
+        let numbers: Vec<_> = found.body["items"].as_array().unwrap().iter().map(|ticket| ticket["number"].clone()).collect();
+        assert_eq!((&numbers[0], numbers.len()), (&again["number"], 3));
+        assert_eq!(numbers[2], first["number"]);
 
         let asks = (0..8).map(|_| desk.post("/v1/tickets").by(&one).json(&json!({ "subject": "s", "external_id": "race" })).send());
         let statuses: Vec<_> = futures::future::join_all(asks).await.iter().map(|a| a.status.as_u16()).collect();

@@ -137,7 +137,7 @@ impl QueryFragment<Pg> for Sequence {
 }
 
 /// The fields whose values are what somebody has written.
-const TEXTS: &str = "('subject', 'description', 'custom_fields', 'external_id', 'body', 'note')";
+const TEXTS: &str = "('subject', 'description', 'custom_fields', 'external_id', 'body', 'note', 'dedupe_key')";
 
 /// The status that an event of a ticket gave it, if it gave it another.
 pub fn new_status(conn: &Conn) -> Raw<Nullable<Text>> {

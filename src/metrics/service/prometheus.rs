@@ -1,5 +1,6 @@
 //! Gathering what an answer is made of.
 
+use crate::alerts::store::counts::{self, AlertCounts};
 use crate::audit::store::log;
 use crate::db::{Db, Load};
 use crate::kernel::{Instant, Problem};
@@ -30,6 +31,8 @@ pub struct Scrape {
     pub unsequenced: i64,
     /// How many follow changes on this instance right now.
     pub streams: usize,
+    /// How many alerts stand how, and what came of what sources sent.
+    pub alerts: Vec<AlertCounts>,
     /// How webhooks are.
     pub webhooks: WebhookFigures,
     /// The teams that they are about.
@@ -44,19 +47,31 @@ pub struct Scrape {
 /// much.
 pub async fn figures(db: &Db, streams: usize, now: Instant) -> Result<Scrape, Problem> {
     let load = db.load();
-    let (totals, near, pending_tickets, (changes_head, unsequenced), webhooks, teams) = db
+    let (totals, near, pending_tickets, (changes_head, unsequenced), (alerts, webhooks), teams) = db
         .snapshot(async move |conn| {
             let totals = tally::store::totals(conn, &needed()).await?;
             let near = sla::service::near(conn, now).await?;
             let pending_tickets = sla::service::pending_tickets(conn).await?;
             let log = (log::head(conn).await?, log::unsequenced(conn, UNSEQUENCED).await?);
-            let webhooks = webhooks::figures(conn, log.0, DELIVERIES).await?;
+            let told = (counts::all(conn).await?, webhooks::figures(conn, log.0, DELIVERIES).await?);
             let most = i64::try_from(NAMED_TEAMS).unwrap_or(i64::MAX) + 1;
             let teams = people::store::teams::list(conn, None, most).await?;
-            Ok((totals, near, pending_tickets, log, webhooks, teams))
+            Ok((totals, near, pending_tickets, log, told, teams))
         })
         .await?;
     let teams = Teams::new(teams.into_iter().map(|team| (team.id, team.name)));
     let engine = db.engine();
-    Ok(Scrape { totals, near, pending_tickets, changes_head, unsequenced, streams, webhooks, teams, load, engine })
+    Ok(Scrape {
+        totals,
+        near,
+        pending_tickets,
+        changes_head,
+        unsequenced,
+        streams,
+        alerts,
+        webhooks,
+        teams,
+        load,
+        engine,
+    })
 }

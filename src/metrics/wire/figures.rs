@@ -20,7 +20,7 @@ pub struct FiguresBody {
     /// tickets came back in the window that were resolved before it.
     #[schema(required, minimum = 0.0)]
     pub reopen_rate: Option<f64>,
-    /// `tickets.first_contact / tickets.resolved`, rounded to six digits; null when none was resolved.
+    /// `tickets.first_contact / tickets.resolved_by.people`, rounded to six digits; null when there were none.
     #[schema(required, minimum = 0.0, maximum = 1.0)]
     pub first_contact_rate: Option<f64>,
     /// How long it took.
@@ -43,10 +43,24 @@ pub struct TicketFigures {
     /// Times that a resolved ticket came back in the window.
     #[schema(minimum = 0)]
     pub reopened: i64,
-    /// Of the times that a ticket was resolved, those of tickets that had never come back until then and had at most
-    /// one public comment by an agent other than the requester.
+    /// Of the times that a ticket was resolved by people, those of tickets that had never come back until then and had
+    /// at most one public comment by an agent other than the requester.
     #[schema(minimum = 0)]
     pub first_contact: i64,
+    /// Of the times that a ticket was resolved, by whom.
+    pub resolved_by: ResolvedByFigures,
+}
+
+/// By whom tickets were resolved.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ResolvedByFigures {
+    /// By the end of their alert, before anybody had worked on them. They have no part in `durations`, nor in
+    /// `first_contact`: nobody was quick.
+    #[schema(minimum = 0)]
+    pub alert: i64,
+    /// All others.
+    #[schema(minimum = 0)]
+    pub people: i64,
 }
 
 /// How long things took.
@@ -189,11 +203,12 @@ impl From<&Figures> for FiguresBody {
             total_minor,
             per_resolved_ticket_minor,
         });
-        let Counts { created, resolved, reopened, first_contact, .. } = *counts;
+        let Counts { created, resolved, reopened, first_contact, by_alert, .. } = *counts;
+        let resolved_by = ResolvedByFigures { alert: by_alert, people: resolved - by_alert };
         Self {
-            tickets: TicketFigures { created, resolved, reopened, first_contact },
             reopen_rate: rate(reopened, resolved),
-            first_contact_rate: rate(first_contact, resolved),
+            first_contact_rate: rate(first_contact, resolved_by.people),
+            tickets: TicketFigures { created, resolved, reopened, first_contact, resolved_by },
             durations: DurationFigures {
                 response: figures.durations(DurationKind::Response).into(),
                 first_reply: figures.durations(DurationKind::FirstReply).into(),

@@ -12,6 +12,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::alerts::store::counts::AlertCounts;
 use crate::http::accept::Wanted;
 use crate::http::jobs::{JobStatus, Jobs};
 use crate::http::meter::Meter;
@@ -81,8 +82,19 @@ struct ScrapeCollector {
 
 impl Collector for ScrapeCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
-        let Scrape { totals, near, pending_tickets, changes_head, unsequenced, streams, webhooks, teams, load, engine } =
-            &self.scrape;
+        let Scrape {
+            totals,
+            near,
+            pending_tickets,
+            changes_head,
+            unsequenced,
+            streams,
+            alerts,
+            webhooks,
+            teams,
+            load,
+            engine,
+        } = &self.scrape;
         for family in families(&totals.sums, near, teams) {
             encode_family(&mut encoder, &family)?;
         }
@@ -94,6 +106,7 @@ impl Collector for ScrapeCollector {
         gauge(&mut encoder, "changes_unsequenced", help, *unsequenced)?;
         let help = "Streams that are open, and answers that wait for something to happen";
         gauge(&mut encoder, "change_streams", help, count_of(*streams))?;
+        encode_alerts(&mut encoder, alerts)?;
         encode_webhooks(&mut encoder, webhooks, self.now)?;
         let connections = [("idle", load.idle), ("in_use", load.in_use)];
         let help = "Connections of this instance to the database";
@@ -120,6 +133,26 @@ fn count_of(count: usize) -> i64 {
 fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: i64) -> Result<(), Error> {
     let gauge = ConstGauge::new(value);
     gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
+}
+
+/// How the alerts of each source stand, and how often what came of what it sent.
+fn encode_alerts(encoder: &mut DescriptorEncoder<'_>, sources: &[AlertCounts]) -> Result<(), Error> {
+    let mut standing = encoder.encode_descriptor("alerts", "Alerts by source and state", None, MetricType::Gauge)?;
+    for AlertCounts { source, standing: counts, .. } in sources {
+        for (state, count) in counts {
+            let labels = [("source", source.as_str()), ("state", state.as_str())];
+            standing.encode_family(&labels)?.encode_gauge(count)?;
+        }
+    }
+    let help = "Alerts that were told of, by source and by what came of it";
+    let mut received = encoder.encode_descriptor("alerts_received", help, None, MetricType::Counter)?;
+    for AlertCounts { source, received: counts, .. } in sources {
+        for (result, count) in counts {
+            let labels = [("source", source.as_str()), ("result", result.as_str())];
+            received.encode_family(&labels)?.encode_counter::<NoLabelSet, u64, f64>(&unsigned(*count), None)?;
+        }
+    }
+    Ok(())
 }
 
 /// How webhooks are, and how old the oldest is that each still has to tell.

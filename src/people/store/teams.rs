@@ -59,6 +59,12 @@ pub async fn find(conn: &mut Conn, id: TeamId) -> Result<Team, Problem> {
     row.map(Team::from).ok_or_else(Problem::not_found)
 }
 
+/// The team of this name, if there is one.
+pub async fn by_name(conn: &mut Conn, name: &str) -> Result<Option<TeamId>, Problem> {
+    let named = teams::table.filter(teams::name.eq(name)).select(teams::id);
+    Ok(on_each!(conn, |c| named.first(c).await.optional())?)
+}
+
 /// At most `count` teams that were made after `after`, the oldest first.
 pub async fn list(conn: &mut Conn, after: Option<TeamId>, count: i64) -> Result<Vec<Team>, Problem> {
     let first = after.unwrap_or(TeamId(uuid::Uuid::nil()));

@@ -13,7 +13,7 @@ use crate::kernel::{Currency, Instant, Target};
 const HOUR_US: i64 = 3_600_000_000;
 
 /// The version in which cells and changes are written: a program that writes them otherwise has a higher one.
-pub const FORMAT: i32 = 2;
+pub const FORMAT: i32 = 3;
 
 words! {
     /// How long a cell is, by UTC.
@@ -168,6 +168,8 @@ pub struct Counts {
     pub unrated_work_s: i64,
     /// What the rest of it cost.
     pub costs: BTreeMap<Currency, Costs>,
+    /// Of the times that one was solved, those by the end of its alert.
+    pub by_alert: i64,
 }
 
 /// Money that work cost, in one currency.
@@ -194,6 +196,11 @@ impl Counts {
                 self.resolved += n;
                 self.unsolved -= n;
                 self.first_contact += n * i64::from(*is_first_contact);
+            }
+            What::ResolvedByAlert { .. } => {
+                self.resolved += n;
+                self.unsolved -= n;
+                self.by_alert += n;
             }
             What::Reopened => {
                 self.reopened += n;
@@ -226,8 +233,20 @@ impl Counts {
     /// Adds `sign` times all of `other`.
     pub fn merge(&mut self, other: &Self, sign: i64) {
         // Taken apart whole, so that a new count does not compile until it is merged.
-        let Self { created, resolved, reopened, first_contact, unsolved, met, breached, work_s, unrated_work_s, costs } =
-            other;
+        let Self {
+            created,
+            resolved,
+            reopened,
+            first_contact,
+            unsolved,
+            met,
+            breached,
+            work_s,
+            unrated_work_s,
+            costs,
+            by_alert,
+        } = other;
+        self.by_alert += sign * by_alert;
         self.created += sign * created;
         self.resolved += sign * resolved;
         self.reopened += sign * reopened;
@@ -268,7 +287,9 @@ impl Figures {
                 self.took(DurationKind::Service, *service, n);
                 self.took(DurationKind::Resolution, *resolution, n);
             }
-            What::Created
+            // Nobody worked on it: how long that took tells nothing of those who work.
+            What::ResolvedByAlert { .. }
+            | What::Created
             | What::Entered
             | What::Left
             | What::Reopened

@@ -109,6 +109,13 @@ pub enum What {
         /// What that cost, if there was a rate.
         cost: Option<Money>,
     },
+    /// It was solved by the end of its alert, and nobody had worked on it.
+    ResolvedByAlert {
+        /// The time in `open`, until then.
+        service: Option<Took>,
+        /// The time since the report.
+        resolution: Option<Took>,
+    },
 }
 
 /// Something that happened to a ticket.
@@ -130,6 +137,18 @@ impl Fact {
     /// What happened at `at` to the ticket of this number in these groups.
     pub fn new(at: Instant, ticket: i64, groups: TicketGroups, what: What) -> Self {
         Self { at_us: at.micros(), ticket, groups, what, n: 1 }
+    }
+
+    /// The same of a ticket that was solved by the end of its alert, before anybody had worked on it: what looks like
+    /// the beginning of work is none, and nobody was quick.
+    #[must_use]
+    pub fn by_alert(self) -> Self {
+        let what = match self.what {
+            What::Started(_) => What::Started(None),
+            What::Resolved { service, resolution, .. } => What::ResolvedByAlert { service, resolution },
+            other => other,
+        };
+        Self { what, ..self }
     }
 
     /// The correction of this fact.
@@ -277,6 +296,7 @@ pub(crate) mod tests {
             (any::<bool>(), took(), took()).prop_map(|(is_first_contact, service, resolution)| {
                 What::Resolved { is_first_contact, service, resolution }
             }),
+            (took(), took()).prop_map(|(service, resolution)| What::ResolvedByAlert { service, resolution }),
             took().prop_map(What::Started),
             took().prop_map(What::Replied),
             target().prop_map(What::Met),

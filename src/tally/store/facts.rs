@@ -33,6 +33,7 @@ pub struct FactRow {
     resolution_s: Option<i64>,
     resolution_business_s: Option<i64>,
     is_first_contact: bool,
+    is_by_alert: bool,
     worker_id: Option<PrincipalId>,
     work_s: Option<i64>,
     cost_minor: Option<i64>,
@@ -48,7 +49,9 @@ impl FactRow {
             What::Left => (FactKind::Left, None, None, None, None),
             What::Started(response) => (FactKind::Started, None, response, None, None),
             What::Replied(first_reply) => (FactKind::Replied, None, first_reply, None, None),
-            What::Resolved { service, resolution, .. } => (FactKind::Resolved, None, service, resolution, None),
+            What::Resolved { service, resolution, .. } | What::ResolvedByAlert { service, resolution } => {
+                (FactKind::Resolved, None, service, resolution, None)
+            }
             What::Reopened => (FactKind::Reopened, None, None, None, None),
             What::Met(target) => (FactKind::Met, Some(target), None, None, None),
             What::Breached(target) => (FactKind::Breached, Some(target), None, None, None),
@@ -73,6 +76,7 @@ impl FactRow {
             resolution_s: resolution.map(|took| took.calendar_s),
             resolution_business_s: resolution.map(|took| took.business_s),
             is_first_contact: matches!(fact.what, What::Resolved { is_first_contact: true, .. }),
+            is_by_alert: matches!(fact.what, What::ResolvedByAlert { .. }),
             worker_id: work.map(|(worker, ..)| worker),
             work_s: work.map(|(_, work_s, _)| work_s),
             cost_minor: cost.map(|cost| cost.amount_minor),
@@ -95,11 +99,13 @@ impl FactRow {
             FactKind::Left => What::Left,
             FactKind::Started => What::Started(took),
             FactKind::Replied => What::Replied(took),
-            FactKind::Resolved => What::Resolved {
-                is_first_contact: self.is_first_contact,
-                service: took,
-                resolution: Took::of(self.resolution_s, self.resolution_business_s),
-            },
+            FactKind::Resolved => {
+                let (service, resolution) = (took, Took::of(self.resolution_s, self.resolution_business_s));
+                match self.is_by_alert {
+                    true => What::ResolvedByAlert { service, resolution },
+                    false => What::Resolved { is_first_contact: self.is_first_contact, service, resolution },
+                }
+            }
             FactKind::Reopened => What::Reopened,
             FactKind::Met => What::Met(self.target.ok_or_else(lacks)?),
             FactKind::Breached => What::Breached(self.target.ok_or_else(lacks)?),

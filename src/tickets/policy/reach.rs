@@ -2,7 +2,7 @@
 
 use crate::auth::domain::{Principal, Scope};
 use crate::auth::policy::{
-    Administer, Allowed, DeleteFiles, ReadComments, ReadFiles, ReadMetrics, ReadTickets, ReadWork, WriteComments,
+    Administer, Allowed, DeleteFiles, ReadAlerts, ReadComments, ReadFiles, ReadMetrics, ReadTickets, ReadWork, SendAlerts, WriteComments,
     WriteTickets, WriteWork,
 };
 use crate::kernel::requesters::NamesShown;
@@ -120,4 +120,4 @@ macro_rules! reaches_tickets {
     )*};
 }
 reaches_tickets!(ReadTickets, WriteTickets, ReadComments, WriteComments, ReadWork, WriteWork, ReadMetrics, Administer);
-reaches_tickets!(ReadFiles, DeleteFiles);
+reaches_tickets!(ReadFiles, DeleteFiles, ReadAlerts, SendAlerts);

@@ -259,10 +259,6 @@ pub fn shortcuts(criteria: &TicketCriteria, order: Order) -> Vec<AccessPath> {
         // It is the path along the order.
         paths.remove(0);
     }
-    if let Some(id) = &criteria.external_id {
-        let holds = vec![ColumnTest::new("external_id", "=", id.clone())];
-        paths.insert(0, AccessPath { ranges: vec![Range::new("tickets", "number", holds)], rest: criteria.clone() });
-    }
     if let Some(SlaFilter::DueWithin(s)) = criteria.sla {
         let until = breached_after(criteria.now.plus_s(s));
         let due = |column| {
@@ -302,6 +298,11 @@ fn by_creation(criteria: &TicketCriteria) -> Vec<AccessPath> {
         AccessPath::by_status(each, rest)
     };
     let mut paths = Vec::new();
+    if let Some(id) = &criteria.external_id {
+        let holds = vec![ColumnTest::new("external_id", "=", id.clone())];
+        let rest = TicketCriteria { external_id: None, ..criteria.clone() };
+        paths.push(AccessPath { ranges: vec![Range::new("tickets", "created_at", holds)], rest });
+    }
     if let Some(own) = criteria.only_of {
         paths.push(path(vec![vec![ColumnTest::new("requester_id", "=", own)]], |rest| rest.only_of = None));
     }

@@ -1,0 +1,160 @@
+//! What becomes of what a source tells: a function of what is known of the alert and of how its ticket stands.
+
+use super::alert::{Alert, AlertState};
+use super::signal::AlertSignal;
+use crate::kernel::{Instant, Status, TicketId};
+
+/// How the ticket of an alert stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fate {
+    /// The ticket.
+    pub id: TicketId,
+    /// Where it stands.
+    pub status: Status,
+    /// When it was resolved.
+    pub resolved_at: Option<Instant>,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// A ticket is opened, which follows up an older one, if there is one.
+    Open(Option<TicketId>),
+    /// Nothing, but that it was told once more.
+    Repeat,
+    /// It tells something else: that is noted.
+    Note,
+    /// It fires again, and its ticket goes on.
+    FireAgain,
+    /// It fires again, and its ticket comes back.
+    Reopen,
+    /// It is over.
+    End,
+    /// It is over, and was not known to fire: a word of its beginning that comes late will be known.
+    Remember,
+    /// It came too late.
+    Ignore,
+}
+
+/// What becomes of `signal` at `now`. `known` is the alert, and `ticket` its ticket, if there are; one that was resolved
+/// at most `reopen_within_s` seconds ago comes back.
+pub fn judge(
+    known: Option<&Alert>,
+    ticket: Option<Fate>,
+    signal: &AlertSignal,
+    reopen_within_s: i64,
+    now: Instant,
+) -> Verdict {
+    let Some(known) = known else {
+        return if signal.state == AlertState::Firing { Verdict::Open(None) } else { Verdict::Remember };
+    };
+    // Who does not say when it began repeats what fires, and begins anew what is over.
+    let order = signal.starts_at.map(|at| at.cmp(&known.starts_at));
+    let back = || match ticket {
+        None => Verdict::Open(None),
+        Some(Fate { status: Status::Resolved, resolved_at, .. })
+            if resolved_at.is_some_and(|at| at.plus_s(reopen_within_s) >= now) =>
+        {
+            Verdict::Reopen
+        }
+        Some(Fate { status: Status::Resolved | Status::Closed, id, .. }) => Verdict::Open(Some(id)),
+        Some(_) => Verdict::FireAgain,
+    };
+    let told_again = || if signal.is_news(known) { Verdict::Note } else { Verdict::Repeat };
+    match (signal.state, known.state) {
+        (AlertState::Firing, AlertState::Firing) => match order {
+            None | Some(std::cmp::Ordering::Equal) => told_again(),
+            // The last of those of a group that fire has ended.
+            Some(std::cmp::Ordering::Less) if signal.is_group => told_again(),
+            Some(std::cmp::Ordering::Less) => Verdict::Ignore,
+            // That it was over in between has been lost.
+            Some(std::cmp::Ordering::Greater) => match back() {
+                Verdict::FireAgain => Verdict::Note,
+                other => other,
+            },
+        },
+        (AlertState::Firing, AlertState::Resolved) => match order {
+            None | Some(std::cmp::Ordering::Greater) => back(),
+            Some(_) => Verdict::Ignore,
+        },
+        (AlertState::Resolved, AlertState::Firing) => match order {
+            Some(std::cmp::Ordering::Less) if !signal.is_group => Verdict::Ignore,
+            _ => Verdict::End,
+        },
+        (AlertState::Resolved, AlertState::Resolved) => match order {
+            Some(std::cmp::Ordering::Greater) => Verdict::Remember,
+            Some(std::cmp::Ordering::Less) => Verdict::Ignore,
+            None | Some(std::cmp::Ordering::Equal) => Verdict::Repeat,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::signal::tests::signal;
+    use super::*;
+    use AlertState::{Firing, Resolved};
+
+    fn known(state: AlertState, starts_s: i64) -> Alert {
+        let signal = signal(state, Some(starts_s));
+        let nil = uuid::Uuid::nil();
+        Alert {
+            id: nil.into(),
+            source_id: nil.into(),
+            dedupe_key: signal.dedupe_key,
+            ticket_number: Some(1),
+            state,
+            starts_at: Instant::EPOCH.plus_s(starts_s),
+            ends_at: None,
+            last_seen_at: Instant::EPOCH,
+            times: 1,
+            severity: signal.severity,
+            summary: signal.summary,
+            labels: signal.labels,
+            annotations: signal.annotations,
+            links: signal.links,
+            firing_count: signal.firing_count,
+            truncated: false,
+            truncated_alerts: 0,
+            own_to: Some(0),
+        }
+    }
+
+    /// The table of the design, line by line.
+    #[test]
+    fn each_case_has_its_verdict() {
+        let id = TicketId::from(uuid::Uuid::nil());
+        let (now, day) = (Instant::EPOCH.plus_s(1_000_000), 86_400);
+        let open = Fate { id, status: Status::Open, resolved_at: None };
+        let solved_ago = |s: i64| Fate { id, status: Status::Resolved, resolved_at: Some(now.plus_s(-s)) };
+        let closed = Fate { id, status: Status::Closed, resolved_at: Some(now) };
+        let follow_up = Verdict::Open(Some(id));
+        let case = |was: Option<(AlertState, i64)>, ticket: Option<Fate>, state, starts_s| {
+            let was = was.map(|(state, starts_s)| known(state, starts_s));
+            judge(was.as_ref(), ticket, &signal(state, starts_s), day, now)
+        };
+        assert_eq!(case(None, None, Firing, Some(10)), Verdict::Open(None));
+        assert_eq!(case(None, None, Resolved, Some(10)), Verdict::Remember);
+        for ticket in [open, solved_ago(5), closed] {
+            assert_eq!(case(Some((Firing, 10)), Some(ticket), Firing, Some(10)), Verdict::Repeat, "a repeat");
+            assert_eq!(case(Some((Firing, 10)), Some(ticket), Firing, None), Verdict::Repeat);
+            assert_eq!(case(Some((Firing, 10)), Some(ticket), Firing, Some(9)), Verdict::Ignore);
+            assert_eq!(case(Some((Resolved, 10)), Some(ticket), Firing, Some(10)), Verdict::Ignore, "a late twin");
+            assert_eq!(case(Some((Firing, 10)), Some(ticket), Resolved, Some(10)), Verdict::End);
+            assert_eq!(case(Some((Firing, 10)), Some(ticket), Resolved, None), Verdict::End);
+            assert_eq!(case(Some((Firing, 10)), Some(ticket), Resolved, Some(9)), Verdict::Ignore);
+            assert_eq!(case(Some((Resolved, 10)), Some(ticket), Resolved, Some(10)), Verdict::Repeat);
+            assert_eq!(case(Some((Resolved, 10)), Some(ticket), Resolved, Some(11)), Verdict::Remember);
+        }
+        for was in [Firing, Resolved] {
+            let again = |ticket| case(Some((was, 10)), Some(ticket), Firing, Some(11));
+            assert_eq!(again(open), if was == Firing { Verdict::Note } else { Verdict::FireAgain });
+            assert_eq!((again(solved_ago(day)), again(solved_ago(day + 1))), (Verdict::Reopen, follow_up));
+            assert_eq!(again(closed), follow_up);
+        }
+        assert_eq!(case(Some((Resolved, 10)), None, Firing, Some(11)), Verdict::Open(None));
+        assert_eq!(case(Some((Resolved, 10)), Some(open), Firing, None), Verdict::FireAgain);
+        let louder = AlertSignal { severity: Some("critical".into()), ..signal(Firing, Some(10)) };
+        assert_eq!(judge(Some(&known(Firing, 10)), Some(open), &louder, day, now), Verdict::Note);
+    }
+}
