@@ -3,7 +3,7 @@
 //!
 //! The rooms import only leftwards:
 //! `kernel → db → http → audit → auth → people → tally → sla → tickets → files → comments → time_entries → overview →
-//! alerts → metrics → changes → webhooks → app`.
+//! alerts → bulk → metrics → changes → exports → webhooks → app`.
 
 // The examples of large bodies are long `json!` expressions.
 #![recursion_limit = "256"]
@@ -12,9 +12,11 @@ pub mod alerts;
 pub mod app;
 pub mod audit;
 pub mod auth;
+pub mod bulk;
 pub mod changes;
 pub mod comments;
 pub mod db;
+pub mod exports;
 pub mod files;
 pub mod http;
 pub mod kernel;

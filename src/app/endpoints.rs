@@ -11,9 +11,11 @@ pub fn routes<E: Endpoints>(config: &mut E) {
     crate::comments::routes::routes(config);
     crate::files::routes::routes(config);
     crate::auth::routes::routes(config);
+    crate::bulk::routes::routes(config);
     crate::alerts::routes::routes(config);
     crate::metrics::routes::routes(config);
     crate::changes::routes::routes(config);
+    crate::exports::routes::routes(config);
     crate::webhooks::routes::routes(config);
     crate::time_entries::routes::routes(config);
     crate::people::routes::routes(config);

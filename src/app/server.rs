@@ -81,6 +81,7 @@ pub fn build(settings: Settings, listener: TcpListener) -> std::io::Result<Serve
             // Matching"): no policy is called "preview", no ticket "counts".
             .service(web::resource("/v1/sla/policies/preview").guard(Not(Post())).to(elsewhere))
             .service(web::resource("/v1/tickets/counts").guard(Not(Post())).to(elsewhere))
+            .service(web::resource("/v1/tickets/bulk").guard(Not(Post())).to(elsewhere))
             .configure(endpoints::routes::<web::ServiceConfig>)
             .configure(docs::routes)
             .default_service(web::to(elsewhere))

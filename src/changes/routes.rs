@@ -110,6 +110,15 @@ async fn stream_ticket(who: Lasting<ReadTickets>, call: Call) -> Result<EventStr
     follow(who, &call, &start, &kinds, &tickets).await
 }
 
+/// The cursor behind all that has happened until now, for whoever follows all of it from then on.
+///
+/// # Errors
+/// When the database is away.
+pub async fn cursor_of_now(call: &Call, who: PrincipalId) -> Result<String, Problem> {
+    let place = call.db().read(async |conn| service::begin(conn, Start::Head).await).await?;
+    call.sealer().seal_cursor(&owner(who, &ChangeCriteria::default()), &place.to_bytes())
+}
+
 async fn follow(
     who: Lasting<ReadTickets>,
     call: &Call,

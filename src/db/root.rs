@@ -80,6 +80,16 @@ impl FromIterator<Root> for Roots {
     }
 }
 
+/// What several writes change together.
+impl FromIterator<Roots> for Roots {
+    fn from_iter<I: IntoIterator<Item = Roots>>(all: I) -> Self {
+        let mut keys: Vec<_> = all.into_iter().flat_map(|roots| roots.0).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        Self(keys)
+    }
+}
+
 impl From<Root> for Roots {
     fn from(root: Root) -> Self {
         Self::from_iter([root])

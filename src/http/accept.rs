@@ -8,6 +8,9 @@ pub const REPORTS: &str = "/v1/metrics/";
 /// Under this path is the feed: what can be read line by line, too.
 pub const CHANGES: &str = "/v1/changes";
 
+/// Under this path are exports: lines, or tables.
+pub const EXPORTS: &str = "/v1/exports/";
+
 /// Lines of JSON, each a value of its own.
 pub const LINES: &str = "application/x-ndjson";
 

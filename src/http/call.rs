@@ -14,7 +14,7 @@ use futures_util::StreamExt;
 use futures_util::future::{Ready, ready};
 use serde_json::Value;
 
-use super::accept::{MediaType, Wanted};
+use super::accept::{LINES, MediaType, Wanted};
 use super::edge::RequestId;
 use super::fresh;
 use super::jobs::Jobs;
@@ -84,6 +84,14 @@ impl Call {
     /// take.
     pub fn db_to_keep(&self) -> Db {
         self.state.db.clone().asked_by(unsent::caller(&self.request))
+    }
+
+    /// Counts this request as so many more of `who`.
+    ///
+    /// # Errors
+    /// `rate_limited`.
+    pub fn count_more(&self, who: PrincipalId, more: usize) -> Result<(), Problem> {
+        self.gate.count_more(&who, more)
     }
 
     /// A seat among those who wait for something to happen, for as long as it is held.
@@ -168,6 +176,12 @@ impl Call {
     /// Whether a list is wanted as lines of JSON.
     pub fn prefers_lines(&self) -> bool {
         Wanted::by(self.headers()).prefers_lines()
+    }
+
+    /// Whether a table is wanted rather than lines of JSON.
+    pub fn prefers_table(&self) -> bool {
+        let wanted = Wanted::by(self.headers());
+        wanted.quality("text/csv") > wanted.quality(LINES).max(wanted.quality("application/json"))
     }
 
     /// Where it comes from.
@@ -307,6 +321,16 @@ impl Call {
         self.json().await
     }
 
+    /// The JSON body, of at most `limit_b` bytes where that is more than others may have.
+    ///
+    /// # Errors
+    /// As [`Call::body`].
+    pub async fn body_up_to<T: Deserr<Faults>>(&self, limit_b: usize) -> Result<T, Problem> {
+        self.require_media_type(&["application/json"])?;
+        self.read(limit_b.max(self.state.body_limit_b)).await?;
+        self.parsed()
+    }
+
     /// The JSON in the body, of at most `limit_b` bytes, of whatever form: for those who have a form of their own. What
     /// no database stores (U+0000) is left out of its texts.
     ///
@@ -421,6 +445,10 @@ impl Call {
 
     async fn json<T: Deserr<Faults>>(&self) -> Result<T, Problem> {
         self.read(self.state.body_limit_b).await?;
+        self.parsed()
+    }
+
+    fn parsed<T: Deserr<Faults>>(&self) -> Result<T, Problem> {
         let Unique(value) = serde_json::from_slice(&self.body.borrow()).map_err(|error| {
             // serde_json's sentence names what it expected, the line and the column, and quotes nothing of the body but
             // the name of a member that comes twice.
@@ -481,6 +509,16 @@ impl IfMatch {
     /// No condition.
     pub fn any() -> Self {
         Self(None)
+    }
+
+    /// That a resource is at this version.
+    pub fn of_version(version: i64) -> Self {
+        Self(Some(vec![super::reply::etag(version)]))
+    }
+
+    /// The condition that a list of entity tags makes, or `*`, which is none; nothing if it is neither.
+    pub fn parse(text: &str) -> Option<Self> {
+        if text.trim() == "*" { Some(Self::any()) } else { entity_tags(text.trim()).map(|tags| Self(Some(tags))) }
     }
 
     /// Passes when there is no condition or one of its tags is a strong tag of `version`; what stands behind a dot in

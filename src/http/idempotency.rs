@@ -12,7 +12,7 @@ use diesel::sql_types::Bool;
 use uuid::Uuid;
 
 use super::call::Call;
-use super::in_flight;
+use super::in_flight::{self, KeyInFlight};
 use super::reply::{Answer, Reader, Reply, Resource, met_by};
 use super::seal::Sealer;
 use crate::db::fault::is_duplicate;
@@ -95,28 +95,28 @@ impl Call {
     where
         F: AsyncFn(&mut Conn) -> Answer + Send + 'static,
     {
-        let Some(key) = self.idempotency_key()? else {
+        let Some(kept) = self.kept(writer)? else {
             return self.write(roots, work).await;
         };
+        let once = async move |tx: &mut Conn| kept.once(tx, &kept.key, &work).await;
+        self.write(roots, once).await
+    }
+
+    /// What keeps the answers to the parts of this request, each by itself, if it has an `Idempotency-Key`.
+    ///
+    /// # Errors
+    /// `idempotency_in_progress`, or `invalid_header`.
+    pub fn parts(&self, writer: &impl Reader) -> Result<Parts, Problem> {
+        self.kept(writer).map(|kept| Parts(kept.map(Arc::new)))
+    }
+
+    fn kept(&self, writer: &impl Reader) -> Result<Option<KeptAnswers>, Problem> {
+        let Some(key) = self.idempotency_key()? else { return Ok(None) };
         let (who, role) = (writer.id(), writer.role());
         let sealer = self.state().sealer.clone();
         let fingerprints = sealer.fingerprints(&[self.target().as_bytes(), b"\n", &self.bytes()].concat());
-        let now = self.now();
         let _entry = self.state().in_flight.enter((who, key.clone()))?;
-        let once = async move |tx: &mut Conn| {
-            if let Some(row) = claim(tx, who, &key).await? {
-                if row.created_at.plus_s(KEPT_S) > now {
-                    return replay(row, role, &fingerprints, &sealer);
-                }
-                forget(tx, who, &key).await?;
-            }
-            let reply = work(tx).await?;
-            let fingerprint = <[String]>::first(&fingerprints).cloned().unwrap_or_default();
-            let row = seal(&reply, (who, role), &key, fingerprint, now, &sealer)?;
-            remember(tx, row, subjects(&reply, who)).await?;
-            Ok(reply)
-        };
-        self.write(roots, once).await
+        Ok(Some(KeptAnswers { who, role, key, fingerprints, sealer, now: self.now(), _entry }))
     }
 
     /// The answers that are kept, for those who erase what they tell.
@@ -147,6 +147,53 @@ impl Call {
                 }
             },
             (Some(_), Some(_)) => Err(Problem::new(Code::InvalidHeader, "Send one Idempotency-Key.")),
+        }
+    }
+}
+
+/// What keeps the answers of one `Idempotency-Key`.
+struct KeptAnswers {
+    who: PrincipalId,
+    role: Option<&'static str>,
+    key: String,
+    fingerprints: Vec<String>,
+    sealer: Arc<Sealer>,
+    now: Instant,
+    _entry: KeyInFlight,
+}
+
+impl KeptAnswers {
+    /// The answer that is kept as `key`, or that of `work`, which is kept in the same transaction.
+    async fn once(&self, tx: &mut Conn, key: &str, work: impl AsyncFn(&mut Conn) -> Answer) -> Answer {
+        if let Some(row) = claim(tx, self.who, key).await? {
+            if row.created_at.plus_s(KEPT_S) > self.now {
+                return replay(row, self.role, &self.fingerprints, &self.sealer);
+            }
+            forget(tx, self.who, key).await?;
+        }
+        let reply = work(tx).await?;
+        let fingerprint = <[String]>::first(&self.fingerprints).cloned().unwrap_or_default();
+        let row = seal(&reply, (self.who, self.role), key, fingerprint, self.now, &self.sealer)?;
+        remember(tx, row, subjects(&reply, self.who)).await?;
+        Ok(reply)
+    }
+}
+
+/// What keeps the answers to the parts of a request, each by itself: what was done of it is not done again, and what was
+/// not is gone on with.
+#[derive(Clone)]
+pub struct Parts(Option<Arc<KeptAnswers>>);
+
+impl Parts {
+    /// The answer that is kept of the `nth` part, or that of `work`, in this transaction.
+    ///
+    /// # Errors
+    /// What `work` gives; `idempotency_key_reused`, `idempotency_in_progress`, or `conflict`.
+    pub async fn once(&self, tx: &mut Conn, nth: usize, work: impl AsyncFn(&mut Conn) -> Answer) -> Answer {
+        match &self.0 {
+            // No key has a line break.
+            Some(kept) => kept.once(tx, &format!("{}\n{nth}", kept.key), work).await,
+            None => work(tx).await,
         }
     }
 }

@@ -165,6 +165,19 @@ impl Gate {
         self.unsent.admit(caller)
     }
 
+    /// Counts so many further requests of `principal`.
+    ///
+    /// # Errors
+    /// `rate_limited`.
+    pub fn count_more(&self, principal: &impl Hash, more: usize) -> Result<(), Problem> {
+        let Some(quota) = &self.principals else { return Ok(()) };
+        let key = self.hash.hash_one(principal);
+        for _ in 0..more {
+            quota.take(key).map_err(too_many)?;
+        }
+        Ok(())
+    }
+
     fn count_address(&self, request: &ServiceRequest) -> Result<(), Problem> {
         match (&self.addresses, self.origin(request.peer_addr().map(|peer| peer.ip()), request.headers())) {
             (Some(_), Origin::Address(address)) => count(self.addresses.as_ref(), request, self.hash.hash_one(address)),
@@ -243,9 +256,11 @@ fn count(quota: Option<&Quota>, request: &impl HttpMessage, key: u64) -> Result<
         Some(Standings([_, second])) => *second = Some(standing),
         None => drop(extensions.insert(Standings([Some(standing), None]))),
     }
-    taken.map(drop).map_err(|QuotaStanding { name, wait_s, .. }| {
-        Problem::rate_limited(format!("Too many requests of this {name}. Try again in {wait_s} s."), wait_s)
-    })
+    taken.map(drop).map_err(too_many)
+}
+
+fn too_many(QuotaStanding { name, wait_s, .. }: QuotaStanding) -> Problem {
+    Problem::rate_limited(format!("Too many requests of this {name}. Try again in {wait_s} s."), wait_s)
 }
 
 /// Counts requests by their address, before anything else is done for them (a token that is no good costs more to find

@@ -96,6 +96,7 @@ pub fn render(problem: &Problem, request_id: &str) -> HttpResponse {
     match (code, problem.members().get("retry_after_s")) {
         (Code::RateLimited, Some(wait_s)) => drop(response.insert_header((header::RETRY_AFTER, wait_s.to_string()))),
         (Code::Unavailable, Some(wait_s)) => drop(response.insert_header((header::RETRY_AFTER, wait_s.to_string()))),
+        (Code::IdempotencyInProgress, _) => drop(response.insert_header((header::RETRY_AFTER, "1"))),
         (Code::Unavailable, None) => drop(response.insert_header((header::RETRY_AFTER, "1"))),
         // What is left of the request is not read (RFC 9110, 15.5.9).
         (Code::RequestTimeout, _) => drop(response.force_close()),

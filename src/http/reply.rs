@@ -127,6 +127,30 @@ impl Reply {
         if resource.is_seen_by(writer) { Ok(shown) } else { Ok(shown.header("location", place).bare()) }
     }
 
+    /// 201 with a new resource, its entity tag and where it is; to a writer who may not read it without a body.
+    ///
+    /// # Errors
+    /// When it cannot be written as JSON.
+    pub fn made<T: Resource>(writer: &T::Reader, resource: &T, place: String) -> Result<Self, Problem> {
+        let shown = Self::created(resource, place)?;
+        Ok(if T::is_open_to(writer) { shown } else { shown.bare() })
+    }
+
+    /// The status.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The body.
+    pub fn body(&self) -> &str {
+        &self.body
+    }
+
+    /// What a header says.
+    pub fn header_value(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(own, _)| *own == name).map(|(_, value)| value.as_str())
+    }
+
     /// 201 with a new resource, its entity tag and where it is. [`Call::create`](super::Call::create) keeps it whole,
     /// and gives it to those who may read it.
     ///

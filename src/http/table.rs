@@ -1,5 +1,6 @@
 //! Answers as tables of comma-separated values (RFC 4180): one row an item, one column a path of its JSON.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 
@@ -15,6 +16,11 @@ pub const CONTENT_TYPE: &str = "text/csv; charset=utf-8; header=present";
 
 /// With one of these spreadsheets begin a formula, also in a cell that is quoted (OWASP, CSV injection).
 const FORMULA: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];
+
+/// The text as a cell that is no formula.
+pub fn guarded(text: &str) -> Cow<'_, str> {
+    if text.starts_with(FORMULA) { Cow::Owned(format!("'{text}")) } else { Cow::Borrowed(text) }
+}
 
 /// What can be written as a table.
 pub trait Table {
@@ -208,8 +214,7 @@ impl<'de> Visitor<'de> for CellVisitor<'_> {
     }
 
     fn visit_str<E>(self, text: &str) -> Result<(), E> {
-        let mark = if text.starts_with(FORMULA) { "'" } else { "" };
-        self.set(format_args!("{mark}{text}"));
+        self.set(guarded(text));
         Ok(())
     }
 

@@ -232,6 +232,14 @@ pub(super) fn flowing(request: &HttpRequest, source: Pin<Box<dyn Stream<Item = B
     }
 }
 
+/// A body of pieces likewise, which breaks where one cannot be made.
+pub(super) fn flowing_until_broken(
+    request: &HttpRequest,
+    source: Pin<Box<dyn Stream<Item = std::io::Result<Bytes>>>>,
+) -> FlowingBody {
+    FlowingBody { source, ..flowing(request, Box::pin(futures_util::stream::empty())) }
+}
+
 /// Marks an answer whose body flows, though its length is known.
 pub(super) struct Flowing;
 

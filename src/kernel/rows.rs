@@ -16,6 +16,11 @@ impl Default for Limit {
 }
 
 impl Limit {
+    /// As many as a page can have.
+    pub const fn most() -> Self {
+        Self(200)
+    }
+
     /// How many items a page has at most.
     pub fn size(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)

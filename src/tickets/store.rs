@@ -100,7 +100,7 @@ pub mod views;
 pub(crate) use criteria::meets;
 pub use criteria::{Choice, TicketCriteria};
 pub use hits::Hits;
-pub use list::{ListPlace, ListScope, by_numbers, key, list, numbers_of};
+pub use list::{ListPlace, ListScope, by_numbers, key, list, numbered, numbers_of};
 pub use names::names;
 pub mod tags;
 pub use count::count;

@@ -8,7 +8,7 @@ use crate::start::{Place, Server, until};
 use crate::support::{Caller, Engine, Store};
 
 /// All jobs.
-const JOBS: [&str; 13] = [
+const JOBS: [&str; 14] = [
     "tidy",
     "fold_tally",
     "tell_promises",

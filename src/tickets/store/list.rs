@@ -248,6 +248,26 @@ pub async fn by_numbers(conn: &mut Conn, numbers: &[i64]) -> Result<Rows<TicketR
     with_texts(conn, rows, false).await
 }
 
+/// The tickets with numbers after the first of these and up to the second that meet `criteria`, in their order: at most
+/// `most`, and as far as a page has room for their texts.
+pub async fn numbered(
+    conn: &mut Conn,
+    criteria: &TicketCriteria,
+    (after, until): (i64, i64),
+    most: i64,
+) -> Result<Rows<TicketRow>, Problem> {
+    if criteria.finds_nothing() {
+        return Ok(Vec::new().into());
+    }
+    let numbers: Vec<i64> = on_each!(conn, |c| {
+        let between = tickets::number.gt(after).and(tickets::number.le(until));
+        let these = tickets::table.left_join(ticket_clocks::table).filter(between).select(tickets::number);
+        let these = boxed(c, these.order(tickets::number).limit(most));
+        if criteria.is_open() { these } else { these.filter(meets(c, criteria)) }.load(c).await
+    })?;
+    by_numbers(conn, &numbers).await
+}
+
 /// The place of a ticket in a list of this order.
 pub fn key(sort: SortOrder, row: &TicketRow) -> ListPlace {
     match sort.then {
