@@ -3,7 +3,7 @@
 //!
 //! The rooms import only leftwards:
 //! `kernel → db → http → audit → auth → people → tally → sla → tickets → files → comments → time_entries → overview →
-//! alerts → bulk → metrics → changes → exports → webhooks → app`.
+//! alerts → bulk → imports → metrics → changes → exports → webhooks → app`.
 
 // The examples of large bodies are long `json!` expressions.
 #![recursion_limit = "256"]
@@ -19,6 +19,7 @@ pub mod db;
 pub mod exports;
 pub mod files;
 pub mod http;
+pub mod imports;
 pub mod kernel;
 pub mod metrics;
 pub mod overview;

@@ -15,7 +15,7 @@ use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
 use super::config::{self, Config, LogFormat, Unknown};
-use super::{backup, check, generate, janitor, postman, rebuild, server};
+use super::{backup, check, generate, import, janitor, postman, rebuild, server};
 use crate::auth::domain::{Role, Scopes};
 use crate::auth::password::{Party, Password, Passwords};
 use crate::auth::service::{Authority, KeptRules};
@@ -27,6 +27,9 @@ use crate::http::jobs::Jobs;
 use crate::http::origin::Origin;
 use crate::http::seal::Sealer;
 use crate::http::trace::Traces;
+use crate::imports::domain::{ImportOutcome, Judge};
+use crate::imports::service::ImportPlan;
+use crate::imports::wire::ImportSource;
 use crate::kernel::secret::Secret;
 use crate::kernel::text::{Email, Line};
 use crate::kernel::{Clock, FieldError, Problem};
@@ -80,6 +83,9 @@ enum Command {
     /// Make the kept numbers and the search index anew from tickets, also while the service is at work; goes on where
     /// it was cut short
     Rebuild,
+    /// Import people and tickets with their past from lines of JSON, also while the service is at work; run again, it
+    /// goes on where it was cut short
+    Import(ImportArgs),
     /// Ask the server at SKRANKE_LISTEN whether it can serve; for health checks of containers
     Health,
 }
@@ -104,6 +110,26 @@ struct TokenArgs {
     /// How long it is good, in seconds
     #[arg(long, default_value_t = TOKEN_TTL_S, value_parser = clap::value_parser!(i64).range(1..=315_360_000))]
     ttl_s: i64,
+}
+
+#[derive(Debug, Args)]
+struct ImportArgs {
+    /// The file to read; - for standard input
+    file: PathBuf,
+    /// Where it comes from: external ids of one source are never those of another
+    #[arg(long, default_value = "import", value_parser = parse_source)]
+    source: ImportSource,
+    /// By which promises the past is judged: none, or current (the policies that hold now)
+    #[arg(long, default_value = "none", value_parser = parse_judge)]
+    judge: Judge,
+}
+
+fn parse_source(text: &str) -> Result<ImportSource, FieldError> {
+    text.parse()
+}
+
+fn parse_judge(text: &str) -> Result<Judge, FieldError> {
+    text.parse()
 }
 
 #[derive(Debug, Subcommand)]
@@ -227,6 +253,7 @@ fn carry_out(command: Command, config: Config) -> Result<(), Failure> {
                 println!("What is kept of tickets is made anew.");
                 Ok(())
             }
+            Command::Import(args) => import(&config, args).await,
             Command::Health => health(&config).await,
             Command::Openapi => unreachable!("answered above"),
         }
@@ -453,6 +480,22 @@ fn tell(found: impl IntoIterator<Item = check::Finding>) -> Result<(), Failure> 
         failed += usize::from(finding.outcome.is_err());
     }
     if failed == 0 { Ok(()) } else { Err(Failure::Other(format!("checks that failed: {failed}"))) }
+}
+
+async fn import(config: &Config, ImportArgs { file, source, judge }: ImportArgs) -> Result<(), Failure> {
+    let db = database(config).await?.patient();
+    let plan = ImportPlan { source: source.0, judge };
+    let told = import::run(&db, &file, &plan).await?;
+    let of = |outcome| told.taken.get(&outcome).copied().unwrap_or(0);
+    println!(
+        "Taken: {} new, {} gone on with, {} as they were; mended: {}; not taken: {}.",
+        of(ImportOutcome::Created),
+        of(ImportOutcome::Continued),
+        of(ImportOutcome::Unchanged),
+        told.mended,
+        told.failed
+    );
+    if told.failed == 0 { Ok(()) } else { Err(Failure::Other(format!("lines that were not taken: {}", told.failed))) }
 }
 
 async fn health(config: &Config) -> Result<(), Failure> {

@@ -15,6 +15,7 @@ pub fn routes<E: Endpoints>(config: &mut E) {
     crate::alerts::routes::routes(config);
     crate::metrics::routes::routes(config);
     crate::changes::routes::routes(config);
+    crate::imports::routes::routes(config);
     crate::exports::routes::routes(config);
     crate::webhooks::routes::routes(config);
     crate::time_entries::routes::routes(config);

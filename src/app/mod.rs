@@ -10,6 +10,7 @@ pub mod endpoints;
 pub mod fixed_text;
 pub mod generate;
 pub mod health;
+pub mod import;
 pub mod janitor;
 pub mod jobs;
 pub mod postman;

@@ -89,6 +89,8 @@ words! {
     pub enum EventOrigin {
         /// It happened here.
         Live = "live",
+        /// It happened elsewhere, before, and was imported.
+        Import = "import",
     }
 }
 

@@ -10,7 +10,7 @@ use diesel::sql_types::{BigInt, Bool};
 use serde_json::json;
 
 use super::domain::{
-    Change, Event, EventKind, EventSubject, MOST_EDITED_B, MOST_EDITED_BY_REQUESTERS_B, NoticedPromise, SubjectKind,
+    Change, Event, EventKind, EventOrigin, EventSubject, MOST_EDITED_B, MOST_EDITED_BY_REQUESTERS_B, NoticedPromise, SubjectKind,
     TrailOrder, Visibility,
 };
 use crate::db::raw::{Raw, json_length, raw, small};
@@ -131,6 +131,48 @@ async fn insert(tx: &mut Conn, event: Event, sla: Option<NoticedPromise>, clock:
         diesel::insert_into(events::table).values((row, events::number.eq(number), events::edited_b.eq(edited_b)))
     )?;
     log::append(tx, id, at).await
+}
+
+/// Adds an event of the past of a ticket to its trail, as its entry `number`, behind `edited_b` bytes of edits, and to
+/// the change log. Gives how many bytes of edits there are then.
+pub async fn add_past(
+    tx: &mut Conn,
+    event: &Event,
+    (number, edited_b): (i64, i64),
+    clock: &Clock,
+    now: Instant,
+) -> Result<i64, Problem> {
+    let EventSubject::Ticket(ticket_id, version) = event.about else {
+        return Err(Problem::internal("only tickets have a past that is imported"));
+    };
+    let changes = changes_json(&event.changes);
+    let edited_b = edited_b.saturating_add(event.edit_b(changes.to_string().len()).unwrap_or(0));
+    let id: EventId = clock.id(event.at);
+    let row = NewRow {
+        id,
+        ticket_id: Some(ticket_id),
+        at: event.at,
+        actor_id: event.actor,
+        kind: event.kind,
+        visibility: event.visibility,
+        comment_id: event.comment_id,
+        changes: Json(changes),
+        ticket_version: Some(version),
+        subject_kind: None,
+        subject_id: None,
+        sla: None,
+    };
+    let place = (events::number.eq(number), events::edited_b.eq(edited_b), events::origin.eq(EventOrigin::Import));
+    send!(tx, diesel::insert_into(events::table).values((row, place)))?;
+    log::append(tx, id, now).await?;
+    Ok(edited_b)
+}
+
+/// The number of the last entry in the trail of `ticket`, and how many bytes of edits it has had.
+pub async fn end_of_trail(tx: &mut Conn, ticket: TicketId) -> Result<(i64, i64), Problem> {
+    let own = events::table.filter(events::ticket_id.eq(ticket));
+    let last = own.order((events::number.desc(), events::id.desc())).select((events::number, events::edited_b));
+    Ok(on_each!(tx, |c| last.first(c).await.optional())?.unwrap_or((0, 0)))
 }
 
 /// What the last event of `ticket` has as `column`, or 0. Whoever is at work on the ticket is alone with it, or loses

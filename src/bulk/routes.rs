@@ -44,7 +44,7 @@ async fn write_tickets(who: Allowed<WriteTickets>, call: Call) -> Answer {
     call.require_no_version()?;
     let BulkRequest { atomic, operations } = call.body_up_to(MOST_BODY_B).await?;
     call.count_more(who.who().id, operations.0.len() / COUNTED_AS_ONE)?;
-    let parts = call.parts(who.who())?;
+    let (parts, _entry) = call.parts(who.who())?;
     let bulk = Bulk { call: &call, act: who.act(&call), reach: who.reach(), parts };
     let each = operations.0.into_iter().map(|operation| {
         let operation = operation.0.map_err(Problem::invalid)?;

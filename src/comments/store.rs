@@ -209,6 +209,19 @@ pub async fn insert(tx: &mut Conn, comment: &Comment) -> Result<(), Problem> {
     send!(tx, diesel::insert_into(comments::table).values((comment.clone(), comments::number.eq(number))), number_taken)
 }
 
+/// Stores a comment of the past of a ticket, which is its comment `number`.
+pub async fn insert_past(tx: &mut Conn, comment: &Comment, number: i64) -> Result<(), Problem> {
+    send!(tx, diesel::insert_into(comments::table).values((comment.clone(), comments::number.eq(number))), number_taken)
+}
+
+/// How many comments `ticket` has, as they are numbered.
+pub async fn last_number(tx: &mut Conn, ticket: TicketId) -> Result<i64, Problem> {
+    let own = comments::table.filter(comments::ticket_id.eq(ticket)).order(comments::number.desc());
+    let last: Option<Option<i64>> =
+        on_each!(tx, |c| own.select(comments::number).first(c).await.optional())?;
+    Ok(last.flatten().unwrap_or(0))
+}
+
 /// Stores a changed comment.
 pub async fn update(tx: &mut Conn, comment: &Comment) -> Result<(), Problem> {
     // One of a version before may have none yet.

@@ -27,6 +27,8 @@ pub enum Root {
     ExternalId(PrincipalId, String),
     /// All alerts of a source.
     AlertSource(AlertSourceId),
+    /// All that is imported from a source.
+    Import(String),
     /// All sources of alerts, as they are set up.
     AlertSources,
     /// Policies and calendars.
@@ -46,6 +48,7 @@ impl Root {
             Self::Subject(issuer, subject) => format!("subject {issuer} {subject}"),
             Self::ExternalId(creator, id) => format!("external id {creator} {id}"),
             Self::AlertSource(id) => format!("alert source {id}"),
+            Self::Import(source) => format!("import {source}"),
             Self::AlertSources => "alert sources".into(),
             Self::Configuration => "configuration".into(),
             Self::Webhooks => "webhooks".into(),
@@ -266,11 +269,12 @@ mod tests {
             Root::Subject("1".into(), "1".into()),
             Root::AlertSource(AlertSourceId(id.0)),
             Root::AlertSources,
+            Root::Import("1".into()),
             Root::Configuration,
             Root::Webhooks,
         ]
         .into();
-        assert_eq!(all.keys().len(), 11);
+        assert_eq!(all.keys().len(), 12);
         assert_eq!(Roots::from([Root::Ticket(1), Root::Ticket(1)]).keys().len(), 1);
     }
 }

@@ -363,6 +363,7 @@ diesel::table! {
         service_breach_at -> Nullable<Moment>,
         created_at -> Moment,
         notice_at -> Nullable<Moment>,
+        promised_from -> Nullable<Moment>,
     }
 }
 
@@ -492,6 +493,7 @@ diesel::table! {
         rests_until -> Nullable<Moment>,
         leased_by -> Nullable<Guid>,
         leased_until -> Nullable<Moment>,
+        include_imported -> Bool,
     }
 }
 
@@ -645,6 +647,21 @@ diesel::table! {
         truncated -> Bool,
         truncated_alerts -> BigInt,
         own_to -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+    use crate::kernel::sql::Guid;
+    imported (source, kind, external_id) {
+        source -> Text,
+        kind -> Text,
+        external_id -> Text,
+        principal_id -> Nullable<Guid>,
+        ticket_number -> Nullable<BigInt>,
+        entries -> BigInt,
+        digest -> Text,
+        trail -> BigInt,
     }
 }
 

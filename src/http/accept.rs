@@ -11,6 +11,9 @@ pub const CHANGES: &str = "/v1/changes";
 /// Under this path are exports: lines, or tables.
 pub const EXPORTS: &str = "/v1/exports/";
 
+/// Where imports are sent, which are answered by lines.
+pub const IMPORTS: &str = "/v1/imports";
+
 /// Lines of JSON, each a value of its own.
 pub const LINES: &str = "application/x-ndjson";
 

@@ -354,6 +354,19 @@ impl Call {
         self.json().await
     }
 
+    /// Passes for a body of lines of JSON that says of itself to have at most `limit_b` bytes, if it says so.
+    ///
+    /// # Errors
+    /// `unsupported_media_type` or `body_too_large`.
+    pub fn require_lines(&self, limit_b: u64) -> Result<(), Problem> {
+        self.require_media_type(&[LINES, "application/ndjson", "application/jsonl"])?;
+        if self.announced_b().is_some_and(|length| length > limit_b) {
+            let detail = format!("The body may have at most {limit_b} bytes. Send the rest in another request.");
+            return Err(Problem::new(Code::BodyTooLarge, detail));
+        }
+        Ok(())
+    }
+
     /// The form in the body (`application/x-www-form-urlencoded`), as OAuth 2 wants it (RFC 6749, appendix B).
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::State;
-use super::accept::{CHANGES, CONTENT, EVENTS, EXPORTS, LINES, REPORTS, STREAM, Wanted};
+use super::accept::{CHANGES, CONTENT, EVENTS, EXPORTS, IMPORTS, LINES, REPORTS, STREAM, Wanted};
 use super::limits::Gate;
 use super::meter::Meter;
 use super::problem::render;
@@ -197,7 +197,7 @@ fn acceptable(request: &ServiceRequest) -> Result<(), Problem> {
         path if path.ends_with(STREAM) => Some(EVENTS),
         path if path.starts_with(REPORTS) => Some("text/csv"),
         path if path.starts_with(EXPORTS) && wanted.takes(&["text/csv"]) => Some("text/csv"),
-        path if path.starts_with(EXPORTS) => Some(LINES),
+        path if path.starts_with(EXPORTS) || path == IMPORTS => Some(LINES),
         _ => None,
     };
     if !path.starts_with("/v1/")

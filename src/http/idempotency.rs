@@ -95,28 +95,31 @@ impl Call {
     where
         F: AsyncFn(&mut Conn) -> Answer + Send + 'static,
     {
-        let Some(kept) = self.kept(writer)? else {
+        // Until this call ends, not until a writer has dropped what it was given.
+        let Some((kept, _entry)) = self.kept(writer)? else {
             return self.write(roots, work).await;
         };
         let once = async move |tx: &mut Conn| kept.once(tx, &kept.key, &work).await;
         self.write(roots, once).await
     }
 
-    /// What keeps the answers to the parts of this request, each by itself, if it has an `Idempotency-Key`.
+    /// What keeps the answers to the parts of this request, each by itself, if it has an `Idempotency-Key`; and its
+    /// place among the keys in work, to be held until the request ends.
     ///
     /// # Errors
     /// `idempotency_in_progress`, or `invalid_header`.
-    pub fn parts(&self, writer: &impl Reader) -> Result<Parts, Problem> {
-        self.kept(writer).map(|kept| Parts(kept.map(Arc::new)))
+    pub fn parts(&self, writer: &impl Reader) -> Result<(Parts, Option<KeyInFlight>), Problem> {
+        let (kept, entry) = self.kept(writer)?.unzip();
+        Ok((Parts(kept.map(Arc::new)), entry))
     }
 
-    fn kept(&self, writer: &impl Reader) -> Result<Option<KeptAnswers>, Problem> {
+    fn kept(&self, writer: &impl Reader) -> Result<Option<(KeptAnswers, KeyInFlight)>, Problem> {
         let Some(key) = self.idempotency_key()? else { return Ok(None) };
         let (who, role) = (writer.id(), writer.role());
         let sealer = self.state().sealer.clone();
         let fingerprints = sealer.fingerprints(&[self.target().as_bytes(), b"\n", &self.bytes()].concat());
-        let _entry = self.state().in_flight.enter((who, key.clone()))?;
-        Ok(Some(KeptAnswers { who, role, key, fingerprints, sealer, now: self.now(), _entry }))
+        let entry = self.state().in_flight.enter((who, key.clone()))?;
+        Ok(Some((KeptAnswers { who, role, key, fingerprints, sealer, now: self.now() }, entry)))
     }
 
     /// The answers that are kept, for those who erase what they tell.
@@ -159,7 +162,6 @@ struct KeptAnswers {
     fingerprints: Vec<String>,
     sealer: Arc<Sealer>,
     now: Instant,
-    _entry: KeyInFlight,
 }
 
 impl KeptAnswers {

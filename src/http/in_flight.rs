@@ -10,7 +10,7 @@ use crate::kernel::{Code, PrincipalId, Problem};
 pub struct InFlight(Arc<Mutex<HashSet<(PrincipalId, String)>>>);
 
 /// A place among the keys in work, given up when the request ends however it ends.
-pub(super) struct KeyInFlight {
+pub struct KeyInFlight {
     all: InFlight,
     key: (PrincipalId, String),
 }

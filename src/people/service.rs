@@ -12,6 +12,6 @@ pub use teams::{
     add_member, change_team, create_team, delete_team, list_members, list_teams, read_team, remove_member,
 };
 pub use users::{
-    admit, anonymise, change_person, create_admin, create_person, find_or_create_person, find_or_create_requester,
-    find_people, index_waiting_people, list_people, read_person,
+    admit, anonymise, change_person, create_admin, create_known_person, create_person, find_or_create_person,
+    find_or_create_requester, find_people, index_waiting_people, list_people, read_person,
 };

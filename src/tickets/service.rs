@@ -13,8 +13,8 @@ pub use derived::{DerivedFaults, correct, look_at_rows};
 pub use recount::{Comparison, compare, recount};
 pub use renamed::{RenamedWalk, move_activity_of_renamed};
 pub use words::{
-    erase_words, index_all_later, index_anew_if_broken, index_comment, index_later, index_waiting, tidy_words,
-    waiting_for_index,
+    erase_words, index_all_later, index_anew_if_broken, index_comment, index_later, index_these_later, index_waiting,
+    tidy_words, waiting_for_index,
 };
 
 use std::collections::{HashMap, HashSet};

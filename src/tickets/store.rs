@@ -189,6 +189,66 @@ pub async fn insert(tx: &mut Conn, ticket: &Ticket, edit: i64) -> Result<i64, Pr
     Ok(number)
 }
 
+/// Stores a ticket of the past, whose number is known. Its clocks will have followed `edit`.
+///
+/// # Errors
+/// A transient problem when the number, or the external id, is taken meanwhile.
+pub async fn insert_past(tx: &mut Conn, ticket: &Ticket, edit: i64) -> Result<(), Problem> {
+    let more = (tickets::number.eq(ticket.number), tickets::internal_at.eq(ticket.internal_at));
+    let values = (ticket.clone(), more, tickets::followed_edit.eq(edit));
+    send!(tx, diesel::insert_into(tickets::table).values(values), taken_meanwhile)?;
+    add_tags(tx, ticket.number, &ticket.tags, ticket.created_at).await
+}
+
+fn taken_meanwhile(error: diesel::result::Error) -> Problem {
+    match error {
+        diesel::result::Error::DatabaseError(diesel::result::DatabaseErrorKind::UniqueViolation, _) => {
+            Problem::transient(error)
+        }
+        error => error.into(),
+    }
+}
+
+/// The creators of tickets that are not closed and have one of these external ids, with that.
+pub async fn external_ids_in_use(
+    tx: &mut Conn,
+    names: &[String],
+) -> Result<BTreeSet<(PrincipalId, String)>, Problem> {
+    let these = tickets::table
+        .filter(one_of("tickets.external_id", names))
+        .filter(raw::<Bool>("tickets.status <> 'closed'"))
+        .select((tickets::created_by_id, tickets::external_id.assume_not_null()));
+    let rows: Vec<(PrincipalId, String)> = on_each!(tx, |c| these.load(c).await)?;
+    Ok(rows.into_iter().collect())
+}
+
+/// Which of these numbers are free.
+pub async fn free_numbers(tx: &mut Conn, wanted: &[i64]) -> Result<BTreeSet<i64>, Problem> {
+    let these = tickets::table.filter(one_of("tickets.number", wanted)).select(tickets::number);
+    let taken: Vec<i64> = on_each!(tx, |c| these.load(c).await)?;
+    Ok(wanted.iter().copied().filter(|number| !taken.contains(number)).collect())
+}
+
+/// So many numbers that no other ticket gets.
+pub async fn next_numbers(tx: &mut Conn, count: usize) -> Result<Vec<i64>, Problem> {
+    dialect::next_numbers(tx, count).await
+}
+
+/// Whether the database gives no number up to `number` any more; SQLite is told so each time.
+pub async fn is_passed(conn: &mut Conn, number: i64) -> Result<bool, Problem> {
+    dialect::is_passed(conn, number).await
+}
+
+/// Whether `conn` is a connection to SQLite, whose one writer gives numbers.
+pub fn is_sqlite(conn: &Conn) -> bool {
+    dialect::is_sqlite(conn)
+}
+
+/// Lets the database give no number up to `number` any more.
+pub async fn pass_numbers(tx: &mut Conn, number: i64) -> Result<(), Problem> {
+    dialect::pass_numbers(tx, number).await
+}
+
 /// Writes down that something happened to a ticket at `at` that only staff see.
 pub async fn set_internal_at(tx: &mut Conn, number: i64, at: Instant) -> Result<(), Problem> {
     send!(tx, steady(diesel::update(tickets::table.find(number)).set(tickets::internal_at.eq(at))))

@@ -56,6 +56,10 @@ pub struct NewWebhookBody {
     #[deserr(default)]
     #[schema(value_type = Option<bool>, default = false, nullable = false)]
     pub include_ticket: bool,
+    /// Whether it tells of events that were imported, too, of which the `origin` is `import`.
+    #[deserr(default)]
+    #[schema(value_type = Option<bool>, default = false, nullable = false)]
+    pub include_imported: bool,
     /// Whether it begins at once.
     #[deserr(default)]
     #[schema(value_type = Option<WebhookSwitch>, default = "active", nullable = false)]
@@ -64,7 +68,7 @@ pub struct NewWebhookBody {
 
 impl From<NewWebhookBody> for NewWebhook {
     fn from(body: NewWebhookBody) -> Self {
-        let NewWebhookBody { name, url, principal_id, types, condition, include_ticket, state } = body;
+        let NewWebhookBody { name, url, principal_id, types, condition, include_ticket, include_imported, state } = body;
         Self {
             name,
             principal_id,
@@ -72,6 +76,7 @@ impl From<NewWebhookBody> for NewWebhook {
             types: types.map(Few::into_values).unwrap_or_default(),
             condition: condition.map(ConditionChange::from),
             include_ticket,
+            include_imported,
             state: state.0.unwrap_or(WebhookSwitch::Active),
         }
     }
@@ -107,6 +112,10 @@ pub struct WebhookPatch {
     #[deserr(default)]
     #[schema(value_type = Option<bool>, nullable = false)]
     pub include_ticket: Set<bool>,
+    /// Whether it tells of events that were imported, too.
+    #[deserr(default)]
+    #[schema(value_type = Option<bool>, nullable = false)]
+    pub include_imported: Set<bool>,
     /// `active`: it goes on where it stopped. `paused`: it waits.
     #[deserr(default)]
     #[schema(value_type = Option<WebhookSwitch>, nullable = false)]
@@ -115,7 +124,7 @@ pub struct WebhookPatch {
 
 impl From<WebhookPatch> for WebhookChange {
     fn from(patch: WebhookPatch) -> Self {
-        let WebhookPatch { name, url, principal_id, types, condition, include_ticket, state } = patch;
+        let WebhookPatch { name, url, principal_id, types, condition, include_ticket, include_imported, state } = patch;
         Self {
             name: name.0,
             principal_id: principal_id.0,
@@ -123,6 +132,7 @@ impl From<WebhookPatch> for WebhookChange {
             types: types.map(Few::into_values),
             condition: condition.map(ConditionChange::from),
             include_ticket: include_ticket.0,
+            include_imported: include_imported.0,
             state: state.0,
         }
     }
@@ -133,7 +143,7 @@ impl From<WebhookPatch> for WebhookChange {
 #[schema(as = Webhook, example = json!({
     "id": "019a2f4e-7c1b-7d3e-8f00-0000000000bb", "name": "pager", "url": "https://pager.example.org/skranke",
     "principal": { "id": "019a2f4e-7c1b-7d3e-8f00-5e5e5e5e5e5e", "name": "monitor-eu" }, "types": ["ticket.created", "ticket.updated"],
-    "condition": { "team_ids": [], "priorities": ["urgent"], "types": [], "channels": [], "tags": [] }, "include_ticket": true,
+    "condition": { "team_ids": [], "priorities": ["urgent"], "types": [], "channels": [], "tags": [] }, "include_ticket": true, "include_imported": false,
     "state": "active", "disabled_reason": null, "created_at": "2026-03-01T09:30:00.000000Z", "updated_at": "2026-03-01T09:30:00.000000Z", "version": 1,
 }))]
 pub struct WebhookBody {
@@ -151,6 +161,8 @@ pub struct WebhookBody {
     pub condition: ConditionBody,
     /// Whether each change comes with its ticket.
     pub include_ticket: bool,
+    /// Whether it tells of events that were imported, too.
+    pub include_imported: bool,
     /// Whether it tells.
     pub state: WebhookState,
     /// Why the service has stopped it.
@@ -175,6 +187,7 @@ impl From<WebhookRow> for WebhookBody {
             url,
             filter,
             include_ticket,
+            include_imported,
             state,
             disabled_reason,
             created_at,
@@ -189,6 +202,7 @@ impl From<WebhookRow> for WebhookBody {
             types: filter.types.unwrap_or_default(),
             condition: filter.condition.into(),
             include_ticket,
+            include_imported,
             state,
             disabled_reason,
             created_at,
@@ -215,7 +229,7 @@ impl Resource for WebhookBody {
 #[schema(example = json!({
     "id": "019a2f4e-7c1b-7d3e-8f00-0000000000bb", "name": "pager", "url": "https://pager.example.org/skranke",
     "principal": { "id": "019a2f4e-7c1b-7d3e-8f00-5e5e5e5e5e5e", "name": "monitor-eu" }, "types": [],
-    "condition": { "team_ids": [], "priorities": [], "types": [], "channels": [], "tags": [] }, "include_ticket": false,
+    "condition": { "team_ids": [], "priorities": [], "types": [], "channels": [], "tags": [] }, "include_ticket": false, "include_imported": false,
     "state": "active", "disabled_reason": null, "created_at": "2026-03-01T09:30:00.000000Z", "updated_at": "2026-03-01T09:30:00.000000Z", "version": 1,
     "secret": "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oDb29mbGlzdGVu",
 }))]

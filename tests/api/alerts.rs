@@ -108,6 +108,11 @@ on_both! {
         assert_eq!(tell(resolved("db", NINE)).await, word("resolved", 1));
         assert_eq!(desk.get("/v1/tickets/1").by(&agent).expect(200).await.body["status"], json!("resolved"));
 
+        // Whoever tells of it was silent for a while, and tells of it as before: it fires still, or again.
+        assert_eq!(tell(firing("db", NINE)).await, word("ignored", 1));
+        desk.clock.pass_s(61);
+        assert_eq!((tell(firing("db", NINE)).await, tell(resolved("db", NINE)).await), (word("reopened", 1), word("resolved", 1)));
+
         // Later than a day after, and once it is closed, another ticket follows it up.
         desk.clock.pass_s(86_401);
         assert_eq!(tell(firing("db", "2026-03-03T09:00:00.000000Z")).await, word("created", 2));
@@ -120,7 +125,11 @@ on_both! {
         }
         assert_eq!(tell(firing("db", "2026-03-03T09:00:00.000000Z")).await, word("unchanged", 2));
         assert_eq!(tell(resolved("db", "2026-03-03T09:00:00.000000Z")).await, word("resolved", 2));
-        assert_eq!(tell(firing("db", "2026-03-03T09:02:00.000000Z")).await, word("created", 3));
+        // As it was, once more, but not before it was over the last time.
+        desk.clock.pass_s(61);
+        assert_eq!(tell(firing("db", "2026-03-03T09:00:00.000000Z")).await, word("created", 3));
+        let third = desk.get("/v1/tickets/3").by(&agent).expect(200).await.body;
+        assert_eq!(third["reported_at"], desk.get("/v1/tickets/2").by(&agent).expect(200).await.body["resolved_at"]);
         assert_eq!(desk.get("/v1/tickets/3").by(&agent).expect(200).await.body["follow_up_of"], second["id"]);
         // That it was over in between was lost: the same problem goes on.
         assert_eq!(tell(firing("db", "2026-03-03T09:03:00.000000Z")).await, word("updated", 3));

@@ -43,7 +43,7 @@ on_both! {
         assert_eq!(places(&items[9]), ["/operations/9/comment/body"]);
         assert!(items[5]["problem"]["request_id"].is_string() && items[5]["problem"]["type"] == "/docs#validation_failed");
         // Who may do less is refused that alone.
-        let answer = bulk(desk, &ada, false, &json!([{ "update": { "id": 1, "patch": { "subject": "Mine" } } }, { "update": { "id": 1, "patch": { "priority": "low" } } },
+        let answer = bulk(desk, &ada, false, &json!([{ "update": { "id": 1, "patch": { "subject": "Mine" } } }, { "update": { "id": 1, "patch": { "assignee_id": "me" } } },
             { "update": { "id": 2, "patch": { "subject": "Not mine" } } }, { "create": { "subject": "Help", "team_id": null } }])).expect(200).await;
         assert_eq!(statuses(&answer), [200, 403, 404, 201], "{}", answer.text());
         let answer = bulk(desk, &admin, false, &json!([{ "redact": { "id": 1 } }, { "redact": { "id": 1 } }])).expect(200).await;

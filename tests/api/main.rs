@@ -27,6 +27,7 @@ mod followers;
 mod hosts;
 mod hot;
 mod house;
+mod imports;
 mod issuers;
 mod janitor;
 mod jobs;

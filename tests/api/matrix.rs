@@ -58,6 +58,7 @@ const RULES: &[(&str, Rule)] = &[
     ("update_ticket", Rule::Own("tickets:write")),
     ("write_tickets", Rule::Own("tickets:write")),
     ("export_tickets", Rule::Own("tickets:read")),
+    ("create_import", Rule::Admin),
     ("redact_ticket", Rule::Admin),
     ("list_ticket_events", Rule::Own("tickets:read")),
     ("get_ticket_timeline", Rule::Own("tickets:read")),
@@ -166,6 +167,7 @@ const ASKED_BY_POST: &[&str] = &[
     "send_alerts",
     "send_alertmanager_alerts",
     "write_tickets",
+    "create_import",
 ];
 
 /// Operations that have rules of their own, tested elsewhere. May only shrink.
@@ -425,6 +427,7 @@ async fn path_and_body(
         "update_calendar" => Some(json!({ "name": format!("changed {nth}") })),
         "import_calendar_holidays" => Some(json!("BEGIN:VCALENDAR\r\nEND:VCALENDAR\r\n")),
         "create_ticket" => Some(json!({ "subject": "s" })),
+        "create_import" => Some(json!("{}")),
         "write_tickets" => Some(json!({ "operations": [{ "create": { "subject": "s" } }] })),
         "count_tickets" => Some(json!({ "filters": { "all": {} } })),
         "update_ticket" => Some(json!({ "subject": "changed" })),
@@ -455,6 +458,7 @@ fn ask(desk: &Desk, method: &str, path: &str, body: &Option<Value>) -> Ask {
         Some(Value::String(text)) if path == "/v1/files" => {
             ask.raw("text/plain", text.clone()).header("content-disposition", "attachment; filename=x")
         }
+        Some(Value::String(text)) if path == "/v1/imports" => ask.raw("application/x-ndjson", text.clone()),
         Some(Value::String(text)) => ask.raw("text/calendar", text.clone()),
         Some(body) => ask.json(body),
         None => ask,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use skranke::app::config::SETTINGS;
-use skranke::{audit, files, http, kernel, metrics, overview, people, sla, tickets, time_entries, webhooks};
+use skranke::{alerts, audit, bulk, files, http, imports, kernel, metrics, overview, people, sla, tickets, time_entries, webhooks};
 
 use crate::start::Place;
 use crate::support::{Engine, Store};
@@ -95,6 +95,16 @@ fn limits() {
         ("bytes of a webhook's URL", count(webhooks::domain::egress::LONGEST_URL_B)),
         ("bytes of a message of a webhook", count(webhooks::domain::message::LARGEST_BODY_B)),
         ("deliveries of a webhook that one call queues again", thousands(webhooks::service::REPLAYED_AT_ONCE)),
+        ("alerts in one message", count(alerts::wire::intake::MOST_ALERTS)),
+        ("bytes of a message of alerts", mib(alerts::wire::intake::MOST_BODY_B)),
+        ("sources of alerts", thousands(alerts::domain::source::MOST_SOURCES)),
+        ("labels of an alert, and annotations; further ones are left out", count(alerts::domain::signal::MOST_LABELS)),
+        ("bytes of a label; the rest is left out", count(alerts::domain::signal::LONGEST_VALUE)),
+        ("operations of a request that has several", count(bulk::wire::MOST_OPERATIONS)),
+        ("bytes of such a request", mib(bulk::wire::MOST_BODY_B)),
+        ("bytes of an import by HTTP", mib(usize::try_from(imports::wire::MOST_BODY_B).unwrap())),
+        ("bytes of a line of an import", mib(imports::wire::LONGEST_LINE_B)),
+        ("entries of a ticket's past in an import", count(imports::wire::MOST_ENTRIES)),
         ("groups of a report", count(metrics::domain::figures::MOST_GROUPS)),
         ("groups of which a report chooses the largest", count(metrics::domain::figures::MOST_READ)),
         ("steps of a timeseries", count(metrics::domain::window::MOST_STEPS)),

@@ -45,4 +45,8 @@ export const accepted = [
     why: "What policies are called can be hidden from requesters, and is null for them then.",
     what: /^replace paths \/ \/v1\/tickets\/\{id\}\/sla \/ get \/ .* \/ (policy_name|policy \/ .* \/ name) \/ type$/,
   },
+  {
+    why: "A token can be limited to sending alerts, by one more scope.",
+    what: /^replace paths \/ \/v1\/auth\/token \/ post \/ requestBody \/ .* \/ scope \/ pattern$/,
+  },
 ];

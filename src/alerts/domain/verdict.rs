@@ -36,6 +36,11 @@ pub enum Verdict {
     Ignore,
 }
 
+/// How long after an alert was told to be over its firing since the same instant is taken for a message that was late,
+/// such as that of the other Alertmanager of a pair, in seconds. Whoever says so later means it: an Alertmanager whose
+/// Prometheus fell silent takes its alerts for over, and tells them again as they were when it is back.
+const LATE_TWIN_S: i64 = 60;
+
 /// What becomes of `signal` at `now`. `known` is the alert, and `ticket` its ticket, if there are; one that was resolved
 /// at most `reopen_within_s` seconds ago comes back.
 pub fn judge(
@@ -75,7 +80,8 @@ pub fn judge(
         },
         (AlertState::Firing, AlertState::Resolved) => match order {
             None | Some(std::cmp::Ordering::Greater) => back(),
-            Some(_) => Verdict::Ignore,
+            Some(_) if now <= known.last_seen_at.plus_s(LATE_TWIN_S) => Verdict::Ignore,
+            Some(_) => back(),
         },
         (AlertState::Resolved, AlertState::Firing) => match order {
             Some(std::cmp::Ordering::Less) if !signal.is_group => Verdict::Ignore,
@@ -95,6 +101,9 @@ mod tests {
     use super::*;
     use AlertState::{Firing, Resolved};
 
+    /// When all this happens, in seconds.
+    const NOW_S: i64 = 1_000_000;
+
     fn known(state: AlertState, starts_s: i64) -> Alert {
         let signal = signal(state, Some(starts_s));
         let nil = uuid::Uuid::nil();
@@ -106,7 +115,7 @@ mod tests {
             state,
             starts_at: Instant::EPOCH.plus_s(starts_s),
             ends_at: None,
-            last_seen_at: Instant::EPOCH,
+            last_seen_at: Instant::EPOCH.plus_s(NOW_S),
             times: 1,
             severity: signal.severity,
             summary: signal.summary,
@@ -124,7 +133,7 @@ mod tests {
     #[test]
     fn each_case_has_its_verdict() {
         let id = TicketId::from(uuid::Uuid::nil());
-        let (now, day) = (Instant::EPOCH.plus_s(1_000_000), 86_400);
+        let (now, day) = (Instant::EPOCH.plus_s(NOW_S), 86_400);
         let open = Fate { id, status: Status::Open, resolved_at: None };
         let solved_ago = |s: i64| Fate { id, status: Status::Resolved, resolved_at: Some(now.plus_s(-s)) };
         let closed = Fate { id, status: Status::Closed, resolved_at: Some(now) };
@@ -153,6 +162,13 @@ mod tests {
             assert_eq!(again(closed), follow_up);
         }
         assert_eq!(case(Some((Resolved, 10)), None, Firing, Some(11)), Verdict::Open(None));
+        for starts_s in [9, 10] {
+            let after = |s: i64| {
+                let told = signal(Firing, Some(starts_s));
+                judge(Some(&known(Resolved, 10)), Some(solved_ago(s)), &told, day, now.plus_s(s))
+            };
+            assert_eq!((after(LATE_TWIN_S), after(LATE_TWIN_S + 1)), (Verdict::Ignore, Verdict::Reopen));
+        }
         assert_eq!(case(Some((Resolved, 10)), Some(open), Firing, None), Verdict::FireAgain);
         let louder = AlertSignal { severity: Some("critical".into()), ..signal(Firing, Some(10)) };
         assert_eq!(judge(Some(&known(Firing, 10)), Some(open), &louder, day, now), Verdict::Note);

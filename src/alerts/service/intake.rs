@@ -249,7 +249,7 @@ impl Intake<'_> {
             tags: None,
             custom_fields: None,
             external_id: None,
-            reported_at: Some(self.reported_at(signal)),
+            reported_at: Some(self.reported_at(signal, known.as_ref())),
             follow_up_of: follow_up_of.map(TicketRef::Id),
             file_ids: FileIds::default(),
         };
@@ -261,10 +261,12 @@ impl Intake<'_> {
         Ok(Received { outcome: AlertOutcome::Created, ticket: Some((made.id, made.number)), problem: None })
     }
 
-    /// When what a ticket is about began, as far back as that may lie.
-    fn reported_at(&self, signal: &AlertSignal) -> Instant {
+    /// When what a ticket is about began, as far back as that may lie, and not before it was over the last time.
+    fn reported_at(&self, signal: &AlertSignal, known: Option<&Alert>) -> Instant {
         let now = self.act.now;
-        signal.began_at.unwrap_or(now).max(now.plus_s(-self.source.backdate_max_s)).min(now)
+        let earliest = now.plus_s(-self.source.backdate_max_s);
+        let earliest = known.and_then(|known| known.ends_at).map_or(earliest, |over| over.max(earliest));
+        signal.began_at.unwrap_or(now).max(earliest).min(now)
     }
 
     /// The team that a label names, if there is one of that name; else that of the source.

@@ -315,7 +315,7 @@ fn told(message: &Value, alert: &Value, left_out: i64, place: &str) -> Told {
     let starts_at = instant(alert.get("startsAt"));
     let annotations = texts(alert.get("annotations"));
     let mut cutter = Cutter::default();
-    let links = ["generatorURL", "dashboardURL", "panelURL", "silenceURL"].into_iter().map(|name| alert.get(name));
+    let links = ["generatorURL", "dashboardURL", "panelURL", "silenceURL", "imageURL"].into_iter().map(|name| alert.get(name));
     let links = links.chain([message.get("externalURL")]).flatten().filter_map(text);
     let signal = AlertSignal {
         state,

@@ -148,6 +148,26 @@ pub async fn create_person(
     Ok(person)
 }
 
+/// Makes a person who was known elsewhere, maybe one who does not belong there any more.
+///
+/// # Errors
+/// A transient problem when somebody has the email address meanwhile.
+pub async fn create_known_person(
+    tx: &mut Conn,
+    new: NewPerson,
+    is_active: bool,
+    act: &Act,
+) -> Result<Person, Problem> {
+    let person = Person { active: is_active, ..new.into_person(act.id(), act.now) };
+    match store::insert(tx, &person).await {
+        Err(problem) if problem.code() == Code::Conflict => return Err(Problem::transient(problem)),
+        other => other?,
+    }
+    words::put(tx, &person).await?;
+    record(tx, None, &person, Some(act.who.id), &act.clock).await?;
+    Ok(person)
+}
+
 /// Writes down what became of a person who was `before`, or was not there.
 async fn record(
     tx: &mut Conn,

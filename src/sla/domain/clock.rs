@@ -19,6 +19,8 @@ pub struct Timeline {
     pub spans: Vec<(Status, Instant)>,
     /// When an agent first answered in public.
     pub first_replied_at: Option<Instant>,
+    /// From when on anything is promised, if that is not from the report on: of a ticket that was imported.
+    pub promised_from: Option<Instant>,
 }
 
 /// How many changes of status the timeline of a ticket takes, but for those that end it.
@@ -67,6 +69,18 @@ impl Timeline {
             Target::FirstReply => self.first_replied_at,
             Target::Service => self.resolved_at(),
         }
+    }
+
+    /// The time that counts for what is promised of `target`, in order.
+    pub fn promised(&self, target: Target) -> Vec<Stretch> {
+        let Some(zero) = self.promised_from else { return self.counted(target) };
+        let ends_later = |(_, to): &Stretch| to.is_none_or(|to| to > zero);
+        self.counted(target).into_iter().filter(ends_later).map(|(from, to)| (from.max(zero), to)).collect()
+    }
+
+    /// Whether `target` was reached before anything was promised.
+    pub fn is_before_promises(&self, target: Target) -> bool {
+        self.promised_from.is_some_and(|zero| self.end(target).is_some_and(|end| end <= zero))
     }
 
     /// The time that counts for `target`, in order.
@@ -134,7 +148,7 @@ impl SlaClock {
         let target_us = pledge.target_s.saturating_mul(1_000_000);
         let mut clock = Self { target, pledge, progress: Progress::Paused, counted_us: 0, counting_since: None };
         let mut breach = None;
-        for (from, to) in timeline.counted(target) {
+        for (from, to) in timeline.promised(target) {
             let due_at = measure.after(from, target_us - clock.counted_us);
             clock.progress = Progress::Running { due_at };
             clock.counting_since = Some(from);
@@ -338,7 +352,12 @@ pub struct Times {
 impl Times {
     /// The times of a ticket that was reported and has been opened just now.
     pub fn new(reported_at: Instant) -> Self {
-        let timeline = Timeline { reported_at, spans: vec![(Status::New, reported_at)], first_replied_at: None };
+        let timeline = Timeline {
+            reported_at,
+            spans: vec![(Status::New, reported_at)],
+            first_replied_at: None,
+            promised_from: None,
+        };
         Self { policy_id: None, timeline, clocks: Vec::new(), measured: Measured::default() }
     }
 
@@ -347,6 +366,21 @@ impl Times {
         if self.timeline.spans.last().is_none_or(|(last, _)| *last != status) {
             self.timeline.spans.push((status, now));
         }
+    }
+
+    /// What they are once `before` has become `after` at `now`. `calendar_set` has the calendars that the clocks name.
+    pub fn become_of(
+        &mut self,
+        before: &TicketState,
+        after: &TicketState,
+        configuration: &SlaConfiguration,
+        calendar_set: &CalendarSet,
+        now: Instant,
+    ) {
+        self.step(after.status, now);
+        self.timeline.first_replied_at = after.first_replied_at;
+        let occasion = if before.traits == after.traits { Occasion::Step } else { Occasion::Ticket };
+        self.judge(&after.traits, configuration, calendar_set, occasion, now);
     }
 
     /// Judges the clocks of a ticket like this at `now`. What was breached stays so, what was met stays so unless the
@@ -371,6 +405,7 @@ impl Times {
                 }
                 Some(clock) if clock.state() == ClockState::Met && end.is_some() => Some(clock),
                 None if end.is_some() && occasion != Occasion::Ticket => None,
+                None if self.timeline.is_before_promises(*target) => None,
                 _ => {
                     let pledge = configuration.pledge(policy?, *target, ticket.priority)?;
                     let measure = configuration.calendar_set.measure(&pledge);
@@ -424,7 +459,9 @@ impl Times {
         now: Instant,
     ) -> Self {
         let mut right = self.clone();
-        if has_followed && ticket.status != Status::Closed {
+        // One that was imported is judged from what happens to it first.
+        let is_judged = self.timeline.promised_from.is_none() || self.policy_id.is_some() || !self.clocks.is_empty();
+        if has_followed && is_judged && ticket.status != Status::Closed {
             right.judge(&ticket.traits, configuration, calendar_set, Occasion::Configuration, now);
             // A clock that has run past its end since is written down as one that runs.
             if right.policy_id == self.policy_id

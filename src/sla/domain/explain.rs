@@ -50,6 +50,17 @@ pub fn explain(
             continue;
         }
         let counts = clock.target != Target::Service || status == Status::Open;
+        let mut from = from;
+        if let Some(zero) = timeline.promised_from.filter(|zero| *zero > from) {
+            // Nothing was promised then.
+            let end = to.map_or(zero, |to| to.min(zero));
+            let why = "Does not count: it was before the import.".to_owned();
+            segments.push(Segment { from, to: Some(end), status, counts: false, elapsed_s: 0, why });
+            if to == Some(end) {
+                continue;
+            }
+            from = end;
+        }
         let before_s = counted_us / 1_000_000;
         if counts {
             counted_us += measure.elapsed_us(from, to.unwrap_or(now));
@@ -139,7 +150,7 @@ mod tests {
     }
 
     fn timeline(spans: &[(Status, Instant)], first_replied_at: Option<Instant>) -> Timeline {
-        Timeline { reported_at: spans[0].1, spans: spans.to_vec(), first_replied_at }
+        Timeline { reported_at: spans[0].1, spans: spans.to_vec(), first_replied_at, promised_from: None }
     }
 
     fn told(target: Target, target_s: i64, timeline: &Timeline, now: Instant) -> Explained {

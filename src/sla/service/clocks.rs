@@ -60,10 +60,7 @@ pub async fn follow(
     }
     let caught_up = times.clone();
     let calendars = configuration::calendar_set(tx, times.calendars()).await?;
-    times.step(after.status, now);
-    times.timeline.first_replied_at = after.first_replied_at;
-    let occasion = if before.traits == after.traits { Occasion::Step } else { Occasion::Ticket };
-    times.judge(&after.traits, &configuration, &calendars, occasion, now);
+    times.become_of(before, after, &configuration, &calendars, now);
     facts.extend(happened(Some((before, &caught_up)), (after, &times), agent_comments, now));
     let counts = counts(Some((before, &was)), (after, &times));
     let caught_up_with = is_behind.then_some(configuration.edit);

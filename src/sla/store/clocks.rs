@@ -36,6 +36,7 @@ pub struct Stored {
     response_breach_at: Option<Instant>,
     first_reply_breach_at: Option<Instant>,
     service_breach_at: Option<Instant>,
+    promised_from: Option<Instant>,
 }
 
 impl Stored {
@@ -44,7 +45,7 @@ impl Stored {
         let spans = self.timeline.0.into_iter().map(|(status, us)| (status, Instant::from_micros(us))).collect();
         Times {
             policy_id: self.policy_id,
-            timeline: Timeline { reported_at, spans, first_replied_at },
+            timeline: Timeline { reported_at, spans, first_replied_at, promised_from: self.promised_from },
             clocks: self.clocks.0,
             measured: Measured {
                 last_resolved_at: self.last_resolved_at,
@@ -82,6 +83,7 @@ impl Stored {
             response_breach_at: breach_at(Target::Response),
             first_reply_breach_at: breach_at(Target::FirstReply),
             service_breach_at: breach_at(Target::Service),
+            promised_from: timeline.promised_from,
         }
     }
 }
@@ -102,8 +104,8 @@ pub async fn save(tx: &mut Conn, ticket_number: i64, change: &ClockChange, now: 
     }
 }
 
-/// Stores the times of a new ticket, which is created at `now`.
-async fn insert(tx: &mut Conn, ticket_number: i64, times: &Times, now: Instant) -> Result<(), Problem> {
+/// Stores the times of a new ticket, which is created at `now`. What they have broken is told by nobody.
+pub async fn insert(tx: &mut Conn, ticket_number: i64, times: &Times, now: Instant) -> Result<(), Problem> {
     let notice_at = ticket_clocks::notice_at.eq(times.notice_at(None));
     let row = (Stored::of(ticket_number, times), ticket_clocks::created_at.eq(now), notice_at);
     send!(tx, diesel::insert_into(ticket_clocks::table).values(row))

@@ -15,6 +15,9 @@ use crate::tickets::store::search::{Place, Waiting};
 /// How many pages of the index of words one transaction writes anew.
 const WORDS_AT_ONCE: u16 = 64;
 
+/// How many times as many numbers a range has at most as tickets in it that wait.
+const SPARSE: usize = 4;
+
 /// The place of what is done with the index of words when all are in it.
 const BEHIND_ALL: i64 = i64::MAX;
 
@@ -119,6 +122,23 @@ async fn keep(tx: &mut Conn, mut documents: Vec<(Place, Document)>) -> Result<()
 
 fn document(ticket: &Ticket) -> Document {
     Document::of_ticket(&ticket.subject, &ticket.tags, &ticket.description)
+}
+
+/// Lets the tickets with these numbers be indexed by [`index_waiting`], with their comments: for those that were just
+/// stored many at a time.
+pub async fn index_these_later(tx: &mut Conn, numbers: &[i64]) -> Result<(), Problem> {
+    let (Some(from), Some(until)) = (numbers.iter().min(), numbers.iter().max()) else { return Ok(()) };
+    let span = usize::try_from(until - from).unwrap_or(usize::MAX);
+    let ranges = match span <= numbers.len().saturating_mul(SPARSE) {
+        true => vec![(*from, *until)],
+        // What lies far apart is not met on the way.
+        false => numbers.iter().map(|number| (*number, *number)).collect(),
+    };
+    for (from, until) in ranges {
+        let waiting = Waiting { until, from, next_comment: 0 };
+        store::search::set_waiting(tx, waiting, Some(waiting)).await?;
+    }
+    Ok(())
 }
 
 /// Lets the tickets up to the number `until` be indexed by [`index_waiting`], with their comments: for those that were

@@ -1,9 +1,11 @@
 //! What is said differently to each engine: the index of words in [`words`], what is asked of it in [`hits`].
 
-use diesel::sql_types::Bool;
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Bool};
 
 use crate::db::raw::{Raw, raw};
-use crate::db::{Conn, EngineConn};
+use crate::db::{Conn, EngineConn, RunQueryDsl, on_each};
+use crate::kernel::Problem;
 
 pub mod hits;
 pub mod words;
@@ -24,6 +26,62 @@ pub fn has_id(conn: &Conn, ids: &[String]) -> Raw<Bool> {
             raw("tickets.id = ANY (CAST(").bind(format!("{{{}}}", ids.join(","))).sql(" AS uuid[]))")
         }
     }
+}
+
+#[derive(Debug, QueryableByName)]
+struct OneNumber {
+    #[diesel(sql_type = BigInt)]
+    number: i64,
+}
+
+/// So many numbers that no other ticket gets.
+pub async fn next_numbers(tx: &mut Conn, count: usize) -> Result<Vec<i64>, Problem> {
+    let query = match tx.line {
+        // Nobody else writes before these numbers are used.
+        EngineConn::Sqlite(_) => format!(
+            "WITH RECURSIVE next (number) AS (SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'tickets'), 0) + 1 \
+             UNION ALL SELECT number + 1 FROM next) SELECT number FROM next LIMIT {count}"
+        ),
+        EngineConn::Postgres(_) => format!(
+            "SELECT nextval(pg_get_serial_sequence('tickets', 'number')) AS number FROM generate_series(1, {count})"
+        ),
+    };
+    let rows: Vec<OneNumber> = on_each!(tx, |c| diesel::sql_query(query).load(c).await)?;
+    Ok(rows.into_iter().map(|row| row.number).collect())
+}
+
+/// Whether the database gives no number up to `number` any more.
+pub async fn is_passed(conn: &mut Conn, number: i64) -> Result<bool, Problem> {
+    match conn.line {
+        EngineConn::Sqlite(_) => Ok(false),
+        EngineConn::Postgres(_) => {
+            let last = "SELECT last_value AS number FROM tickets_number_seq";
+            let rows: Vec<OneNumber> = on_each!(conn, |c| diesel::sql_query(last).load(c).await)?;
+            Ok(rows.iter().any(|last| last.number >= number))
+        }
+    }
+}
+
+/// Lets the database give no number up to `number` any more.
+pub async fn pass_numbers(tx: &mut Conn, number: i64) -> Result<(), Problem> {
+    match tx.line {
+        EngineConn::Sqlite(_) => {
+            tx.batch(&format!(
+                "INSERT INTO sqlite_sequence (name, seq) SELECT 'tickets', 0 WHERE NOT EXISTS \
+                 (SELECT 1 FROM sqlite_sequence WHERE name = 'tickets'); \
+                 UPDATE sqlite_sequence SET seq = max(seq, {number}) WHERE name = 'tickets'"
+            ))
+            .await?;
+        }
+        EngineConn::Postgres(_) => {
+            let pass = format!(
+                "SELECT setval(pg_get_serial_sequence('tickets', 'number'), \
+                 greatest({number}, (SELECT last_value FROM tickets_number_seq))) AS number"
+            );
+            let _: Vec<OneNumber> = on_each!(tx, |c| diesel::sql_query(pass).load(c).await)?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether a page of a search first looks for all hits, which SQLite soon knows to be many.

@@ -99,6 +99,8 @@ pub struct Webhook {
     pub filter: WebhookFilter,
     /// Whether each change comes with its ticket.
     pub include_ticket: bool,
+    /// Whether it tells what was imported, too.
+    pub include_imported: bool,
     /// Whether it tells.
     pub state: WebhookState,
     /// Why the service has stopped it.
@@ -135,6 +137,8 @@ pub struct NewWebhook {
     pub condition: Patch<ConditionChange>,
     /// Whether each change comes with its ticket.
     pub include_ticket: bool,
+    /// Whether it tells what was imported, too.
+    pub include_imported: bool,
     /// Whether it begins at once.
     pub state: WebhookSwitch,
 }
@@ -154,6 +158,8 @@ pub struct WebhookChange {
     pub condition: Patch<ConditionChange>,
     /// Whether each change comes with its ticket.
     pub include_ticket: Option<bool>,
+    /// Whether it tells what was imported, too.
+    pub include_imported: Option<bool>,
     /// Whether it tells.
     pub state: Option<WebhookSwitch>,
 }
@@ -214,7 +220,7 @@ impl From<WebhookSwitch> for WebhookState {
 impl NewWebhook {
     /// The webhook, at version 1, in the name of `principal`.
     pub fn into_webhook(self, id: WebhookId, principal: PrincipalId, now: Instant) -> Webhook {
-        let Self { name, principal_id: _, url, types, condition, include_ticket, state } = self;
+        let Self { name, principal_id: _, url, types, condition, include_ticket, include_imported, state } = self;
         Webhook {
             id,
             name: name.into_inner(),
@@ -222,6 +228,7 @@ impl NewWebhook {
             url,
             filter: WebhookFilter { types: all_if_empty(types), condition: Condition::default().changed(condition) },
             include_ticket,
+            include_imported,
             state: state.into(),
             disabled_reason: None,
             created_at: now,
@@ -234,7 +241,7 @@ impl NewWebhook {
 impl Webhook {
     /// The webhook after `change` at `now`; nothing when that changes nothing.
     pub fn changed(&self, change: WebhookChange, now: Instant) -> Option<Self> {
-        let WebhookChange { name, principal_id, url, types, condition, include_ticket, state } = change;
+        let WebhookChange { name, principal_id, url, types, condition, include_ticket, include_imported, state } = change;
         let next = Self {
             name: name.map_or_else(|| self.name.clone(), Line::into_inner),
             principal_id: principal_id.unwrap_or(self.principal_id),
@@ -248,6 +255,7 @@ impl Webhook {
                 condition: self.filter.condition.clone().changed(condition),
             },
             include_ticket: include_ticket.unwrap_or(self.include_ticket),
+            include_imported: include_imported.unwrap_or(self.include_imported),
             state: state.map_or(self.state, WebhookState::from),
             disabled_reason: if state.is_some() { None } else { self.disabled_reason },
             ..self.clone()
@@ -281,6 +289,7 @@ mod tests {
             types: vec![],
             condition: Patch::Absent,
             include_ticket: false,
+            include_imported: false,
             state: WebhookSwitch::Active,
         };
         let nil = uuid::Uuid::nil();

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::audit;
-use crate::audit::domain::{Change, Event, EventKind, Visibility};
+use crate::audit::domain::{Change, Event, EventKind, EventOrigin, Visibility};
 use crate::audit::store::log;
 use crate::auth::domain::Principal;
 use crate::auth::policy::{Allowed, ReadTickets};
@@ -15,7 +15,7 @@ use crate::db::{Conn, Db, Roots};
 use crate::kernel::{Clock, Instant, Problem, WebhookId};
 use crate::sla::domain::policy::{Condition, Traits};
 use crate::tickets;
-use crate::webhooks::domain::{WebhookDisabledReason, WebhookFilter};
+use crate::webhooks::domain::{Webhook, WebhookDisabledReason};
 use crate::webhooks::store;
 use crate::webhooks::store::deliveries;
 
@@ -87,7 +87,7 @@ async fn hand_out_to(tx: &mut Conn, id: WebhookId, now: Instant, clock: &Clock) 
     };
     let head = log::head(tx).await?;
     let until = head.min(position + AT_ONCE);
-    let all = told(tx, &who, &webhook.filter, (position, until)).await?;
+    let all = told(tx, &who, &webhook, (position, until)).await?;
     // Where the texts are so large that not all of it was read at once the rest comes next.
     let until = all.reached.unwrap_or(until);
     deliveries::queue(tx, id, &all.positions, None).await?;
@@ -132,13 +132,14 @@ pub(super) struct MeantChanges {
     pub reached: Option<i64>,
 }
 
-/// What `who` may see of the positions behind `after` and up to `until`, and `filter` asks for.
+/// What `who` may see of the positions behind `after` and up to `until`, and `webhook` asks for.
 pub(super) async fn told(
     conn: &mut Conn,
     who: &Allowed<ReadTickets>,
-    filter: &WebhookFilter,
+    webhook: &Webhook,
     (after, until): (i64, i64),
 ) -> Result<MeantChanges, Problem> {
+    let filter = &webhook.filter;
     let criteria = ChangeCriteria { kinds: filter.types.clone(), ..ChangeCriteria::default() };
     let most = usize::try_from(until - after).unwrap_or(0);
     let rows = page(conn, &Sightline::of(who), &criteria, (after, until), most).await?;
@@ -152,6 +153,8 @@ pub(super) async fn told(
     let traits: HashMap<i64, Traits> = tickets::store::traits_of(conn, &numbers).await?.into_iter().collect();
     // What is about no ticket is like none of those that a condition asks for.
     let is_meant = |row: &&ChangeRow| match number(row) {
+        // What happened elsewhere, long before, is news to nobody, unless they say so.
+        _ if row.origin == EventOrigin::Import && !webhook.include_imported => false,
         Some(number) => traits.get(&number).is_some_and(|ticket| filter.condition.holds(ticket)),
         None => filter.condition == Condition::default(),
     };

@@ -91,7 +91,7 @@ pub async fn replay_deliveries(db: &Db, id: WebhookId, replay: Replay, now: Inst
                     return Err(Problem::new(Code::Conflict, detail));
                 };
                 let until = until.min(after + REPLAYED_AT_ONCE);
-                let MeantChanges { mut positions, reached } = told(tx, &who, &webhook.filter, (after, until)).await?;
+                let MeantChanges { mut positions, reached } = told(tx, &who, &webhook, (after, until)).await?;
                 let waiting = deliveries::waiting(tx, id, &positions).await?;
                 positions.retain(|position| !waiting.contains(position));
                 (positions, reached.unwrap_or(until))

@@ -528,6 +528,7 @@ proptest! {
             reported_at: start,
             spans: spans.iter().map(|(status, at)| (*status, minutes(*at))).collect(),
             first_replied_at: None,
+            promised_from: None,
         };
         let pledge = Pledge {
             policy: VersionOf { id: PolicyId(Uuid::nil()), version: 1 }, priority: Priority::Normal, target_s: target_min * 60, hours: Hours::Calendar, calendar: None, notify_before_s: None,
