@@ -912,7 +912,9 @@ fn fact_row(fact: &Fact, number: i64) -> [Value; 18] {
         What::Reopened => ("reopened", None, None, None, false),
         What::Met(target) => ("met", Some(target), None, None, false),
         What::Breached(target) => ("breached", Some(target), None, None, false),
-        What::Entered | What::Left | What::Worked { .. } => unreachable!("nobody moves or works here"),
+        What::ResolvedByAlert { .. } | What::Entered | What::Left | What::Worked { .. } => {
+            unreachable!("nobody moves or works here, and nothing alerts")
+        }
     };
     let s = |s: Option<i64>| s.map_or(Value::Null, Value::Int);
     [

@@ -10,4 +10,4 @@ pub use signal::AlertSignal;
 pub use source::{
     AlertGrouping, AlertSource, AlertSourceChange, AlertSourceRef, MOST_SOURCES, NewAlertSource, OnResolve,
 };
-pub use verdict::{Fate, Verdict, judge};
+pub use verdict::{AlertVerdict, Fate, judge};

@@ -7,9 +7,9 @@ use crate::kernel::Problem;
 
 /// Proof that the caller may send to a source, and who they are. Queries for sources that are sent to take one.
 #[derive(Debug)]
-pub struct Sender<'a>(&'a Principal);
+pub struct AlertSender<'a>(&'a Principal);
 
-impl<'a> Sender<'a> {
+impl<'a> AlertSender<'a> {
     /// Whoever may send alerts.
     pub fn of(who: &'a Allowed<SendAlerts>) -> Self {
         Self(who.who())

@@ -6,11 +6,11 @@ use actix_web::{get, post};
 use serde_json::Value;
 
 use super::domain::{AlertSource, AlertSourceRef};
-use super::policy::Sender;
-use super::service::{self, Received};
+use super::policy::AlertSender;
+use super::service::{self, ReceivedAlert};
 use super::store::{self, AlertCriteria};
 use super::wire::intake::{
-    AlertResultBody, AlertResultsBody, AlertmanagerMessage, AlertsRequest, MOST_BODY_B, Told, entries, messages,
+    AlertResultBody, AlertResultsBody, AlertmanagerMessage, AlertsRequest, MOST_BODY_B, ToldAlert, entries, messages,
 };
 use super::wire::{AlertBody, AlertQuery};
 use crate::auth::policy::{Allowed, ReadAlerts, SendAlerts};
@@ -32,12 +32,12 @@ pub fn routes(config: &mut impl Endpoints) {
 
 /// Tell of alerts.
 ///
-/// One, or a list of at most 500. The first `firing` of a key opens a ticket, whose report is when it began; all further
-/// ones do nothing, however often they come and from however many. `resolved` resolves the ticket if nobody else has
-/// acted on it, and says so in an internal comment otherwise. What fires again brings its ticket back, or opens one that
-/// follows it up once it is closed. So a script opens, repeats and ends by the same call. A text that is too long is
-/// cut; an entry of several that makes no sense is ignored, with a problem of its own. Limits are answered 503, since
-/// those who send alerts come again for that alone.
+/// One, or a list of at most 500. The first `firing` of a key opens a ticket, whose report is when it began; all
+/// further ones do nothing, however often they come and from however many. `resolved` resolves the ticket if nobody
+/// else has acted on it, and says so in an internal comment otherwise. What fires again brings its ticket back, or
+/// opens one that follows it up once it is closed. So a script opens, repeats and ends by the same call. A text that is
+/// too long is cut; an entry of several that makes no sense is ignored, with a problem of its own. Limits are answered
+/// 503, since those who send alerts come again for that alone.
 #[utoipa::path(
     operation_id = "send_alerts", tag = "alerts", security(("bearer" = ["alerts:write"])), request_body = AlertsRequest,
     params(("source" = String, Path, description = "The name or the id of the source.", example = "backups")),
@@ -74,10 +74,10 @@ async fn sent_to(who: &Allowed<SendAlerts>, call: &Call) -> Result<AlertSource, 
     call.no_query()?;
     call.require_no_version()?;
     let which: AlertSourceRef = call.path("source")?;
-    call.db().read(async |conn| store::sources::sent_to(conn, &Sender::of(who), &which).await).await
+    call.db().read(async |conn| store::sources::sent_to(conn, &AlertSender::of(who), &which).await).await
 }
 
-async fn receive(who: &Allowed<SendAlerts>, call: &Call, source: &AlertSource, told: Vec<Told>) -> Answer {
+async fn receive(who: &Allowed<SendAlerts>, call: &Call, source: &AlertSource, told: Vec<ToldAlert>) -> Answer {
     let (mut signals, mut all) = (Vec::new(), Vec::new());
     for (key, read) in told {
         match read {
@@ -85,14 +85,14 @@ async fn receive(who: &Allowed<SendAlerts>, call: &Call, source: &AlertSource, t
                 signals.push(signal);
                 all.push((key, None));
             }
-            Ok(_) => all.push((key, Some(Received::ignored(None)))),
-            Err(problem) => all.push((key, Some(Received::ignored(Some(problem))))),
+            Ok(_) => all.push((key, Some(ReceivedAlert::ignored(None)))),
+            Err(problem) => all.push((key, Some(ReceivedAlert::ignored(Some(problem))))),
         }
     }
     let mut received = service::receive(&call.db(), &who.act(call), who.reach(), source, signals).await?.into_iter();
     let request_id = call.request_id();
     let items = all.into_iter().map(|(key, ignored)| {
-        let received = ignored.or_else(|| received.next()).unwrap_or_else(|| Received::ignored(None));
+        let received = ignored.or_else(|| received.next()).unwrap_or_else(|| ReceivedAlert::ignored(None));
         AlertResultBody::of(key, received, &request_id)
     });
     Reply::ok(&AlertResultsBody { items: items.collect::<Result<_, _>>()? })

@@ -3,4 +3,4 @@
 mod intake;
 pub mod sources;
 
-pub use intake::{Received, forget_alerts, receive};
+pub use intake::{ReceivedAlert, forget_alerts, receive};

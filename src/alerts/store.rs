@@ -5,8 +5,6 @@ pub mod sources;
 
 use std::collections::BTreeMap;
 
-use diesel::prelude::*;
-use diesel::sql_types::Bool;
 use self::counts::AlertTally;
 use super::domain::{Alert, AlertState};
 use crate::db::raw::{one_of, raw};
@@ -15,6 +13,8 @@ use crate::db::{Conn, RunQueryDsl, boxed, on_each, send, steady};
 use crate::kernel::rows::{Limit, Rows, json_b};
 use crate::kernel::sql::Json;
 use crate::kernel::{AlertId, AlertSourceId, Instant, Problem, TicketId};
+use diesel::prelude::*;
+use diesel::sql_types::Bool;
 
 /// An alert, as it is stored.
 #[derive(Debug, Clone, Queryable, Selectable, Insertable, AsChangeset)]
@@ -194,16 +194,16 @@ pub async fn list(
 /// `unknown_before`, and all that are over since `before`. Gives how many there were.
 pub async fn forget(tx: &mut Conn, before: Instant, unknown_before: Instant, most: i64) -> Result<usize, Problem> {
     let key = "source_id, dedupe_key";
-    let some = |which: &str| {
-        raw::<Bool>(format!("({key}) IN (SELECT {key} FROM alerts WHERE {which} LIMIT {most})"))
-    };
+    let some = |which: &str| raw::<Bool>(format!("({key}) IN (SELECT {key} FROM alerts WHERE {which} LIMIT {most})"));
     let of_removed = some("source_id IN (SELECT id FROM alert_sources WHERE deleted_at IS NOT NULL)");
     let mut gone = on_each!(tx, |c| diesel::delete(alerts::table.filter(of_removed)).execute(c).await)?;
     let mut tallies: BTreeMap<AlertSourceId, AlertTally> = BTreeMap::new();
     for (which, before) in [("ticket_number IS NULL AND ", unknown_before), ("", before)] {
-        let over = raw::<Bool>(format!("({key}) IN (SELECT {key} FROM alerts WHERE {which}state = 'resolved' AND last_seen_at < "))
-            .bind(before)
-            .sql(format!(" ORDER BY last_seen_at LIMIT {most})"));
+        let over = raw::<Bool>(format!(
+            "({key}) IN (SELECT {key} FROM alerts WHERE {which}state = 'resolved' AND last_seen_at < "
+        ))
+        .bind(before)
+        .sql(format!(" ORDER BY last_seen_at LIMIT {most})"));
         let over = diesel::delete(alerts::table.filter(over)).returning(alerts::source_id);
         let sources: Vec<AlertSourceId> = on_each!(tx, |c| over.get_results(c).await)?;
         gone += sources.len();

@@ -27,7 +27,7 @@ const MOST_TOLD: u64 = 100;
 
 /// What an import has come to.
 #[derive(Debug, Default)]
-pub struct Told {
+pub struct ImportTally {
     /// How many lines this became of.
     pub taken: BTreeMap<ImportOutcome, u64>,
     /// How many were not taken.
@@ -41,10 +41,9 @@ pub struct Told {
 ///
 /// # Errors
 /// When it cannot be read to its end, or the database is away.
-pub async fn run(db: &Db, file: &Path, plan: &ImportPlan) -> Result<Told, Problem> {
-    let unreadable = |error: std::io::Error| {
-        Problem::new(Code::Unavailable, format!("cannot read {}: {error}", file.display()))
-    };
+pub async fn run(db: &Db, file: &Path, plan: &ImportPlan) -> Result<ImportTally, Problem> {
+    let unreadable =
+        |error: std::io::Error| Problem::new(Code::Unavailable, format!("cannot read {}: {error}", file.display()));
     let (source, size_b): (Box<dyn std::io::Read>, Option<u64>) = if file == Path::new("-") {
         (Box::new(std::io::stdin()), None)
     } else {
@@ -56,7 +55,7 @@ pub async fn run(db: &Db, file: &Path, plan: &ImportPlan) -> Result<Told, Proble
     let (clock, reach) = (Clock::system(), caller(db).await?);
     let (who, reach) = (reach.who().clone(), reach.reach());
     let mut lines = BufReader::new(progress.wrap_read(source));
-    let (mut told, mut number, mut some, mut line) = (Told::default(), 0_u64, Vec::new(), Vec::new());
+    let (mut told, mut number, mut some, mut line) = (ImportTally::default(), 0_u64, Vec::new(), Vec::new());
     loop {
         line.clear();
         let is_last = lines.read_until(b'\n', &mut line).map_err(unreadable)? == 0;
@@ -96,7 +95,7 @@ pub async fn run(db: &Db, file: &Path, plan: &ImportPlan) -> Result<Told, Proble
     }
 }
 
-impl Told {
+impl ImportTally {
     fn mend(&mut self, number: u64, mended: &[String], progress: &ProgressBar) {
         if mended.is_empty() {
             return;

@@ -10,8 +10,8 @@ use diesel::sql_types::{BigInt, Bool};
 use serde_json::json;
 
 use super::domain::{
-    Change, Event, EventKind, EventOrigin, EventSubject, MOST_EDITED_B, MOST_EDITED_BY_REQUESTERS_B, NoticedPromise, SubjectKind,
-    TrailOrder, Visibility,
+    Change, Event, EventKind, EventOrigin, EventSubject, MOST_EDITED_B, MOST_EDITED_BY_REQUESTERS_B, NoticedPromise,
+    SubjectKind, TrailOrder, Visibility,
 };
 use crate::db::raw::{Raw, json_length, raw, small};
 use crate::db::schema::{events, principals};

@@ -4,11 +4,11 @@ use actix_web::post;
 use futures_util::future::join_all;
 
 use super::policy::may_do;
-use super::service::{self, Ready};
+use super::service::{self, PreparedOperation};
 use super::wire::{BulkOperation, BulkRequest, BulkResult, BulkResults, MOST_BODY_B};
 use crate::auth::policy::{Act, Allowed, WriteTickets};
 use crate::db::{Conn, Roots};
-use crate::http::idempotency::Parts;
+use crate::http::idempotency::KeyedParts;
 use crate::http::{Answer, Call, Endpoints, Reply};
 use crate::kernel::rows::MOST_B;
 use crate::kernel::{Code, Problem};
@@ -71,7 +71,7 @@ struct Bulk<'a> {
     call: &'a Call,
     act: Act,
     reach: Reach,
-    parts: Parts,
+    parts: KeyedParts,
 }
 
 impl Bulk<'_> {
@@ -83,7 +83,7 @@ impl Bulk<'_> {
             let prepared = service::prepare(&self.call.db(), &self.act, &self.reach, operation).await;
             ready.push(prepared.map_err(|problem| first(nth, at(nth, problem)))?);
         }
-        let roots: Roots = ready.iter().map(Ready::roots).collect();
+        let roots: Roots = ready.iter().map(PreparedOperation::roots).collect();
         let (act, reach, parts, answers) = (self.act.clone(), self.reach, self.parts.clone(), self.call.answers());
         let all = async move |tx: &mut Conn| {
             let (act, mut done) = (act.in_turn(), Vec::with_capacity(ready.len()));
@@ -139,14 +139,14 @@ impl Bulk<'_> {
         Ok(outcomes)
     }
 
-    async fn do_some(&self, some: &mut Vec<(usize, Ready)>, outcomes: &mut [Option<Answer>]) {
+    async fn do_some(&self, some: &mut Vec<(usize, PreparedOperation)>, outcomes: &mut [Option<Answer>]) {
         let each = some.drain(..).map(|(nth, ready)| async move { (nth, self.do_one(nth, ready).await) });
         for (nth, outcome) in join_all(each).await {
             outcomes[nth] = Some(outcome.map_err(|problem| at(nth, problem)));
         }
     }
 
-    async fn do_one(&self, nth: usize, ready: Ready) -> Answer {
+    async fn do_one(&self, nth: usize, ready: PreparedOperation) -> Answer {
         let (act, reach, parts, answers) = (self.act.clone(), self.reach, self.parts.clone(), self.call.answers());
         let roots = ready.roots();
         let one = async move |tx: &mut Conn| {

@@ -17,14 +17,14 @@ use crate::{comments, tickets};
 /// An operation that can be carried out: the number of the ticket is known, if it is about one, and what it will be
 /// found by.
 #[derive(Debug, Clone)]
-pub struct Ready {
+pub struct PreparedOperation {
     operation: BulkOperation,
     number: Option<i64>,
     roots: Roots,
     words: Option<Document>,
 }
 
-impl Ready {
+impl PreparedOperation {
     /// The number of the ticket that it is about, if that is there already.
     pub fn number(&self) -> Option<i64> {
         self.number
@@ -40,11 +40,16 @@ impl Ready {
 ///
 /// # Errors
 /// `not_found`, at its place.
-pub async fn prepare(db: &Db, act: &Act, reach: &Reach, operation: BulkOperation) -> Result<Ready, Problem> {
+pub async fn prepare(
+    db: &Db,
+    act: &Act,
+    reach: &Reach,
+    operation: BulkOperation,
+) -> Result<PreparedOperation, Problem> {
     let which = match &operation {
         BulkOperation::Create(new) => {
             let (roots, words) = (tickets::service::roots(&act.who, new), Some(tickets::service::words(new)));
-            return Ok(Ready { operation, number: None, roots, words });
+            return Ok(PreparedOperation { operation, number: None, roots, words });
         }
         BulkOperation::Update(update) => update.id,
         BulkOperation::Redact(redact) => redact.id,
@@ -54,14 +59,14 @@ pub async fn prepare(db: &Db, act: &Act, reach: &Reach, operation: BulkOperation
         BulkOperation::Update(update) => tickets::service::roots_of_change(&ticket, &update.patch),
         _ => Root::Ticket(ticket.number).into(),
     };
-    Ok(Ready { operation, number: Some(ticket.number), roots, words: None })
+    Ok(PreparedOperation { operation, number: Some(ticket.number), roots, words: None })
 }
 
 /// Carries out an operation within a transaction.
 ///
 /// # Errors
 /// Those of the operation alone.
-pub async fn carry_out(tx: &mut Conn, act: &Act, reach: &Reach, ready: Ready, answers: &Answers) -> Answer {
+pub async fn carry_out(tx: &mut Conn, act: &Act, reach: &Reach, ready: PreparedOperation, answers: &Answers) -> Answer {
     let done = match ready.operation {
         BulkOperation::Create(new) => {
             let words = ready.words.unwrap_or_else(|| tickets::service::words(&new));

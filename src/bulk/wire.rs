@@ -1,8 +1,8 @@
 //! Several operations as clients send them, and what became of each.
 
 use deserr::{Deserr, IntoValue, Map, Value, ValueKind, ValuePointerRef};
-use serde_json::value::RawValue;
 use serde::Serialize;
+use serde_json::value::RawValue;
 use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 use utoipa::{PartialSchema, ToSchema};
 
@@ -10,8 +10,8 @@ use crate::comments::wire::NewComment;
 use crate::http::Reply;
 use crate::http::call::IfMatch;
 use crate::http::problem::{ProblemBody, as_json};
-use crate::kernel::fault::{self, Faults};
 use crate::kernel::Problem;
+use crate::kernel::fault::{self, Faults};
 use crate::tickets::wire::{NewTicket, TicketBody, TicketPatch, TicketRef};
 
 /// How many operations a request has.

@@ -217,8 +217,7 @@ pub async fn insert_past(tx: &mut Conn, comment: &Comment, number: i64) -> Resul
 /// How many comments `ticket` has, as they are numbered.
 pub async fn last_number(tx: &mut Conn, ticket: TicketId) -> Result<i64, Problem> {
     let own = comments::table.filter(comments::ticket_id.eq(ticket)).order(comments::number.desc());
-    let last: Option<Option<i64>> =
-        on_each!(tx, |c| own.select(comments::number).first(c).await.optional())?;
+    let last: Option<Option<i64>> = on_each!(tx, |c| own.select(comments::number).first(c).await.optional())?;
     Ok(last.flatten().unwrap_or(0))
 }
 

@@ -58,7 +58,11 @@ async fn export_tickets(who: Lasting<ReadTickets>, call: Call) -> Result<Piecewi
     let (pieces, source) = mpsc::channel(1);
     actix_web::rt::spawn(export.write(pieces));
     let media_type = if form == ExportForm::Table { table::CONTENT_TYPE } else { LINES };
-    Ok(Piecewise::of(media_type, source).called(if form == ExportForm::Table { "tickets.csv" } else { "tickets.ndjson" }))
+    Ok(Piecewise::of(media_type, source).called(if form == ExportForm::Table {
+        "tickets.csv"
+    } else {
+        "tickets.ndjson"
+    }))
 }
 
 fn require_sense(filter: &TicketFilter, includes: bool, form: ExportForm) -> Result<(), Problem> {

@@ -1,5 +1,5 @@
-//! Writing exports: short reads, one after the other, so that nothing is held open meanwhile. What happens while they go
-//! on is told by the feed from where it was at the beginning.
+//! Writing exports: short reads, one after the other, so that nothing is held open meanwhile. What happens while they
+//! go on is told by the feed from where it was at the beginning.
 
 use std::time::{Duration, Instant as Stopwatch};
 
@@ -37,7 +37,7 @@ const MOST_NUMBERS_AT_ONCE: i64 = 32_000;
 const PIECE_B: usize = 256 << 10;
 
 /// What comes of it, piece by piece.
-pub type Pieces = Sender<std::io::Result<Bytes>>;
+pub type ExportPieces = Sender<std::io::Result<Bytes>>;
 
 /// An export on its way.
 pub struct Export {
@@ -89,7 +89,7 @@ struct Gone;
 
 /// Gathers what is written until it is worth sending.
 struct PieceWriter {
-    pieces: Pieces,
+    pieces: ExportPieces,
     written: Vec<u8>,
 }
 
@@ -128,7 +128,7 @@ impl From<Problem> for Ended {
 
 impl Export {
     /// Writes all of it into `pieces`. What ends before its end has no last line, and its connection breaks.
-    pub async fn write(self, pieces: Pieces) {
+    pub async fn write(self, pieces: ExportPieces) {
         let broken = pieces.clone();
         let mut out = PieceWriter { pieces, written: Vec::new() };
         if let Err(Ended::Failed(problem)) = self.write_all(&mut out).await {
@@ -153,7 +153,8 @@ impl Export {
                 renewed = Stopwatch::now();
             }
             let until = self.until.min(after.saturating_add(numbers));
-            let (criteria, now) = (TicketCriteria { only_of: eyes.reach.only_of(), ..self.criteria.clone() }, self.clock.now());
+            let (criteria, now) =
+                (TicketCriteria { only_of: eyes.reach.only_of(), ..self.criteria.clone() }, self.clock.now());
             let read = async move |conn: &mut Conn| {
                 let rows = tickets::store::numbered(conn, &criteria, (after, until), AT_ONCE).await?;
                 let context = tickets::service::context(conn, rows.iter(), now).await?;
@@ -241,7 +242,8 @@ impl Export {
                 let (mut behind, mut comma) = (None, "");
                 loop {
                     let ticket = ticket.clone();
-                    let read = async move |conn: &mut Conn| time_entries::store::list(conn, &ticket, behind, limit).await;
+                    let read =
+                        async move |conn: &mut Conn| time_entries::store::list(conn, &ticket, behind, limit).await;
                     let (rows, more) = page_of(self.db.anew().list(read).await?.into(), limit);
                     behind = rows.last().map(|row| row.entry.id);
                     for row in rows {

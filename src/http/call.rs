@@ -619,7 +619,8 @@ fn leave_out_nul(value: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(leave_out_nul),
         Value::Object(fields) => {
             if fields.keys().any(|name| name.contains('\0')) {
-                *fields = std::mem::take(fields).into_iter().map(|(name, value)| (name.replace('\0', ""), value)).collect();
+                *fields =
+                    std::mem::take(fields).into_iter().map(|(name, value)| (name.replace('\0', ""), value)).collect();
             }
             fields.values_mut().for_each(leave_out_nul);
         }

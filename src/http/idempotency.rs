@@ -108,9 +108,9 @@ impl Call {
     ///
     /// # Errors
     /// `idempotency_in_progress`, or `invalid_header`.
-    pub fn parts(&self, writer: &impl Reader) -> Result<(Parts, Option<KeyInFlight>), Problem> {
+    pub fn parts(&self, writer: &impl Reader) -> Result<(KeyedParts, Option<KeyInFlight>), Problem> {
         let (kept, entry) = self.kept(writer)?.unzip();
-        Ok((Parts(kept.map(Arc::new)), entry))
+        Ok((KeyedParts(kept.map(Arc::new)), entry))
     }
 
     fn kept(&self, writer: &impl Reader) -> Result<Option<(KeptAnswers, KeyInFlight)>, Problem> {
@@ -181,12 +181,12 @@ impl KeptAnswers {
     }
 }
 
-/// What keeps the answers to the parts of a request, each by itself: what was done of it is not done again, and what was
-/// not is gone on with.
+/// What keeps the answers to the parts of a request, each by itself: what was done of it is not done again, and what
+/// was not is gone on with.
 #[derive(Clone)]
-pub struct Parts(Option<Arc<KeptAnswers>>);
+pub struct KeyedParts(Option<Arc<KeptAnswers>>);
 
-impl Parts {
+impl KeyedParts {
     /// The answer that is kept of the `nth` part, or that of `work`, in this transaction.
     ///
     /// # Errors

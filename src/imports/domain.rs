@@ -150,7 +150,8 @@ impl<'a> Life<'a> {
         };
         let facts = happened(None, (&state, &times), 0, now);
         let by = ticket.created_by_id;
-        let mut life = Self { ticket: ticket.clone(), times, lived: Lived::default(), configuration, calendars, roles, clock };
+        let mut life =
+            Self { ticket: ticket.clone(), times, lived: Lived::default(), configuration, calendars, roles, clock };
         life.note(TicketChange::opened(ticket, clocks, facts, by));
         life
     }
@@ -183,7 +184,8 @@ impl<'a> Life<'a> {
             self.times.become_of(&was, &is, self.configuration, self.calendars, at);
             facts = happened(Some((&was, &earlier)), (&is, &self.times), after.agent_comments, at);
             let counts = counts(Some((&was, &earlier)), (&is, &self.times));
-            clocks = Some(ClockChange { before: Some(earlier), after: self.times.clone(), counts, caught_up_with: None });
+            clocks =
+                Some(ClockChange { before: Some(earlier), after: self.times.clone(), counts, caught_up_with: None });
         }
         let kind = EventKind::TicketUpdated;
         self.note(TicketChange { kind, before: Some(before), after, clocks, facts, by, at });
@@ -468,7 +470,11 @@ mod tests {
 
     #[test]
     fn what_is_no_step_is_mended_and_told() {
-        let mut entries = vec![entry(9, Some(Status::Closed)), entry(5, Some(Status::Closed)), entry(7, Some(Status::WaitingRequester))];
+        let mut entries = vec![
+            entry(9, Some(Status::Closed)),
+            entry(5, Some(Status::Closed)),
+            entry(7, Some(Status::WaitingRequester)),
+        ];
         let mended = put_right(&mut entries);
         assert_eq!(mended.len(), 2, "{mended:?}");
         let (ticket, times, lived) = live(entries);

@@ -5,9 +5,7 @@ use actix_web::web::Bytes;
 use tokio::sync::mpsc::{self, Sender};
 
 use super::service::{self, AT_ONCE, ImportPlan};
-use super::wire::{
-    ImportLine, ImportQuery, ImportResultBody, Imported, LONGEST_LINE_B, MOST_BODY_B, ReadLine, read,
-};
+use super::wire::{ImportLine, ImportQuery, ImportResultBody, Imported, LONGEST_LINE_B, MOST_BODY_B, ReadLine, read};
 use crate::auth::policy::{Act, Administer, Allowed};
 use crate::db::Db;
 use crate::http::accept::LINES;
@@ -26,8 +24,8 @@ pub fn routes(config: &mut impl Endpoints) {
 
 /// Import a past.
 ///
-/// Lines of JSON, people first, then tickets with all that has happened to them, of at most 64 MiB a request and 4 MiB a
-/// line. Each is lived again by the rules of here at its own instants, so that durations, clocks, the trail and the
+/// Lines of JSON, people first, then tickets with all that has happened to them, of at most 64 MiB a request and 4 MiB
+/// a line. Each is lived again by the rules of here at its own instants, so that durations, clocks, the trail and the
 /// numbers are what they would have been; what the rules would refuse is mended, and told. Each line is answered by a
 /// line, in order, as it was taken: read while you send. The same line again changes nothing, and one with a longer
 /// timeline goes on, unless something has happened to its ticket here: so whatever ends in the middle is simply sent

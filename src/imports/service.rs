@@ -160,7 +160,8 @@ impl<'a> Batch<'a> {
             ImportLine::Ticket(ticket) if !known.contains_key(ticket.external_id.as_str()) => Some(ticket),
             ImportLine::Ticket(_) | ImportLine::Person(_) => None,
         });
-        let without_number = fresh.filter(|ticket| !ticket.number.is_some_and(|wanted| left.remove(&wanted.get()))).count();
+        let without_number =
+            fresh.filter(|ticket| !ticket.number.is_some_and(|wanted| left.remove(&wanted.get()))).count();
         let mut next = match without_number {
             0 => Vec::new(),
             count => tickets::store::next_numbers(tx, count).await?,
@@ -321,8 +322,7 @@ impl<'a> Batch<'a> {
 
     async fn ticket(&mut self, tx: &mut Conn, new: &ImportTicket, line: &ReadLine) -> Result<Imported, Problem> {
         let name = new.external_id.as_str();
-        let mut entries: Vec<(ImportEntry, &Value)> =
-            new.timeline.0.iter().cloned().zip(line.entries.iter()).collect();
+        let mut entries: Vec<(ImportEntry, &Value)> = new.timeline.0.iter().cloned().zip(line.entries.iter()).collect();
         entries.sort_by_key(|(entry, _)| entry.at);
         let mut links = vec![link("", &line.head)];
         for (_, written) in &entries {

@@ -41,8 +41,8 @@ pub struct ImportQuery {
     #[param(value_type = Option<String>, min_length = 1, max_length = 100, default = "import", example = "zendesk")]
     pub source: ImportSource,
     /// By which promises the past is judged. `none`: by none, since there were none; what is still open is judged from
-    /// what happens to it first, by the policies of then, and counts from the import on. `current`: by the policies that
-    /// hold now, as if they always had.
+    /// what happens to it first, by the policies of then, and counts from the import on. `current`: by the policies
+    /// that hold now, as if they always had.
     #[deserr(default)]
     #[param(value_type = Option<Judge>, inline, default = "none")]
     pub judge: Judge,

@@ -5,8 +5,8 @@ use std::collections::{BTreeSet, HashMap};
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
 
-use super::domain::{REDACTED, Status, Ticket};
 use super::domain::reference::TicketRef;
+use super::domain::{REDACTED, Status, Ticket};
 use super::policy::reach::Reach;
 use crate::auth::domain::Role;
 use crate::db::raw::{one_of, raw};
@@ -210,10 +210,7 @@ fn taken_meanwhile(error: diesel::result::Error) -> Problem {
 }
 
 /// The creators of tickets that are not closed and have one of these external ids, with that.
-pub async fn external_ids_in_use(
-    tx: &mut Conn,
-    names: &[String],
-) -> Result<BTreeSet<(PrincipalId, String)>, Problem> {
+pub async fn external_ids_in_use(tx: &mut Conn, names: &[String]) -> Result<BTreeSet<(PrincipalId, String)>, Problem> {
     let these = tickets::table
         .filter(one_of("tickets.external_id", names))
         .filter(raw::<Bool>("tickets.status <> 'closed'"))

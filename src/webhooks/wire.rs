@@ -68,7 +68,8 @@ pub struct NewWebhookBody {
 
 impl From<NewWebhookBody> for NewWebhook {
     fn from(body: NewWebhookBody) -> Self {
-        let NewWebhookBody { name, url, principal_id, types, condition, include_ticket, include_imported, state } = body;
+        let NewWebhookBody { name, url, principal_id, types, condition, include_ticket, include_imported, state } =
+            body;
         Self {
             name,
             principal_id,

@@ -23,11 +23,13 @@ async fn follow(desk: &Desk, who: &Caller, cursor: &str, tickets: &mut BTreeMap<
     let mut cursor = cursor.to_owned();
     loop {
         desk.sequence().await;
-        let page = desk.get(&format!("/v1/changes?cursor={cursor}&include=ticket&limit=200")).by(who).expect(200).await.body;
+        let page =
+            desk.get(&format!("/v1/changes?cursor={cursor}&include=ticket&limit=200")).by(who).expect(200).await.body;
         for item in page["items"].as_array().unwrap() {
             let snapshot = &item["snapshot"];
             let Some(number) = snapshot["number"].as_i64() else { continue };
-            let is_newer = tickets.get(&number).is_none_or(|known| known["version"].as_i64() <= snapshot["version"].as_i64());
+            let is_newer =
+                tickets.get(&number).is_none_or(|known| known["version"].as_i64() <= snapshot["version"].as_i64());
             if is_newer {
                 tickets.insert(number, snapshot.clone());
             }

@@ -9,7 +9,7 @@ use skranke::kernel::Code;
 use crate::support::{Engine, Store};
 
 /// The rooms, from left to right. A room imports only from those before it.
-const ROOMS: [&str; 17] = [
+const ROOMS: [&str; 21] = [
     "kernel",
     "db",
     "http",
@@ -23,8 +23,12 @@ const ROOMS: [&str; 17] = [
     "comments",
     "time_entries",
     "overview",
+    "alerts",
+    "bulk",
+    "imports",
     "metrics",
     "changes",
+    "exports",
     "webhooks",
     "app",
 ];

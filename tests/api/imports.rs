@@ -259,12 +259,17 @@ async fn set_up(desk: &Desk) -> (Caller, Vec<Actor>) {
     for name in ["First", "Second"] {
         desk.post("/v1/teams").by(&admin).json(&json!({ "name": name })).expect(201).await;
     }
-    let hours = json!({ "monday": [{ "from": "08:00", "to": "16:00" }], "tuesday": [{ "from": "08:00", "to": "16:00" }] });
+    let hours =
+        json!({ "monday": [{ "from": "08:00", "to": "16:00" }], "tuesday": [{ "from": "08:00", "to": "16:00" }] });
     let calendar = json!({ "name": "Office", "time_zone": "Europe/Oslo", "working_hours": hours, "is_default": true });
     let calendar = desk.post("/v1/sla/calendars").by(&admin).json(&calendar).send().await;
     let calendar = calendar.body["id"].clone();
-    for (name, condition, target_s, hours) in [("Urgent", json!({ "priorities": ["urgent"] }), 1_800, "calendar"), ("Others", json!({}), 7_200, if calendar.is_null() { "calendar" } else { "business" })] {
-        let targets = ["response", "first_reply", "service"].map(|target| json!({ "target": target, "target_s": target_s, "hours": hours }));
+    for (name, condition, target_s, hours) in [
+        ("Urgent", json!({ "priorities": ["urgent"] }), 1_800, "calendar"),
+        ("Others", json!({}), 7_200, if calendar.is_null() { "calendar" } else { "business" }),
+    ] {
+        let targets = ["response", "first_reply", "service"]
+            .map(|target| json!({ "target": target, "target_s": target_s, "hours": hours }));
         let policy = json!({ "name": name, "condition": condition, "targets": targets, "calendar_id": calendar });
         desk.post("/v1/sla/policies").by(&admin).json(&policy).expect(201).await;
     }
@@ -285,7 +290,12 @@ fn plain(value: &Value) -> Value {
 /// Lives a history by chance over HTTP, and writes down what happened as lines of an import.
 async fn live(desk: &Desk, actors: &[Actor], chance: &mut Chance) -> Vec<Value> {
     let agent = &actors[0].who;
-    let teams: Vec<(String, String)> = desk.all(&desk.admin().await, "/v1/teams").await.iter().map(|team| (team["id"].as_str().unwrap().to_owned(), team["name"].as_str().unwrap().to_owned())).collect();
+    let teams: Vec<(String, String)> = desk
+        .all(&desk.admin().await, "/v1/teams")
+        .await
+        .iter()
+        .map(|team| (team["id"].as_str().unwrap().to_owned(), team["name"].as_str().unwrap().to_owned()))
+        .collect();
     let mut lines = Vec::new();
     let mut open: BTreeMap<i64, usize> = BTreeMap::new();
     for _ in 0..90 {
@@ -294,7 +304,11 @@ async fn live(desk: &Desk, actors: &[Actor], chance: &mut Chance) -> Vec<Value> 
         if open.is_empty() || chance.below(6) == 0 {
             let requester = &actors[2 + chance.below(2)];
             let mut body = json!({ "subject": format!("s{}", chance.below(100)), "priority": chance.of(&["normal", "urgent"]), "tags": ["a"], "external_id": format!("x{}", lines.len()) });
-            let reported = if chance.below(2) == 0 && actor.is_staff { desk.clock.now().plus_s(-900).to_string() } else { now.clone() };
+            let reported = if chance.below(2) == 0 && actor.is_staff {
+                desk.clock.now().plus_s(-900).to_string()
+            } else {
+                now.clone()
+            };
             if actor.is_staff {
                 body["requester_id"] = json!(requester.who.id);
                 body["reported_at"] = json!(reported);
@@ -318,9 +332,17 @@ async fn live(desk: &Desk, actors: &[Actor], chance: &mut Chance) -> Vec<Value> 
             }
             3 | 4 => {
                 let ticket = desk.get(&place).by(agent).expect(200).await.body;
-                let next: Vec<String> = ticket["allowed_statuses"].as_array().unwrap().iter().map(|status| status.as_str().unwrap().to_owned()).collect();
+                let next: Vec<String> = ticket["allowed_statuses"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .map(|status| status.as_str().unwrap().to_owned())
+                    .collect();
                 let status = chance.of(&next);
-                (json!({ "status": status }), desk.patch(&place).by(agent).json(&json!({ "status": status })).send().await)
+                (
+                    json!({ "status": status }),
+                    desk.patch(&place).by(agent).json(&json!({ "status": status })).send().await,
+                )
             }
             5 => {
                 let (id, name) = chance.of(&teams);
@@ -357,12 +379,20 @@ async fn told(desk: &Desk, admin: &Caller) -> Vec<(String, Value)> {
         let number = &ticket["number"];
         for part in ["", "/events", "/comments", "/time-entries", "/sla"] {
             let path = format!("/v1/tickets/{number}{part}");
-            let body = if part == "" || part == "/sla" { desk.get(&path).by(admin).expect(200).await.body } else { json!(desk.all(admin, &path).await) };
+            let body = if part.is_empty() || part == "/sla" {
+                desk.get(&path).by(admin).expect(200).await.body
+            } else {
+                json!(desk.all(admin, &path).await)
+            };
             all.push((path, plain(&body)));
         }
     }
     let window = format!("from=2026-03-01T00:00:00Z&to={}", desk.clock.now().plus_s(3_600));
-    for path in [format!("/v1/metrics/summary?{window}&group_by=priority"), format!("/v1/metrics/timeseries?{window}&interval=day"), "/v1/metrics/backlog".to_owned()] {
+    for path in [
+        format!("/v1/metrics/summary?{window}&group_by=priority"),
+        format!("/v1/metrics/timeseries?{window}&interval=day"),
+        "/v1/metrics/backlog".to_owned(),
+    ] {
         all.push((path.clone(), plain(&desk.get(&path).by(admin).expect(200).await.body)));
     }
     all
@@ -429,7 +459,10 @@ async fn killed(engine: Engine) {
     assert!(store.count("tickets").await < TICKETS, "it was killed before its end");
     let done = place.run(&["import", "past.ndjson", "--source", "z"]).await;
     assert_eq!(done.code, Some(0), "{}", done.err);
-    assert_eq!((store.count("tickets").await, store.count("comments").await, store.count("imported").await), (TICKETS, 3 * TICKETS, TICKETS + 1));
+    assert_eq!(
+        (store.count("tickets").await, store.count("comments").await, store.count("imported").await),
+        (TICKETS, 3 * TICKETS, TICKETS + 1)
+    );
     assert_eq!(store.count("events WHERE origin = 'import'").await, 11 * TICKETS);
     let again = place.run(&["import", "past.ndjson", "--source", "z"]).await;
     assert!(again.out.contains(&format!("{} as they were", TICKETS + 1)), "{}", again.out);

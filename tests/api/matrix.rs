@@ -246,18 +246,17 @@ impl Rule {
 
     fn expects(self, who: Who, operation: &str) -> End {
         // Lists and creations have nobody else's thing in their path.
-        let on_a_thing =
-            ![
-                "list_tickets",
-                "count_tickets",
-                "list_changes",
-                "stream_changes",
-                "create_ticket",
-                "create_file",
-                "write_tickets",
-                "export_tickets",
-            ]
-            .contains(&operation);
+        let on_a_thing = ![
+            "list_tickets",
+            "count_tickets",
+            "list_changes",
+            "stream_changes",
+            "create_ticket",
+            "create_file",
+            "write_tickets",
+            "export_tickets",
+        ]
+        .contains(&operation);
         match (self, who) {
             (Rule::Open, _) => End::Allowed,
             (_, Who::Anonymous) => End::Unauthenticated,

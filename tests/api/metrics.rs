@@ -510,7 +510,8 @@ fn recount<'a>(facts: impl IntoIterator<Item = &'a Fact>, from: i64, to: i64) ->
         })
         .collect();
     json!({
-        "tickets": { "created": created, "resolved": resolved, "reopened": reopened, "first_contact": first_contacts },
+        "tickets": { "created": created, "resolved": resolved, "reopened": reopened, "first_contact": first_contacts,
+            "resolved_by": { "alert": 0, "people": resolved } },
         "reopen_rate": ratio(reopened, resolved), "first_contact_rate": ratio(first_contacts, resolved),
         "durations": { "response": by_hours("response"), "first_reply": by_hours("first_reply"), "service": by_hours("service"), "resolution": by_hours("resolution") },
         "sla": { "response": attained("response"), "first_reply": attained("first_reply"), "service": attained("service") },
@@ -1165,25 +1166,29 @@ on_both! {
         desk.clock.go_to("2026-03-05T00:00:00.000000Z");
         let days = "from=2026-03-02T00:00:00.000000Z&to=2026-03-05T00:00:00.000000Z";
         let read = desk.get(&format!("/v1/metrics/timeseries?{days}&interval=day&group_by=team")).by(&monitor).expect(200).await.body;
-        let nothing = json!({ "created": 0, "resolved": 0, "reopened": 0, "first_contact": 0 });
+        let tickets = |created: i64, resolved: i64, reopened: i64, first_contact: i64| {
+            let by = json!({ "alert": 0, "people": resolved });
+            json!({ "created": created, "resolved": resolved, "reopened": reopened, "first_contact": first_contact, "resolved_by": by })
+        };
+        let nothing = tickets(0, 0, 0, 0);
         let expected = [
-            (0, [(json!({ "created": 1, "resolved": 1, "reopened": 0, "first_contact": 1 }), json!(0.0), json!(3_600.0), 0),
+            (0, [(tickets(1, 1, 0, 1), json!(0.0), json!(3_600.0), 0),
                 (nothing.clone(), Value::Null, Value::Null, 0), (nothing.clone(), Value::Null, Value::Null, 0)]),
             (1, [(nothing, Value::Null, Value::Null, 0),
-                (json!({ "created": 0, "resolved": 1, "reopened": 2, "first_contact": 0 }), json!(2.0), json!(7_200.0), 1),
-                (json!({ "created": 0, "resolved": 1, "reopened": 0, "first_contact": 0 }), json!(0.0), json!(86_400.0), 0)]),
+                (tickets(0, 1, 2, 0), json!(2.0), json!(7_200.0), 1),
+                (tickets(0, 1, 0, 0), json!(0.0), json!(86_400.0), 0)]),
         ];
         assert_eq!(read["series"].as_array().unwrap().len(), 2);
         for (team, points) in expected {
             assert_eq!(read["series"][team]["key"]["team"]["id"], teams[team]);
-            for (day, (tickets, reopen_rate, service_s, backlog)) in points.into_iter().enumerate() {
+            for (day, (counts, reopen_rate, service_s, backlog)) in points.into_iter().enumerate() {
                 let point = &read["series"][team]["points"][day];
                 let told = (&point["tickets"], &point["reopen_rate"], &point["durations"]["service"]["calendar"]["mean_s"], &point["backlog"]);
-                assert_eq!(told, (&tickets, &reopen_rate, &service_s, &json!(backlog)), "day {day} of {team}");
+                assert_eq!(told, (&counts, &reopen_rate, &service_s, &json!(backlog)), "day {day} of {team}");
             }
         }
         let whole = desk.get(&format!("/v1/metrics/summary?{days}")).by(&monitor).expect(200).await.body["total"].clone();
-        assert_eq!(whole["tickets"], json!({ "created": 1, "resolved": 3, "reopened": 2, "first_contact": 1 }));
+        assert_eq!(whole["tickets"], tickets(1, 3, 2, 1));
         let service = &whole["durations"]["service"]["calendar"];
         assert_eq!((&service["count"], &service["mean_s"], &service["p50_s"]), (&json!(3), &json!(32_400.0), &json!(told_s(7_200))));
         assert_eq!(whole["durations"]["resolution"]["calendar"]["max_s"], told_s(49 * 3_600));

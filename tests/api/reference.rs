@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use skranke::app::config::SETTINGS;
-use skranke::{alerts, audit, bulk, files, http, imports, kernel, metrics, overview, people, sla, tickets, time_entries, webhooks};
+use skranke::{
+    alerts, audit, bulk, files, http, imports, kernel, metrics, overview, people, sla, tickets, time_entries, webhooks,
+};
 
 use crate::start::Place;
 use crate::support::{Engine, Store};

@@ -216,22 +216,25 @@ on_both! {
         let body = json!({ "agent_id": "me", "worked_at": "yesterday", "note": "x".repeat(4001), "cost": 1 });
         let refused = desk.post(&path).by(&agent).json(&body).refused(422, "validation_failed").await;
         assert_eq!(refused.pointers(), ["/agent_id", "/cost", "/note", "/work_s", "/worked_at"]);
-        let body = json!({ "work_s": 1, "agent_id": NOBODY, "worked_at": "2026-03-02T09:00:00.000001Z" });
+        let body = json!({ "work_s": 1, "agent_id": NOBODY, "worked_at": "2026-03-02T09:01:00.000001Z" });
         let refused = desk.post(&path).by(&agent).json(&body).refused(422, "validation_failed").await;
         assert_eq!(refused.pointers(), ["/agent_id", "/worked_at"]);
-        let body = json!({ "work_s": 1, "worked_at": "2026-03-02T09:00:01.000000Z" });
+        let body = json!({ "work_s": 1, "worked_at": "2026-03-02T09:01:00.000001Z" });
         assert_eq!(desk.post(&path).by(&agent).json(&body).refused(422, "validation_failed").await.pointers(), ["/worked_at"]);
         desk.post(&path).by(&agent).json(&json!({ "work_s": 1, "note": "  " })).refused(422, "validation_failed").await;
         desk.post(&path).by(&agent).raw("application/json", "{").refused(400, "malformed_json").await;
         assert!(desk.all(&agent, &path).await.is_empty() && work_events(desk, &agent, &ticket).await.is_empty());
         for fine in [
             json!({ "work_s": 1, "worked_at": "2026-03-02T09:00:00.000000Z" }),
+            json!({ "work_s": 1, "worked_at": "2026-03-02T09:01:00.000000Z" }),
             json!({ "work_s": 604_800, "worked_at": "1970-01-01T00:00:00.000000Z", "note": "x".repeat(4000) }),
             json!({ "work_s": 60, "agent_id": null, "worked_at": null, "note": null }),
         ] {
             work(desk, &agent, &ticket, fine).await;
         }
-        assert_eq!(cost(desk, &agent, &ticket).await["work_s"], 604_861);
+        assert_eq!(cost(desk, &agent, &ticket).await["work_s"], 604_862);
+        // The clocks of two machines differ: nothing is told to have been done later than now.
+        assert!(desk.all(&agent, &path).await.iter().all(|entry| entry["worked_at"].as_str() <= Some("2026-03-02T09:00:00.000000Z")));
     }
 
     async fn it_is_the_work_of_somebody_who_works_here(desk) {

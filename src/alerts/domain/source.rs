@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::kernel::text::Line;
 use crate::kernel::words::words;
-use crate::kernel::{AlertSourceId, FieldError, Instant, Patch, Priority, PrincipalId, TeamId, TicketType};
+use crate::kernel::{AlertSourceId, FieldError, Instant, Patch, PrincipalId, Priority, TeamId, TicketType};
 
 /// How many sources there may be.
 pub const MOST_SOURCES: i64 = 100;
@@ -127,7 +127,8 @@ pub struct AlertSourceChange {
 /// The severities that have a priority unless said.
 fn usual_priorities() -> BTreeMap<String, Priority> {
     use Priority::{High, Low, Normal, Urgent};
-    let usual = [("critical", Urgent), ("error", High), ("high", High), ("warning", Normal), ("info", Low), ("low", Low)];
+    let usual =
+        [("critical", Urgent), ("error", High), ("high", High), ("warning", Normal), ("info", Low), ("low", Low)];
     usual.into_iter().map(|(severity, priority)| (severity.to_owned(), priority)).collect()
 }
 

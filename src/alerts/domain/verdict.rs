@@ -17,7 +17,7 @@ pub struct Fate {
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum AlertVerdict {
     /// A ticket is opened, which follows up an older one, if there is one.
     Open(Option<TicketId>),
     /// Nothing, but that it was told once more.
@@ -41,56 +41,56 @@ pub enum Verdict {
 /// Prometheus fell silent takes its alerts for over, and tells them again as they were when it is back.
 const LATE_TWIN_S: i64 = 60;
 
-/// What becomes of `signal` at `now`. `known` is the alert, and `ticket` its ticket, if there are; one that was resolved
-/// at most `reopen_within_s` seconds ago comes back.
+/// What becomes of `signal` at `now`. `known` is the alert, and `ticket` its ticket, if there are; one that was
+/// resolved at most `reopen_within_s` seconds ago comes back.
 pub fn judge(
     known: Option<&Alert>,
     ticket: Option<Fate>,
     signal: &AlertSignal,
     reopen_within_s: i64,
     now: Instant,
-) -> Verdict {
+) -> AlertVerdict {
     let Some(known) = known else {
-        return if signal.state == AlertState::Firing { Verdict::Open(None) } else { Verdict::Remember };
+        return if signal.state == AlertState::Firing { AlertVerdict::Open(None) } else { AlertVerdict::Remember };
     };
     // Who does not say when it began repeats what fires, and begins anew what is over.
     let order = signal.starts_at.map(|at| at.cmp(&known.starts_at));
     let back = || match ticket {
-        None => Verdict::Open(None),
+        None => AlertVerdict::Open(None),
         Some(Fate { status: Status::Resolved, resolved_at, .. })
             if resolved_at.is_some_and(|at| at.plus_s(reopen_within_s) >= now) =>
         {
-            Verdict::Reopen
+            AlertVerdict::Reopen
         }
-        Some(Fate { status: Status::Resolved | Status::Closed, id, .. }) => Verdict::Open(Some(id)),
-        Some(_) => Verdict::FireAgain,
+        Some(Fate { status: Status::Resolved | Status::Closed, id, .. }) => AlertVerdict::Open(Some(id)),
+        Some(_) => AlertVerdict::FireAgain,
     };
-    let told_again = || if signal.is_news(known) { Verdict::Note } else { Verdict::Repeat };
+    let told_again = || if signal.is_news(known) { AlertVerdict::Note } else { AlertVerdict::Repeat };
     match (signal.state, known.state) {
         (AlertState::Firing, AlertState::Firing) => match order {
             None | Some(std::cmp::Ordering::Equal) => told_again(),
             // The last of those of a group that fire has ended.
             Some(std::cmp::Ordering::Less) if signal.is_group => told_again(),
-            Some(std::cmp::Ordering::Less) => Verdict::Ignore,
+            Some(std::cmp::Ordering::Less) => AlertVerdict::Ignore,
             // That it was over in between has been lost.
             Some(std::cmp::Ordering::Greater) => match back() {
-                Verdict::FireAgain => Verdict::Note,
+                AlertVerdict::FireAgain => AlertVerdict::Note,
                 other => other,
             },
         },
         (AlertState::Firing, AlertState::Resolved) => match order {
             None | Some(std::cmp::Ordering::Greater) => back(),
-            Some(_) if now <= known.last_seen_at.plus_s(LATE_TWIN_S) => Verdict::Ignore,
+            Some(_) if now <= known.last_seen_at.plus_s(LATE_TWIN_S) => AlertVerdict::Ignore,
             Some(_) => back(),
         },
         (AlertState::Resolved, AlertState::Firing) => match order {
-            Some(std::cmp::Ordering::Less) if !signal.is_group => Verdict::Ignore,
-            _ => Verdict::End,
+            Some(std::cmp::Ordering::Less) if !signal.is_group => AlertVerdict::Ignore,
+            _ => AlertVerdict::End,
         },
         (AlertState::Resolved, AlertState::Resolved) => match order {
-            Some(std::cmp::Ordering::Greater) => Verdict::Remember,
-            Some(std::cmp::Ordering::Less) => Verdict::Ignore,
-            None | Some(std::cmp::Ordering::Equal) => Verdict::Repeat,
+            Some(std::cmp::Ordering::Greater) => AlertVerdict::Remember,
+            Some(std::cmp::Ordering::Less) => AlertVerdict::Ignore,
+            None | Some(std::cmp::Ordering::Equal) => AlertVerdict::Repeat,
         },
     }
 }
@@ -137,40 +137,40 @@ mod tests {
         let open = Fate { id, status: Status::Open, resolved_at: None };
         let solved_ago = |s: i64| Fate { id, status: Status::Resolved, resolved_at: Some(now.plus_s(-s)) };
         let closed = Fate { id, status: Status::Closed, resolved_at: Some(now) };
-        let follow_up = Verdict::Open(Some(id));
+        let follow_up = AlertVerdict::Open(Some(id));
         let case = |was: Option<(AlertState, i64)>, ticket: Option<Fate>, state, starts_s| {
             let was = was.map(|(state, starts_s)| known(state, starts_s));
             judge(was.as_ref(), ticket, &signal(state, starts_s), day, now)
         };
-        assert_eq!(case(None, None, Firing, Some(10)), Verdict::Open(None));
-        assert_eq!(case(None, None, Resolved, Some(10)), Verdict::Remember);
+        assert_eq!(case(None, None, Firing, Some(10)), AlertVerdict::Open(None));
+        assert_eq!(case(None, None, Resolved, Some(10)), AlertVerdict::Remember);
         for ticket in [open, solved_ago(5), closed] {
-            assert_eq!(case(Some((Firing, 10)), Some(ticket), Firing, Some(10)), Verdict::Repeat, "a repeat");
-            assert_eq!(case(Some((Firing, 10)), Some(ticket), Firing, None), Verdict::Repeat);
-            assert_eq!(case(Some((Firing, 10)), Some(ticket), Firing, Some(9)), Verdict::Ignore);
-            assert_eq!(case(Some((Resolved, 10)), Some(ticket), Firing, Some(10)), Verdict::Ignore, "a late twin");
-            assert_eq!(case(Some((Firing, 10)), Some(ticket), Resolved, Some(10)), Verdict::End);
-            assert_eq!(case(Some((Firing, 10)), Some(ticket), Resolved, None), Verdict::End);
-            assert_eq!(case(Some((Firing, 10)), Some(ticket), Resolved, Some(9)), Verdict::Ignore);
-            assert_eq!(case(Some((Resolved, 10)), Some(ticket), Resolved, Some(10)), Verdict::Repeat);
-            assert_eq!(case(Some((Resolved, 10)), Some(ticket), Resolved, Some(11)), Verdict::Remember);
+            assert_eq!(case(Some((Firing, 10)), Some(ticket), Firing, Some(10)), AlertVerdict::Repeat, "a repeat");
+            assert_eq!(case(Some((Firing, 10)), Some(ticket), Firing, None), AlertVerdict::Repeat);
+            assert_eq!(case(Some((Firing, 10)), Some(ticket), Firing, Some(9)), AlertVerdict::Ignore);
+            assert_eq!(case(Some((Resolved, 10)), Some(ticket), Firing, Some(10)), AlertVerdict::Ignore, "a late twin");
+            assert_eq!(case(Some((Firing, 10)), Some(ticket), Resolved, Some(10)), AlertVerdict::End);
+            assert_eq!(case(Some((Firing, 10)), Some(ticket), Resolved, None), AlertVerdict::End);
+            assert_eq!(case(Some((Firing, 10)), Some(ticket), Resolved, Some(9)), AlertVerdict::Ignore);
+            assert_eq!(case(Some((Resolved, 10)), Some(ticket), Resolved, Some(10)), AlertVerdict::Repeat);
+            assert_eq!(case(Some((Resolved, 10)), Some(ticket), Resolved, Some(11)), AlertVerdict::Remember);
         }
         for was in [Firing, Resolved] {
             let again = |ticket| case(Some((was, 10)), Some(ticket), Firing, Some(11));
-            assert_eq!(again(open), if was == Firing { Verdict::Note } else { Verdict::FireAgain });
-            assert_eq!((again(solved_ago(day)), again(solved_ago(day + 1))), (Verdict::Reopen, follow_up));
+            assert_eq!(again(open), if was == Firing { AlertVerdict::Note } else { AlertVerdict::FireAgain });
+            assert_eq!((again(solved_ago(day)), again(solved_ago(day + 1))), (AlertVerdict::Reopen, follow_up));
             assert_eq!(again(closed), follow_up);
         }
-        assert_eq!(case(Some((Resolved, 10)), None, Firing, Some(11)), Verdict::Open(None));
+        assert_eq!(case(Some((Resolved, 10)), None, Firing, Some(11)), AlertVerdict::Open(None));
         for starts_s in [9, 10] {
             let after = |s: i64| {
                 let told = signal(Firing, Some(starts_s));
                 judge(Some(&known(Resolved, 10)), Some(solved_ago(s)), &told, day, now.plus_s(s))
             };
-            assert_eq!((after(LATE_TWIN_S), after(LATE_TWIN_S + 1)), (Verdict::Ignore, Verdict::Reopen));
+            assert_eq!((after(LATE_TWIN_S), after(LATE_TWIN_S + 1)), (AlertVerdict::Ignore, AlertVerdict::Reopen));
         }
-        assert_eq!(case(Some((Resolved, 10)), Some(open), Firing, None), Verdict::FireAgain);
+        assert_eq!(case(Some((Resolved, 10)), Some(open), Firing, None), AlertVerdict::FireAgain);
         let louder = AlertSignal { severity: Some("critical".into()), ..signal(Firing, Some(10)) };
-        assert_eq!(judge(Some(&known(Firing, 10)), Some(open), &louder, day, now), Verdict::Note);
+        assert_eq!(judge(Some(&known(Firing, 10)), Some(open), &louder, day, now), AlertVerdict::Note);
     }
 }

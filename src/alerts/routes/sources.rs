@@ -42,9 +42,9 @@ async fn list_alert_sources(_who: Allowed<Administer>, call: Call) -> Answer {
 
 /// Make a source of alerts.
 ///
-/// A monitoring tool or a script that tells of problems, and what becomes of what it tells. Keys of one source are never
-/// those of another. It sends to `POST /v1/alerts/{name}` with a token that has the scope `alerts:write`. There are at
-/// most 100 sources.
+/// A monitoring tool or a script that tells of problems, and what becomes of what it tells. Keys of one source are
+/// never those of another. It sends to `POST /v1/alerts/{name}` with a token that has the scope `alerts:write`. There
+/// are at most 100 sources.
 #[utoipa::path(
     operation_id = "create_alert_source", tag = "alerts", security(("bearer" = ["admin"])),
     request_body = NewAlertSourceBody, extensions(("x-problems" = json!(["conflict"]))),
@@ -98,9 +98,8 @@ async fn update_alert_source(who: Allowed<Administer>, call: Call) -> Answer {
     call.no_query()?;
     let (condition, act) = (call.precondition()?, who.act(&call));
     let change = AlertSourceChange::from(call.patch::<AlertSourcePatch>().await?);
-    let write = async move |tx: &mut Conn| {
-        service::change_source(tx, id, change.clone(), &condition, &act.in_turn()).await
-    };
+    let write =
+        async move |tx: &mut Conn| service::change_source(tx, id, change.clone(), &condition, &act.in_turn()).await;
     let roots = [Root::AlertSources, Root::AlertSource(id)];
     let source = AlertSourceBody::from(call.db().write(roots, write).await?);
     Reply::changed(who.who(), &source, format!("/v1/alert-sources/{id}"))

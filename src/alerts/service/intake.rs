@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::alerts::domain::{
-    Alert, AlertOutcome, AlertSignal, AlertSource, AlertState, Fate, OnResolve, Verdict, judge,
+    Alert, AlertOutcome, AlertSignal, AlertSource, AlertState, AlertVerdict, Fate, OnResolve, judge,
 };
 use crate::alerts::store::{self, counts, counts::AlertTally};
 use crate::audit::domain::{Change, Event, EventKind, EventSubject, Visibility};
@@ -32,7 +32,7 @@ const UNKNOWN_REMEMBERED_S: i64 = 86_400;
 
 /// What became of a signal.
 #[derive(Debug)]
-pub struct Received {
+pub struct ReceivedAlert {
     /// What.
     pub outcome: AlertOutcome,
     /// The ticket that it is about.
@@ -41,7 +41,7 @@ pub struct Received {
     pub problem: Option<Problem>,
 }
 
-impl Received {
+impl ReceivedAlert {
     /// That nothing came of it.
     pub fn ignored(problem: Option<Problem>) -> Self {
         Self { outcome: AlertOutcome::Ignored, ticket: None, problem }
@@ -60,8 +60,8 @@ pub async fn receive(
     reach: Reach,
     source: &AlertSource,
     signals: Vec<AlertSignal>,
-) -> Result<Vec<Received>, Problem> {
-    let mut all: Vec<Option<Received>> = signals.iter().map(|_| None).collect();
+) -> Result<Vec<ReceivedAlert>, Problem> {
+    let mut all: Vec<Option<ReceivedAlert>> = signals.iter().map(|_| None).collect();
     let mut in_order: Vec<(usize, AlertSignal)> = signals.into_iter().enumerate().collect();
     in_order.sort_by(|(_, one), (_, other)| one.dedupe_key.cmp(&other.dedupe_key));
     for some in in_order.chunks(AT_ONCE) {
@@ -78,14 +78,14 @@ pub async fn receive(
                     let received = match receive_some(db, act, reach, source, std::slice::from_ref(one)).await {
                         Ok(mut received) => received.pop(),
                         Err(problem) if problem.code().status() >= 500 => return Err(problem),
-                        Err(problem) => Some(Received::ignored(Some(problem))),
+                        Err(problem) => Some(ReceivedAlert::ignored(Some(problem))),
                     };
                     all[one.0] = received;
                 }
             }
         }
     }
-    Ok(all.into_iter().map(|one| one.unwrap_or_else(|| Received::ignored(None))).collect())
+    Ok(all.into_iter().map(|one| one.unwrap_or_else(|| ReceivedAlert::ignored(None))).collect())
 }
 
 /// Takes in some signals in one transaction.
@@ -95,7 +95,7 @@ async fn receive_some(
     reach: Reach,
     source: &AlertSource,
     some: &[(usize, AlertSignal)],
-) -> Result<Vec<Received>, Problem> {
+) -> Result<Vec<ReceivedAlert>, Problem> {
     let keys: Vec<String> = some.iter().map(|(_, signal)| signal.dedupe_key.clone()).collect();
     let (id, of) = (source.id, keys.clone());
     let known = db.read(async move |conn| store::by_keys(conn, id, &of).await).await?;
@@ -141,46 +141,49 @@ struct Intake<'a> {
 }
 
 impl Intake<'_> {
-    async fn take(&mut self, tx: &mut Conn, signal: &AlertSignal) -> Result<Received, Problem> {
+    async fn take(&mut self, tx: &mut Conn, signal: &AlertSignal) -> Result<ReceivedAlert, Problem> {
         let known = self.known.get(&signal.dedupe_key).cloned();
         let ticket = match known.as_ref().and_then(|alert| alert.ticket_number) {
             Some(number) => Some(tickets::store::find(tx, self.reach, TicketRef::Number(number)).await?),
             None => None,
         };
         let fate = |ticket: &Ticket| Fate { id: ticket.id, status: ticket.status, resolved_at: ticket.resolved_at };
-        let verdict = judge(
-            known.as_ref(),
-            ticket.as_ref().map(fate),
-            signal,
-            self.source.reopen_within_s,
-            self.act.now,
-        );
+        let verdict =
+            judge(known.as_ref(), ticket.as_ref().map(fate), signal, self.source.reopen_within_s, self.act.now);
         let outcome = match (verdict, known, ticket) {
-            (Verdict::Open(follow_up_of), known, _) => return self.open(tx, signal, known, follow_up_of).await,
-            (Verdict::Remember, known, ticket) => {
+            (AlertVerdict::Open(follow_up_of), known, _) => return self.open(tx, signal, known, follow_up_of).await,
+            (AlertVerdict::Remember, known, ticket) => {
                 self.keep(tx, signal, known, ticket.as_ref().map(|ticket| ticket.number)).await?;
-                return Ok(Received { outcome: AlertOutcome::Ignored, ticket: named(ticket), problem: None });
+                return Ok(ReceivedAlert { outcome: AlertOutcome::Ignored, ticket: named(ticket), problem: None });
             }
-            (Verdict::Ignore, _, ticket) => {
-                return Ok(Received { outcome: AlertOutcome::Ignored, ticket: named(ticket), problem: None });
+            (AlertVerdict::Ignore, _, ticket) => {
+                return Ok(ReceivedAlert { outcome: AlertOutcome::Ignored, ticket: named(ticket), problem: None });
             }
-            (Verdict::Repeat, Some(known), ticket) => {
+            (AlertVerdict::Repeat, Some(known), ticket) => {
                 // One that was told before in this very transaction is written already.
                 self.repeated.push(known.dedupe_key);
-                return Ok(Received { outcome: AlertOutcome::Unchanged, ticket: named(ticket), problem: None });
+                return Ok(ReceivedAlert { outcome: AlertOutcome::Unchanged, ticket: named(ticket), problem: None });
             }
-            (Verdict::Note, Some(known), Some(ticket)) => self.note(tx, signal, known, ticket).await?,
-            (Verdict::FireAgain, Some(known), Some(ticket)) => self.fire_again(tx, signal, known, ticket).await?,
-            (Verdict::Reopen, Some(known), Some(ticket)) => return self.reopen(tx, signal, known, ticket).await,
-            (Verdict::End, Some(known), ticket) => self.end(tx, signal, known, ticket).await?,
+            (AlertVerdict::Note, Some(known), Some(ticket)) => self.note(tx, signal, known, ticket).await?,
+            (AlertVerdict::FireAgain, Some(known), Some(ticket)) => self.fire_again(tx, signal, known, ticket).await?,
+            (AlertVerdict::Reopen, Some(known), Some(ticket)) => return self.reopen(tx, signal, known, ticket).await,
+            (AlertVerdict::End, Some(known), ticket) => self.end(tx, signal, known, ticket).await?,
             // There is no ticket to note it on.
-            (Verdict::Note | Verdict::FireAgain | Verdict::Reopen | Verdict::Repeat | Verdict::End, known, _) => {
+            (
+                AlertVerdict::Note
+                | AlertVerdict::FireAgain
+                | AlertVerdict::Reopen
+                | AlertVerdict::Repeat
+                | AlertVerdict::End,
+                known,
+                _,
+            ) => {
                 self.keep(tx, signal, known, None).await?;
                 (AlertOutcome::Updated, None)
             }
         };
         let (outcome, ticket) = outcome;
-        Ok(Received { outcome, ticket, problem: None })
+        Ok(ReceivedAlert { outcome, ticket, problem: None })
     }
 
     /// Stores the alert as it is told, with its ticket.
@@ -235,7 +238,7 @@ impl Intake<'_> {
         signal: &AlertSignal,
         known: Option<Alert>,
         follow_up_of: Option<TicketId>,
-    ) -> Result<Received, Problem> {
+    ) -> Result<ReceivedAlert, Problem> {
         let new = NewTicket {
             subject: signal.subject(self.source.subject_template.as_deref()),
             description: Prose::parse(signal.ticket_description()).ok(),
@@ -258,7 +261,7 @@ impl Intake<'_> {
         let alert = self.keep(tx, signal, known, Some(made.number)).await?;
         self.tell(tx, EventKind::AlertFired, (made.id, made.version), &alert, None).await?;
         self.touched(tx, made.number).await?;
-        Ok(Received { outcome: AlertOutcome::Created, ticket: Some((made.id, made.number)), problem: None })
+        Ok(ReceivedAlert { outcome: AlertOutcome::Created, ticket: Some((made.id, made.number)), problem: None })
     }
 
     /// When what a ticket is about began, as far back as that may lie, and not before it was over the last time.
@@ -335,7 +338,7 @@ impl Intake<'_> {
         signal: &AlertSignal,
         known: Alert,
         ticket: Ticket,
-    ) -> Result<Received, Problem> {
+    ) -> Result<ReceivedAlert, Problem> {
         let open = TicketPatch { status: Set(Some(Status::Open)), ..TicketPatch::default() };
         let ticket = match self.patch(tx, &ticket, open).await {
             Ok(ticket) => ticket,
@@ -346,7 +349,7 @@ impl Intake<'_> {
             Err(problem) => return Err(problem),
         };
         let (_, place) = self.fire_again(tx, signal, known, ticket).await?;
-        Ok(Received { outcome: AlertOutcome::Reopened, ticket: place, problem: None })
+        Ok(ReceivedAlert { outcome: AlertOutcome::Reopened, ticket: place, problem: None })
     }
 
     async fn end(
@@ -412,9 +415,7 @@ impl Intake<'_> {
         alert: &Alert,
         before: Option<&Alert>,
     ) -> Result<(), Problem> {
-        let of = |field, value: fn(&Alert) -> Value| {
-            Change::of(field, before.map_or(Value::Null, value), value(alert))
-        };
+        let of = |field, value: fn(&Alert) -> Value| Change::of(field, before.map_or(Value::Null, value), value(alert));
         // By its key it is found again, also where nothing else is another.
         let key = Change { field: "dedupe_key", before: Value::Null, after: json!(alert.dedupe_key) };
         let changes = [

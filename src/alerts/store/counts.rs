@@ -94,8 +94,8 @@ pub async fn all(conn: &mut Conn) -> Result<Vec<AlertCounts>, Problem> {
         ),
     ));
     let rows: Vec<CountRow> = on_each!(conn, |c| there.load(c).await)?;
-    let of = |(source, (firing, resolved), (created, updated, reopened, ended, unchanged, ignored)): CountRow| {
-        AlertCounts {
+    let of =
+        |(source, (firing, resolved), (created, updated, reopened, ended, unchanged, ignored)): CountRow| AlertCounts {
             source,
             standing: vec![(AlertState::Firing, firing), (AlertState::Resolved, resolved)],
             received: vec![
@@ -106,7 +106,6 @@ pub async fn all(conn: &mut Conn) -> Result<Vec<AlertCounts>, Problem> {
                 (AlertOutcome::Unchanged, unchanged),
                 (AlertOutcome::Ignored, ignored),
             ],
-        }
-    };
+        };
     Ok(rows.into_iter().map(of).collect())
 }

@@ -8,13 +8,13 @@ use uuid::Uuid;
 
 use super::counts;
 use crate::alerts::domain::{AlertGrouping, AlertSource, AlertSourceRef, OnResolve};
-use crate::alerts::policy::Sender;
+use crate::alerts::policy::AlertSender;
 use crate::db::fault::is_duplicate;
 use crate::db::schema::{alert_sources, principals, teams};
 use crate::db::{Conn, RunQueryDsl, boxed, on_each};
 use crate::kernel::rows::Limit;
 use crate::kernel::sql::Json;
-use crate::kernel::{AlertSourceId, Code, Instant, Priority, PrincipalId, Problem, TeamId, TicketType};
+use crate::kernel::{AlertSourceId, Code, Instant, PrincipalId, Priority, Problem, TeamId, TicketType};
 
 diesel::alias! {
     const SENDERS: Alias<Senders> = principals as senders;
@@ -107,10 +107,10 @@ pub struct AlertSourceRow {
     pub requester: Option<String>,
 }
 
-type Named = (StoredSource, Option<String>, Option<String>, Option<String>);
+type SourceAndNames = (StoredSource, Option<String>, Option<String>, Option<String>);
 
-impl From<Named> for AlertSourceRow {
-    fn from((stored, principal, team, requester): Named) -> Self {
+impl From<SourceAndNames> for AlertSourceRow {
+    fn from((stored, principal, team, requester): SourceAndNames) -> Self {
         Self { source: stored.into(), principal, team, requester }
     }
 }
@@ -137,7 +137,7 @@ macro_rules! with_names {
 /// # Errors
 /// `not_found`.
 pub async fn find(conn: &mut Conn, id: AlertSourceId) -> Result<AlertSourceRow, Problem> {
-    let row: Option<Named> =
+    let row: Option<SourceAndNames> =
         on_each!(conn, |c| with_names!().filter(alert_sources::id.eq(id)).first(c).await.optional())?;
     row.map(AlertSourceRow::from).ok_or_else(Problem::not_found)
 }
@@ -146,7 +146,11 @@ pub async fn find(conn: &mut Conn, id: AlertSourceId) -> Result<AlertSourceRow, 
 ///
 /// # Errors
 /// `not_found`, also for one that is not the sender's.
-pub async fn sent_to(conn: &mut Conn, sender: &Sender<'_>, which: &AlertSourceRef) -> Result<AlertSource, Problem> {
+pub async fn sent_to(
+    conn: &mut Conn,
+    sender: &AlertSender<'_>,
+    which: &AlertSourceRef,
+) -> Result<AlertSource, Problem> {
     sender.own(by_ref(conn, which).await?.ok_or_else(Problem::not_found)?)
 }
 
@@ -167,13 +171,9 @@ pub async fn by_ref(conn: &mut Conn, which: &AlertSourceRef) -> Result<Option<Al
 }
 
 /// A page of the sources, the oldest first, behind `after`.
-pub async fn list(
-    conn: &mut Conn,
-    after: Option<AlertSourceId>,
-    limit: Limit,
-) -> Result<Vec<AlertSourceRow>, Problem> {
+pub async fn list(conn: &mut Conn, after: Option<AlertSourceId>, limit: Limit) -> Result<Vec<AlertSourceRow>, Problem> {
     let first = after.unwrap_or(AlertSourceId(Uuid::nil()));
-    let rows: Vec<Named> = on_each!(conn, |c| {
+    let rows: Vec<SourceAndNames> = on_each!(conn, |c| {
         let page = with_names!().filter(alert_sources::id.gt(first)).order(alert_sources::id);
         page.limit(limit.and_one()).load(c).await
     })?;

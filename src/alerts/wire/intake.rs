@@ -10,11 +10,9 @@ use utoipa::openapi::{Ref, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::AlertTicketBody;
-use crate::alerts::domain::signal::{
-    AlertSignal, Cutter, LONGEST_SEVERITY, LONGEST_VALUE, kept_key, key_of_labels,
-};
+use crate::alerts::domain::signal::{AlertSignal, Cutter, LONGEST_SEVERITY, LONGEST_VALUE, kept_key, key_of_labels};
 use crate::alerts::domain::{AlertGrouping, AlertOutcome, AlertState};
-use crate::alerts::service::Received;
+use crate::alerts::service::ReceivedAlert;
 use crate::kernel::fault::{self, Faults};
 use crate::kernel::{Code, Instant, Problem};
 
@@ -38,8 +36,8 @@ pub struct AlertEntry {
     pub dedupe_key: String,
     /// `firing` while it goes on: the first opens a ticket, all further ones do nothing. `resolved` once it is over.
     pub state: AlertState,
-    /// When it began, this time: a later one is another time, an earlier one comes too late. Without it, a `firing` is a
-    /// repeat of what fires.
+    /// When it began, this time: a later one is another time, an earlier one comes too late. Without it, a `firing` is
+    /// a repeat of what fires.
     #[deserr(default)]
     pub starts_at: Option<Instant>,
     /// When it ended; now unless said.
@@ -128,14 +126,14 @@ impl Deserr<Faults> for AlertLabels {
 }
 
 /// What was told of one alert, or why it makes no sense; and its key, as far as it has one.
-pub type Told = (Option<String>, Result<AlertSignal, Problem>);
+pub type ToldAlert = (Option<String>, Result<AlertSignal, Problem>);
 
 /// The alerts of a body in our form.
 ///
 /// # Errors
 /// `validation_failed` for one that is no alert at all, `body_too_large` for too many.
-pub fn entries(body: Value) -> Result<Vec<Told>, Problem> {
-    let told = |value: Value, place: String| -> Told {
+pub fn entries(body: Value) -> Result<Vec<ToldAlert>, Problem> {
+    let told = |value: Value, place: String| -> ToldAlert {
         let key = value.get("dedupe_key").and_then(Value::as_str).map(kept_key);
         let read = deserr::deserialize::<AlertEntry, _, Faults>(value);
         let read = read.map_err(|faults| Problem::invalid(faults.placed(|at| format!("{place}{at}"))));
@@ -283,7 +281,7 @@ fn texts(value: Option<&Value>) -> BTreeMap<String, String> {
 ///
 /// # Errors
 /// `validation_failed` for one that is no such message, `body_too_large` for too many alerts.
-pub fn messages(body: &Value, group_by: AlertGrouping) -> Result<Vec<Told>, Problem> {
+pub fn messages(body: &Value, group_by: AlertGrouping) -> Result<Vec<ToldAlert>, Problem> {
     let alerts = body.get("alerts").and_then(Value::as_array).filter(|alerts| !alerts.is_empty());
     let Some(alerts) = alerts else {
         return Err(Problem::field("/alerts", "required", "must be a list of alerts, as Alertmanager sends it"));
@@ -302,7 +300,7 @@ pub fn messages(body: &Value, group_by: AlertGrouping) -> Result<Vec<Told>, Prob
     }
 }
 
-fn told(message: &Value, alert: &Value, left_out: i64, place: &str) -> Told {
+fn told(message: &Value, alert: &Value, left_out: i64, place: &str) -> ToldAlert {
     let labels = texts(alert.get("labels"));
     let key = alert.get("fingerprint").and_then(text).filter(|key| !key.trim().is_empty());
     let key = key.or_else(|| (!labels.is_empty()).then(|| key_of_labels(&labels))).map(|key| kept_key(&key));
@@ -315,7 +313,8 @@ fn told(message: &Value, alert: &Value, left_out: i64, place: &str) -> Told {
     let starts_at = instant(alert.get("startsAt"));
     let annotations = texts(alert.get("annotations"));
     let mut cutter = Cutter::default();
-    let links = ["generatorURL", "dashboardURL", "panelURL", "silenceURL", "imageURL"].into_iter().map(|name| alert.get(name));
+    let links =
+        ["generatorURL", "dashboardURL", "panelURL", "silenceURL", "imageURL"].into_iter().map(|name| alert.get(name));
     let links = links.chain([message.get("externalURL")]).flatten().filter_map(text);
     let signal = AlertSignal {
         state,
@@ -324,7 +323,11 @@ fn told(message: &Value, alert: &Value, left_out: i64, place: &str) -> Told {
         ends_at: ends_at.filter(|_| is_over),
         severity: labels.get("severity").map(|word| cutter.text(word.clone(), LONGEST_SEVERITY)),
         summary: cutter.text(summary(&labels, &annotations, &dedupe_key), LONGEST_VALUE),
-        description: ["description", "message"].iter().find_map(|name| annotations.get(*name)).cloned().unwrap_or_default(),
+        description: ["description", "message"]
+            .iter()
+            .find_map(|name| annotations.get(*name))
+            .cloned()
+            .unwrap_or_default(),
         labels: cutter.labels(labels),
         annotations: cutter.labels(annotations),
         links: cutter.links(links),
@@ -350,7 +353,7 @@ fn summary(labels: &BTreeMap<String, String>, annotations: &BTreeMap<String, Str
     }
 }
 
-fn group(message: &Value, alerts: &[Value], left_out: i64) -> Told {
+fn group(message: &Value, alerts: &[Value], left_out: i64) -> ToldAlert {
     let labels = texts(message.get("commonLabels"));
     let own = texts(message.get("groupLabels"));
     let key = message.get("groupKey").and_then(text).filter(|key| !key.trim().is_empty());
@@ -415,8 +418,8 @@ pub struct AlertResultBody {
 
 impl AlertResultBody {
     /// What became of the alert with this key, or why nothing did; in the answer to the request `request_id`.
-    pub fn of(dedupe_key: Option<String>, received: Received, request_id: &str) -> Result<Self, Problem> {
-        let Received { outcome, ticket, problem } = received;
+    pub fn of(dedupe_key: Option<String>, received: ReceivedAlert, request_id: &str) -> Result<Self, Problem> {
+        let ReceivedAlert { outcome, ticket, problem } = received;
         let ticket = ticket.map(|(id, number)| AlertTicketBody { id, number });
         let problem = problem.map(|problem| crate::http::problem::as_json(&problem, request_id)).transpose()?;
         Ok(Self { dedupe_key, result: outcome, ticket, problem })

@@ -16,16 +16,16 @@ use crate::http::{ListItem, Resource};
 use crate::kernel::fault::{self, Faults};
 use crate::kernel::text::Line;
 use crate::kernel::whole::Whole;
-use crate::kernel::{AlertSourceId, Instant, Patch, Priority, PrincipalId, Set, TeamId, TicketType};
+use crate::kernel::{AlertSourceId, Instant, Patch, PrincipalId, Priority, Set, TeamId, TicketType};
 
 /// The longest stretch that a source may name, in seconds: a year.
 const YEAR_S: i64 = 31_536_000;
 
 /// The priority of each severity.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Priorities(BTreeMap<String, Priority>);
+pub struct SeverityPriorities(BTreeMap<String, Priority>);
 
-impl Deserr<Faults> for Priorities {
+impl Deserr<Faults> for SeverityPriorities {
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Faults> {
         let (mut all, mut faults) = (BTreeMap::new(), Faults::default());
         for (severity, priority) in fault::members(value, location)?.into_iter() {
@@ -80,7 +80,7 @@ macro_rules! source_fields {
             /// high, `warning` is normal, `info` and `low` are low.
             #[deserr(default)]
             #[schema(value_type = Option<BTreeMap<String, Priority>>, nullable = false)]
-            pub priorities: Set<Priorities>,
+            pub priorities: Set<SeverityPriorities>,
             /// The priority of every other severity, and of none; `normal` unless said.
             #[deserr(default)]
             #[schema(value_type = Option<Priority>, nullable = false)]

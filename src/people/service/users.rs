@@ -152,12 +152,7 @@ pub async fn create_person(
 ///
 /// # Errors
 /// A transient problem when somebody has the email address meanwhile.
-pub async fn create_known_person(
-    tx: &mut Conn,
-    new: NewPerson,
-    is_active: bool,
-    act: &Act,
-) -> Result<Person, Problem> {
+pub async fn create_known_person(tx: &mut Conn, new: NewPerson, is_active: bool, act: &Act) -> Result<Person, Problem> {
     let person = Person { active: is_active, ..new.into_person(act.id(), act.now) };
     match store::insert(tx, &person).await {
         Err(problem) if problem.code() == Code::Conflict => return Err(Problem::transient(problem)),

@@ -2,8 +2,8 @@
 
 use crate::auth::domain::{Principal, Scope};
 use crate::auth::policy::{
-    Administer, Allowed, DeleteFiles, ReadAlerts, ReadComments, ReadFiles, ReadMetrics, ReadTickets, ReadWork, SendAlerts, WriteComments,
-    WriteTickets, WriteWork,
+    Administer, Allowed, DeleteFiles, ReadAlerts, ReadComments, ReadFiles, ReadMetrics, ReadTickets, ReadWork,
+    SendAlerts, WriteComments, WriteTickets, WriteWork,
 };
 use crate::kernel::requesters::NamesShown;
 use crate::kernel::{Code, PrincipalId, Problem};

@@ -241,7 +241,8 @@ impl NewWebhook {
 impl Webhook {
     /// The webhook after `change` at `now`; nothing when that changes nothing.
     pub fn changed(&self, change: WebhookChange, now: Instant) -> Option<Self> {
-        let WebhookChange { name, principal_id, url, types, condition, include_ticket, include_imported, state } = change;
+        let WebhookChange { name, principal_id, url, types, condition, include_ticket, include_imported, state } =
+            change;
         let next = Self {
             name: name.map_or_else(|| self.name.clone(), Line::into_inner),
             principal_id: principal_id.unwrap_or(self.principal_id),
