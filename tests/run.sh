@@ -6,11 +6,12 @@ usage() {
     cat <<'HELP'
 Usage: tests/run.sh                               everything: format, lints, all tests, the OpenAPI document against the
                                                   last release's, the TypeScript client, what the documentation shows,
-                                                  files in a bucket, a short soak
+                                                  files in a bucket, the converters of tools/import, a short soak
        tests/run.sh --with-browser                and after that examples/inbox in a real browser, with logins at a real
                                                   identity provider: examples/inbox/check.sh
        tests/run.sh --with-prometheus             and after that /metrics, the alert rules and the dashboard, with a
-                                                  real Prometheus: tests/prometheus/check.sh
+                                                  real Prometheus: tests/prometheus/check.sh; and alerts of it, by two
+                                                  real Alertmanagers, to two instances: tests/alerts/check.sh
        tests/run.sh --with-schemathesis           and after that Schemathesis, which makes requests from the document:
                                                   tests/schemathesis/run.sh
        tests/run.sh --only-tests [ARGUMENT...]    only cargo test; the arguments are passed on to it
@@ -392,11 +393,15 @@ everything)
         'the TypeScript client, and what the documentation shows, server on SQLite'
         'the TypeScript client, and what the documentation shows, server on PostgreSQL'
         'files in a bucket, by a server that speaks S3'
+        'the converters of tools/import'
         'a short soak, server on SQLite'
         'a short soak, server on PostgreSQL'
     )
     if [ -n "$with_browser" ]; then planned+=('an inbox and a portal in a real browser, server on each database'); fi
-    if [ -n "$with_prometheus" ]; then planned+=('/metrics, the rules and the dashboard, with a real Prometheus'); fi
+    if [ -n "$with_prometheus" ]; then
+        planned+=('/metrics, the rules and the dashboard, with a real Prometheus')
+        planned+=('alerts of a real Prometheus by two real Alertmanagers, to two instances')
+    fi
     if [ -n "$with_schemathesis" ]; then planned+=('Schemathesis, as each kind of caller, on both databases'); fi
     step cargo fmt --check
     step cargo clippy --all-targets --locked -- -D warnings
@@ -405,10 +410,14 @@ everything)
     step client_on sqlite
     step client_on postgres
     step tests/files/s3.sh
+    step python3 tools/import/test.py
     step soak_on sqlite
     step soak_on postgres
     if [ -n "$with_browser" ]; then step inbox_in_a_browser; fi
-    if [ -n "$with_prometheus" ]; then step tests/prometheus/check.sh "$skranke"; fi
+    if [ -n "$with_prometheus" ]; then
+        step tests/prometheus/check.sh "$skranke"
+        step env PATH="$pg_bin:$PATH" SKRANKE="$skranke" tests/alerts/check.sh
+    fi
     if [ -n "$with_schemathesis" ]; then step env PATH="$pg_bin:$PATH" tests/schemathesis/run.sh; fi
     ;;
 esac

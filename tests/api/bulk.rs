@@ -1,9 +1,12 @@
 //! Several writes in one request: each for itself, or all or none, and a retry that goes on.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::on_both;
-use crate::support::{Answer, Ask, Caller, Desk};
+use crate::start::{Place, Server};
+use crate::support::{Answer, Ask, Caller, Chance, Desk, Engine, Store, seed};
 
 fn bulk(desk: &Desk, who: &Caller, atomic: bool, operations: &Value) -> Ask {
     desk.post("/v1/tickets/bulk").by(who).json(&json!({ "atomic": atomic, "operations": operations }))
@@ -177,4 +180,57 @@ on_both! {
             assert!(subjects.windows(2).all(|pair| pair[0] < pair[1]), "{subjects:?}");
         }
     }
+}
+
+/// A process is killed in the middle of a request with many operations, which is sent again until it is answered.
+async fn killed(engine: Engine) {
+    const OPERATIONS: usize = 200;
+    let mut chance = Chance(seed());
+    let store = Store::make(engine).await;
+    let place = Place::on(&store).with("SKRANKE_MIGRATE_ON_START", "true");
+    let mut server = place.start().await;
+    let admin = place.person("admin").await;
+    // Half of them open a ticket, and the other half say something on the first one.
+    let of_round = |round: usize, nth: usize| match nth % 2 {
+        0 => json!({ "create": { "subject": format!("{round}/{nth}"), "external_id": format!("{round}/{nth}") } }),
+        _ => {
+            json!({ "update": { "id": 1, "patch": { "tags": [format!("t{nth}")] }, "comment": { "visibility": "internal", "body": format!("{round}/{nth}") } } })
+        }
+    };
+    server.post("/v1/tickets").by(&admin).json(&json!({ "subject": "The first" })).expect(201).await;
+    for round in 0..3 {
+        let operations: Vec<Value> = (0..OPERATIONS).map(|nth| of_round(round, nth)).collect();
+        let body = json!({ "operations": operations });
+        let ask = |server: &Server| {
+            server.post("/v1/tickets/bulk").by(&admin).header("idempotency-key", &format!("round {round}")).json(&body)
+        };
+        let (asked, before) = (ask(&server), store.count("tickets").await);
+        let asked = tokio::spawn(asked.0.send());
+        while store.count("tickets").await < before + 1 + i64::try_from(chance.below(60)).unwrap() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        server.process.kill();
+        assert!(asked.await.unwrap().is_err(), "it was answered before it was killed");
+        server = place.start().await;
+        let results = ask(&server).expect(200).await.body["items"].as_array().unwrap().clone();
+        assert!(results.iter().all(|result| result["status"] == 201 || result["status"] == 200), "{results:?}");
+        let replayed = results.iter().filter(|result| result["replayed"] == true).count();
+        assert!(replayed > 0, "what was done before is done no second time");
+        let again = ask(&server).expect(200).await.body["items"].as_array().unwrap().clone();
+        assert!(again.iter().all(|result| result["replayed"] == true));
+    }
+    let half = i64::try_from(3 * OPERATIONS / 2).unwrap();
+    assert_eq!((store.count("tickets").await, store.count("comments").await), (half + 1, half));
+    server.stop().await;
+    store.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_killed_in_the_middle_is_done_once_on_sqlite() {
+    killed(Engine::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_killed_in_the_middle_is_done_once_on_postgres() {
+    killed(Engine::Postgres).await;
 }
