@@ -102,7 +102,7 @@ async fn receive(who: &Allowed<SendAlerts>, call: &Call, source: &AlertSource, t
 ///
 /// Those that were first told of last, first. What is over is forgotten after 90 days.
 #[utoipa::path(
-    operation_id = "list_alerts", tag = "alerts", security(("bearer" = ["tickets:read"])), params(AlertQuery),
+    operation_id = "list_alerts", tag = "alerts", security(("bearer" = ["internal:read"])), params(AlertQuery),
     responses((status = 200, description = "A page of alerts.", body = Page<AlertBody>,
         headers(("Link" = String, description = "`rel=\"next\"`: the address of the next page."))))
 )]
@@ -138,7 +138,7 @@ fn no_ticket(problem: Problem) -> Problem {
 ///
 /// Those that were first told of last, first.
 #[utoipa::path(
-    operation_id = "list_ticket_alerts", tag = "alerts", security(("bearer" = ["tickets:read"])),
+    operation_id = "list_ticket_alerts", tag = "alerts", security(("bearer" = ["internal:read"])),
     params(("id" = String, Path, description = "The ticket's id or number.", example = "4711"), PageQuery),
     responses((status = 200, description = "A page of alerts.", body = Page<AlertBody>,
         headers(("Link" = String, description = "`rel=\"next\"`: the address of the next page."))))

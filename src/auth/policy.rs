@@ -81,7 +81,7 @@ permissions! {
     /// Tell of alerts.
     SendAlerts: Some(Scope::AlertsWrite), ADMINS;
     /// See alerts.
-    ReadAlerts: Some(Scope::TicketsRead), STAFF;
+    ReadAlerts: Some(Scope::InternalRead), STAFF;
     /// See what is promised: calendars and SLA policies.
     ReadSla: Some(Scope::TicketsRead), STAFF;
     /// Set up people, teams, service accounts, calendars and SLA policies; redact comments.

@@ -87,6 +87,7 @@ impl Bulk<'_> {
         let (act, reach, parts, answers) = (self.act.clone(), self.reach, self.parts.clone(), self.call.answers());
         let all = async move |tx: &mut Conn| {
             let (act, mut done) = (act.in_turn(), Vec::with_capacity(ready.len()));
+            parts.claim(tx).await?;
             for (nth, one) in ready.iter().enumerate() {
                 let work = async |tx: &mut Conn| service::carry_out(tx, &act, &reach, one.clone(), &answers).await;
                 done.push(parts.once(tx, nth, work).await.map_err(|problem| first(nth, at(nth, problem)))?);
@@ -101,6 +102,10 @@ impl Bulk<'_> {
     /// # Errors
     /// When another request with the same key is at work, or it was used for another one.
     async fn each(&self, operations: Vec<Result<BulkOperation, Problem>>) -> Result<Vec<Answer>, Problem> {
+        if self.parts.is_keyed() {
+            let parts = self.parts.clone();
+            self.call.db().write(Roots::none(), async move |tx: &mut Conn| parts.claim(tx).await).await?;
+        }
         let mut outcomes: Vec<Option<Answer>> = operations.iter().map(|_| None).collect();
         let mut waiting = operations.into_iter().enumerate().peekable();
         while waiting.peek().is_some() {

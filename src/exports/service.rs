@@ -158,13 +158,21 @@ impl Export {
             let read = async move |conn: &mut Conn| {
                 let rows = tickets::store::numbered(conn, &criteria, (after, until), AT_ONCE).await?;
                 let context = tickets::service::context(conn, rows.iter(), now).await?;
-                Ok((rows, context))
+                // Where nobody has a number it goes on with the next that somebody has: numbers can be far apart.
+                let next =
+                    if rows.iter().next().is_none() { tickets::store::number_behind(conn, until).await? } else { None };
+                Ok((rows, context, next))
             };
-            let (rows, context) = self.db.anew().list(read).await?;
+            let (rows, context, next) = self.db.anew().list(read).await?;
             let is_all = !rows.has_more(usize::try_from(AT_ONCE - 1).unwrap_or(usize::MAX));
             let rows = rows.into_vec();
-            numbers = if rows.is_empty() { (numbers * 2).min(MOST_NUMBERS_AT_ONCE) } else { NUMBERS_AT_ONCE };
-            after = if is_all { until } else { rows.last().map_or(until, |row| row.ticket.number) };
+            let is_empty = rows.is_empty();
+            numbers = if is_empty { (numbers * 2).min(MOST_NUMBERS_AT_ONCE) } else { NUMBERS_AT_ONCE };
+            after = match (is_empty, is_all) {
+                (true, _) => next.map_or(self.until, |next| next - 1),
+                (false, true) => until,
+                (false, false) => rows.last().map_or(until, |row| row.ticket.number),
+            };
             for row in rows {
                 let ticket = (!self.parts.is_empty()).then(|| row.ticket.clone());
                 count += 1;

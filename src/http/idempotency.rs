@@ -187,6 +187,24 @@ impl KeptAnswers {
 pub struct KeyedParts(Option<Arc<KeptAnswers>>);
 
 impl KeyedParts {
+    /// Takes the key for this request, whatever becomes of its parts: another one cannot have it, not even for parts
+    /// that this one does not have.
+    ///
+    /// # Errors
+    /// `idempotency_key_reused`, `idempotency_in_progress`, or `conflict`.
+    pub async fn claim(&self, tx: &mut Conn) -> Result<(), Problem> {
+        if let Some(kept) = &self.0 {
+            let nothing = async |_: &mut Conn| Ok(Reply { status: 204, headers: Vec::new(), body: String::new() });
+            kept.once(tx, &kept.key, nothing).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the request has an `Idempotency-Key`.
+    pub const fn is_keyed(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// The answer that is kept of the `nth` part, or that of `work`, in this transaction.
     ///
     /// # Errors

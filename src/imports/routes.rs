@@ -82,11 +82,18 @@ impl Taking {
     async fn take_all(&self, call: &Call) -> Result<(), Problem> {
         let mut body = call.upload(MOST_BODY_B)?;
         let (mut rest, mut some, mut some_b, mut number) = (Vec::new(), Vec::new(), 0, 0);
+        let mut is_too_long = false;
         loop {
             let piece = body.next().await?;
             let is_last = piece.is_none();
             rest.extend_from_slice(&piece.unwrap_or_default());
             let mut begin = 0;
+            if is_too_long {
+                // The rest of it is passed over.
+                let end = rest.iter().position(|byte| *byte == b'\n').map(|at| at + 1);
+                is_too_long = end.is_none();
+                begin = end.unwrap_or(rest.len());
+            }
             loop {
                 let end = rest[begin..].iter().position(|byte| *byte == b'\n').map(|at| begin + at);
                 let (line, next) = match end {
@@ -107,9 +114,10 @@ impl Taking {
             }
             rest.drain(..begin);
             if rest.len() > LONGEST_LINE_B {
-                // What is behind it cannot be told from it.
-                some.push((number + 1, Err(too_long())));
-                return self.take(some).await;
+                number += 1;
+                some.push((number, Err(too_long())));
+                rest.clear();
+                is_too_long = true;
             }
             if is_last {
                 return self.take(some).await;

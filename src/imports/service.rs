@@ -18,7 +18,7 @@ use crate::people::domain::{Name, NewPerson};
 use crate::sla::domain::clock::Times;
 use crate::sla::domain::policy::{CalendarSet, SlaConfiguration};
 use crate::sla::store::{clocks, configuration};
-use crate::tickets::domain::Ticket;
+use crate::tickets::domain::{Status, Ticket};
 use crate::tickets::policy::Reach;
 use crate::tickets::wire::TicketRef;
 use crate::{audit, comments, people, tally, tickets, time_entries};
@@ -71,7 +71,7 @@ async fn import_some(
     plan: &ImportPlan,
     lines: &[ReadLine],
 ) -> Result<Vec<Imported>, Problem> {
-    if let Some(most) = kept_numbers(lines).max() {
+    if let Some(most) = kept_numbers(lines, act.now).max() {
         pass_numbers(db, most).await?;
     }
     let (act, plan, lines) = (act.clone(), plan.clone(), lines.to_vec());
@@ -84,10 +84,10 @@ async fn import_some(
 }
 
 /// The numbers that tickets are to keep.
-fn kept_numbers(lines: &[ReadLine]) -> impl Iterator<Item = i64> {
-    lines.iter().filter_map(|line| match &line.line {
-        ImportLine::Ticket(ticket) => ticket.number.map(|number| number.get()),
-        ImportLine::Person(_) => None,
+fn kept_numbers(lines: &[ReadLine], now: Instant) -> impl Iterator<Item = i64> {
+    lines.iter().filter_map(move |line| match &line.line {
+        ImportLine::Ticket(ticket) if untimely(ticket, now).is_empty() => ticket.number.map(|number| number.get()),
+        ImportLine::Ticket(_) | ImportLine::Person(_) => None,
     })
 }
 
@@ -146,7 +146,7 @@ impl<'a> Batch<'a> {
             true => BTreeSet::new(),
             false => tickets::store::external_ids_in_use(tx, &names).await?,
         };
-        let wanted: Vec<i64> = kept_numbers(lines).collect();
+        let wanted: Vec<i64> = kept_numbers(lines, act.now).collect();
         let free = match wanted.is_empty() {
             true => BTreeSet::new(),
             false => tickets::store::free_numbers(tx, &wanted).await?,
@@ -340,19 +340,13 @@ impl<'a> Batch<'a> {
             return self.go_on(tx, name, known, (entries, taken), digest, count).await;
         }
         let mut mended = Vec::new();
-        let now = self.act.now;
-        let mut faults = Vec::new();
-        let reported_at = told(new.reported_at, "/ticket/reported_at", now, &mut faults);
-        let created_at = told(new.created_at.unwrap_or(reported_at), "/ticket/created_at", now, &mut faults);
-        for (nth, entry) in new.timeline.0.iter().enumerate() {
-            told(entry.at, &format!("/ticket/timeline/{nth}/at"), now, &mut faults);
-        }
-        if created_at < reported_at {
-            faults.push(FieldError::new("/ticket/created_at", "invalid", "must not be before reported_at"));
-        }
+        let faults = untimely(new, self.act.now);
         if !faults.is_empty() {
             return Err(Problem::invalid(faults));
         }
+        // A clock that is a little fast is taken for right.
+        let reported_at = new.reported_at.min(self.act.now);
+        let created_at = new.created_at.unwrap_or(reported_at).min(self.act.now);
         if !new.timeline.0.is_sorted_by_key(|entry| entry.at) {
             mended.push("entries were put into the order of their instants".to_owned());
         }
@@ -521,6 +515,10 @@ impl<'a> Batch<'a> {
         if entries.len() <= taken {
             return Ok(imported(ImportOutcome::Unchanged, Vec::new()));
         }
+        if before.status == Status::Closed {
+            let detail = "This ticket was closed when it was imported, and a closed one does not go on.";
+            return Err(Problem::new(Code::Conflict, detail).with("number", known.number));
+        }
         let (trail, edited_b) = audit::store::end_of_trail(tx, before.id).await?;
         if trail != known.trail {
             let detail = "Something has happened to this ticket here since it was imported: its past is over.";
@@ -602,10 +600,23 @@ fn act_is_shared(tx: &Conn) -> bool {
     !tickets::store::is_sqlite(tx)
 }
 
+/// What is wrong with the instants of a ticket.
+fn untimely(new: &ImportTicket, now: Instant) -> Vec<FieldError> {
+    let mut faults = Vec::new();
+    told(new.reported_at, "/ticket/reported_at", now, &mut faults);
+    if let Some(created_at) = new.created_at {
+        told(created_at, "/ticket/created_at", now, &mut faults);
+        if created_at < new.reported_at {
+            faults.push(FieldError::new("/ticket/created_at", "invalid", "must not be before reported_at"));
+        }
+    }
+    for (nth, entry) in new.timeline.0.iter().enumerate() {
+        told(entry.at, &format!("/ticket/timeline/{nth}/at"), now, &mut faults);
+    }
+    faults
+}
+
 /// An instant of the past.
-fn told(at: Instant, place: &str, now: Instant, faults: &mut Vec<FieldError>) -> Instant {
-    at.by_senders_clock(now).unwrap_or_else(|fault| {
-        faults.push(fault.at(place));
-        now
-    })
+fn told(at: Instant, place: &str, now: Instant, faults: &mut Vec<FieldError>) {
+    faults.extend(at.by_senders_clock(now).err().map(|fault| fault.at(place)));
 }

@@ -338,6 +338,12 @@ async fn add_tags(tx: &mut Conn, number: i64, tags: &[String], created_at: Insta
     Ok(())
 }
 
+/// The smallest number behind `number` that a ticket has.
+pub async fn number_behind(conn: &mut Conn, number: i64) -> Result<Option<i64>, Problem> {
+    let behind = tickets::table.filter(tickets::number.gt(number)).select(diesel::dsl::min(tickets::number));
+    Ok(on_each!(conn, |c| behind.first(c).await)?)
+}
+
 /// Removes the texts of all comments on `ticket`, the notes of work on it, and what its alerts say.
 pub async fn redact_around(tx: &mut Conn, ticket: &Ticket, now: Instant) -> Result<(), Problem> {
     let comments = comments::table.filter(comments::ticket_id.eq(ticket.id).and(comments::redacted_at.is_null()));
@@ -350,6 +356,7 @@ pub async fn redact_around(tx: &mut Conn, ticket: &Ticket, now: Instant) -> Resu
     let told = alerts::table.filter(alerts::ticket_number.eq(ticket.number));
     let told = diesel::update(told).set((
         alerts::summary.eq(REDACTED),
+        alerts::severity.eq(None::<String>),
         alerts::labels.eq(nothing()),
         alerts::annotations.eq(nothing()),
         alerts::links.eq(Json(serde_json::json!([]))),

@@ -134,15 +134,21 @@ on_both! {
         // That it was over in between was lost: the same problem goes on.
         assert_eq!(tell(firing("db", "2026-03-03T09:03:00.000000Z")).await, word("updated", 3));
 
+        // A clock that is years ahead does not close the ears to what comes later.
+        assert_eq!(tell(firing("ahead", "9999-01-01T00:00:00.000000Z")).await, word("created", 4));
+        assert_eq!(tell(firing("ahead", "9999-01-01T00:00:00.000000Z")).await, word("unchanged", 4));
+        let now = desk.clock.now().to_string();
+        assert_eq!(tell(resolved("ahead", &now)).await, word("resolved", 4));
+
         // What is over and was not known to fire opens nothing, also if its beginning comes late.
         assert_eq!(tell(resolved("never", EIGHT)).await, ("ignored".to_owned(), None));
         assert_eq!(tell(firing("never", EIGHT)).await, ("ignored".to_owned(), None));
-        assert_eq!(tell(firing("never", NINE)).await, word("created", 4));
+        assert_eq!(tell(firing("never", NINE)).await, word("created", 5));
         // Without an instant a repeat is a repeat, and what fires behind an end is new.
         let plain = |state: &str| json!({ "dedupe_key": "plain", "state": state, "summary": "s" });
         for (state, result) in [("firing", "created"), ("firing", "unchanged"), ("resolved", "resolved"), ("resolved", "unchanged"), ("firing", "reopened")] {
             desk.clock.pass_s(1);
-            assert_eq!(tell(plain(state)).await, word(result, 5), "{state}");
+            assert_eq!(tell(plain(state)).await, word(result, 6), "{state}");
         }
         desk.rows_are_right().await;
     }
@@ -280,7 +286,17 @@ on_both! {
         // Redacting a ticket takes what its alerts say, too.
         desk.delete("/v1/tickets/3").by(&admin).expect(204).await;
         let alert = desk.get("/v1/tickets/3/alerts").by(&agent).expect(200).await.body["items"][0].clone();
-        assert_eq!((&alert["labels"], &alert["summary"]), (&json!({}), &json!("Redacted")));
+        assert_eq!((&alert["labels"], &alert["summary"], &alert["severity"]), (&json!({}), &json!("Redacted"), &Value::Null));
+        // And it is not told again.
+        assert_eq!(told(desk, &monitor, &name, &huge).await, word("unchanged", 3));
+        let mut end = huge.clone();
+        end["state"] = json!("resolved");
+        for again in [&end, &huge] {
+            told(desk, &monitor, &name, again).await;
+        }
+        let alert = desk.get("/v1/tickets/3/alerts").by(&agent).expect(200).await.body["items"][0].clone();
+        assert_eq!((&alert["labels"], &alert["summary"], &alert["severity"]), (&json!({}), &json!("Redacted"), &Value::Null));
+        assert!(!json!(desk.all(&agent, "/v1/tickets/3/comments").await).to_string().contains("ddd"));
     }
 
     async fn alertmanager_and_grafana_are_understood(desk) {

@@ -126,6 +126,12 @@ on_both! {
         // Another request is another one, and so is the same all or none.
         send(false, "k", &json!([{ "create": { "subject": "Other" } }])).refused(422, "idempotency_key_reused").await;
         send(true, "k", &operations).refused(422, "idempotency_key_reused").await;
+        let mut longer = operations.clone();
+        longer.as_array_mut().unwrap().push(json!({ "create": { "subject": "More" } }));
+        send(false, "k", &longer).refused(422, "idempotency_key_reused").await;
+        let elsewhere = desk.post("/v1/tickets").by(&agent).header("idempotency-key", "k").json(&json!({ "subject": "More" }));
+        elsewhere.refused(422, "idempotency_key_reused").await;
+        assert_eq!(desk.all(&agent, "/v1/tickets").await.len(), 4, "nothing of another request was done");
         let both = json!([{ "create": { "subject": "A" } }, { "create": { "subject": "B" } }]);
         let first = send(true, "all", &both).expect(200).await;
         let again = send(true, "all", &both).expect(200).await;

@@ -115,6 +115,11 @@ on_both! {
         let kinds = async |number: i64| desk.all(&admin, &format!("/v1/tickets/{number}/events")).await.iter().map(|event| (event["type"].clone(), event["at"].clone())).collect::<Vec<_>>();
         assert_eq!(kinds(1).await, kinds(2).await);
         assert_eq!(desk.all(&admin, "/v1/users").await.len(), people);
+        // What was closed does not go on.
+        let mut more = all.clone();
+        more.as_array_mut().unwrap().push(json!({ "at": "2021-03-02T11:00:00Z", "status": "open" }));
+        let closed = import(desk, &admin, "", &[ticket("t", more)]).await;
+        assert_eq!(closed[0]["problem"]["code"], json!("conflict"));
         // Another past is none of it, and what has happened here ends it.
         let other = import(desk, &admin, "", &[ticket("t", json!([{ "at": "2021-03-02T08:15:00Z", "status": "open" }]))]).await;
         assert_eq!(other[0]["problem"]["code"], json!("conflict"));
@@ -156,6 +161,20 @@ on_both! {
         let long = desk.post("/v1/imports").by(&admin).raw("application/x-ndjson", format!("{}\n{}", good(1), "x".repeat(5 << 20))).expect(200).await;
         let told = answered(&long);
         assert_eq!((told.len(), &told[0]["result"], &told[1]["problem"]["code"]), (2, &json!("unchanged"), &json!("body_too_large")));
+        // What is behind such a line is taken.
+        let lines = format!("{}\n{}\n{}", "x".repeat(9 << 20), good(1), good(4));
+        let told = answered(&desk.post("/v1/imports").by(&admin).raw("application/x-ndjson", lines).expect(200).await);
+        let results: Vec<_> = told.iter().map(|line| (line["line"].as_i64().unwrap(), line["result"].as_str())).collect();
+        assert_eq!(results, [(1, None), (2, Some("unchanged")), (3, Some("created"))]);
+        // A number of a line that is refused is not passed, and one that is far ahead makes no export slow.
+        let mut far = ticket("far", json!([{ "at": "2999-01-01T00:00:00Z", "status": "open" }]));
+        far["ticket"]["number"] = json!(900_000_000);
+        assert_eq!(import(desk, &admin, "", &[far.clone()]).await[0]["ok"], json!(false));
+        assert!(desk.ticket(&admin, json!({})).await["number"].as_i64().unwrap() < 1_000);
+        far["ticket"]["timeline"] = json!([]);
+        assert_eq!(import(desk, &admin, "", &[far]).await[0]["number"], json!(900_000_000));
+        let export = desk.get("/v1/exports/tickets").by(&admin).expect(200).await;
+        assert_eq!(export.text().lines().count(), 2 + desk.all(&admin, "/v1/tickets").await.len());
     }
 
     async fn what_the_rules_refuse_is_mended_and_told(desk) {

@@ -8,6 +8,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use super::alert::{Alert, AlertState};
 use crate::kernel::Instant;
 use crate::kernel::text::Line;
+use crate::tickets::domain::REDACTED;
 
 /// How many labels, and annotations, an alert has.
 pub const MOST_LABELS: usize = 64;
@@ -157,6 +158,28 @@ impl AlertSignal {
             || self.summary != known.summary
             || self.annotations != known.annotations
             || self.firing_count != known.firing_count
+    }
+
+    /// The same without what it says: where and since when it stands alone.
+    pub fn redacted(&self) -> Self {
+        Self {
+            severity: None,
+            summary: REDACTED.to_owned(),
+            description: String::new(),
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            links: Vec::new(),
+            ..self.clone()
+        }
+    }
+
+    /// As it can be at `now`: an instant that lies further ahead than clocks differ is taken for none, since nothing could
+    /// come behind it.
+    pub fn timely(mut self, now: Instant) -> Self {
+        let is_possible = |at: &Instant| at.by_senders_clock(now).is_ok();
+        self.starts_at = self.starts_at.filter(is_possible);
+        self.began_at = self.began_at.filter(is_possible);
+        self
     }
 
     /// The subject of a ticket about it: by the template, or what it says in one line.

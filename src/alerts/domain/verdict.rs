@@ -85,6 +85,12 @@ pub fn judge(
         },
         (AlertState::Resolved, AlertState::Firing) => match order {
             Some(std::cmp::Ordering::Less) if !signal.is_group => AlertVerdict::Ignore,
+            // The last of a group may have begun before others that are over; what ended before it fired came late.
+            Some(std::cmp::Ordering::Less)
+                if signal.ends_at > signal.starts_at && signal.ends_at < Some(known.starts_at) =>
+            {
+                AlertVerdict::Ignore
+            }
             _ => AlertVerdict::End,
         },
         (AlertState::Resolved, AlertState::Resolved) => match order {
@@ -170,6 +176,13 @@ mod tests {
             assert_eq!((after(LATE_TWIN_S), after(LATE_TWIN_S + 1)), (AlertVerdict::Ignore, AlertVerdict::Reopen));
         }
         assert_eq!(case(Some((Resolved, 10)), Some(open), Firing, None), AlertVerdict::FireAgain);
+        // Of a group the last may have begun before the others, but it has not ended before they began.
+        let last = |ends_s: i64| {
+            let ends_at = Some(Instant::EPOCH.plus_s(ends_s));
+            let signal = AlertSignal { is_group: true, ends_at, ..signal(Resolved, Some(5)) };
+            judge(Some(&known(Firing, 10)), Some(open), &signal, day, now)
+        };
+        assert_eq!((last(8), last(12)), (AlertVerdict::Ignore, AlertVerdict::End));
         let louder = AlertSignal { severity: Some("critical".into()), ..signal(Firing, Some(10)) };
         assert_eq!(judge(Some(&known(Firing, 10)), Some(open), &louder, day, now), AlertVerdict::Note);
     }

@@ -103,7 +103,7 @@ async fn receive_some(
     let tickets = known.values().filter_map(|alert| alert.ticket_number).map(Root::Ticket);
     let roots: Roots = tickets.chain([Root::AlertSource(id)]).collect();
     let (act, source) = (act.clone(), source.clone());
-    let signals: Vec<AlertSignal> = some.iter().map(|(_, signal)| signal.clone()).collect();
+    let signals: Vec<AlertSignal> = some.iter().map(|(_, signal)| signal.clone().timely(act.now)).collect();
     db.write(roots, async move |tx| {
         let act = act.in_turn();
         let mut intake = Intake {
@@ -147,11 +147,15 @@ impl Intake<'_> {
             Some(number) => Some(tickets::store::find(tx, self.reach, TicketRef::Number(number)).await?),
             None => None,
         };
+        // What was redacted is told by nobody again.
+        let redacted = known.as_ref().filter(|alert| alert.is_redacted()).map(|_| signal.redacted());
+        let told = signal;
+        let signal = redacted.as_ref().unwrap_or(signal);
         let fate = |ticket: &Ticket| Fate { id: ticket.id, status: ticket.status, resolved_at: ticket.resolved_at };
         let verdict =
             judge(known.as_ref(), ticket.as_ref().map(fate), signal, self.source.reopen_within_s, self.act.now);
         let outcome = match (verdict, known, ticket) {
-            (AlertVerdict::Open(follow_up_of), known, _) => return self.open(tx, signal, known, follow_up_of).await,
+            (AlertVerdict::Open(follow_up_of), known, _) => return self.open(tx, told, known, follow_up_of).await,
             (AlertVerdict::Remember, known, ticket) => {
                 self.keep(tx, signal, known, ticket.as_ref().map(|ticket| ticket.number)).await?;
                 return Ok(ReceivedAlert { outcome: AlertOutcome::Ignored, ticket: named(ticket), problem: None });
