@@ -135,7 +135,7 @@ async fn is_rebuilt(engine: Engine) {
     let rest = place.run(&["rebuild"]).await;
     assert!(rest.err.starts_with("Going on where it was cut short: words.\nIndexing words."), "{rest:?}");
     // What a newer version has packed is not misread.
-    store.run("UPDATE cell_marks SET format = 3").await;
+    store.run("UPDATE cell_marks SET format = 4").await;
     let server = place.start().await;
     let newer = "the numbers in the database are of a newer version: run that one";
     server.get("/health/ready").refused(503, "unavailable").await;
@@ -157,7 +157,7 @@ async fn is_rebuilt(engine: Engine) {
         assert_eq!(refused.code, Some(1), "{refused:?}");
         assert!(refused.err.contains(newer) || refused.out.contains(newer), "{refused:?}");
     }
-    store.run("UPDATE cell_marks SET format = 2; UPDATE words_marks SET format = 9").await;
+    store.run("UPDATE cell_marks SET format = 3; UPDATE words_marks SET format = 9").await;
     let server = place.start().await;
     let newer = "the search index in the database is of a newer version: run that one";
     server.get("/health/ready").refused(503, "unavailable").await;

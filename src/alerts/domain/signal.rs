@@ -173,8 +173,8 @@ impl AlertSignal {
         }
     }
 
-    /// As it can be at `now`: an instant that lies further ahead than clocks differ is taken for none, since nothing could
-    /// come behind it.
+    /// As it can be at `now`: an instant that lies further ahead than clocks differ is taken for none, since nothing
+    /// could come behind it.
     pub fn timely(mut self, now: Instant) -> Self {
         let is_possible = |at: &Instant| at.by_senders_clock(now).is_ok();
         self.starts_at = self.starts_at.filter(is_possible);
