@@ -41,6 +41,10 @@ fn told(answer: &Answer) -> String {
         let ids = Regex::new("(?m)^id: ([A-Za-z0-9_-]+)$").unwrap();
         return text + &ids.replace(&body, length);
     }
+    if answer.header("content-type") == Some("application/x-ndjson") {
+        let first = Regex::new(r#"^\{"cursor":"([A-Za-z0-9_-]+)"\}"#).unwrap();
+        return text + &first.replace(&body, length);
+    }
     text + &if is_feed(answer) { sealed.replace(&body, length).into_owned() } else { body }
 }
 
@@ -71,8 +75,9 @@ impl Look<'_> {
             ask = ask.json(&json!({ "no such field": true }));
         }
         let answer = ask.send().await;
-        // How far the log goes stands in what the feed asks the database for, and in nothing that it answers.
-        let statements = match path.starts_with("/v1/changes") || path.contains("/stream") {
+        // How far the log goes stands in what the feed and exports ask the database for, and in nothing that they answer.
+        let tells_position = ["/v1/changes", "/v1/exports"].iter().any(|of| path.starts_with(of));
+        let statements = match tells_position || path.contains("/stream") {
             true => String::new(),
             false => settled(&self.heard.lock().unwrap()).join("\n"),
         };

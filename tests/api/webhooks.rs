@@ -100,7 +100,7 @@ on_both! {
         assert_eq!(create().await.body["secret"], secret.as_str(), "the same request again");
         let none = json!({ "team_ids": [], "priorities": [], "types": [], "channels": [], "tags": [] });
         let mut expected = json!({ "id": made.body["id"], "name": "pager", "url": "https://example.org/hook?a=b",
-            "principal": { "id": admin.id, "name": admin.name }, "types": [], "condition": none, "include_ticket": false,
+            "principal": { "id": admin.id, "name": admin.name }, "types": [], "condition": none, "include_ticket": false, "include_imported": false,
             "state": "active", "disabled_reason": null, "created_at": made.body["created_at"],
             "updated_at": made.body["created_at"], "version": 1 });
         assert_eq!(read(desk, &admin, &path).await, expected);

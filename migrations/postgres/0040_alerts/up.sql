@@ -75,4 +75,4 @@ CREATE INDEX alerts_to_forget ON alerts (last_seen_at) WHERE state = 'resolved';
 -- Of times that a ticket was solved, those by the end of its alert, on which nobody had worked: numbers leave them out
 -- of durations. What cells come to is made anew.
 ALTER TABLE facts ADD COLUMN is_by_alert boolean NOT NULL DEFAULT false;
-UPDATE cell_marks SET built_to = 0, stale = true, format = 3;
+UPDATE cell_marks SET built_to = 0, stale = EXISTS (SELECT 1 FROM facts), format = 3;
