@@ -204,7 +204,10 @@ async fn look(desk: &Desk, at: (&str, &Heard), who: &Caller, world: &World) -> B
                 look.at(&method, &path, &[("if-match", "\"77\"")]).await;
                 if method == Method::GET {
                     let seen = look.at(&method, &path, &[]).await;
-                    look.at(&Method::HEAD, &path, &[]).await;
+                    // An export is made meanwhile, whose statements would be told of the next look.
+                    if !path.starts_with("/v1/exports") {
+                        look.at(&Method::HEAD, &path, &[]).await;
+                    }
                     if let Some(tag) = seen.header("etag").map(str::to_owned) {
                         let same = look.at(&method, &path, &[("if-none-match", &tag)]).await;
                         assert_eq!(same.status, 304);
