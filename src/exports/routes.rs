@@ -1,7 +1,6 @@
 //! The endpoint of exports.
 
 use actix_web::get;
-use tokio::sync::mpsc;
 
 use super::service::Export;
 use super::wire::{ExportForm, ExportLine, ExportOptions};
@@ -55,14 +54,11 @@ async fn export_tickets(who: Lasting<ReadTickets>, call: Call) -> Result<Piecewi
         seat: call.seat(caller)?,
         who,
     };
-    let (pieces, source) = mpsc::channel(1);
-    actix_web::rt::spawn(export.write(pieces));
-    let media_type = if form == ExportForm::Table { table::CONTENT_TYPE } else { LINES };
-    Ok(Piecewise::of(media_type, source).called(if form == ExportForm::Table {
-        "tickets.csv"
-    } else {
-        "tickets.ndjson"
-    }))
+    let (media_type, name) = match form {
+        ExportForm::Lines => (LINES, "tickets.ndjson"),
+        ExportForm::Table => (table::CONTENT_TYPE, "tickets.csv"),
+    };
+    Ok(Piecewise::made_by(media_type, |pieces| export.write(pieces)).called(name))
 }
 
 fn require_sense(filter: &TicketFilter, includes: bool, form: ExportForm) -> Result<(), Problem> {

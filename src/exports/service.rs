@@ -5,7 +5,6 @@ use std::time::{Duration, Instant as Stopwatch};
 
 use actix_web::web::Bytes;
 use serde::Serialize;
-use tokio::sync::mpsc::Sender;
 
 use super::wire::{self, ExportForm, ExportPart};
 use crate::audit::domain::TrailOrder;
@@ -16,6 +15,7 @@ use crate::comments::policy::Sight;
 use crate::comments::store::CommentPage;
 use crate::comments::wire::CommentBody;
 use crate::db::{Conn, Db};
+use crate::http::PieceSender;
 use crate::http::seats::Seat;
 use crate::kernel::rows::{Limit, Rows};
 use crate::kernel::{Clock, Problem};
@@ -35,9 +35,6 @@ const MOST_NUMBERS_AT_ONCE: i64 = 32_000;
 
 /// How many bytes are sent at once, about.
 const PIECE_B: usize = 256 << 10;
-
-/// What comes of it, piece by piece.
-pub type ExportPieces = Sender<std::io::Result<Bytes>>;
 
 /// An export on its way.
 pub struct Export {
@@ -89,7 +86,7 @@ struct Gone;
 
 /// Gathers what is written until it is worth sending.
 struct PieceWriter {
-    pieces: ExportPieces,
+    pieces: PieceSender,
     written: Vec<u8>,
 }
 
@@ -128,7 +125,7 @@ impl From<Problem> for Ended {
 
 impl Export {
     /// Writes all of it into `pieces`. What ends before its end has no last line, and its connection breaks.
-    pub async fn write(self, pieces: ExportPieces) {
+    pub async fn write(self, pieces: PieceSender) {
         let broken = pieces.clone();
         let mut out = PieceWriter { pieces, written: Vec::new() };
         if let Err(Ended::Failed(problem)) = self.write_all(&mut out).await {

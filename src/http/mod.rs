@@ -38,7 +38,7 @@ pub use endpoints::Endpoints;
 pub use event_stream::EventStream;
 pub use limits::{Gate, Limits};
 pub use page::{ListItem, Page};
-pub use piecewise::Piecewise;
+pub use piecewise::{PieceSender, Piecewise};
 pub use query::{Csv, Flag, PageQuery, Selection};
 pub use reply::{Answer, Reader, Reply, Resource};
 pub use seal::Sealer;

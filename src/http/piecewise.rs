@@ -6,9 +6,9 @@ use actix_web::body::BoxBody;
 use actix_web::http::header;
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, Responder};
-use futures_util::Stream;
-use futures_util::stream::unfold;
-use tokio::sync::mpsc::Receiver;
+use futures_util::stream::{once, unfold};
+use futures_util::{Stream, StreamExt as _};
+use tokio::sync::mpsc::{self, Sender};
 
 use super::unsent::flowing_until_broken;
 
@@ -20,11 +20,23 @@ pub struct Piecewise {
     source: Pin<Box<dyn Stream<Item = std::io::Result<Bytes>>>>,
 }
 
+/// Where the pieces of an answer go. An error breaks the connection.
+pub type PieceSender = Sender<std::io::Result<Bytes>>;
+
 impl Piecewise {
-    /// What comes from `source`, as `media_type`. Each piece is asked for when the one before is taken.
-    pub fn of(media_type: &'static str, source: Receiver<std::io::Result<Bytes>>) -> Self {
-        let source = unfold(source, |mut source| async { source.recv().await.map(|piece| (piece, source)) });
-        Self { media_type, name: None, source: Box::pin(source) }
+    /// What `make` sends, as `media_type`. It begins when the body is asked for, which `HEAD` never does, and waits while
+    /// a piece is not taken.
+    pub fn made_by<M, F>(media_type: &'static str, make: M) -> Self
+    where
+        M: FnOnce(PieceSender) -> F + 'static,
+        F: Future<Output = ()> + 'static,
+    {
+        let begun = once(async move {
+            let (pieces, made) = mpsc::channel(1);
+            actix_web::rt::spawn(make(pieces));
+            unfold(made, async |mut made| made.recv().await.map(|piece| (piece, made)))
+        });
+        Self { media_type, name: None, source: Box::pin(begun.flatten()) }
     }
 
     /// The same, to be kept as a file of this name.

@@ -2,7 +2,6 @@
 
 use actix_web::post;
 use actix_web::web::Bytes;
-use tokio::sync::mpsc::{self, Sender};
 
 use super::service::{self, AT_ONCE, ImportPlan};
 use super::wire::{ImportLine, ImportQuery, ImportResultBody, Imported, LONGEST_LINE_B, MOST_BODY_B, ReadLine, read};
@@ -10,7 +9,7 @@ use crate::auth::policy::{Act, Administer, Allowed};
 use crate::db::Db;
 use crate::http::accept::LINES;
 use crate::http::seats::Seat;
-use crate::http::{Call, Endpoints, Piecewise};
+use crate::http::{Call, Endpoints, PieceSender, Piecewise};
 use crate::kernel::{Code, Problem};
 use crate::tickets::policy::{Reach, ReachesTickets};
 
@@ -40,18 +39,15 @@ async fn create_import(who: Allowed<Administer>, call: Call) -> Result<Piecewise
     let ImportQuery { source, judge } = call.query()?;
     call.require_no_version()?;
     call.require_lines(MOST_BODY_B)?;
-    let (pieces, answer) = mpsc::channel(4);
     let taking = Taking {
         db: call.db_to_keep(),
         act: who.act(&call),
         reach: who.reach(),
         plan: ImportPlan { source: source.0, judge },
         request_id: call.request_id(),
-        pieces,
         _seat: call.seat(who.who().id)?,
     };
-    actix_web::rt::spawn(taking.run(call));
-    Ok(Piecewise::of(LINES, answer))
+    Ok(Piecewise::made_by(LINES, |pieces| taking.run(call, pieces)))
 }
 
 /// An import on its way.
@@ -61,7 +57,6 @@ struct Taking {
     reach: Reach,
     plan: ImportPlan,
     request_id: String,
-    pieces: Sender<std::io::Result<Bytes>>,
     _seat: Seat,
 }
 
@@ -69,17 +64,17 @@ struct Taking {
 type Numbered = (u64, Result<ReadLine, Problem>);
 
 impl Taking {
-    async fn run(self, call: Call) {
-        if let Err(problem) = self.take_all(&call).await {
+    async fn run(self, call: Call, pieces: PieceSender) {
+        if let Err(problem) = self.take_all(&call, &pieces).await {
             tracing::warn!(code = problem.code().as_str(), cause = %problem, "an import has ended before its end");
             // Whoever reads sees that it is not whole.
-            drop(self.pieces.send(Err(std::io::Error::other(problem.code().as_str()))).await);
+            drop(pieces.send(Err(std::io::Error::other(problem.code().as_str()))).await);
         }
     }
 
     /// # Errors
     /// When the body cannot be read to its end, or the database is away.
-    async fn take_all(&self, call: &Call) -> Result<(), Problem> {
+    async fn take_all(&self, call: &Call, pieces: &PieceSender) -> Result<(), Problem> {
         let mut body = call.upload(MOST_BODY_B)?;
         let (mut rest, mut some, mut some_b, mut number) = (Vec::new(), Vec::new(), 0, 0);
         let mut is_too_long = false;
@@ -109,7 +104,7 @@ impl Taking {
                 begin = next;
                 if some.len() >= AT_ONCE || some_b >= AT_ONCE_B {
                     some_b = 0;
-                    self.take(std::mem::take(&mut some)).await?;
+                    self.take(std::mem::take(&mut some), pieces).await?;
                 }
             }
             rest.drain(..begin);
@@ -120,12 +115,12 @@ impl Taking {
                 is_too_long = true;
             }
             if is_last {
-                return self.take(some).await;
+                return self.take(some, pieces).await;
             }
         }
     }
 
-    async fn take(&self, some: Vec<Numbered>) -> Result<(), Problem> {
+    async fn take(&self, some: Vec<Numbered>, pieces: &PieceSender) -> Result<(), Problem> {
         let good: Vec<ReadLine> = some.iter().filter_map(|(_, line)| line.as_ref().ok().cloned()).collect();
         let act = Act { now: self.act.clock.now(), ..self.act.clone() };
         let taken = match good.is_empty() {
@@ -147,7 +142,7 @@ impl Taking {
             return Ok(());
         }
         let gone = |_| Problem::unavailable("nobody reads the answer");
-        self.pieces.send(Ok(Bytes::from(answer))).await.map_err(gone)
+        pieces.send(Ok(Bytes::from(answer))).await.map_err(gone)
     }
 }
 
