@@ -37,6 +37,7 @@ struct StoredAlert {
     firing_count: i64,
     truncated: bool,
     truncated_alerts: i64,
+    redacted: bool,
     own_to: Option<i64>,
 }
 
@@ -60,6 +61,7 @@ impl From<StoredAlert> for Alert {
             firing_count: row.firing_count,
             truncated: row.truncated,
             truncated_alerts: row.truncated_alerts,
+            redacted: row.redacted,
             own_to: row.own_to,
         }
     }
@@ -85,6 +87,7 @@ impl From<Alert> for StoredAlert {
             firing_count: alert.firing_count,
             truncated: alert.truncated,
             truncated_alerts: alert.truncated_alerts,
+            redacted: alert.redacted,
             own_to: alert.own_to,
         }
     }

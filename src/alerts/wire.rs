@@ -102,6 +102,7 @@ impl From<AlertRow> for AlertBody {
             firing_count,
             truncated,
             truncated_alerts,
+            redacted: _,
             own_to: _,
         } = alert;
         Self {

@@ -646,6 +646,7 @@ diesel::table! {
         firing_count -> BigInt,
         truncated -> Bool,
         truncated_alerts -> BigInt,
+        redacted -> Bool,
         own_to -> Nullable<BigInt>,
     }
 }

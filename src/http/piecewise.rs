@@ -24,8 +24,8 @@ pub struct Piecewise {
 pub type PieceSender = Sender<std::io::Result<Bytes>>;
 
 impl Piecewise {
-    /// What `make` sends, as `media_type`. It begins when the body is asked for, which `HEAD` never does, and waits while
-    /// a piece is not taken.
+    /// What `make` sends, as `media_type`. It begins when the body is asked for, which `HEAD` never does, and waits
+    /// while a piece is not taken.
     pub fn made_by<M, F>(media_type: &'static str, make: M) -> Self
     where
         M: FnOnce(PieceSender) -> F + 'static,

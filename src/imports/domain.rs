@@ -198,7 +198,11 @@ impl<'a> Life<'a> {
     pub fn live(&mut self, entry: PastEntry) -> Result<(), Problem> {
         let PastEntry { at, actor, comment, mut change, work } = entry;
         // Never back: what was sorted is in order, and what was opened later is lived later.
-        let at = at.max(self.ticket.created_at);
+        let opened = self.ticket.created_at;
+        if at < opened {
+            self.lived.mend(|| format!("what happened at {at}, before it was opened, is taken as then"));
+        }
+        let at = at.max(opened);
         if let Some((visibility, body)) = comment {
             self.say(at, actor, visibility, body, change.status);
         }

@@ -219,8 +219,20 @@ impl<'a> Batch<'a> {
                 (person.id, ImportOutcome::Created)
             }
         };
+        if let Some(name) = &external_id
+            && store::person(tx, &self.plan.source, name).await?.is_some_and(|known| known != id)
+        {
+            let detail = "The email address is that of one person here, and the external_id that of another.";
+            return Err(Problem::new(Code::Conflict, detail));
+        }
         self.remember(tx, &key, id).await?;
-        Ok(Imported { outcome, what: ImportedAs::Person(id), external_id, mended: Vec::new() })
+        let mut mended = Vec::new();
+        if let (ImportOutcome::Unchanged, Some(Some(here))) = (outcome, self.roles.get(&id))
+            && role.is_some_and(|role| role != *here)
+        {
+            mended.push(format!("is here already as {here}, and stays that"));
+        }
+        Ok(Imported { outcome, what: ImportedAs::Person(id), external_id, mended })
     }
 
     /// Whoever is meant, if they are known: by the address, else by what they are called there.

@@ -355,6 +355,7 @@ pub async fn redact_around(tx: &mut Conn, ticket: &Ticket, now: Instant) -> Resu
     let nothing = || Json(serde_json::json!({}));
     let told = alerts::table.filter(alerts::ticket_number.eq(ticket.number));
     let told = diesel::update(told).set((
+        alerts::redacted.eq(true),
         alerts::summary.eq(REDACTED),
         alerts::severity.eq(None::<String>),
         alerts::labels.eq(nothing()),

@@ -196,6 +196,24 @@ on_both! {
         desk.rows_are_right().await;
     }
 
+    async fn people_are_who_they_are_here(desk) {
+        let admin = desk.admin().await;
+        import(desk, &admin, "", &[agent_line(), json!({ "person": { "email": "ada@example.org", "external_id": "user-2", "name": "Ada" } })]).await;
+        let told = import(desk, &admin, "", &[
+            json!({ "person": { "email": "GRACE@example.org", "name": "Somebody else", "role": "requester", "active": false } }),
+            json!({ "person": { "email": "grace@example.org", "external_id": "user-2", "name": "Two people" } }),
+            ticket("early", json!([{ "at": "2020-01-01T00:00:00Z", "actor": { "external_id": "user-1" }, "status": "open" }])),
+        ]).await;
+        // Nothing of anybody is overwritten, and what was passed over is told.
+        assert_eq!((&told[0]["result"], told[0]["mended"].as_array().map(Vec::len)), (&json!("unchanged"), Some(1)), "{told:?}");
+        let grace = desk.all(&admin, "/v1/users").await.into_iter().find(|person| person["email"] == "grace@example.org").unwrap();
+        assert_eq!((&grace["name"], &grace["role"], &grace["active"]), (&json!("Grace"), &json!("agent"), &json!(true)));
+        assert_eq!(told[1]["problem"]["code"], json!("conflict"));
+        assert_eq!(told[2]["mended"].as_array().map(Vec::len), Some(1));
+        let early = desk.get(&format!("/v1/tickets/{}", told[2]["number"])).by(&admin).expect(200).await.body;
+        assert_eq!(early["started_at"], json!("2021-03-02T08:00:00.000000Z"));
+    }
+
     async fn what_nobody_had_promised_is_judged_from_then_on(desk) {
         let (admin, agent) = (desk.admin().await, desk.agent().await);
         let targets = ["response", "first_reply", "service"].map(|target| json!({ "target": target, "target_s": 3_600, "hours": "calendar" }));

@@ -61,6 +61,8 @@ CREATE TABLE alerts (
     firing_count bigint NOT NULL,
     truncated boolean NOT NULL,
     truncated_alerts bigint NOT NULL,
+    -- What it says was redacted with its ticket, and is not stored again.
+    redacted boolean NOT NULL DEFAULT false,
     -- Up to which number of the ticket's trail all of it is the sender's own; nothing once somebody else has acted.
     own_to bigint,
     PRIMARY KEY (source_id, dedupe_key)

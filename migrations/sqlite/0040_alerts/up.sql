@@ -61,6 +61,8 @@ CREATE TABLE alerts (
     firing_count INTEGER NOT NULL,
     truncated BOOLEAN NOT NULL CHECK (truncated IN (0, 1)),
     truncated_alerts INTEGER NOT NULL,
+    -- What it says was redacted with its ticket, and is not stored again.
+    redacted BOOLEAN NOT NULL DEFAULT FALSE CHECK (redacted IN (0, 1)),
     -- Up to which number of the ticket's trail all of it is the sender's own; nothing once somebody else has acted.
     own_to INTEGER,
     PRIMARY KEY (source_id, dedupe_key)

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use crate::kernel::words::words;
 use crate::kernel::{AlertId, AlertSourceId, Instant};
-use crate::tickets::domain::REDACTED;
 
 words! {
     /// How an alert stands.
@@ -71,13 +70,8 @@ pub struct Alert {
     pub truncated: bool,
     /// How many alerts its sender has left out.
     pub truncated_alerts: i64,
+    /// Whether what it says was redacted with its ticket: it is not stored again.
+    pub redacted: bool,
     /// Up to which entry of its ticket's trail all of it is the sender's own; nothing once somebody else has acted.
     pub own_to: Option<i64>,
-}
-
-impl Alert {
-    /// Whether what it said was redacted with its ticket.
-    pub fn is_redacted(&self) -> bool {
-        self.summary == REDACTED && self.labels.is_empty()
-    }
 }

@@ -131,6 +131,7 @@ mod tests {
             firing_count: signal.firing_count,
             truncated: false,
             truncated_alerts: 0,
+            redacted: false,
             own_to: Some(0),
         }
     }

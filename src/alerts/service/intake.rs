@@ -148,7 +148,7 @@ impl Intake<'_> {
             None => None,
         };
         // What was redacted is told by nobody again.
-        let redacted = known.as_ref().filter(|alert| alert.is_redacted()).map(|_| signal.redacted());
+        let redacted = known.as_ref().filter(|alert| alert.redacted).map(|_| signal.redacted());
         let told = signal;
         let signal = redacted.as_ref().unwrap_or(signal);
         let fate = |ticket: &Ticket| Fate { id: ticket.id, status: ticket.status, resolved_at: ticket.resolved_at };
@@ -168,8 +168,12 @@ impl Intake<'_> {
                 self.repeated.push(known.dedupe_key);
                 return Ok(ReceivedAlert { outcome: AlertOutcome::Unchanged, ticket: named(ticket), problem: None });
             }
-            (AlertVerdict::Note, Some(known), Some(ticket)) => self.note(tx, signal, known, ticket).await?,
-            (AlertVerdict::FireAgain, Some(known), Some(ticket)) => self.fire_again(tx, signal, known, ticket).await?,
+            (AlertVerdict::Note, Some(known), Some(ticket)) => {
+                self.fires_on(tx, EventKind::AlertUpdated, signal, known, ticket).await?
+            }
+            (AlertVerdict::FireAgain, Some(known), Some(ticket)) => {
+                self.fires_on(tx, EventKind::AlertFired, signal, known, ticket).await?
+            }
             (AlertVerdict::Reopen, Some(known), Some(ticket)) => return self.reopen(tx, signal, known, ticket).await,
             (AlertVerdict::End, Some(known), ticket) => self.end(tx, signal, known, ticket).await?,
             // There is no ticket to note it on.
@@ -225,6 +229,7 @@ impl Intake<'_> {
             firing_count: signal.firing_count,
             truncated: signal.truncated,
             truncated_alerts: signal.truncated_alerts,
+            redacted: same_ticket.is_some_and(|known| known.redacted),
             own_to: same_ticket.map_or(Some(0), |known| known.own_to),
         };
         match known {
@@ -297,20 +302,20 @@ impl Intake<'_> {
         Ok(person.filter(|person| person.active).map(|_| PersonRef::Id(id)))
     }
 
-    /// Something else is told of what fires.
-    async fn note(
+    /// What fires is told of once more: that it says something else, or that it fires again.
+    async fn fires_on(
         &mut self,
         tx: &mut Conn,
+        kind: EventKind,
         signal: &AlertSignal,
         known: Alert,
         ticket: Ticket,
     ) -> Result<(AlertOutcome, Option<(TicketId, i64)>), Problem> {
         let ticket = self.raise(tx, signal, ticket).await?;
         let alert = self.keep(tx, signal, Some(known.clone()), Some(ticket.number)).await?;
-        self.tell(tx, EventKind::AlertUpdated, (ticket.id, ticket.version), &alert, Some(&known)).await?;
-        let place = (ticket.id, ticket.number);
+        self.tell(tx, kind, (ticket.id, ticket.version), &alert, Some(&known)).await?;
         self.touched(tx, ticket.number).await?;
-        Ok((AlertOutcome::Updated, Some(place)))
+        Ok((AlertOutcome::Updated, Some((ticket.id, ticket.number))))
     }
 
     /// A severity that is higher than before raises the priority of a ticket on which there is something to do.
@@ -320,20 +325,6 @@ impl Intake<'_> {
             return Ok(ticket);
         }
         self.patch(tx, &ticket, TicketPatch { priority: Set(Some(priority)), ..TicketPatch::default() }).await
-    }
-
-    async fn fire_again(
-        &mut self,
-        tx: &mut Conn,
-        signal: &AlertSignal,
-        known: Alert,
-        ticket: Ticket,
-    ) -> Result<(AlertOutcome, Option<(TicketId, i64)>), Problem> {
-        let ticket = self.raise(tx, signal, ticket).await?;
-        let alert = self.keep(tx, signal, Some(known.clone()), Some(ticket.number)).await?;
-        self.tell(tx, EventKind::AlertFired, (ticket.id, ticket.version), &alert, Some(&known)).await?;
-        self.touched(tx, ticket.number).await?;
-        Ok((AlertOutcome::Updated, Some((ticket.id, ticket.number))))
     }
 
     async fn reopen(
@@ -352,7 +343,7 @@ impl Intake<'_> {
             }
             Err(problem) => return Err(problem),
         };
-        let (_, place) = self.fire_again(tx, signal, known, ticket).await?;
+        let (_, place) = self.fires_on(tx, EventKind::AlertFired, signal, known, ticket).await?;
         Ok(ReceivedAlert { outcome: AlertOutcome::Reopened, ticket: place, problem: None })
     }
 
@@ -419,16 +410,20 @@ impl Intake<'_> {
         alert: &Alert,
         before: Option<&Alert>,
     ) -> Result<(), Problem> {
-        let of = |field, value: fn(&Alert) -> Value| Change::of(field, before.map_or(Value::Null, value), value(alert));
+        let of =
+            |field, value: &dyn Fn(&Alert) -> Value| Change::of(field, before.map_or(Value::Null, value), value(alert));
         // By its key it is found again, also where nothing else is another.
         let key = Change { field: "dedupe_key", before: Value::Null, after: json!(alert.dedupe_key) };
         let changes = [
             Some(key),
-            of("state", |alert| json!(alert.state)),
-            of("starts_at", |alert| json!(alert.starts_at)),
-            of("ends_at", |alert| json!(alert.ends_at)),
-            of("severity", |alert| json!(alert.severity)),
-            of("firing_count", |alert| json!(alert.firing_count)),
+            of("state", &|alert| json!(alert.state)),
+            of("starts_at", &|alert| json!(alert.starts_at)),
+            of("ends_at", &|alert| json!(alert.ends_at)),
+            // Words of their own may say anything, and what the trail has stays.
+            of("severity", &|alert| {
+                json!(alert.severity.as_ref().filter(|word| self.source.priorities.contains_key(*word)))
+            }),
+            of("firing_count", &|alert| json!(alert.firing_count)),
         ];
         let event = Event {
             about: EventSubject::Ticket(ticket, version),
