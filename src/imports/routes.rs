@@ -1,5 +1,7 @@
 //! The endpoint of imports.
 
+use std::collections::VecDeque;
+
 use actix_web::post;
 use actix_web::web::Bytes;
 
@@ -16,6 +18,10 @@ use crate::tickets::policy::{Reach, ReachesTickets};
 /// How many bytes of lines share a transaction, about.
 const AT_ONCE_B: usize = 1 << 20;
 
+/// How many bytes of answers wait until all lines are read. Most clients read only once they have sent everything, and
+/// would wait for us, and we for them, if we wrote more than fits between us.
+const MOST_WAITING_B: usize = 8 << 20;
+
 /// Registers the endpoint.
 pub fn routes(config: &mut impl Endpoints) {
     config.service(create_import);
@@ -26,7 +32,7 @@ pub fn routes(config: &mut impl Endpoints) {
 /// Lines of JSON, people first, then tickets with all that has happened to them, of at most 64 MiB a request and 4 MiB
 /// a line. Each is lived again by the rules of here at its own instants, so that durations, clocks, the trail and the
 /// numbers are what they would have been; what the rules would refuse is mended, and told. Each line is answered by a
-/// line, in order, as it was taken: read while you send. The same line again changes nothing, and one with a longer
+/// line, in order, once all are read; while they are sent already where there are more than 8 MiB of answers. The same line again changes nothing, and one with a longer
 /// timeline goes on, unless something has happened to its ticket here: so whatever ends in the middle is simply sent
 /// again. Events have the `origin` `import`; webhooks tell them only if they say so.
 #[utoipa::path(
@@ -65,16 +71,20 @@ type Numbered = (u64, Result<ReadLine, Problem>);
 
 impl Taking {
     async fn run(self, call: Call, pieces: PieceSender) {
-        if let Err(problem) = self.take_all(&call, &pieces).await {
+        let mut answers = Answers { pieces, waiting: VecDeque::new(), waiting_b: 0 };
+        let taken = self.take_all(&call, &mut answers).await;
+        // What was done is told, also if there is more that was not.
+        let told = answers.send().await;
+        if let Err(problem) = taken.and(told) {
             tracing::warn!(code = problem.code().as_str(), cause = %problem, "an import has ended before its end");
             // Whoever reads sees that it is not whole.
-            drop(pieces.send(Err(std::io::Error::other(problem.code().as_str()))).await);
+            drop(answers.pieces.send(Err(std::io::Error::other(problem.code().as_str()))).await);
         }
     }
 
     /// # Errors
     /// When the body cannot be read to its end, or the database is away.
-    async fn take_all(&self, call: &Call, pieces: &PieceSender) -> Result<(), Problem> {
+    async fn take_all(&self, call: &Call, answers: &mut Answers) -> Result<(), Problem> {
         let mut body = call.upload(MOST_BODY_B)?;
         let (mut rest, mut some, mut some_b, mut number) = (Vec::new(), Vec::new(), 0, 0);
         let mut is_too_long = false;
@@ -104,7 +114,7 @@ impl Taking {
                 begin = next;
                 if some.len() >= AT_ONCE || some_b >= AT_ONCE_B {
                     some_b = 0;
-                    self.take(std::mem::take(&mut some), pieces).await?;
+                    self.take(std::mem::take(&mut some), answers).await?;
                 }
             }
             rest.drain(..begin);
@@ -115,12 +125,12 @@ impl Taking {
                 is_too_long = true;
             }
             if is_last {
-                return self.take(some, pieces).await;
+                return self.take(some, answers).await;
             }
         }
     }
 
-    async fn take(&self, some: Vec<Numbered>, pieces: &PieceSender) -> Result<(), Problem> {
+    async fn take(&self, some: Vec<Numbered>, answers: &mut Answers) -> Result<(), Problem> {
         let good: Vec<ReadLine> = some.iter().filter_map(|(_, line)| line.as_ref().ok().cloned()).collect();
         let act = Act { now: self.act.clock.now(), ..self.act.clone() };
         let taken = match good.is_empty() {
@@ -138,11 +148,34 @@ impl Taking {
             serde_json::to_writer(&mut answer, &told).map_err(Problem::internal)?;
             answer.push(b'\n');
         }
-        if answer.is_empty() {
-            return Ok(());
+        answers.give(Bytes::from(answer)).await
+    }
+}
+
+/// Answers to lines, and where they go.
+struct Answers {
+    pieces: PieceSender,
+    waiting: VecDeque<Bytes>,
+    waiting_b: usize,
+}
+
+impl Answers {
+    /// Keeps `answer` until all that waits is sent, unless that becomes too much.
+    async fn give(&mut self, answer: Bytes) -> Result<(), Problem> {
+        self.waiting_b += answer.len();
+        self.waiting.push_back(answer);
+        if self.waiting_b > MOST_WAITING_B { self.send().await } else { Ok(()) }
+    }
+
+    /// # Errors
+    /// When nobody reads it.
+    async fn send(&mut self) -> Result<(), Problem> {
+        self.waiting_b = 0;
+        for answer in self.waiting.drain(..).filter(|answer| !answer.is_empty()) {
+            let gone = |_| Problem::unavailable("nobody reads the answer");
+            self.pieces.send(Ok(answer)).await.map_err(gone)?;
         }
-        let gone = |_| Problem::unavailable("nobody reads the answer");
-        pieces.send(Ok(Bytes::from(answer))).await.map_err(gone)
+        Ok(())
     }
 }
 

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use skranke::webhooks::service::hand_out;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpSocket;
 
 use crate::on_both;
 use crate::start::Place;
@@ -194,6 +196,33 @@ on_both! {
         let path: Vec<_> = events.iter().flat_map(|event| event["changes"].as_array().unwrap().clone()).filter(|change| change["field"] == "status").map(|change| change["after"].clone()).collect();
         assert_eq!(json!(path), json!(["new", "resolved", "open", "waiting_third_party", "resolved", "closed"]));
         desk.rows_are_right().await;
+    }
+
+    async fn who_reads_only_once_all_is_sent_is_answered(desk) {
+        const LINES: usize = 12_000;
+        let admin = desk.admin().await;
+        let line = format!("{{\"odd\":\"{}\"}}\n", "x".repeat(1_000));
+        let head = format!("POST /v1/imports HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {}\r\ncontent-type: application/x-ndjson\r\ncontent-length: {}\r\n\r\n",
+            admin.token, line.len() * LINES);
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(16 << 10).unwrap();
+        let mut stream = socket.connect(desk.url.strip_prefix("http://").unwrap().parse().unwrap()).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        for _ in 0..LINES {
+            stream.write_all(line.as_bytes()).await.unwrap();
+        }
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let (_, mut chunks) = answer.split_once("\r\n\r\n").unwrap();
+        let mut body = String::new();
+        while let Some((size, rest)) = chunks.split_once("\r\n") {
+            let size = usize::from_str_radix(size, 16).unwrap();
+            body.push_str(&rest[..size]);
+            chunks = &rest[size + 2..];
+        }
+        assert!(body.len() > 3 << 20 && answer.ends_with("\r\n0\r\n\r\n"), "so much fits nowhere between, and it is whole");
+        let lines: Vec<Value> = body.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert!(lines.len() == LINES && lines.iter().all(|line| line["ok"] == false));
     }
 
     async fn people_are_who_they_are_here(desk) {
