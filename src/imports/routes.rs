@@ -29,12 +29,13 @@ pub fn routes(config: &mut impl Endpoints) {
 
 /// Import a past.
 ///
-/// Lines of JSON, people first, then tickets with all that has happened to them, of at most 64 MiB a request and 4 MiB
-/// a line. Each is lived again by the rules of here at its own instants, so that durations, clocks, the trail and the
-/// numbers are what they would have been; what the rules would refuse is mended, and told. Each line is answered by a
-/// line, in order, once all are read; while they are sent already where there are more than 8 MiB of answers. The same line again changes nothing, and one with a longer
-/// timeline goes on, unless something has happened to its ticket here: so whatever ends in the middle is simply sent
-/// again. Events have the `origin` `import`; webhooks tell them only if they say so.
+/// Lines of JSON, people first, then tickets with all that has happened to them, of at most 64 MiB a request and 4
+/// MiB a line. Each is lived again by the rules of here at its own instants, so that durations, clocks, the trail and
+/// the numbers are what they would have been; what the rules would refuse is mended, and told. Each line is answered
+/// by a line, in order, once all are read; while they are sent already where there are more than 8 MiB of answers.
+/// The same line again changes nothing, and one with a longer timeline goes on, unless something has happened to its
+/// ticket here: so whatever ends in the middle is simply sent again. Events have the `origin` `import`; webhooks tell
+/// them only if they say so.
 #[utoipa::path(
     operation_id = "create_import", tag = "tickets", security(("bearer" = ["admin"])), params(ImportQuery),
     request_body(content((ImportLine = "application/x-ndjson"))),
@@ -71,7 +72,7 @@ type Numbered = (u64, Result<ReadLine, Problem>);
 
 impl Taking {
     async fn run(self, call: Call, pieces: PieceSender) {
-        let mut answers = Answers { pieces, waiting: VecDeque::new(), waiting_b: 0 };
+        let mut answers = LineAnswers { pieces, waiting: VecDeque::new(), waiting_b: 0 };
         let taken = self.take_all(&call, &mut answers).await;
         // What was done is told, also if there is more that was not.
         let told = answers.send().await;
@@ -84,7 +85,7 @@ impl Taking {
 
     /// # Errors
     /// When the body cannot be read to its end, or the database is away.
-    async fn take_all(&self, call: &Call, answers: &mut Answers) -> Result<(), Problem> {
+    async fn take_all(&self, call: &Call, answers: &mut LineAnswers) -> Result<(), Problem> {
         let mut body = call.upload(MOST_BODY_B)?;
         let (mut rest, mut some, mut some_b, mut number) = (Vec::new(), Vec::new(), 0, 0);
         let mut is_too_long = false;
@@ -130,7 +131,7 @@ impl Taking {
         }
     }
 
-    async fn take(&self, some: Vec<Numbered>, answers: &mut Answers) -> Result<(), Problem> {
+    async fn take(&self, some: Vec<Numbered>, answers: &mut LineAnswers) -> Result<(), Problem> {
         let good: Vec<ReadLine> = some.iter().filter_map(|(_, line)| line.as_ref().ok().cloned()).collect();
         let act = Act { now: self.act.clock.now(), ..self.act.clone() };
         let taken = match good.is_empty() {
@@ -152,14 +153,14 @@ impl Taking {
     }
 }
 
-/// Answers to lines, and where they go.
-struct Answers {
+/// LineAnswers to lines, and where they go.
+struct LineAnswers {
     pieces: PieceSender,
     waiting: VecDeque<Bytes>,
     waiting_b: usize,
 }
 
-impl Answers {
+impl LineAnswers {
     /// Keeps `answer` until all that waits is sent, unless that becomes too much.
     async fn give(&mut self, answer: Bytes) -> Result<(), Problem> {
         self.waiting_b += answer.len();
